@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+# How a module becomes a target.
+#
+#   bunchtrain_add_module(<module>
+#     [SOURCES a.cpp ...]        # none: a header-only module
+#     [CUDA_SOURCES cuda/x.cu ...]  # only in CUDA builds; .cu or .cpp
+#     [STUB_SOURCES stub/x.cpp ...] # the same symbols for builds without CUDA
+#     [DEPENDS core device ...]  # modules, part of the public interface
+#     [LIBTORCH | LIBTORCH_NN]   # uses LibTorch; NN: precompiled header with torch::nn
+#     [PRIVATE_LIBS fmt::fmt ...])  # libraries that only the sources see
+#
+# makes bunchtrain_<module>, its alias bunchtrain::<module>, and its install rules. Static by default;
+# BUILD_SHARED_LIBS is honoured. BUNCHTRAIN_WITH_CUDA and BUNCHTRAIN_WITH_NCCL say what is built.
+
+find_package(LibTorch 2.8 REQUIRED)
+bunchtrain_find(fmt cli11 toml json hwy openmp hdf5 deflate zstd muparser xxhash mpi)
+bunchtrain_find_quietly(hwloc)
+set(BUNCHTRAIN_WITH_NCCL OFF)
+if(BUNCHTRAIN_WITH_CUDA)
+  if(NOT LibTorch_CUDA_FOUND)
+    message(FATAL_ERROR "The LibTorch in ${LibTorch_DIRECTORY} has no CUDA half. "
+      "Name another with LibTorch_ROOT, or configure with -DBUNCHTRAIN_CUDA=OFF.")
+  endif()
+  bunchtrain_find_quietly(nvml)
+  bunchtrain_find_quietly(nccl)
+  if(TARGET bunchtrain_dep::nccl)
+    set(BUNCHTRAIN_WITH_NCCL ON)
+  endif()
+endif()
+
+# One precompiled LibTorch header per flavour, shared by all targets.
+function(bunchtrain_add_torch_pch flavour)
+  set(target bunchtrain_pch_${flavour})
+  set(source "${PROJECT_BINARY_DIR}/${target}.cpp")
+  if(NOT EXISTS "${source}")
+    file(WRITE "${source}" "// Carrier of a precompiled header.\n")
+  endif()
+  add_library(${target} STATIC EXCLUDE_FROM_ALL "${source}")
+  target_link_libraries(${target} PRIVATE bunchtrain_build_flags LibTorch::cpu bunchtrain_dep::openmp)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+endfunction()
+bunchtrain_add_torch_pch(tensor <ATen/core/Tensor.h> <c10/util/Exception.h>
+  <algorithm> <memory> <optional> <span> <string> <string_view> <vector>)
+bunchtrain_add_torch_pch(nn <torch/nn/module.h> <torch/nn/pimpl.h> <ATen/core/Tensor.h>
+  <algorithm> <memory> <optional> <span> <string> <string_view> <vector>)
+
+function(bunchtrain_use_torch_pch target flavour)
+  target_link_libraries(${target} PRIVATE bunchtrain_dep::openmp)
+  target_precompile_headers(${target} REUSE_FROM bunchtrain_pch_${flavour})
+endfunction()
+
+# LibTorch ships an fmt of its own; a folder that holds nothing but the system's comes before it.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+list(GET fmt_include 0 fmt_include)
+set(BUNCHTRAIN_FMT_FIRST "${PROJECT_BINARY_DIR}/fmt-first")
+file(MAKE_DIRECTORY "${BUNCHTRAIN_FMT_FIRST}")
+file(CREATE_LINK "${fmt_include}/fmt" "${BUNCHTRAIN_FMT_FIRST}/fmt" SYMBOLIC)
+
+function(bunchtrain_compile_settings target)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:bunchtrain_build_flags>)
+  target_include_directories(${target} BEFORE PRIVATE "${BUNCHTRAIN_FMT_FIRST}")
+endfunction()
+
+function(bunchtrain_add_module module)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "LIBTORCH;LIBTORCH_NN" ""
+    "SOURCES;CUDA_SOURCES;STUB_SOURCES;DEPENDS;PRIVATE_LIBS")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "bunchtrain_add_module(${module}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  set(target bunchtrain_${module})
+  if(BUNCHTRAIN_WITH_CUDA)
+    list(APPEND arg_SOURCES ${arg_CUDA_SOURCES})
+  else()
+    list(APPEND arg_SOURCES ${arg_STUB_SOURCES})
+  endif()
+
+  set(public PUBLIC)
+  if(arg_SOURCES)
+    add_library(${target} ${arg_SOURCES})
+    bunchtrain_compile_settings(${target})
+    target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+    target_link_libraries(${target} PRIVATE ${arg_PRIVATE_LIBS})
+    set_target_properties(${target} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  else()
+    add_library(${target} INTERFACE)
+    set(public INTERFACE)
+  endif()
+  add_library(bunchtrain::${module} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${module})
+  target_compile_features(${target} ${public} cxx_std_20)
+  target_include_directories(${target} ${public}
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  foreach(dependency IN LISTS arg_DEPENDS)
+    if(NOT TARGET bunchtrain::${dependency})
+      message(WARNING "module ${module} depends on ${dependency}, which has no CMakeLists.txt yet or comes later in the layer order")
+      continue()
+    endif()
+    target_link_libraries(${target} ${public} bunchtrain::${dependency})
+  endforeach()
+  bunchtrain_link_libtorch(${target} ${public})
+  set_property(GLOBAL APPEND PROPERTY BUNCHTRAIN_BUILT_MODULES ${module})
+  set_property(GLOBAL PROPERTY BUNCHTRAIN_DEPENDS_${module} "${arg_DEPENDS}")
+  set_property(GLOBAL PROPERTY BUNCHTRAIN_LIBS_${module} "${arg_PRIVATE_LIBS}")
+endfunction()
+
+# Part of bunchtrain_add_module; reads its arg_ variables.
+macro(bunchtrain_link_libtorch target public)
+  if(arg_LIBTORCH OR arg_LIBTORCH_NN)
+    target_link_libraries(${target} ${public} LibTorch::cpu)
+    if(arg_SOURCES AND arg_LIBTORCH_NN)
+      bunchtrain_use_torch_pch(${target} nn)
+    elseif(arg_SOURCES)
+      bunchtrain_use_torch_pch(${target} tensor)
+    endif()
+    set_property(GLOBAL PROPERTY BUNCHTRAIN_TORCH_${module} ON)
+  endif()
+  if(BUNCHTRAIN_WITH_CUDA AND arg_CUDA_SOURCES)
+    target_link_libraries(${target} ${public} CUDA::cudart)
+    if(arg_LIBTORCH OR arg_LIBTORCH_NN)
+      target_link_libraries(${target} ${public} LibTorch::cuda)
+    endif()
+    set_property(GLOBAL PROPERTY BUNCHTRAIN_CUDA_${module} ON)
+  endif()
+endmacro()
+
+# The reference models have a folder of their own at the top level; every other module is in src/.
+function(bunchtrain_add_module_directory module)
+  foreach(directory "${PROJECT_SOURCE_DIR}/src/${module}" "${PROJECT_SOURCE_DIR}/${module}")
+    if(EXISTS "${directory}/CMakeLists.txt")
+      cmake_path(RELATIVE_PATH directory BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE binary)
+      add_subdirectory("${directory}" "${PROJECT_BINARY_DIR}/${binary}")
+      return()
+    endif()
+  endforeach()
+endfunction()
+
+function(bunchtrain_add_optional_directory directory)
+  set(option_tools BUNCHTRAIN_TOOLS)
+  set(option_examples BUNCHTRAIN_EXAMPLES)
+  set(option_benchmarks BUNCHTRAIN_BENCHMARKS)
+  set(option_python-free-tests BUNCHTRAIN_TESTS)
+  if(${option_${directory}} AND EXISTS "${PROJECT_SOURCE_DIR}/${directory}/CMakeLists.txt")
+    add_subdirectory(${directory})
+  endif()
+endfunction()
+
+function(bunchtrain_print_summary)
+  set(cuda "off")
+  if(BUNCHTRAIN_WITH_CUDA)
+    set(cuda "${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, NCCL ${BUNCHTRAIN_WITH_NCCL}")
+  endif()
+  set(data "${BUNCHTRAIN_TEST_DATA}")
+  if(NOT IS_DIRECTORY "${BUNCHTRAIN_TEST_DATA}")
+    set(data "not found in ${BUNCHTRAIN_TEST_DATA}: tests that read real data are left out (set BUNCHTRAIN_TEST_DATA)")
+  endif()
+  message(STATUS "bunchtrain ${PROJECT_VERSION}")
+  message(STATUS "  LibTorch   ${LibTorch_VERSION} in ${LibTorch_DIRECTORY}")
+  message(STATUS "  CUDA       ${cuda}")
+  message(STATUS "  test data  ${data}")
+endfunction()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a user may choose, and the flags that every target of ours gets.
+
+set(BUNCHTRAIN_CUDA AUTO CACHE STRING "Build the CUDA half: AUTO (if a compiler is found), ON or OFF")
+set_property(CACHE BUNCHTRAIN_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+option(BUNCHTRAIN_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(BUNCHTRAIN_EXAMPLES "Build the example trainers" ${PROJECT_IS_TOP_LEVEL})
+option(BUNCHTRAIN_TOOLS "Build the bunchtrain command line program" ${PROJECT_IS_TOP_LEVEL})
+option(BUNCHTRAIN_BENCHMARKS "Build the benchmarks" OFF)
+option(BUNCHTRAIN_INSTALL "Write install rules" ${PROJECT_IS_TOP_LEVEL})
+
+set(werror_default OFF)
+if(DEFINED ENV{BUNCHTRAIN_WERROR})
+  set(werror_default $ENV{BUNCHTRAIN_WERROR})
+endif()
+option(BUNCHTRAIN_WERROR "Treat compiler warnings as errors (CI does)" ${werror_default})
+
+set(test_data_default "${PROJECT_SOURCE_DIR}/../shared/data")
+if(DEFINED ENV{BUNCHTRAIN_TEST_DATA})
+  set(test_data_default "$ENV{BUNCHTRAIN_TEST_DATA}")
+endif()
+cmake_path(NORMAL_PATH test_data_default)
+set(BUNCHTRAIN_TEST_DATA "${test_data_default}" CACHE PATH "Folder of real data files that some tests read")
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+  endif()
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_LINK_DEPENDS_NO_SHARED ON)
+
+# Static libraries are made fit for shared ones, and executables use the same code model: so one
+# precompiled header serves them all.
+set(CMAKE_POSITION_INDEPENDENT_CODE OFF)
+
+add_library(bunchtrain_build_flags INTERFACE)
+target_compile_options(bunchtrain_build_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-fPIC -Wall -Wextra -Winvalid-pch>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC,-Wall,-Wextra>)
+if(BUNCHTRAIN_WERROR)
+  target_compile_options(bunchtrain_build_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Werror>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # ccache accepts precompiled headers only when told to be sloppy about their time stamps.
+  set(sloppiness "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime")
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${sloppiness} ${CCACHE_PROGRAM})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  target_compile_options(bunchtrain_build_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
+endif()
+
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM AND PROJECT_IS_TOP_LEVEL)
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold>)
+endif()

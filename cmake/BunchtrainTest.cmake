@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# How a test becomes a program and its CTest entries.
+#
+#   bunchtrain_add_test(<module>.<unit>
+#     SOURCES x_test.cpp ...
+#     LINK bunchtrain::x ...
+#     [RANKS 1 2 4]      # one entry <module>.<unit>.npN per number, run by mpirun; implies MAIN mpi
+#     [MAIN mpi|none]    # mpi: python-free-tests/support/mpi_main.cpp; none: the test has its own
+#     [LABELS unit|mpi|gpu|system|slow ...]   # default: unit, or mpi with RANKS
+#     [LIBTORCH | LIBTORCH_NN]   # shares the precompiled LibTorch header
+#     [ENV NAME=value ...]
+#     [DATA]             # registered only where the test data folder is
+#     [TIMEOUT seconds])  # default 60; a multi-rank test is killed by a watchdog
+#
+# The program is <module>_<unit>_test and knows BUNCHTRAIN_TEST_DATA as a compile definition.
+
+if(NOT BUNCHTRAIN_TESTS)
+  return()
+endif()
+enable_testing()
+bunchtrain_find(gtest)
+
+# mpirun refuses to run as root and to start more ranks than cores unless told that this is meant.
+set(BUNCHTRAIN_MPIRUN_ENV
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
+
+function(bunchtrain_register_test name seconds)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "COMMAND;LABELS;ENV")
+  add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${arg_LABELS}" TIMEOUT ${seconds} ENVIRONMENT "${BUNCHTRAIN_MPIRUN_ENV};${arg_ENV}")
+endfunction()
+
+function(bunchtrain_add_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "DATA;LIBTORCH;LIBTORCH_NN" "MAIN;TIMEOUT"
+    "SOURCES;LINK;RANKS;LABELS;ENV")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "bunchtrain_add_test(${name}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  if(arg_DATA AND NOT IS_DIRECTORY "${BUNCHTRAIN_TEST_DATA}")
+    return()
+  endif()
+  foreach(library IN LISTS arg_LINK)
+    if(library MATCHES "^bunchtrain::" AND NOT TARGET ${library})
+      message(WARNING "test ${name} is left out: ${library} has no CMakeLists.txt yet")
+      return()
+    endif()
+  endforeach()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  if(arg_RANKS AND NOT arg_MAIN)
+    set(arg_MAIN mpi)
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+    if(arg_RANKS)
+      set(arg_LABELS mpi)
+    endif()
+  endif()
+
+  string(REPLACE "." "_" target ${name})
+  string(APPEND target _test)
+  add_executable(${target} ${arg_SOURCES})
+  bunchtrain_compile_settings(${target})
+  target_compile_definitions(${target} PRIVATE BUNCHTRAIN_TEST_DATA="${BUNCHTRAIN_TEST_DATA}")
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/python-free-tests")
+  target_link_libraries(${target} PRIVATE ${arg_LINK} GTest::gmock GTest::gtest)
+  if(arg_MAIN STREQUAL "mpi")
+    target_link_libraries(${target} PRIVATE bunchtrain_mpi_main)
+  elseif(NOT arg_MAIN STREQUAL "none")
+    target_link_libraries(${target} PRIVATE GTest::gtest_main)
+  endif()
+  if(arg_LIBTORCH_NN)
+    target_link_libraries(${target} PRIVATE LibTorch::cpu)
+    bunchtrain_use_torch_pch(${target} nn)
+  elseif(arg_LIBTORCH)
+    target_link_libraries(${target} PRIVATE LibTorch::cpu)
+    bunchtrain_use_torch_pch(${target} tensor)
+  endif()
+
+  if(NOT arg_RANKS)
+    bunchtrain_register_test(${name} ${arg_TIMEOUT} COMMAND ${target} LABELS ${arg_LABELS} ENV ${arg_ENV})
+    return()
+  endif()
+  math(EXPR outer "${arg_TIMEOUT} + 15")
+  foreach(ranks IN LISTS arg_RANKS)
+    bunchtrain_register_test(${name}.np${ranks} ${outer}
+      COMMAND timeout --kill-after=5 ${arg_TIMEOUT} ${MPIEXEC_EXECUTABLE} -n ${ranks} $<TARGET_FILE:${target}>
+      LABELS ${arg_LABELS} ENV ${arg_ENV})
+    set_tests_properties(${name}.np${ranks} PROPERTIES PROCESSORS ${ranks})
+  endforeach()
+endfunction()
