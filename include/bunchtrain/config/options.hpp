@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Options of a program: declared once, read from flags, a TOML file and the environment.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace bunchtrain::config {
+
+/// The types an option may have; the default's type is the option's type.
+using OptionValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
+
+/// One option: `--name`, `name = ...` in TOML, `BUNCHTRAIN_NAME` in the environment.
+struct OptionSpec {
+  std::string name;                      ///< "learning-rate": lower case, dashes
+  OptionValue default_value;
+  std::string help;                      ///< one sentence with the unit
+  std::string value_name = {};           ///< "FILE" in the help text
+  std::vector<std::string> allowed = {}; ///< for texts: the values allowed, empty = any
+};
+
+/// Where a value came from.
+enum class OptionSource { default_value, environment, file, flag };
+
+/// The declared options of one program and their values. Flags win over the TOML file given by `--config`, that over the
+/// environment, that over defaults. Not thread-safe while parsed.
+class Options {
+ public:
+  Options(std::string program, std::string summary);
+
+  /// @throws ConfigError if the name is declared already.
+  void declare(OptionSpec spec);
+  void declare(std::vector<OptionSpec> specs);
+  /// Replaces the default of a declared option.
+  void set_default(std::string_view name, OptionValue value);
+
+  /// Reads flags, the file and the environment. Returns the text to print instead of running (`--help`,
+  /// `--print-config`, `--version`), or an empty one.
+  /// @throws ConfigError for an unknown flag or key (with the nearest known one), a wrong type or value, an unreadable file (with the line).
+  std::string parse(int argc, const char* const* argv);
+
+  /// @throws ConfigError if no such option is declared or it has another type.
+  template <class T>
+  const T& get(std::string_view name) const {
+    return std::get<T>(value_of(name, OptionValue(T{}).index()));
+  }
+  OptionSource source(std::string_view name) const;
+  /// Whether the user set it (anywhere).
+  bool given(std::string_view name) const { return source(name) != OptionSource::default_value; }
+  /// All options as TOML, with the help as comments: can be fed back through `--config`.
+  std::string to_toml() const;
+  std::string help() const;
+  const std::string& program() const noexcept { return program_; }
+
+ private:
+  struct Entry {
+    OptionSpec spec;
+    OptionValue value;
+    OptionSource source = OptionSource::default_value;
+  };
+  const OptionValue& value_of(std::string_view name, std::size_t type_index) const;
+  Entry& entry(std::string_view name);
+  const Entry& entry(std::string_view name) const;
+  void read_environment();
+  void read_file(const std::string& path);
+  void read_flags(int argc, const char* const* argv);
+
+  std::string program_;
+  std::string summary_;
+  std::vector<Entry> entries_;
+};
+
+/// An option's value that converts to the type it is assigned to: `std::string run = session.option("run");`.
+class OptionView {
+ public:
+  OptionView(const Options& options, std::string name) : options_(&options), name_(std::move(name)) {}
+  /// @throws ConfigError if the option has another type.
+  template <class T>
+  operator T() const {
+    return options_->get<T>(name_);
+  }
+
+ private:
+  const Options* options_;
+  std::string name_;
+};
+
+}  // namespace bunchtrain::config

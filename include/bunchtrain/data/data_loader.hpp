@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Iterates over a dataset in epochs of batches: decoded ahead by threads, in the exact order, resumable.
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <optional>
+
+#include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/batch.hpp"
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/device/state_dict.hpp"
+
+namespace bunchtrain::data {
+
+struct DataLoaderOptions {
+  std::int64_t global_batch = 256;  ///< samples per optimizer step over all ranks
+  int rank = 0;
+  int world_size = 1;
+  std::uint64_t seed = 1;
+  bool shuffle = true;
+  int threads = 1;                  ///< decode threads; the order does not depend on it
+  std::int64_t prefetch_batches = 3;
+  std::int64_t prefetch_bytes = std::int64_t{256} << 20;  ///< bound on decoded memory held
+  c10::Device device = c10::kCPU;   ///< batches arrive there (pinned staging and a copy stream on GPU)
+  Logger logger = {};
+
+  /// @throws ConfigError: batch below the world size, fewer samples than ranks, ...
+  void validate(std::int64_t dataset_size) const;
+};
+
+/// Where the time of the last epoch went.
+struct LoaderStatistics {
+  double wait_seconds = 0;    ///< `next` had to wait for data
+  double decode_seconds = 0;  ///< summed over threads
+  std::int64_t batches = 0;
+  std::int64_t bytes_peak = 0;
+};
+
+/// One pass per epoch: `for (const Batch& batch : loader) ...` runs the rest of the current epoch, then moves to the next.
+///
+/// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares may differ by one
+/// or be empty. The sequence of global batches is the same for any world size and thread count. Not thread-safe.
+class DataLoader {
+ public:
+  DataLoader(DatasetPtr dataset, DataLoaderOptions options);
+  ~DataLoader();
+  DataLoader(DataLoader&&) noexcept;
+  DataLoader& operator=(DataLoader&&) noexcept;
+
+  std::int64_t steps_per_epoch() const noexcept;
+  std::int64_t epoch() const noexcept;
+  /// The next batch of the current epoch, or nothing at its end (the epoch counter then advances).
+  std::optional<Batch> next();
+
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Batch;
+    using difference_type = std::ptrdiff_t;
+    explicit Iterator(DataLoader* loader);
+    const Batch& operator*() const noexcept { return *current_; }
+    Iterator& operator++();
+    bool operator==(std::default_sentinel_t) const noexcept { return !current_; }
+
+   private:
+    DataLoader* loader_;
+    std::optional<Batch> current_;
+  };
+  Iterator begin() { return Iterator(this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from there, at any world size.
+  /// @throws CheckpointError if the data is not the one the state belongs to.
+  StateDict state() const;
+  void load(const StateDict& state);
+  const LoaderStatistics& statistics() const noexcept;
+  const Dataset& dataset() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bunchtrain::data

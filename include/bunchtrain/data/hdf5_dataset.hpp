@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Jets in HDF5 files, described by a data card.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/dataset.hpp"
+
+namespace bunchtrain::data {
+
+struct Hdf5DatasetOptions {
+  std::vector<std::string> files;   ///< paths and globs
+  std::string card = "auto";        ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
+  std::int64_t length = 0;          ///< 0 = the card's padded length
+  std::vector<std::string> classes; ///< empty = the card's order
+  bool labels_required = true;      ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
+  bool allow_plugins = false;       ///< HDF5 filter plug-ins (they load code named by the file)
+  Logger logger = {};
+};
+
+struct SplitOptions {
+  double valid_fraction = 0.1;
+  std::uint64_t seed = 7;
+};
+
+/// Files with one layout. Opening maps every dataset (addresses of chunks), selects rows and counts classes; samples are
+/// decoded outside HDF5's lock where the layout allows, else through H5Dread (`summary().paths` says which and why).
+/// Read-only, file locking off. Immutable, cheap to copy, thread-safe.
+class Hdf5Dataset {
+ public:
+  /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card), wrong rank or
+  /// type, missing filter, labels outside the classes, NaN in real entries, no row selected.
+  explicit Hdf5Dataset(Hdf5DatasetOptions options);
+  /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
+  Hdf5Dataset(Hdf5DatasetOptions options, features::Card card);
+  ~Hdf5Dataset();
+  Hdf5Dataset(const Hdf5Dataset&);
+  Hdf5Dataset& operator=(const Hdf5Dataset&);
+
+  /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed).
+  DatasetSplit split(const SplitOptions& options) const;
+  /// Everything in stored order.
+  DatasetPtr all() const;
+  const features::Card& card() const noexcept;
+  std::int64_t size() const noexcept;
+  /// For scores: file and row behind each sample, and the number of rows of each file.
+  struct RowReference {
+    std::int32_t file;
+    std::int64_t row;
+  };
+  RowReference row_of(std::int64_t sample) const;
+  const std::vector<std::filesystem::path>& files() const noexcept;
+  std::int64_t rows_in_file(std::size_t file) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace bunchtrain::data

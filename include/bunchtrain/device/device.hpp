@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Which device a rank computes on.
+
+#include <c10/core/Device.h>
+
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/core/logger.hpp"
+
+namespace bunchtrain::device {
+
+/// What the user asked for. `automatic`: a GPU if this build and this machine have one, else the CPU.
+enum class DeviceRequest { automatic, cpu, cuda };
+
+/// "auto", "cpu" or "cuda". @throws ConfigError with the names allowed.
+DeviceRequest parse_device(std::string_view text);
+
+/// The device of the `local_rank`-th rank on this node.
+///
+/// `cuda` never falls back: @throws NotBuiltError if this build has no CUDA, DeviceError if there is no GPU, the driver is
+/// too old or the card too old (required and found are named). `automatic` on a CPU build that sees a GPU logs which
+/// command rebuilds with CUDA.
+c10::Device choose_device(DeviceRequest request, int local_rank, const Logger& logger = {});
+
+/// One line for logs and run.json: processor model or GPU name, memory, driver.
+std::string describe(c10::Device device);
+
+}  // namespace bunchtrain::device

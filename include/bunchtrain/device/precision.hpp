@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Numeric precision of a training or inference step.
+
+#include <c10/core/DeviceType.h>
+
+#include <string_view>
+
+namespace bunchtrain::device {
+
+/// float64: everything in double (tests). tf32: float32 with TF32 matrix products on GPU. bfloat16: autocast, master weights float32.
+enum class Precision { float32, float64, tf32, bfloat16 };
+
+std::string_view to_string(Precision precision) noexcept;
+/// @throws ConfigError with the names allowed.
+Precision parse_precision(std::string_view text);
+/// @throws DeviceError if the device cannot do it (bfloat16 before Ampere), naming what it can.
+void require_supported(Precision precision, c10::DeviceType device);
+
+/// Sets autocast and matrix precision for the current thread from construction to destruction and clears autocast's
+/// weight cache on exit, so that an update of the parameters is never missed. Nest freely; not movable.
+class PrecisionGuard {
+ public:
+  PrecisionGuard(Precision precision, c10::DeviceType device);
+  ~PrecisionGuard();
+  PrecisionGuard(const PrecisionGuard&) = delete;
+  PrecisionGuard& operator=(const PrecisionGuard&) = delete;
+
+ private:
+  c10::DeviceType device_;
+  bool was_enabled_;
+  bool was_tf32_;
+};
+
+}  // namespace bunchtrain::device

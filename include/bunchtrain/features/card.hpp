@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Data cards: how the columns of a file become the tensors of a batch (format: docs/cards.md).
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace bunchtrain::features {
+
+/// One `[[read.jet]]` or `[[read.part]]` entry: a dataset and the names of its columns.
+struct ReadSource {
+  std::string dataset;                ///< "table/table"
+  std::string member;                 ///< compound member ("values_block_0") or empty
+  std::int64_t slice_begin = 0;       ///< columns of the member or of the last axis that are read
+  std::int64_t slice_end = -1;        ///< -1 = all
+  std::vector<std::string> columns;   ///< names; for particles a flat row is folded to [slots, columns]; empty = compound members by name
+  std::map<std::string, std::string> units;  ///< column -> unit in the file ("*" = all)
+  bool per_particle = false;
+};
+
+/// One input: an expression, clip((x - subtract) * multiply, min, max), or "auto" standardisation.
+struct InputSpec {
+  std::string expression;
+  bool automatic = false;   ///< subtract and multiply from the training split, frozen in the resolved card
+  double subtract = 0;
+  double multiply = 1;
+  std::optional<double> minimum;
+  std::optional<double> maximum;
+};
+
+/// A class: its name and the label values that belong to it.
+struct ClassSpec {
+  std::string name;
+  std::vector<std::int64_t> values;
+};
+
+/// A parsed card with all defaults filled in ("kinematics7" expanded).
+struct Card {
+  std::string name;                                           ///< built-in name or file stem
+  std::vector<ReadSource> sources;
+  std::string mask;                                           ///< expression, true = real particle
+  std::int64_t length = 128;                                  ///< padded length P
+  std::optional<double> nan;                                  ///< replaces NaN after the transform in real entries
+  bool sort_by_pt = false;                                    ///< quark_gluon: particles sorted by pT first
+  std::vector<std::pair<std::string, std::string>> define;    ///< in order: name, expression
+  std::vector<std::pair<std::string, std::vector<InputSpec>>> inputs;  ///< in order: tensor name ("points", "features"), its columns
+  std::string label;                                          ///< "jet.is_top", empty = unlabelled
+  std::vector<ClassSpec> classes;                             ///< output order
+  bool drop_other_labels = false;
+  std::string signal;                                         ///< class name
+  std::string select;                                         ///< jet selection expression, may be empty
+  bool balanced_classes = false;
+  std::vector<double> class_weights;                          ///< per class, empty = none
+  std::string sample_weight;                                  ///< expression, may be empty
+  std::string split_by;                                       ///< "jet.event": rows with equal values stay together
+  double valid_fraction = 0.1;
+  std::vector<std::string> observers;                         ///< columns written beside the scores
+
+  std::size_t num_inputs(std::string_view tensor) const;      ///< columns of an input tensor
+};
+
+/// Parses TOML text. @throws ConfigError with the line and, for unknown keys, the nearest known one.
+Card parse_card(std::string_view toml, std::string_view origin);
+/// A built-in name ("top_tagging") or a path to a .toml file. @throws ConfigError listing the built-in names.
+Card load_card(std::string_view name_or_path);
+std::vector<std::string> builtin_cards();
+/// TOML text of the fully resolved card: parses back to an equal card.
+std::string to_toml(const Card& card);
+/// Replaces the padded length, the classes' order (`--classes top,qcd`). @throws ConfigError naming what is wrong.
+void override_length(Card& card, std::int64_t length);
+void override_class_order(Card& card, std::span<const std::string> names);
+
+}  // namespace bunchtrain::features

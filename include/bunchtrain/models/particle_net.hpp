@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// ParticleNet (Qu & Gouskos, 1902.08570): dynamic graph CNN on particle clouds, and its Lite variant.
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bunchtrain::models {
+
+/// One EdgeConv block: k neighbours and the widths of its three layers.
+struct EdgeConvSpec {
+  std::int64_t k;
+  std::array<std::int64_t, 3> channels;
+};
+
+/// The published implementations differ in how padding enters (research: weaver, TF-Keras, MXNet).
+enum class PaddingRule {
+  weaver,  ///< features zeroed after every block, mean over real particles (default; equal to the published PyTorch code)
+  keras,   ///< features zeroed once at the end, mean over all P slots
+};
+
+/// Batch-norm statistics: with padded slots, as published, or of real entries only.
+enum class BatchNormRows { all, real };
+
+struct ParticleNetOptions {
+  std::int64_t num_features = 7;
+  std::int64_t num_classes = 2;
+  std::vector<EdgeConvSpec> blocks = {{16, {64, 64, 64}}, {16, {128, 128, 128}}, {16, {256, 256, 256}}};
+  std::int64_t hidden = 256;
+  double dropout = 0.1;
+  bool fusion = false;
+  PaddingRule padding = PaddingRule::weaver;
+  BatchNormRows batch_norm_rows = BatchNormRows::all;
+  bool recompute = false;   ///< recompute edges in backward instead of keeping them
+  std::uint64_t seed = 1;   ///< of the initial weights
+
+  /// The 26 k parameter variant: (7, 32), (7, 64), hidden 128.
+  static ParticleNetOptions lite(std::int64_t num_features = 7, std::int64_t num_classes = 2);
+  /// @throws ConfigError naming the field.
+  void validate() const;
+};
+
+/// ParticleNet. Parameter names are weaver-core's (`bn_fts`, `edge_convs.0.convs.0.weight`, `fc.0.0.weight`, ...).
+class ParticleNetImpl : public torch::nn::Module {
+ public:
+  explicit ParticleNetImpl(ParticleNetOptions options = {});
+
+  /// Logits [B, num_classes].
+  /// @param points [B, P, 2] (deta, dphi), @param features [B, P, F], @param mask [B, P] bool, true = real particle.
+  /// @throws ConfigError if P <= k of a block or shapes do not fit.
+  at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
+
+  const ParticleNetOptions& options() const noexcept { return options_; }
+  /// Bytes that one training step of B jets of P particles keeps for backward (prediction, printed before step 1).
+  std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const;
+
+ private:
+  struct Blocks;
+  ParticleNetOptions options_;
+  std::shared_ptr<Blocks> blocks_;
+};
+TORCH_MODULE(ParticleNet);
+
+}  // namespace bunchtrain::models

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// AdamW and Adam on arenas.
+
+#include "bunchtrain/optim/optimizer.hpp"
+
+namespace bunchtrain::optim {
+
+struct AdamWOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 1e-2;
+};
+
+/// Adam with decoupled weight decay (Loshchilov & Hutter, 1711.05101), equal to `torch::optim::AdamW`.
+class AdamW : public Optimizer {
+ public:
+  explicit AdamW(device::ParameterArenas& arenas, AdamWOptions options = {});
+  std::string describe() const override;
+
+ protected:
+  void update(std::size_t arena, double gradient_scale, std::int64_t step) override;
+
+ private:
+  AdamWOptions options_;
+  std::vector<at::Tensor>* exp_avg_;
+  std::vector<at::Tensor>* exp_avg_sq_;
+};
+
+}  // namespace bunchtrain::optim
