@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Initialises MPI if the process was launched with it and nobody did before; finalises only what it initialised.
+/// Initialises MPI if the process was launched with it and nobody did before; finalises only what it
+/// initialised.
 
 #include <string>
 
 #include "bunchtrain/mpi/comm.hpp"
+#include "bunchtrain/mpi/launch.hpp"
 
 namespace bunchtrain::mpi {
 
-/// How this process was started, from the launcher's variables (used for messages and to decide whether to touch MPI).
-struct Launch {
-  bool by_mpi = false;      ///< an MPI launcher (mpirun, srun with PMI) started this process
-  int announced_tasks = 1;  ///< tasks that a launcher announced (SLURM_NTASKS, OMPI_COMM_WORLD_SIZE, ...)
-  std::string launcher;     ///< "mpirun", "srun", "" ...
-};
-
-/// Reads the environment; pure apart from that.
-Launch detect_launch();
-
-/// Lives for the whole of `main`. MPI is initialised with MPI_THREAD_FUNNELED by the constructing thread, only if the
-/// process was launched by MPI and MPI is not initialised yet.
-/// @throws ConfigError if a launcher announced more tasks than the world has ranks; the message holds the right line.
+/// Lives for the whole of `main`. MPI is initialised with MPI_THREAD_FUNNELED by the constructing thread,
+/// only if the process was launched by MPI and MPI is not initialised yet. In an application that initialised
+/// MPI itself, the constructor is collective over MPI_COMM_WORLD and the application finalises.
+/// @throws ConfigError if a launcher announced more tasks than the world has ranks; the message holds the
+/// right line.
+/// @throws CommError if MPI was finalised before.
 class Environment {
  public:
   Environment();
-  /// Finalises MPI if this object initialised it and no exception is in flight; never hangs: with an exception in flight it does nothing.
+  /// Finalises MPI if this object initialised it, no exception is in flight and no communicator of the job
+  /// failed
+  /// (`Comm::mark_failed`); else does nothing, since MPI_Finalize waits for all ranks.
   ~Environment();
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
@@ -39,6 +36,7 @@ class Environment {
 
  private:
   Launch launch_;
+  int exceptions_at_start_;
   bool owns_mpi_ = false;
   Comm world_;
 };
