@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/config/options.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::config {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+class OptionsTest : public ::testing::Test {
+ protected:
+  static Options make() {
+    Options options("train", "Trains.");
+    options.declare({{"data", Texts{}, "files"},
+                     {"batch", std::int64_t{256}, "samples per step"},
+                     {"learning-rate", 5e-3, "peak"},
+                     {"resume", false, "go on"},
+                     {"precision", std::string("float32"), "numbers", "", {"float32", "bfloat16"}}});
+    return options;
+  }
+  static std::string parse(Options& options, Texts words) {
+    std::vector<const char*> argv = {"train"};
+    for (const auto& word : words) argv.push_back(word.c_str());
+    return options.parse(static_cast<int>(argv.size()), argv.data());
+  }
+  static std::string error_of(Texts words) {
+    Options options = make();
+    try {
+      parse(options, std::move(words));
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  std::string write_file(const std::string& text) {
+    const auto path = std::filesystem::path(::testing::TempDir()) / "options_test.toml";
+    std::ofstream(path) << text;
+    return path.string();
+  }
+};
+
+TEST_F(OptionsTest, FlagsWinOverFileOverEnvironment) {
+  ::setenv("BUNCHTRAIN_BATCH", "8", 1);
+  ::setenv("BUNCHTRAIN_LEARNING_RATE", "0.5", 1);
+  const std::string file = write_file("batch = 16\nlearning_rate = 0.25\n");
+  Options from_environment = make();
+  parse(from_environment, {});
+  EXPECT_EQ(from_environment.get<std::int64_t>("batch"), 8);
+  EXPECT_EQ(from_environment.source("batch"), OptionSource::environment);
+  Options options = make();
+  parse(options, {"--batch", "32", "--config", file});
+  ::unsetenv("BUNCHTRAIN_BATCH");
+  ::unsetenv("BUNCHTRAIN_LEARNING_RATE");
+  EXPECT_EQ(options.get<std::int64_t>("batch"), 32);
+  EXPECT_EQ(options.get<double>("learning-rate"), 0.25);
+  EXPECT_EQ(options.source("learning-rate"), OptionSource::file);
+}
+
+TEST_F(OptionsTest, ReadsListsAndSwitches) {
+  Options options = make();
+  parse(options, {"--data", "a.h5", "b.h5", "--resume", "--precision=bfloat16"});
+  EXPECT_EQ(options.get<Texts>("data"), (Texts{"a.h5", "b.h5"}));
+  EXPECT_TRUE(options.get<bool>("resume"));
+  EXPECT_EQ(options.get<std::string>("precision"), "bfloat16");
+}
+
+TEST_F(OptionsTest, PrintedConfigurationCanBeFedBack) {
+  Options first = make();
+  const std::string printed = parse(first, {"--data", "a \"b\".h5", "--learning-rate", "0.1", "--resume", "--print-config"});
+  ASSERT_FALSE(printed.empty());
+  Options second = make();
+  EXPECT_EQ(parse(second, {"--config", write_file(printed)}), "");
+  EXPECT_EQ(second.get<Texts>("data"), (Texts{"a \"b\".h5"}));
+  EXPECT_EQ(second.get<double>("learning-rate"), 0.1);
+  EXPECT_TRUE(second.get<bool>("resume"));
+  EXPECT_EQ(second.to_toml(), first.to_toml());
+}
+
+TEST_F(OptionsTest, UnknownNamesGetTheNearestSuggestion) {
+  EXPECT_NE(error_of({"--bach", "3"}).find("did you mean '--batch'"), std::string::npos);
+  const std::string from_file = error_of({"--config", write_file("batch = 1\nlearnin_rate = 2.0\n")});
+  EXPECT_NE(from_file.find("line 2"), std::string::npos) << from_file;
+  EXPECT_NE(from_file.find("did you mean 'learning-rate'"), std::string::npos) << from_file;
+}
+
+TEST_F(OptionsTest, WrongValuesNameOptionValueAndWhatIsAllowed) {
+  const std::string type = error_of({"--batch", "many"});
+  EXPECT_NE(type.find("batch"), std::string::npos) << type;
+  EXPECT_NE(type.find("many"), std::string::npos) << type;
+  EXPECT_NE(type.find("an integer"), std::string::npos) << type;
+  const std::string choice = error_of({"--precision", "float8"});
+  EXPECT_NE(choice.find("float32, bfloat16"), std::string::npos) << choice;
+  EXPECT_NE(error_of({"--config", "/nowhere/x.toml"}).find("/nowhere/x.toml"), std::string::npos);
+  EXPECT_NE(error_of({"stray.h5"}).find("stray.h5"), std::string::npos);
+}
+
+TEST_F(OptionsTest, HelpNamesEveryOption) {
+  Options options = make();
+  const std::string help = parse(options, {"--help"});
+  for (const char* name : {"--data", "--batch", "--learning-rate", "--resume", "--precision"}) EXPECT_NE(help.find(name), std::string::npos);
+}
+
+TEST_F(OptionsTest, WrongTypeOrNameInTheProgramIsAnError) {
+  const Options options = make();
+  EXPECT_THROW(options.get<double>("batch"), ConfigError);
+  EXPECT_THROW(options.get<bool>("resum"), ConfigError);
+}
+
+}  // namespace
+}  // namespace bunchtrain::config

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/config/options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <toml++/toml.h>
+
+#include "bunchtrain/config/suggest.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/version.hpp"
+#include "option_text.hpp"
+
+namespace bunchtrain::config {
+namespace {
+
+std::string with_dashes(std::string_view name) {
+  std::string result(name);
+  std::replace(result.begin(), result.end(), '_', '-');
+  return result;
+}
+
+std::string environment_name(std::string_view name) {
+  std::string result = "BUNCHTRAIN_";
+  for (char c : name) result += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return result;
+}
+
+std::string suggestion(std::string_view given, std::span<const std::string> names) {
+  const std::string near = nearest(given, names);
+  return near.empty() ? std::string() : fmt::format("; did you mean '{}'?", near);
+}
+
+void check_allowed(const OptionSpec& spec, const OptionValue& value, std::string_view origin) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (!text || spec.allowed.empty() || std::find(spec.allowed.begin(), spec.allowed.end(), *text) != spec.allowed.end()) return;
+  throw ConfigError(fmt::format("{} ({})", spec.name, origin), *text, fmt::format("one of {}", fmt::join(spec.allowed, ", ")));
+}
+
+/// A TOML value as text pieces, in the form that `parse_value` reads.
+std::vector<std::string> pieces_of(const toml::node& node) {
+  std::vector<std::string> pieces;
+  if (const auto* array = node.as_array()) {
+    for (const auto& element : *array)
+      for (auto& piece : pieces_of(element)) pieces.push_back(std::move(piece));
+  } else if (const auto text = node.value_exact<std::string>()) {
+    pieces.push_back(*text);
+  } else if (const auto flag = node.value_exact<bool>()) {
+    pieces.push_back(*flag ? "true" : "false");
+  } else if (const auto integer = node.value_exact<std::int64_t>()) {
+    pieces.push_back(fmt::format("{}", *integer));
+  } else if (const auto real = node.value_exact<double>()) {
+    pieces.push_back(fmt::format("{}", *real));
+  }
+  return pieces;
+}
+
+}  // namespace
+
+Options::Options(std::string program, std::string summary) : program_(std::move(program)), summary_(std::move(summary)) {}
+
+void Options::declare(OptionSpec spec) {
+  for (const auto& existing : entries_)
+    if (existing.spec.name == spec.name) throw ConfigError(fmt::format("option '{}' is declared twice", spec.name));
+  OptionValue value = spec.default_value;
+  entries_.push_back({std::move(spec), std::move(value), OptionSource::default_value});
+}
+
+void Options::declare(std::vector<OptionSpec> specs) {
+  for (auto& spec : specs) declare(std::move(spec));
+}
+
+void Options::set_default(std::string_view name, OptionValue value) {
+  Entry& target = entry(name);
+  expects(value.index() == target.value.index(), fmt::format("the default of option '{}' has another type", name));
+  target.spec.default_value = value;
+  if (target.source == OptionSource::default_value) target.value = std::move(value);
+}
+
+Options::Entry& Options::entry(std::string_view name) {
+  return const_cast<Entry&>(std::as_const(*this).entry(name));
+}
+
+const Options::Entry& Options::entry(std::string_view name) const {
+  std::vector<std::string> names;
+  for (const auto& candidate : entries_) {
+    if (candidate.spec.name == name) return candidate;
+    names.push_back(candidate.spec.name);
+  }
+  throw ConfigError(fmt::format("no option '{}' is declared by {}{}", name, program_, suggestion(name, names)));
+}
+
+const OptionValue& Options::value_of(std::string_view name, std::size_t type_index) const {
+  const Entry& found = entry(name);
+  if (found.value.index() != type_index)
+    throw ConfigError(fmt::format("option '{}' holds {}, but was asked for as {}", name, type_name(found.value.index()), type_name(type_index)));
+  return found.value;
+}
+
+OptionSource Options::source(std::string_view name) const { return entry(name).source; }
+
+std::string Options::parse(int argc, const char* const* argv) {
+  read_environment();
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--help" || word == "-h") return help();
+    if (word == "--version") return fmt::format("{} (bunchtrain {})\n", program_, version());
+    if (word == "--config") {
+      if (i + 1 >= argc) throw ConfigError("--config needs the name of a TOML file");
+      read_file(argv[i + 1]);
+    } else if (word.starts_with("--config=")) {
+      read_file(std::string(word.substr(9)));
+    }
+  }
+  read_flags(argc, argv);
+  const bool print = std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--print-config"; });
+  return print ? to_toml() : std::string();
+}
+
+void Options::read_environment() {
+  for (auto& option : entries_) {
+    const std::string variable = environment_name(option.spec.name);
+    const char* text = std::getenv(variable.c_str());
+    if (!text) continue;
+    option.value = parse_value(option.spec, {text}, "environment variable " + variable);
+    check_allowed(option.spec, option.value, variable);
+    option.source = OptionSource::environment;
+  }
+}
+
+void Options::read_file(const std::string& path) {
+  std::string text;
+  try {
+    text = read_text_file(path);
+  } catch (Error& error) {
+    throw ConfigError(fmt::format("--config: {}", error.message()));
+  }
+  toml::table table;
+  try {
+    table = toml::parse(text, path);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(fmt::format("{} line {}: {}", path, error.source().begin.line, error.description()));
+  }
+  std::vector<std::string> names;
+  for (const auto& option : entries_) names.push_back(option.spec.name);
+  for (const auto& [key, node] : table) {
+    const std::string name = with_dashes(key.str());
+    const auto found = std::find(names.begin(), names.end(), name);
+    const std::string where = fmt::format("{} line {}", path, node.source().begin.line);
+    if (found == names.end())
+      throw ConfigError(fmt::format("{}: unknown key '{}'{}; --print-config lists all keys", where, key.str(), suggestion(name, names)));
+    Entry& option = entries_[static_cast<std::size_t>(found - names.begin())];
+    option.value = parse_value(option.spec, pieces_of(node), where);
+    check_allowed(option.spec, option.value, where);
+    option.source = OptionSource::file;
+  }
+}
+
+void Options::read_flags(int argc, const char* const* argv) {
+  CLI::App app;
+  app.set_help_flag();
+  app.allow_extras();
+  bool print = false;
+  std::string file;
+  app.add_flag("--print-config", print);
+  app.add_option("--config", file);
+  std::vector<std::vector<std::string>> values(entries_.size());
+  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const std::string flag = "--" + entries_[i].spec.name;
+    names.push_back(flag);
+    CLI::Option* option = app.add_option(flag, values[i]);
+    if (std::holds_alternative<bool>(entries_[i].value)) option->expected(0, 1)->default_str("true");
+    else if (std::holds_alternative<std::vector<std::string>>(entries_[i].value)) option->expected(1, 1 << 20);
+    else option->expected(1)->take_last();
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(fmt::format("{}: {}; try {} --help", program_, error.what(), program_));
+  }
+  for (const auto& extra : app.remaining()) {
+    const std::string given = extra.substr(0, extra.find('='));
+    if (given.starts_with("-")) throw ConfigError(fmt::format("unknown option '{}'{}; try {} --help", given, suggestion(given, names), program_));
+    throw ConfigError(fmt::format("'{}' belongs to no option; try {} --help", extra, program_));
+  }
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const auto* option = app.get_option("--" + entries_[i].spec.name);
+    if (option->count() == 0) continue;
+    const std::string where = "--" + entries_[i].spec.name;
+    entries_[i].value = parse_value(entries_[i].spec, values[i].empty() ? std::vector<std::string>{"true"} : values[i], where);
+    check_allowed(entries_[i].spec, entries_[i].value, where);
+    entries_[i].source = OptionSource::flag;
+  }
+}
+
+std::string Options::to_toml() const {
+  std::string text = fmt::format("# Options of {}: use with --config FILE\n", program_);
+  for (const auto& option : entries_) text += fmt::format("\n# {}\n{} = {}\n", option.spec.help, option.spec.name, toml_text(option.value));
+  return text;
+}
+
+std::string Options::help() const {
+  std::string text = fmt::format("{}\n\nUsage: {} [OPTIONS]\n\n", summary_, program_);
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const auto& option : entries_) {
+    const std::string value = option.spec.value_name.empty() ? value_placeholder(option.spec) : option.spec.value_name;
+    rows.emplace_back(fmt::format("--{} {}", option.spec.name, value), help_text(option.spec));
+  }
+  rows.emplace_back("--config FILE", "read options from a TOML file (flags win over it)");
+  rows.emplace_back("--print-config", "print all options as TOML, to be fed back by --config");
+  rows.emplace_back("--version", "print the version");
+  for (const auto& [left, right] : rows) text += fmt::format("  {:<32} {}\n", left, right);
+  return text + "\nEvery option can also be set by an environment variable, e.g. BUNCHTRAIN_LEARNING_RATE.\n";
+}
+
+}  // namespace bunchtrain::config
