@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// One complete checkpoint on disk: a folder of safetensors files with a manifest.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "bunchtrain/device/state_dict.hpp"
+
+namespace bunchtrain::checkpoint {
+
+/// States by component: "model", "optimizer", "schedule", "loader", "random" ...
+using Components = std::map<std::string, StateDict, std::less<>>;
+using Metadata = std::map<std::string, std::string>;
+
+/// What a snapshot says about itself, without its tensors.
+struct SnapshotInfo {
+  std::filesystem::path folder;
+  std::int64_t step = 0;
+  std::int64_t sequence =
+      0;          ///< counts the saves of a store, also over resumed runs: the greatest is the latest
+  int world = 1;  ///< ranks that wrote it
+  std::optional<double> metric = {};
+  Metadata metadata = {};
+  std::string hash;  ///< XXH3-128 of the manifest, which holds the hashes of all files
+};
+
+/// A snapshot in memory.
+struct Snapshot {
+  SnapshotInfo info;
+  Components components;  ///< replicated state
+  Components
+      rank_components;  ///< this rank's own; empty if the snapshot was written by another number of ranks
+};
+
+/// The manifest alone. @throws CheckpointError naming what is missing or damaged.
+SnapshotInfo read_info(const std::filesystem::path& folder);
+/// Checks the size and checksum of every file. @throws CheckpointError naming the first damaged one.
+void verify(const std::filesystem::path& folder);
+/// Verifies and reads everything that rank `rank` of `world` needs. @throws CheckpointError
+Snapshot read_snapshot(const std::filesystem::path& folder, int rank = 0, int world = 1);
+
+}  // namespace bunchtrain::checkpoint

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Accuracy, loss, AUC, background rejection and curves of a classifier, exact over all ranks.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/metrics/roc.hpp"
+
+namespace bunchtrain::metrics {
+
+struct ClassificationOptions {
+  std::vector<std::string> classes;  ///< names, one per score
+  /// Indices of the signal classes. Empty: class 1 of two, every class of more.
+  std::vector<int> signals = {};
+  std::vector<double> signal_efficiencies = {0.3, 0.5, 0.7};
+  int max_roc_points = 400;
+  int histogram_bins = 50;
+
+  void validate() const;
+};
+
+/// One signal class against one background class, or against all the others ("rest").
+struct SignalResult {
+  int signal = 0;
+  int background = -1;  ///< -1: all other classes
+  double auc = 0;       ///< NaN if one side has no samples
+  std::vector<Rejection> rejections;
+  std::vector<RocPoint> roc;
+};
+
+/// Distribution of the score of one class, [true class][bin], equal bins from 0 to 1, sums of weights.
+struct ScoreDistribution {
+  int score = 0;
+  std::vector<std::vector<double>> counts;
+};
+
+/// Everything a table, metrics.jsonl and the report need.
+struct ClassificationResult {
+  std::vector<std::string> classes;
+  std::int64_t samples = 0;     ///< labelled ones
+  std::int64_t unlabelled = 0;  ///< label -1, left out of everything below
+  double loss = 0;              ///< weighted mean cross-entropy
+  double accuracy = 0;          ///< weighted
+  double auc = 0;               ///< two classes: of the signal; more: mean over the signals against the rest
+  std::vector<std::int64_t> class_counts;
+  std::vector<SignalResult>
+      signals;  ///< per signal: against the rest first; with more than two classes, then against each
+  std::vector<ScoreDistribution> distributions;
+
+  /// The first signal's rejection at an efficiency asked for. @throws ConfigError listing those computed.
+  const Rejection& rejection(double signal_efficiency) const;
+};
+
+/// Collects the scores of one pass over a data set. Not thread-safe.
+///
+/// Scores are kept in double, because a softmax in float32 rounds the best jets to 1 and the tightest cuts
+/// lose their order.
+class ClassificationMetrics {
+ public:
+  explicit ClassificationMetrics(ClassificationOptions options);
+
+  /// `logits` [B, C] floating, before the softmax; `labels` [B] int64, -1 for unknown; `weights` [B] or
+  /// undefined for 1. Any device. @throws DataError for a label outside the classes or a score that is not
+  /// finite, with the count.
+  void add_logits(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& weights = {});
+  /// The same for `scores` [B, C] that are probabilities already.
+  void add_scores(const at::Tensor& scores, const at::Tensor& labels, const at::Tensor& weights = {});
+
+  std::int64_t size() const noexcept { return size_; }
+  /// Forgets everything, for the next epoch.
+  void reset();
+
+  /// Of this rank's samples alone.
+  ClassificationResult compute() const;
+  /// Collective: of the samples of all ranks, each counted once; every rank gets the same result.
+  ClassificationResult compute(comm::Communicator& communicator) const;
+
+ private:
+  void append(at::Tensor scores, at::Tensor losses, const at::Tensor& labels, const at::Tensor& weights);
+
+  ClassificationOptions options_;
+  std::int64_t size_ = 0;
+  std::vector<at::Tensor> rows_;  ///< [B, C + 3] float64: scores, loss, label, weight
+};
+
+}  // namespace bunchtrain::metrics

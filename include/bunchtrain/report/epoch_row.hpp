@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// What is known at the end of an epoch: printed as a line, kept in metrics.jsonl, drawn in the report.
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/report/record.hpp"
+
+namespace bunchtrain::report {
+
+/// Where the time of one training step goes, mean over an epoch, in seconds.
+struct StepSplit {
+  double data = 0;  ///< waiting for the loader
+  double forward = 0;
+  double backward = 0;       ///< communication hidden behind it included
+  double communication = 0;  ///< exposed only
+  double optimizer = 0;
+
+  double total() const noexcept { return data + forward + backward + communication + optimizer; }
+};
+
+/// A number with its name, as in "valid_auc".
+struct NamedValue {
+  std::string name;
+  double value = 0;
+};
+
+/// One finished epoch. Values that are not known (no validation) stay NaN and are left out everywhere.
+struct EpochRow {
+  std::int64_t epoch = 0;   ///< counted from 1
+  std::int64_t epochs = 0;  ///< planned
+  std::int64_t step = 0;    ///< optimizer steps since the beginning
+  double seconds = 0;       ///< training and validation of this epoch
+  double train_loss = std::numeric_limits<double>::quiet_NaN();
+  double valid_loss = std::numeric_limits<double>::quiet_NaN();
+  double learning_rate = std::numeric_limits<double>::quiet_NaN();
+  double samples_per_second = std::numeric_limits<double>::quiet_NaN();  ///< training, all ranks
+  StepSplit split = {};
+  /// Further metrics in the order of printing: "valid_accuracy", "valid_auc", "valid_rejection_50" ...
+  std::vector<NamedValue> metrics = {};
+};
+
+/// {"kind": "epoch", "epoch": ..., "step": ..., ..., "seconds_data": ..., metrics}.
+Record make_record(const EpochRow& row);
+/// The inverse of `make_record`; nothing for records of another kind.
+std::optional<EpochRow> parse_epoch_row(const Record& record);
+
+}  // namespace bunchtrain::report
