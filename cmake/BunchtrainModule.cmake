@@ -74,6 +74,13 @@ function(bunchtrain_add_module module)
     list(APPEND arg_SOURCES ${arg_STUB_SOURCES})
   endif()
 
+  foreach(source IN LISTS arg_SOURCES)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${source}" AND NOT IS_ABSOLUTE "${source}")
+      message(WARNING "module ${module}: ${source} does not exist yet, left out")
+      list(REMOVE_ITEM arg_SOURCES "${source}")
+    endif()
+  endforeach()
+
   set(public PUBLIC)
   if(arg_SOURCES)
     add_library(${target} ${arg_SOURCES})
