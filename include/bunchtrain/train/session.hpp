@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// What a training program works with: ranks, device, precision, threads, options, run folder.
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/config/options.hpp"
+#include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/device/precision.hpp"
+#include "bunchtrain/device/thread_budget.hpp"
+#include "bunchtrain/mpi/comm.hpp"
+#include "bunchtrain/train/run_folder.hpp"
+
+namespace bunchtrain::train {
+
+/// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the communicators
+/// and chooses the device; touches neither signals nor thread counts. Use from one thread.
+class Session {
+ public:
+  /// Collective. `options` must hold the standard options (`standard_options()`).
+  Session(config::Options options, const mpi::Comm& control, Logger logger);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Tensor collectives of all ranks, on `device()`.
+  comm::Communicator world() const;
+  /// Small CPU collectives that run beside those of `world()`.
+  comm::Communicator agreement() const;
+  const mpi::Comm& control() const noexcept;
+  int rank() const noexcept;
+  int size() const noexcept;
+  bool is_root() const noexcept { return rank() == 0; }
+
+  /// `std::vector<std::string> files = session.option("data");` @throws ConfigError for an undeclared option.
+  config::OptionView option(std::string name) const;
+  const config::Options& options() const noexcept;
+  c10::Device device() const noexcept;
+  device::Precision precision() const noexcept;
+  std::uint64_t seed() const noexcept;
+  const device::ThreadBudget& threads() const noexcept;
+  const Logger& logger() const noexcept;
+
+  /// Collective at the first call, which makes or opens the folder.
+  const RunFolder& run_folder();
+  /// Whether the user asked to go on with the run in the folder (`--resume`).
+  bool resume() const;
+
+  /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own signal handling).
+  void request_stop() noexcept;
+  bool stop_requested() const noexcept;
+
+  /// Collective: frees the communicators. Called by `bt::run` at the orderly end.
+  void close();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bunchtrain::train
