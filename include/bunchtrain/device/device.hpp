@@ -19,9 +19,9 @@ DeviceRequest parse_device(std::string_view text);
 
 /// The device of the `local_rank`-th rank on this node.
 ///
-/// `cuda` never falls back: @throws NotBuiltError if this build has no CUDA, DeviceError if there is no GPU, the driver is
-/// too old or the card too old (required and found are named). `automatic` on a CPU build that sees a GPU logs which
-/// command rebuilds with CUDA.
+/// `cuda` never falls back: @throws NotBuiltError if this build has no CUDA, DeviceError if there is no GPU,
+/// the driver is too old or the card too old (required and found are named). `automatic` on a CPU build that
+/// sees a GPU logs which command rebuilds with CUDA.
 c10::Device choose_device(DeviceRequest request, int local_rank, const Logger& logger = {});
 
 /// One line for logs and run.json: processor model or GPU name, memory, driver.

@@ -3,12 +3,14 @@
 /// Numeric precision of a training or inference step.
 
 #include <c10/core/DeviceType.h>
+#include <c10/core/ScalarType.h>
 
 #include <string_view>
 
 namespace bunchtrain::device {
 
-/// float64: everything in double (tests). tf32: float32 with TF32 matrix products on GPU. bfloat16: autocast, master weights float32.
+/// float64: everything in double (tests). tf32: float32 with TF32 matrix products on GPU. bfloat16: autocast,
+/// master weights float32.
 enum class Precision { float32, float64, tf32, bfloat16 };
 
 std::string_view to_string(Precision precision) noexcept;
@@ -17,8 +19,9 @@ Precision parse_precision(std::string_view text);
 /// @throws DeviceError if the device cannot do it (bfloat16 before Ampere), naming what it can.
 void require_supported(Precision precision, c10::DeviceType device);
 
-/// Sets autocast and matrix precision for the current thread from construction to destruction and clears autocast's
-/// weight cache on exit, so that an update of the parameters is never missed. Nest freely; not movable.
+/// Sets autocast (of the current thread) and TF32 (of the process: convolutions and matrix products alike)
+/// from construction to destruction and clears autocast's weight cache on exit, so that an update of the
+/// parameters is never missed. Nest freely; not movable.
 class PrecisionGuard {
  public:
   PrecisionGuard(Precision precision, c10::DeviceType device);
@@ -29,7 +32,9 @@ class PrecisionGuard {
  private:
   c10::DeviceType device_;
   bool was_enabled_;
-  bool was_tf32_;
+  c10::ScalarType was_dtype_;
+  bool was_tf32_matmul_;
+  bool was_tf32_convolution_;
 };
 
 }  // namespace bunchtrain::device

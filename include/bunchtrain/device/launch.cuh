@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The one way in which kernels are started. The host runtime of the tests replaces this file.
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <utility>
+
+#include "bunchtrain/device/cuda_check.cuh"
+
+namespace bunchtrain::device {
+
+struct LaunchConfig {
+  dim3 grid;
+  dim3 block;
+  std::size_t shared_bytes = 0;  ///< dynamic shared memory
+};
+
+/// Starts `kernel` on `stream`; arguments convert to the kernel's parameter types. An empty grid starts
+/// nothing. Asynchronous: what the kernel reads must live until the stream is past it.
+/// @throws DeviceError if the launch is refused (too many threads, too much shared memory, no code for this
+/// GPU).
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const LaunchConfig& config, cudaStream_t stream,
+            Arguments&&... arguments) {
+  if (config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
+  cudaLaunchConfig_t launch_config{};
+  launch_config.gridDim = config.grid;
+  launch_config.blockDim = config.block;
+  launch_config.dynamicSmemBytes = config.shared_bytes;
+  launch_config.stream = stream;
+  check_cuda(cudaLaunchKernelEx(&launch_config, kernel, std::forward<Arguments>(arguments)...),
+             "start a GPU kernel");
+}
+
+/// Blocks needed for `items` at `per_block` items each.
+constexpr unsigned blocks_for(std::size_t items, std::size_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+}  // namespace bunchtrain::device

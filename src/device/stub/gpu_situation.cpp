@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/device/gpu_situation.hpp"
+
+#include "bunchtrain/core/error.hpp"
+#include "driver_files.hpp"
+
+namespace bunchtrain::device {
+
+GpuSituation observe_gpus() {
+  return {.built_with_cuda = false, .driver_files = nvidia_driver_files_exist()};
+}
+
+std::string describe_gpu(int /*index*/) { throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON"); }
+
+}  // namespace bunchtrain::device
