@@ -18,6 +18,7 @@
 #   bunchtrain_dep::nvml      NVML header only: the library is opened at run time
 #   bunchtrain_dep::hwloc     processor layout (device); optional    libhwloc-dev
 #   bunchtrain_dep::openmp    at::parallel_for (comes with the compiler)
+#   bunchtrain_dep::cudart    the shared CUDA runtime; CUDA builds only
 #   GTest::gtest, GTest::gmock  tests                                libgtest-dev, libgmock-dev
 #   Boost::context            fibers of the CUDA-on-host tests       libboost-context-dev
 #   benchmark::benchmark      benchmarks                             libbenchmark-dev
@@ -66,12 +67,13 @@ function(bunchtrain_make_openmp)
   endif()
 endfunction()
 
-set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia")
+# Folders of the NVIDIA wheels: where tools/setup unpacks them, and beside a LibTorch of a Python installation.
+set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia")
 set(bunchtrain_packages
   "fmt=libfmt-dev" "cli11=libcli11-dev" "toml=libtomlplusplus-dev" "json=nlohmann-json3-dev" "hwy=libhwy-dev"
   "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "zstd=libzstd-dev" "muparser=libmuparser-dev" "xxhash=libxxhash-dev"
   "mpi=libopenmpi-dev" "hwloc=libhwloc-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
-  "benchmark=libbenchmark-dev")
+  "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit" "cudatoolkit=the CUDA toolkit")
 
 # Finds one dependency by its short name; the target it makes.
 macro(bunchtrain_find_quietly name)
@@ -112,12 +114,27 @@ macro(bunchtrain_find_quietly name)
     bunchtrain_import(hwloc HEADER hwloc.h LIBRARY hwloc)
     set(bunchtrain_target bunchtrain_dep::hwloc)
   elseif("${name}" STREQUAL "nccl")
-    bunchtrain_import(nccl HEADER nccl.h LIBRARY nccl libnccl.so.2 SUFFIXES include lib
-      HINTS ${bunchtrain_nvidia}/nccl ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR})
+    bunchtrain_import(nccl HEADER nccl.h LIBRARY nccl libnccl.so.2 SUFFIXES nccl/include nccl/lib
+      HINTS ${bunchtrain_nvidia} ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR})
     set(bunchtrain_target bunchtrain_dep::nccl)
   elseif("${name}" STREQUAL "nvml")
-    bunchtrain_import(nvml HEADER nvml.h SUFFIXES include HINTS ${bunchtrain_nvidia}/cu13 ${CUDAToolkit_INCLUDE_DIRS})
+    bunchtrain_import(nvml HEADER nvml.h SUFFIXES cu13/include HINTS ${bunchtrain_nvidia} ${CUDAToolkit_INCLUDE_DIRS})
     set(bunchtrain_target bunchtrain_dep::nvml)
+  elseif("${name}" STREQUAL "cudart")
+    bunchtrain_import(cudart HEADER cuda_runtime_api.h LIBRARY cudart libcudart.so.13
+      SUFFIXES include lib64 lib cu13/include cu13/lib
+      HINTS ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR} ${CUDAToolkit_ROOT} ${bunchtrain_nvidia}
+            $ENV{CUDA_HOME} /usr/local/cuda)
+    set(bunchtrain_target bunchtrain_dep::cudart)
+  elseif("${name}" STREQUAL "libtorch")
+    find_package(LibTorch 2.8 REQUIRED)
+    set(bunchtrain_target LibTorch::cpu)
+  elseif("${name}" STREQUAL "cudatoolkit")
+    find_package(CUDAToolkit QUIET)
+    set(bunchtrain_target CUDA::cudart)
+  elseif("${name}" STREQUAL "threads")
+    find_package(Threads QUIET)
+    set(bunchtrain_target Threads::Threads)
   elseif("${name}" STREQUAL "mpi")
     bunchtrain_find_mpi()
     set(bunchtrain_target bunchtrain_dep::mpi)

@@ -49,6 +49,17 @@ if(BUNCHTRAIN_WERROR)
     $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
 endif()
 
+set(BUNCHTRAIN_SANITIZER "" CACHE STRING "Sanitizers to build with, as -fsanitize= takes them")
+if(BUNCHTRAIN_SANITIZER)
+  # LibTorch hides its type information, which the vptr check would need.
+  set(sanitizer_flags -fsanitize=${BUNCHTRAIN_SANITIZER} -fno-omit-frame-pointer)
+  if(BUNCHTRAIN_SANITIZER MATCHES undefined)
+    list(APPEND sanitizer_flags -fno-sanitize=vptr -fno-sanitize-recover=undefined)
+  endif()
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:${sanitizer_flags}>)
+  add_link_options(${sanitizer_flags})
+endif()
+
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # ccache accepts precompiled headers only when told to be sloppy about their time stamps.

@@ -24,11 +24,24 @@ bunchtrain_find(gtest)
 set(BUNCHTRAIN_MPIRUN_ENV
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
 
+# What the sanitizers are told not to report of third parties.
+set(suppressions "${PROJECT_SOURCE_DIR}/python-free-tests/support")
+set(BUNCHTRAIN_SANITIZER_ENV)
+if(BUNCHTRAIN_SANITIZER MATCHES address)
+  list(APPEND BUNCHTRAIN_SANITIZER_ENV
+    "ASAN_OPTIONS=detect_odr_violation=0" "LSAN_OPTIONS=suppressions=${suppressions}/lsan.supp:print_suppressions=0"
+    "UBSAN_OPTIONS=print_stacktrace=1")
+elseif(BUNCHTRAIN_SANITIZER MATCHES thread)
+  # libgomp is not instrumented: its barriers look like races.
+  list(APPEND BUNCHTRAIN_SANITIZER_ENV
+    "TSAN_OPTIONS=suppressions=${suppressions}/tsan.supp" "OMP_NUM_THREADS=1")
+endif()
+
 function(bunchtrain_register_test name seconds)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "COMMAND;LABELS;ENV")
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_tests_properties(${name} PROPERTIES
-    LABELS "${arg_LABELS}" TIMEOUT ${seconds} ENVIRONMENT "${BUNCHTRAIN_MPIRUN_ENV};${arg_ENV}")
+    LABELS "${arg_LABELS}" TIMEOUT ${seconds} ENVIRONMENT "${BUNCHTRAIN_MPIRUN_ENV};${BUNCHTRAIN_SANITIZER_ENV};${arg_ENV}")
 endfunction()
 
 function(bunchtrain_add_test name)

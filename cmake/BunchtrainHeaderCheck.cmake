@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# The target bunchtrain_header_check compiles every public header alone, against its own module only.
+
+get_property(modules GLOBAL PROPERTY BUNCHTRAIN_BUILT_MODULES)
+add_custom_target(bunchtrain_header_check)
+
+function(bunchtrain_check_headers name library)
+  set(sources)
+  foreach(header IN LISTS ARGN)
+    cmake_path(RELATIVE_PATH header BASE_DIRECTORY "${PROJECT_SOURCE_DIR}/include")
+    string(REGEX REPLACE "[/.]" "_" stem "${header}")
+    set(source "${PROJECT_BINARY_DIR}/header_check/${stem}.cpp")
+    file(CONFIGURE OUTPUT "${source}" CONTENT "#include <${header}>\n#include <${header}>  // and again\n")
+    list(APPEND sources "${source}")
+  endforeach()
+  if(sources)
+    add_library(bunchtrain_headers_${name} OBJECT EXCLUDE_FROM_ALL ${sources})
+    target_link_libraries(bunchtrain_headers_${name} PRIVATE bunchtrain_build_flags ${library})
+    target_compile_options(bunchtrain_headers_${name} PRIVATE -O0)
+    add_dependencies(bunchtrain_header_check bunchtrain_headers_${name})
+  endif()
+endfunction()
+
+foreach(module IN LISTS modules)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/bunchtrain/${module}/*.hpp")
+  bunchtrain_check_headers(${module} bunchtrain::${module} ${headers})
+endforeach()
+file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/bunchtrain/*.hpp")
+list(TRANSFORM modules PREPEND bunchtrain::)
+bunchtrain_check_headers(umbrella "${modules}" ${headers})
