@@ -112,8 +112,8 @@ at::Tensor raw_view(const at::Tensor& flat, const at::Tensor& like, std::int64_t
 }
 
 bool same_place(const at::Tensor& tensor, const at::Tensor& view) {
-  return tensor.const_data_ptr() == view.const_data_ptr() && tensor.strides() == view.strides() &&
-         tensor.sizes() == view.sizes();
+  return tensor.layout() == at::kStrided && tensor.const_data_ptr() == view.const_data_ptr() &&
+         tensor.strides() == view.strides() && tensor.sizes() == view.sizes();
 }
 
 }  // namespace

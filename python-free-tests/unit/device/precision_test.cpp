@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/device/precision.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/gpu_situation.hpp"
+
+namespace bunchtrain::device {
+namespace {
+
+TEST(PrecisionTest, NamesReadBack) {
+  for (const Precision precision :
+       {Precision::float32, Precision::float64, Precision::tf32, Precision::bfloat16}) {
+    EXPECT_EQ(parse_precision(to_string(precision)), precision);
+  }
+  EXPECT_THROW(parse_precision("fp16"), ConfigError);
+}
+
+TEST(PrecisionTest, GuardSetsAndRestoresAutocast) {
+  const at::Tensor a = at::ones({4, 4});
+  {
+    const PrecisionGuard guard(Precision::bfloat16, c10::kCPU);
+    EXPECT_EQ(at::mm(a, a).scalar_type(), at::kBFloat16);
+    {
+      const PrecisionGuard inner(Precision::float32, c10::kCPU);
+      EXPECT_EQ(at::mm(a, a).scalar_type(), at::kFloat);
+    }
+    EXPECT_EQ(at::mm(a, a).scalar_type(), at::kBFloat16);
+  }
+  EXPECT_EQ(at::mm(a, a).scalar_type(), at::kFloat);
+}
+
+TEST(PrecisionTest, GuardSetsAndRestoresTf32) {
+  const bool before = at::globalContext().allowTF32CuBLAS();
+  {
+    const PrecisionGuard guard(Precision::tf32, c10::kCPU);
+    EXPECT_TRUE(at::globalContext().allowTF32CuBLAS());
+    EXPECT_TRUE(at::globalContext().allowTF32CuDNN());
+    const PrecisionGuard inner(Precision::float32, c10::kCPU);
+    EXPECT_FALSE(at::globalContext().allowTF32CuDNN());
+  }
+  EXPECT_EQ(at::globalContext().allowTF32CuBLAS(), before);
+}
+
+TEST(PrecisionTest, WeightCacheEndsWithTheGuard) {
+  at::Tensor weight = at::ones({2, 2}).requires_grad_();
+  const at::Tensor input = at::ones({2, 2});
+  const auto product = [&] {
+    const PrecisionGuard guard(Precision::bfloat16, c10::kCPU);
+    return at::mm(input, weight).sum().item<float>();
+  };
+  EXPECT_EQ(product(), 8.0F);
+  weight.detach().fill_(2.0);  // behind autograd's back, as an arena update
+  EXPECT_EQ(product(), 16.0F);
+}
+
+TEST(PrecisionTest, Support) {
+  const GpuSituation turing{.gpus = {{"Tesla T4", 75}}};
+  const GpuSituation hopper{.gpus = {{"NVIDIA H200", 90}}};
+  EXPECT_EQ(why_unsupported(Precision::bfloat16, c10::kCPU, {}), "");
+  EXPECT_EQ(why_unsupported(Precision::float64, c10::kCUDA, turing), "");
+  EXPECT_EQ(why_unsupported(Precision::bfloat16, c10::kCUDA, hopper), "");
+  EXPECT_THAT(
+      why_unsupported(Precision::bfloat16, c10::kCUDA, turing),
+      testing::AllOf(testing::HasSubstr("Tesla T4"), testing::HasSubstr("8.0"), testing::HasSubstr("7.5")));
+  EXPECT_THROW(require_supported(Precision::tf32, c10::kCPU), DeviceError);
+  EXPECT_NO_THROW(require_supported(Precision::float32, c10::kCPU));
+}
+
+}  // namespace
+}  // namespace bunchtrain::device
