@@ -12,15 +12,10 @@
 # makes bunchtrain_<module>, its alias bunchtrain::<module>, and its install rules. Static by default;
 # BUILD_SHARED_LIBS is honoured. BUNCHTRAIN_WITH_CUDA and BUNCHTRAIN_WITH_NCCL say what is built.
 
-find_package(LibTorch 2.8 REQUIRED)
 bunchtrain_find(fmt cli11 toml json hwy openmp hdf5 deflate zstd muparser xxhash mpi)
 bunchtrain_find_quietly(hwloc)
 set(BUNCHTRAIN_WITH_NCCL OFF)
 if(BUNCHTRAIN_WITH_CUDA)
-  if(NOT LibTorch_CUDA_FOUND)
-    message(FATAL_ERROR "The LibTorch in ${LibTorch_DIRECTORY} has no CUDA half. "
-      "Name another with LibTorch_ROOT, or configure with -DBUNCHTRAIN_CUDA=OFF.")
-  endif()
   bunchtrain_find(cudart)
   bunchtrain_find_quietly(nvml)
   bunchtrain_find_quietly(nccl)
@@ -166,7 +161,10 @@ function(bunchtrain_add_optional_directory directory)
 endfunction()
 
 function(bunchtrain_print_summary)
-  set(cuda "off")
+  set(cuda "off (${BUNCHTRAIN_CUDA_OBSTACLE})")
+  if(BUNCHTRAIN_CUDA STREQUAL "OFF")
+    set(cuda "off, as asked")
+  endif()
   if(BUNCHTRAIN_WITH_CUDA)
     set(cuda "${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, NCCL ${BUNCHTRAIN_WITH_NCCL}")
   endif()

@@ -4,6 +4,13 @@
 set(BUNCHTRAIN_CUDA AUTO CACHE STRING "Build the CUDA half: AUTO (if a compiler is found), ON or OFF")
 set_property(CACHE BUNCHTRAIN_CUDA PROPERTY STRINGS AUTO ON OFF)
 
+# Where tools/setup unpacks; one folder may serve several clones.
+set(deps_default "${PROJECT_SOURCE_DIR}/.deps")
+if(DEFINED ENV{BUNCHTRAIN_DEPS})
+  set(deps_default "$ENV{BUNCHTRAIN_DEPS}")
+endif()
+set(BUNCHTRAIN_DEPS "${deps_default}" CACHE PATH "Folder in which tools/setup unpacked LibTorch and its companions")
+
 option(BUNCHTRAIN_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(BUNCHTRAIN_EXAMPLES "Build the example trainers" ${PROJECT_IS_TOP_LEVEL})
 option(BUNCHTRAIN_TOOLS "Build the bunchtrain command line program" ${PROJECT_IS_TOP_LEVEL})
