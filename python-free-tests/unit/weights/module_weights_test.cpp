@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/weights/module_weights.hpp"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/nn/module.h>
+#include <unistd.h>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::weights {
+namespace {
+
+using testing::HasSubstr;
+
+/// Two parameters and a buffer, one of them in a child.
+struct Small : torch::nn::Module {
+  struct Child : torch::nn::Module {
+    Child() { mean = register_buffer("mean", at::zeros({3})); }
+    at::Tensor mean;
+  };
+  Small() {
+    weight = register_parameter("weight", at::zeros({2, 3}));
+    bias = register_parameter("bias", at::zeros({2}));
+    norm = register_module("norm", std::make_shared<Child>());
+  }
+  at::Tensor weight, bias;
+  std::shared_ptr<Child> norm;
+};
+
+NamedTensors state_with_prefix(const std::string& prefix) {
+  NamedTensors tensors;
+  tensors.set(prefix + "norm.mean", at::arange(3, at::kDouble));
+  tensors.set(prefix + "weight", at::ones({2, 3}));
+  tensors.set(prefix + "bias", at::arange(2, at::kFloat));
+  return tensors;
+}
+
+template <class F>
+std::string message_of(F&& call) {
+  try {
+    call();
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(ModuleWeightsTest, NamesParametersThenBuffers) {
+  const Small module;
+  const NamedTensors state = named_state(module);
+  std::vector<std::string> names;
+  for (const auto& entry : state) names.push_back(entry.name);
+  EXPECT_THAT(names, testing::ElementsAre("weight", "bias", "norm.mean"));
+  EXPECT_EQ(state["weight"].data_ptr(), module.weight.data_ptr());
+}
+
+TEST(ModuleWeightsTest, StripsPrefixesAndConverts) {
+  for (const std::string prefix : {"", "mod.", "module.", "module.mod."}) {
+    Small module;
+    load_into(module, state_with_prefix(prefix), "x.safetensors");
+    EXPECT_TRUE(at::equal(module.norm->mean, at::arange(3, at::kFloat))) << prefix;
+    EXPECT_TRUE(at::equal(module.bias, at::arange(2, at::kFloat))) << prefix;
+    EXPECT_TRUE(module.weight.requires_grad());
+  }
+}
+
+TEST(ModuleWeightsTest, NamesTheFirstDifference) {
+  Small module;
+  NamedTensors missing;
+  missing.set("weight", at::ones({2, 3}));
+  EXPECT_THAT(message_of([&] { load_into(module, missing, "x.safetensors"); }),
+              HasSubstr("this one has 'bias' [2]"));
+
+  NamedTensors reshaped = state_with_prefix("mod.");
+  reshaped.set("mod.weight", at::ones({3, 2}));
+  EXPECT_THAT(message_of([&] { load_into(module, reshaped, "x.safetensors"); }),
+              HasSubstr("'weight' is [3, 2] there and [2, 3] here"));
+
+  NamedTensors more = state_with_prefix("");
+  more.set("extra", at::ones({4}));
+  EXPECT_THAT(message_of([&] { load_into(module, more, "x.safetensors"); }),
+              HasSubstr("it holds 'extra' [4]"));
+
+  NamedTensors twice = state_with_prefix("");
+  twice.set("mod.bias", at::ones({2}));
+  EXPECT_THAT(message_of([&] { load_into(module, twice, "x.safetensors"); }), HasSubstr("'bias' twice"));
+}
+
+TEST(ModuleWeightsTest, ADifferenceChangesNothing) {
+  Small module;
+  NamedTensors more = state_with_prefix("");
+  more.set("extra", at::ones({4}));
+  EXPECT_THROW(load_into(module, more, "x.safetensors"), CheckpointError);
+  EXPECT_TRUE(at::equal(module.weight.detach(), at::zeros({2, 3})));
+}
+
+TEST(ModuleWeightsTest, SavesAndLoads) {
+  const auto path =
+      std::filesystem::path(testing::TempDir()) / ("small" + std::to_string(::getpid()) + ".safetensors");
+  Small source, target;
+  load_into(source, state_with_prefix(""), "memory");
+  save_module(path, source, {{"classes", "qcd,top"}});
+  const auto metadata = load_module(path, target);
+  std::filesystem::remove(path);
+  EXPECT_EQ(metadata.at("classes"), "qcd,top");
+  EXPECT_TRUE(at::equal(source.weight, target.weight));
+  EXPECT_TRUE(at::equal(source.norm->mean, target.norm->mean));
+}
+
+TEST(ModuleWeightsTest, ClassOrderIsCompared) {
+  SafeTensors file;
+  const std::vector<std::string> classes = {"qcd", "top"};
+  EXPECT_NO_THROW(check_classes(file, classes, "x.safetensors"));
+  file.metadata["classes"] = "qcd,top";
+  EXPECT_NO_THROW(check_classes(file, classes, "x.safetensors"));
+  file.metadata["classes"] = "top,qcd";
+  const std::string message = message_of([&] { check_classes(file, classes, "x.safetensors"); });
+  EXPECT_THAT(message, HasSubstr("--classes top,qcd"));
+  EXPECT_THAT(message, HasSubstr("but qcd,top are expected"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::weights
