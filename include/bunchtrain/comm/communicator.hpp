@@ -6,10 +6,10 @@
 #include <c10/core/Device.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "bunchtrain/comm/work.hpp"
 #include "bunchtrain/core/logger.hpp"
@@ -17,32 +17,47 @@
 
 namespace bunchtrain::comm {
 
+/// For bool, `sum` and `max` are "or", `min` is "and". The result of min and max with NaN is unspecified.
 enum class ReduceOp { sum, min, max };
 
-/// `automatic`: self for one rank, nccl for GPU tensors if built, else mpi (GPU tensors staged through the host).
+/// `automatic`: self for one rank, nccl for GPU tensors if built, else mpi (GPU tensors staged through the
+/// host).
 enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
   Backend backend = Backend::automatic;
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
-  /// Checked mode: before every collective the ranks compare operation, size and dtype; a mismatch shows both calls.
+  /// Checked mode: before every collective the ranks compare operation, size and dtype; a mismatch shows both
+  /// calls. Each collective then waits for all ranks when it is issued; a receive compares with its send.
   bool checked = false;
+  /// mpi only: longer operations travel as several messages (the counts of MPI are 32-bit numbers).
+  std::int64_t max_message_elements = std::int64_t{1} << 30;
   std::string name = "world";  ///< for messages
   Logger logger = {};
+
+  /// @throws ConfigError if a limit is not positive.
+  void validate() const;
 };
 
 /// A group of ranks and the operations between them. Cheap to copy (shared state).
 ///
-/// Dtypes: float64/32/16, bfloat16, int8/32/64, uint8, bool (as 0/1). Empty tensors are allowed. Tensors must be contiguous
-/// (or dense: channels-last counts); another one is refused with a ConfigError. All methods are "Collective: all ranks, same
-/// order" unless said otherwise, called from one thread. A failed or timed-out operation poisons the communicator: every
-/// later call throws CommError at once.
+/// Dtypes: float64/32/16, bfloat16, int8/32/64, uint8, bool (as 0/1). float16 and bfloat16 are added pairwise
+/// in float32 and rounded after each addition. Empty tensors are allowed. Tensors must be contiguous (or
+/// dense: channels-last counts); another one is refused with a ConfigError. Elements travel in memory order,
+/// so all ranks must use the same strides.
+///
+/// All methods are "Collective: all ranks, same order" unless said otherwise, called from one thread: the one
+/// that initialised MPI. A failed or timed-out operation poisons the communicator: every later call throws
+/// CommError at once, and the peers get a CommError too, at the latest after the timeout. Ranks that are
+/// silent are named.
 class Communicator {
  public:
   struct Impl;
   /// A world of one rank, no MPI.
   static Communicator self();
-  /// Collective.
+  /// Collective. `comm` is duplicated and stays the caller's.
+  /// @throws ConfigError if the backend does not fit the world or the device; NotBuiltError for nccl without
+  /// NCCL
   static Communicator create(const mpi::Comm& comm, c10::Device device, CommunicatorOptions options = {});
 
   int rank() const noexcept;
@@ -53,22 +68,30 @@ class Communicator {
 
   Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::sum);
   /// `input` [size * n] summed, rank r keeps elements [r n, (r+1) n) in `output` [n].
+  /// In place: `output` may be that block of `input`, whose other blocks are unspecified afterwards.
   Work reduce_scatter(at::Tensor output, at::Tensor input, ReduceOp op = ReduceOp::sum);
-  /// `output` [size * n] = inputs [n] of all ranks in rank order.
+  /// `output` [size * n] = inputs [n] of all ranks in rank order. In place: `input` may be this rank's block
+  /// of `output`.
   Work all_gather(at::Tensor output, at::Tensor input);
   Work broadcast(at::Tensor tensor, int root);
   /// Both [size * n]: block r of `input` goes to rank r.
   Work all_to_all(at::Tensor output, at::Tensor input);
-  /// Point to point; both sides must call.
+  /// Point to point, not collective: `peer` must receive a tensor of the same size and dtype. Sends to one
+  /// peer with one tag arrive in their order; nccl ignores the tag (0 to 32766).
   Work send(at::Tensor tensor, int peer, int tag = 0);
   Work receive(at::Tensor tensor, int peer, int tag = 0);
+  /// Of the hosts: returns when all ranks are here. Does not wait for GPUs.
   void barrier();
-  /// Ranks with the same colour form a communicator.
+  /// Ranks with the same colour (0 or above) form a communicator with the same options, ordered by key then
+  /// rank.
   Communicator split(int color, int key, std::string name);
 
-  /// Marks the communicator as failed: every later call throws CommError with this reason. Not collective.
+  /// Marks the communicator as failed: every later call throws CommError with this reason, also on the peers.
+  /// Not collective.
   void poison(std::string reason) noexcept;
-  /// Collective: completes parked operations and frees the handles.
+  /// Collective: completes parked operations and frees the handles. On a poisoned communicator: not
+  /// collective, frees nothing.
+  /// @throws CommError if callers still hold operations in flight.
   void close();
 
   explicit Communicator(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -77,6 +100,7 @@ class Communicator {
   std::shared_ptr<Impl> impl_;
 };
 
+/// "automatic", "self", "mpi" or "nccl".
 std::string_view to_string(Backend backend) noexcept;
 /// @throws ConfigError with the names allowed.
 Backend parse_backend(std::string_view text);

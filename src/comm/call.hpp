@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// One operation as the caller issued it: what is compared in checked mode, recorded, and named in messages.
+
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/comm/communicator.hpp"
+
+namespace bunchtrain::comm::detail {
+
+enum class Operation : std::int32_t {
+  none,
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  broadcast,
+  all_to_all,
+  send,
+  receive,
+  barrier,
+  split,
+  close
+};
+
+std::string_view to_string(Operation operation) noexcept;
+
+/// Plain data: travels between ranks as bytes.
+struct Call {
+  std::uint64_t sequence = 0;  ///< number of collectives of this communicator so far, this one included
+  std::int64_t numel = 0;      ///< of the input
+  std::int64_t layout = 0;     ///< 0 for contiguous, else a hash of the strides
+  Operation operation = Operation::none;
+  ReduceOp op = ReduceOp::sum;
+  at::ScalarType dtype = at::ScalarType::Undefined;
+  std::int32_t root = -1;  ///< root of a broadcast, peer of a point-to-point operation
+  std::int32_t tag = 0;
+
+  bool operator==(const Call&) const = default;
+  bool is_point_to_point() const noexcept {
+    return operation == Operation::send || operation == Operation::receive;
+  }
+};
+
+/// "all_reduce(sum) of 1000 float32 (#12)".
+std::string describe(const Call& call);
+
+}  // namespace bunchtrain::comm::detail

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Owners of MPI handles whose release is local. Communicators have none: freeing them is collective, so only
+/// `close()` does.
+
+#include <mpi.h>
+
+#include "bunchtrain/core/unique_handle.hpp"
+#include "bunchtrain/mpi/check.hpp"
+#include "bunchtrain/mpi/comm.hpp"
+
+namespace bunchtrain::comm::detail {
+
+inline bool mpi_is_finalized() noexcept {
+  int flag = 0;
+  MPI_Finalized(&flag);
+  return flag != 0;
+}
+
+struct DatatypeTraits {
+  using Handle = MPI_Datatype;
+  static Handle null() noexcept { return MPI_DATATYPE_NULL; }
+  static void close(Handle handle) noexcept {
+    if (!mpi_is_finalized()) MPI_Type_free(&handle);
+  }
+};
+using UniqueDatatype = UniqueHandle<DatatypeTraits>;
+
+struct OpTraits {
+  using Handle = MPI_Op;
+  static Handle null() noexcept { return MPI_OP_NULL; }
+  static void close(Handle handle) noexcept {
+    if (!mpi_is_finalized()) MPI_Op_free(&handle);
+  }
+};
+using UniqueOp = UniqueHandle<OpTraits>;
+
+/// Collective: a duplicate that reports errors by return codes.
+inline MPI_Comm duplicate_native(const mpi::Comm& comm) {
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  mpi::check(MPI_Comm_dup(MPI_Comm_f2c(comm.fortran_handle()), &duplicate), "MPI_Comm_dup");
+  mpi::check(MPI_Comm_set_errhandler(duplicate, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return duplicate;
+}
+
+}  // namespace bunchtrain::comm::detail

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors over nonblocking MPI. MPI makes progress only inside its calls: whoever polls a Work pumps all of
+// them.
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+#include <mpi.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "abandon.hpp"
+#include "backend.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "handles.hpp"
+#include "native_types.hpp"
+
+namespace bunchtrain::comm::detail {
+namespace {
+
+/// A piece of an operation: the counts of MPI are ints.
+struct Piece {
+  std::int64_t offset;
+  int count;
+};
+
+std::vector<Piece> cut(std::int64_t numel, std::int64_t max_elements) {
+  std::vector<Piece> pieces;
+  for (std::int64_t offset = 0; offset < numel; offset += max_elements) {
+    pieces.push_back({offset, static_cast<int>(std::min(max_elements, numel - offset))});
+  }
+  return pieces;
+}
+
+/// Memory that MPI can use for a tensor: its own on the CPU, else a pinned copy. @post dense elements in
+/// memory order
+at::Tensor host_memory(const at::Tensor& tensor) {
+  if (!tensor.defined() || tensor.device().is_cpu()) return tensor;
+  return at::empty({tensor.numel()}, tensor.options().device(at::kCPU).pinned_memory(true));
+}
+
+bool overlap(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.defined() || !b.defined()) return false;
+  const auto* first = static_cast<const std::byte*>(a.const_data_ptr());
+  const auto* second = static_cast<const std::byte*>(b.const_data_ptr());
+  return first < second + b.nbytes() && second < first + a.nbytes();
+}
+
+/// What MPI reads and writes for `user`. GPU tensors are copied to the host, waiting for the current stream:
+/// MPI must see finished data, and collectives must be issued in one order. Where MPI forbids that input and
+/// output overlap, the output gets memory of its own.
+Buffers stage_in(const Call& call, const Buffers& user) {
+  Buffers host{.output = host_memory(user.output), .input = {}};
+  host.input = user.input.is_same(user.output) ? host.output : host_memory(user.input);
+  if (user.input.defined() && !user.input.device().is_cpu()) flat(host.input).copy_(flat(user.input));
+  const bool may_overlap = host.input.is_same(host.output) || call.operation == Operation::all_gather;
+  if (!may_overlap && overlap(host.output, host.input))
+    host.output = at::empty({user.output.numel()}, user.output.options());
+  return host;
+}
+
+/// Copies a result that is not in the user's memory yet.
+void stage_out(const Buffers& host, const Buffers& user) {
+  if (!user.output.defined() || host.output.is_same(user.output)) return;
+  flat(user.output).copy_(flat(host.output));
+}
+
+class MpiInFlight : public InFlight {
+ public:
+  MpiInFlight(const Call& call, const Buffers& buffers)
+      : call_(call), user_(buffers), host_(stage_in(call, buffers)) {}
+
+  std::byte* output(std::int64_t element) const { return bytes(host_.output, element); }
+  std::byte* input(std::int64_t element) const { return bytes(host_.input, element); }
+  /// An all_gather whose input already lies in its place in the output.
+  bool is_in_place() const { return overlap(host_.output, host_.input); }
+
+  MPI_Request* next_request() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
+  void keep(UniqueDatatype type) { types_.push_back(std::move(type)); }
+  void expect_elements(int count) { expected_.push_back(count); }
+
+  bool poll() override {
+    if (!test_all()) return false;
+    check_received();
+    stage_out(host_, user_);
+    return true;
+  }
+
+ private:
+  static std::byte* bytes(const at::Tensor& tensor, std::int64_t element) {
+    return static_cast<std::byte*>(tensor.mutable_data_ptr()) +
+           element * static_cast<std::int64_t>(tensor.element_size());
+  }
+
+  bool test_all() {
+    statuses_.resize(requests_.size());
+    int done = 0;
+    const int code =
+        MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
+    if (code == MPI_ERR_IN_STATUS) {
+      for (const MPI_Status& status : statuses_) {
+        if (status.MPI_ERROR != MPI_ERR_PENDING) mpi::check(status.MPI_ERROR, describe(call_));
+      }
+    }
+    mpi::check(code, describe(call_));
+    return done != 0;
+  }
+
+  void check_received() const {
+    for (std::size_t piece = 0; piece < expected_.size(); ++piece) {
+      int received = 0;
+      MPI_Get_count(&statuses_[piece], native_type(call_.dtype), &received);
+      if (received == expected_[piece]) continue;
+      throw CommError(fmt::format("{}: the sender sent {} elements where {} were expected", describe(call_),
+                                  received, expected_[piece]));
+    }
+  }
+
+  Call call_;
+  Buffers user_;
+  Buffers host_;
+  std::vector<MPI_Request> requests_;
+  std::vector<MPI_Status> statuses_;
+  std::vector<UniqueDatatype> types_;
+  std::vector<int> expected_;
+};
+
+class MpiBackend : public CollectiveBackend {
+ public:
+  MpiBackend(const mpi::Comm& comm, std::int64_t max_message_elements)
+      : comm_(duplicate_native(comm)),
+        rank_(comm.rank()),
+        size_(comm.size()),
+        max_elements_(max_message_elements) {}
+
+  std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override {
+    if (call.numel == 0 && !call.is_point_to_point()) return nullptr;
+    auto flight = std::make_unique<MpiInFlight>(call, buffers);
+    try {
+      issue(call, *flight);
+    } catch (const CommError&) {
+      abandon(std::move(flight));  // a part of it may have been started
+      throw;
+    }
+    return flight;
+  }
+
+  void close() override { mpi::check(MPI_Comm_free(&comm_), "MPI_Comm_free"); }
+
+ private:
+  void issue(const Call& call, MpiInFlight& flight) {
+    switch (call.operation) {
+      case Operation::all_reduce:
+        return all_reduce(call, flight);
+      case Operation::reduce_scatter:
+        return reduce_scatter(call, flight);
+      case Operation::all_gather:
+        return all_gather(call, flight);
+      case Operation::broadcast:
+        return broadcast(call, flight);
+      case Operation::all_to_all:
+        return all_to_all(call, flight);
+      case Operation::send:
+        return send(call, flight);
+      case Operation::receive:
+        return receive(call, flight);
+      default:
+        throw CommError("not an operation on tensors: " + describe(call));
+    }
+  }
+
+  void all_reduce(const Call& call, MpiInFlight& flight) {
+    const MPI_Op op = ops_.get(call.op, call.dtype);
+    for (const auto& [offset, count] : cut(call.numel, max_elements_)) {
+      mpi::check(MPI_Iallreduce(MPI_IN_PLACE, flight.output(offset), count, native_type(call.dtype), op,
+                                comm_, flight.next_request()),
+                 describe(call));
+    }
+  }
+
+  void reduce_scatter(const Call& call, MpiInFlight& flight) {
+    const MPI_Op op = ops_.get(call.op, call.dtype);
+    const MPI_Datatype type = native_type(call.dtype);
+    const std::int64_t block = call.numel / size_;
+    if (block <= max_elements_) {
+      mpi::check(MPI_Ireduce_scatter_block(flight.input(0), flight.output(0), static_cast<int>(block), type,
+                                           op, comm_, flight.next_request()),
+                 describe(call));
+      return;
+    }
+    // MPI cannot reduce_scatter pieces of blocks (they are apart in memory), but it can reduce each to its
+    // owner.
+    for (int owner = 0; owner < size_; ++owner) {
+      for (const auto& [offset, count] : cut(block, max_elements_)) {
+        mpi::check(MPI_Ireduce(flight.input(owner * block + offset),
+                               rank_ == owner ? flight.output(offset) : nullptr, count, type, op, owner,
+                               comm_, flight.next_request()),
+                   describe(call));
+      }
+    }
+  }
+
+  void all_gather(const Call& call, MpiInFlight& flight) {
+    const MPI_Datatype type = native_type(call.dtype);
+    for (const auto& [offset, count] : cut(call.numel, max_elements_)) {
+      auto block = make_block_type(type, count, call.numel);
+      const void* mine = flight.is_in_place() ? MPI_IN_PLACE : flight.input(offset);
+      mpi::check(MPI_Iallgather(mine, count, type, flight.output(offset), 1, block.get(), comm_,
+                                flight.next_request()),
+                 describe(call));
+      flight.keep(std::move(block));
+    }
+  }
+
+  void broadcast(const Call& call, MpiInFlight& flight) {
+    for (const auto& [offset, count] : cut(call.numel, max_elements_)) {
+      mpi::check(MPI_Ibcast(flight.output(offset), count, native_type(call.dtype), call.root, comm_,
+                            flight.next_request()),
+                 describe(call));
+    }
+  }
+
+  void all_to_all(const Call& call, MpiInFlight& flight) {
+    const std::int64_t block = call.numel / size_;
+    for (const auto& [offset, count] : cut(block, max_elements_)) {
+      auto type = make_block_type(native_type(call.dtype), count, block);
+      mpi::check(MPI_Ialltoall(flight.input(offset), 1, type.get(), flight.output(offset), 1, type.get(),
+                               comm_, flight.next_request()),
+                 describe(call));
+      flight.keep(std::move(type));
+    }
+  }
+
+  /// At least one piece: an empty tensor is a message too.
+  std::vector<Piece> messages(const Call& call) const {
+    return call.numel == 0 ? std::vector<Piece>{{0, 0}} : cut(call.numel, max_elements_);
+  }
+
+  void send(const Call& call, MpiInFlight& flight) {
+    for (const auto& [offset, count] : messages(call)) {
+      mpi::check(MPI_Isend(flight.input(offset), count, native_type(call.dtype), call.root, call.tag, comm_,
+                           flight.next_request()),
+                 describe(call));
+    }
+  }
+
+  void receive(const Call& call, MpiInFlight& flight) {
+    for (const auto& [offset, count] : messages(call)) {
+      mpi::check(MPI_Irecv(flight.output(offset), count, native_type(call.dtype), call.root, call.tag, comm_,
+                           flight.next_request()),
+                 describe(call));
+      flight.expect_elements(count);
+    }
+  }
+
+  MPI_Comm comm_;  // freed by close() only: that is collective
+  int rank_;
+  int size_;
+  std::int64_t max_elements_;
+  ReductionOps ops_;
+};
+
+}  // namespace
+
+std::unique_ptr<CollectiveBackend> create_mpi_backend(const mpi::Comm& comm,
+                                                      std::int64_t max_message_elements) {
+  return std::make_unique<MpiBackend>(comm, max_message_elements);
+}
+
+}  // namespace bunchtrain::comm::detail

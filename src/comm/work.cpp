@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/comm/work.hpp"
+
+#include <thread>
+
+#include "bunchtrain/core/error.hpp"
+#include "communicator_impl.hpp"
+
+namespace bunchtrain::comm {
+
+Work::Impl::Impl(std::shared_ptr<Communicator::Impl> owner, std::unique_ptr<detail::InFlight> started,
+                 const detail::Call& issued, std::uint64_t record_ticket)
+    : communicator_(std::move(owner)),
+      operation_(std::move(started)),
+      call_(issued),
+      ticket_(record_ticket),
+      deadline_(Communicator::Impl::Clock::now() + communicator_->options.timeout) {
+  if (operation_) {
+    ++communicator_->unfinished;
+  } else {
+    communicator_->record.complete(ticket_);
+  }
+}
+
+Work::Impl::~Impl() {
+  if (!operation_) return;
+  --communicator_->unfinished;
+  communicator_->park(std::move(operation_), ticket_);
+}
+
+bool Work::Impl::poll() {
+  if (!operation_) return true;
+  if (!communicator_->pump(*operation_, call_, deadline_)) return false;
+  operation_.reset();
+  --communicator_->unfinished;
+  communicator_->record.complete(ticket_);
+  return true;
+}
+
+void Work::Impl::wait() {
+  if (operation_ && operation_->order_current_stream()) {
+    --communicator_->unfinished;
+    communicator_->park(std::move(operation_), ticket_);  // keeps the tensors until the GPU is done with them
+    return;
+  }
+  while (!poll()) std::this_thread::yield();
+}
+
+bool Work::poll() {
+  expects(valid(), "Work::poll on a default-constructed Work");
+  return impl_->poll();
+}
+
+void Work::wait() {
+  expects(valid(), "Work::wait on a default-constructed Work");
+  impl_->wait();
+}
+
+}  // namespace bunchtrain::comm
