@@ -78,7 +78,7 @@ foreach(module IN LISTS modules)
           DESTINATION "${package_folder}")
 endforeach()
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/bunchtrain" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-        FILES_MATCHING PATTERN "*.hpp")
+        FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh")
 
 set(BUNCHTRAIN_MODULE_TABLE "${module_table}")
 configure_package_config_file(cmake/bunchtrainConfig.cmake.in "${PROJECT_BINARY_DIR}/package/bunchtrainConfig.cmake"
