@@ -22,10 +22,10 @@ struct DataLoaderOptions {
   int world_size = 1;
   std::uint64_t seed = 1;
   bool shuffle = true;
-  int threads = 1;                  ///< decode threads; the order does not depend on it
+  int threads = 1;  ///< decode threads; the order does not depend on it
   std::int64_t prefetch_batches = 3;
   std::int64_t prefetch_bytes = std::int64_t{256} << 20;  ///< bound on decoded memory held
-  c10::Device device = c10::kCPU;   ///< batches arrive there (pinned staging and a copy stream on GPU)
+  c10::Device device = c10::kCPU;  ///< batches arrive there (pinned staging and a copy stream on GPU)
   Logger logger = {};
 
   /// @throws ConfigError: batch below the world size, fewer samples than ranks, ...
@@ -40,10 +40,12 @@ struct LoaderStatistics {
   std::int64_t bytes_peak = 0;
 };
 
-/// One pass per epoch: `for (const Batch& batch : loader) ...` runs the rest of the current epoch, then moves to the next.
+/// One pass per epoch: `for (const Batch& batch : loader) ...` runs the rest of the current epoch, then moves
+/// to the next.
 ///
-/// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares may differ by one
-/// or be empty. The sequence of global batches is the same for any world size and thread count. Not thread-safe.
+/// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares may
+/// differ by one or be empty. The sequence of global batches is the same for any world size and thread count.
+/// Not thread-safe.
 class DataLoader {
  public:
   DataLoader(DatasetPtr dataset, DataLoaderOptions options);
@@ -73,7 +75,8 @@ class DataLoader {
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from there, at any world size.
+  /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from there, at any world
+  /// size.
   /// @throws CheckpointError if the data is not the one the state belongs to.
   StateDict state() const;
   void load(const StateDict& state);

@@ -16,13 +16,14 @@ namespace bunchtrain::data {
 
 /// What is known of a dataset before the first step: printed once and kept in run.json.
 struct DatasetSummary {
-  std::string description;                        ///< "18,000 jets in 1 file, card top_tagging"
+  std::string description;  ///< "18,000 jets in 1 file, card top_tagging"
   std::vector<std::string> classes;
   std::vector<std::int64_t> class_counts;
-  std::int64_t truncated = 0;                     ///< samples with more real particles than the padded length
-  std::vector<features::ColumnSummary> columns;   ///< from a bounded number of samples
-  std::vector<std::string> paths;                 ///< per dataset: the way it is read and why ("table/table: pread + own inflate")
-  std::string fingerprint;                        ///< hash of file sizes, times, layout: resume refuses other data
+  std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
+  std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
+  std::vector<std::string>
+      paths;                ///< per dataset: the way it is read and why ("table/table: pread + own inflate")
+  std::string fingerprint;  ///< hash of file sizes, times, layout: resume refuses other data
 };
 
 /// Decoded samples of one range: tensors [n, ...] in the range's order.

@@ -14,12 +14,14 @@
 namespace bunchtrain::data {
 
 struct Hdf5DatasetOptions {
-  std::vector<std::string> files;   ///< paths and globs
-  std::string card = "auto";        ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
-  std::int64_t length = 0;          ///< 0 = the card's padded length
-  std::vector<std::string> classes; ///< empty = the card's order
-  bool labels_required = true;      ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
-  bool allow_plugins = false;       ///< HDF5 filter plug-ins (they load code named by the file)
+  std::vector<std::string> files;  ///< paths and globs
+  std::string card =
+      "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
+  std::int64_t length = 0;           ///< 0 = the card's padded length
+  std::vector<std::string> classes;  ///< empty = the card's order
+  bool labels_required =
+      true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
+  bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   Logger logger = {};
 };
 
@@ -28,13 +30,13 @@ struct SplitOptions {
   std::uint64_t seed = 7;
 };
 
-/// Files with one layout. Opening maps every dataset (addresses of chunks), selects rows and counts classes; samples are
-/// decoded outside HDF5's lock where the layout allows, else through H5Dread (`summary().paths` says which and why).
-/// Read-only, file locking off. Immutable, cheap to copy, thread-safe.
+/// Files with one layout. Opening maps every dataset (addresses of chunks), selects rows and counts classes;
+/// samples are decoded outside HDF5's lock where the layout allows, else through H5Dread (`summary().paths`
+/// says which and why). Read-only, file locking off. Immutable, cheap to copy, thread-safe.
 class Hdf5Dataset {
  public:
-  /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card), wrong rank or
-  /// type, missing filter, labels outside the classes, NaN in real entries, no row selected.
+  /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card),
+  /// wrong rank or type, missing filter, labels outside the classes, NaN in real entries, no row selected.
   explicit Hdf5Dataset(Hdf5DatasetOptions options);
   /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
   Hdf5Dataset(Hdf5DatasetOptions options, features::Card card);

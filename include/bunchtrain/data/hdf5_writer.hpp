@@ -17,13 +17,14 @@ namespace bunchtrain::data {
 /// One column of a compound dataset: exactly one of the vectors is used.
 struct CompoundColumn {
   std::string name;
-  std::vector<double> reals;            ///< written as `real_bytes`
+  std::vector<double> reals;  ///< written as `real_bytes`
   std::vector<std::int64_t> integers;
   std::vector<std::uint8_t> flags;
   int real_bytes = 4;
 };
 
-/// A file that appears under its name only by `commit()`. @throws DataError with the system's reason (disk full, read-only).
+/// A file that appears under its name only by `commit()`. @throws DataError with the system's reason (disk
+/// full, read-only).
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(std::filesystem::path path);
@@ -31,8 +32,10 @@ class Hdf5Writer {
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  /// A chunked dataset (deflate + shuffle if `deflate_level` > 0) that grows along its first axis by `append`.
-  void create_dataset(std::string_view name, const at::Tensor& first_rows, std::int64_t chunk_rows, int deflate_level = 4);
+  /// A chunked dataset (deflate + shuffle if `deflate_level` > 0) that grows along its first axis by
+  /// `append`.
+  void create_dataset(std::string_view name, const at::Tensor& first_rows, std::int64_t chunk_rows,
+                      int deflate_level = 4);
   void append(std::string_view name, const at::Tensor& rows);
   void write_compound(std::string_view name, std::span<const CompoundColumn> columns);
   /// On a dataset, or on the root if `object` is "/".

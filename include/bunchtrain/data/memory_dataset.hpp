@@ -6,7 +6,8 @@
 
 namespace bunchtrain::data {
 
-/// A dataset over tensors whose first dimension counts samples. @throws DataError if the first dimensions differ.
+/// A dataset over tensors whose first dimension counts samples. @throws DataError if the first dimensions
+/// differ.
 DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size = 256);
 
 }  // namespace bunchtrain::data

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/data/data_loader.hpp"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/random.hpp"
+#include "bunchtrain/data/memory_dataset.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+DatasetPtr numbered(std::int64_t samples, std::int64_t chunk = 40) {
+  NamedTensors tensors;
+  tensors.set("features", at::arange(samples, at::kFloat).unsqueeze(1).expand({samples, 4}));
+  tensors.set("label", at::arange(samples, at::kLong).remainder(3));
+  return make_memory_dataset(std::move(tensors), chunk);
+}
+
+/// Counts what the loader reads; fails or dawdles on request.
+class WatchedDataset final : public Dataset {
+ public:
+  explicit WatchedDataset(DatasetPtr inner) : reads(inner->ranges().size()), inner_(std::move(inner)) {}
+  std::int64_t size() const noexcept override { return inner_->size(); }
+  std::span<const SampleRange> ranges() const noexcept override { return inner_->ranges(); }
+  const DatasetSummary& summary() const override { return inner_->summary(); }
+  SampleBlock read(std::size_t range) const override {
+    ++reads[range];
+    if (armed && range == failing) throw DataError("jets.h5, dataset 'x', rows 40 to 79: damaged");
+    if (dawdle.count() > 0) std::this_thread::sleep_for(dawdle);
+    return inner_->read(range);
+  }
+
+  mutable std::vector<std::atomic<int>> reads;
+  std::size_t failing = 0;
+  bool armed = false;
+  std::chrono::microseconds dawdle{0};
+
+ private:
+  DatasetPtr inner_;
+};
+
+Ids to_ids(const Batch& batch) {
+  const auto* begin = batch.sample_ids.const_data_ptr<std::int64_t>();
+  return {begin, begin + batch.size()};
+}
+
+/// One epoch of all ranks, step by step, put together again in the order of positions.
+Ids global_epoch(std::vector<DataLoader>& ranks, std::int64_t batch_size) {
+  Ids sequence;
+  const auto world = static_cast<std::int64_t>(ranks.size());
+  while (true) {
+    std::vector<std::optional<Batch>> shares;
+    for (auto& rank : ranks) shares.push_back(rank.next());
+    if (!shares[0]) {
+      for (const auto& share : shares) EXPECT_FALSE(share) << "ranks end at different steps";
+      return sequence;
+    }
+    std::vector<Ids> ids;
+    std::int64_t total = 0;
+    for (const auto& share : shares) {
+      ids.push_back(to_ids(share.value()));
+      total += share->size();
+      EXPECT_EQ(share->global_size(), shares[0]->global_size());
+      EXPECT_EQ(share->tensors["label"].size(0), share->size());
+    }
+    EXPECT_EQ(total, shares[0]->global_size());
+    EXPECT_LE(total, batch_size);
+    std::vector<std::size_t> used(ids.size());
+    for (std::int64_t i = 0; i < total; ++i) {
+      const auto rank = static_cast<std::size_t>(static_cast<std::int64_t>(sequence.size()) % world);
+      sequence.push_back(ids[rank].at(used[rank]++));
+    }
+  }
+}
+
+std::vector<DataLoader> make_ranks(const DatasetPtr& dataset, int world, DataLoaderOptions options) {
+  std::vector<DataLoader> ranks;
+  for (int rank = 0; rank < world; ++rank) {
+    options.rank = rank;
+    options.world_size = world;
+    ranks.emplace_back(dataset, options);
+  }
+  return ranks;
+}
+
+TEST(DataLoaderTest, EverySampleOnceInTheSameOrderForAnyWorldAndThreads) {
+  for (const std::int64_t samples : {1, 7, 1000, 100003}) {
+    const auto dataset = numbered(samples);
+    const std::int64_t batch = samples < 8 ? 8 : samples < 2000 ? 60 : 1024;
+    auto alone = make_ranks(dataset, 1, {.global_batch = batch});
+    const Ids first = global_epoch(alone, batch);
+    const Ids second = global_epoch(alone, batch);
+    EXPECT_EQ(alone[0].epoch(), 2);
+    Ids sorted = first;
+    std::sort(sorted.begin(), sorted.end());
+    Ids all(static_cast<std::size_t>(samples));
+    std::iota(all.begin(), all.end(), 0);
+    ASSERT_EQ(sorted, all);
+    if (samples > 1) {
+      EXPECT_NE(first, second);
+    }
+
+    for (int world = 1; world <= 8 && world <= samples; ++world) {
+      // The large set would take long for every combination: threads 1 to 8 go along with the worlds.
+      const std::vector<int> thread_counts = samples > 2000 ? std::vector{world} : std::vector{1, 2, 3, 8};
+      for (const int threads : thread_counts) {
+        auto ranks = make_ranks(dataset, world,
+                                {.global_batch = batch, .threads = threads, .prefetch_bytes = 64 << 10});
+        ASSERT_EQ(global_epoch(ranks, batch), first)
+            << samples << " samples, world " << world << ", threads " << threads;
+        if (samples < 2000) {
+          ASSERT_EQ(global_epoch(ranks, batch), second) << "second epoch, world " << world;
+        }
+      }
+    }
+  }
+}
+
+TEST(DataLoaderTest, BatchesHoldTheSamplesTheyName) {
+  DataLoader loader(numbered(1000), {.global_batch = 64, .threads = 3});
+  std::int64_t step = 0;
+  for (const Batch& batch : loader) {
+    EXPECT_EQ(batch.step, step++);
+    EXPECT_EQ(batch.epoch, 0);
+    const Ids ids = to_ids(batch);
+    for (std::int64_t i = 0; i < batch.size(); ++i) {
+      const auto id = ids[static_cast<std::size_t>(i)];
+      ASSERT_EQ(batch["features"][i][3].item<float>(), static_cast<float>(id));
+      ASSERT_EQ(batch["label"][i].item<std::int64_t>(), id % 3);
+    }
+  }
+  EXPECT_EQ(step, loader.steps_per_epoch());
+  EXPECT_EQ(loader.epoch(), 1);
+  EXPECT_EQ(loader.statistics().batches, step);
+}
+
+TEST(DataLoaderTest, StoredOrderWithoutShuffle) {
+  for (const int world : {1, 3}) {
+    auto ranks = make_ranks(numbered(250), world, {.global_batch = 64, .shuffle = false});
+    for (std::int64_t step = 0; step < ranks[0].steps_per_epoch(); ++step) {
+      Ids together;
+      for (auto& rank : ranks) {
+        const Ids mine = to_ids(rank.next().value());
+        together.insert(together.end(), mine.begin(), mine.end());
+      }
+      Ids expected(static_cast<std::size_t>(std::min<std::int64_t>(64, 250 - 64 * step)));
+      std::iota(expected.begin(), expected.end(), 64 * step);
+      EXPECT_EQ(together, expected);
+    }
+  }
+}
+
+TEST(DataLoaderTest, UnevenLastBatchLeavesSomeRanksEmptyHanded) {
+  auto ranks = make_ranks(numbered(65), 4, {.global_batch = 64});
+  std::int64_t total = 0;
+  for (auto& rank : ranks) {
+    rank.next();
+    const auto last = rank.next();
+    ASSERT_TRUE(last);
+    EXPECT_EQ(last->global_size(), 1);
+    EXPECT_EQ(last->tensors["features"].sizes(), (std::vector<std::int64_t>{last->size(), 4}));
+    total += last->size();
+    EXPECT_FALSE(rank.next());
+  }
+  EXPECT_EQ(total, 1);
+}
+
+TEST(DataLoaderTest, ResumesAtRandomStepsWithAnotherWorldSize) {
+  const auto dataset = numbered(3001);
+  const std::int64_t batch = 100;
+  auto undisturbed = make_ranks(dataset, 1, {.global_batch = batch});
+  const Ids first = global_epoch(undisturbed, batch);
+  const Ids second = global_epoch(undisturbed, batch);
+
+  RandomSequence random(CounterRandom(4, 2));
+  for (int trial = 0; trial < 12; ++trial) {
+    const auto stop =
+        static_cast<std::int64_t>(random.below(32));  // 31 steps; 31: the epoch is over, not yet left
+    const auto world = static_cast<int>(random.below(6)) + 1;
+    DataLoader before(dataset, {.global_batch = batch, .threads = 2});
+    for (std::int64_t step = 0; step < stop; ++step) before.next();
+    const StateDict state = before.state();
+
+    auto ranks = make_ranks(dataset, world, {.global_batch = batch, .threads = world});
+    for (auto& rank : ranks) rank.load(state);
+    Ids rest;
+    // Positions continue at stop * batch: the same puzzle as a whole epoch, seen from there.
+    for (std::int64_t step = stop; step < ranks[0].steps_per_epoch(); ++step) {
+      std::vector<Ids> ids;
+      std::int64_t total = 0;
+      for (auto& rank : ranks) {
+        const auto share = rank.next();
+        ASSERT_TRUE(share);
+        EXPECT_EQ(share->step, step);
+        ids.push_back(to_ids(*share));
+        total += share->size();
+      }
+      std::vector<std::size_t> used(ids.size());
+      for (std::int64_t i = 0; i < total; ++i) {
+        const auto rank = static_cast<std::size_t>((step * batch + i) % world);
+        rest.push_back(ids[rank].at(used[rank]++));
+      }
+    }
+    for (auto& rank : ranks) EXPECT_FALSE(rank.next());
+    ASSERT_EQ(rest, Ids(first.begin() + std::min<std::int64_t>(stop * batch, 3001), first.end()))
+        << "stopped at " << stop << ", resumed by " << world;
+    ASSERT_EQ(global_epoch(ranks, batch), second);
+  }
+}
+
+TEST(DataLoaderTest, RefusesStateOfOtherData) {
+  DataLoader loader(numbered(500), {.global_batch = 50});
+  loader.next();
+  const StateDict state = loader.state();
+  DataLoader other_data(numbered(501), {.global_batch = 50});
+  DataLoader other_batch(numbered(500), {.global_batch = 25});
+  DataLoader other_seed(numbered(500), {.global_batch = 50, .seed = 9});
+  EXPECT_THROW(other_data.load(state), CheckpointError);
+  EXPECT_THROW(other_seed.load(state), CheckpointError);
+  try {
+    other_batch.load(state);
+    FAIL() << "no exception";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("batch 50, here it is 25"));
+  }
+}
+
+TEST(DataLoaderTest, EachChunkIsReadByOneRankOnce) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(48 * 40 * 10));
+  auto ranks = make_ranks(dataset, 4, {.global_batch = 256, .prefetch_bytes = 200 << 10});
+  global_epoch(ranks, 256);
+  std::int64_t reads = 0;
+  for (const auto& count : dataset->reads) reads += count;
+  // The first range is looked at by every rank for its shapes; the next epoch is already being read ahead.
+  const auto chunks = static_cast<std::int64_t>(dataset->reads.size());
+  const std::int64_t ahead = 4 * ((200 << 10) / (40 * 24) + 4 * 256);
+  EXPECT_GE(reads, chunks);
+  EXPECT_LE(reads, chunks + 4 + ahead);
+  ranks.clear();
+
+  for (auto& count : dataset->reads) count = 0;
+  auto fresh = make_ranks(dataset, 4, {.global_batch = 256, .prefetch_batches = 1, .prefetch_bytes = 1});
+  for (std::int64_t step = 0; step < fresh[0].steps_per_epoch() - 2; ++step)
+    for (auto& rank : fresh) rank.next();
+  fresh.clear();
+  int repeated = 0;
+  for (std::size_t i = 1; i < dataset->reads.size(); ++i) repeated += dataset->reads[i] > 1;
+  EXPECT_EQ(repeated, 0) << "chunks decoded twice";
+}
+
+TEST(DataLoaderTest, SmallDataIsDecodedOnce) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(2000));
+  DataLoader loader(dataset, {.global_batch = 100, .threads = 2});
+  for (int epoch = 0; epoch < 5; ++epoch)
+    for ([[maybe_unused]] const Batch& batch : loader) continue;
+  for (std::size_t i = 1; i < dataset->reads.size(); ++i) EXPECT_EQ(dataset->reads[i], 1) << "range " << i;
+}
+
+TEST(DataLoaderTest, MemoryStaysBounded) {
+  const std::int64_t samples = 200000, sample_bytes = 24;
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(samples));
+  const std::int64_t bound = 2 << 20;
+  DataLoader loader(dataset, {.global_batch = 256, .threads = 3, .prefetch_bytes = bound});
+  std::int64_t peak = 0;
+  for (int epoch = 0; epoch < 2; ++epoch)
+    for ([[maybe_unused]] const Batch& batch : loader) peak = std::max(peak, loader.statistics().bytes_peak);
+  // What the shuffle window needs may exceed the bound by what is on its way: batches and one chunk per
+  // thread.
+  EXPECT_LE(peak, bound + (3 * 256 + 3 * 40) * sample_bytes);
+  EXPECT_LT(peak, samples * sample_bytes / 4);
+  EXPECT_GT(peak, 65536 * sample_bytes / 4) << "the window is held";
+}
+
+TEST(DataLoaderTest, ErrorsOfThreadsReachNext) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(1000));
+  dataset->failing = 1;
+  dataset->armed = true;
+  DataLoader loader(dataset, {.global_batch = 100, .shuffle = false, .threads = 4});
+  const auto read_all = [&] {
+    for ([[maybe_unused]] const Batch& batch : loader) continue;
+  };
+  try {
+    read_all();
+    FAIL() << "no exception";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("rows 40 to 79: damaged"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("while reading step 0 of epoch 0"));
+    EXPECT_EQ(error.context().size(), 1U);
+  }
+  try {
+    loader.next();
+    FAIL() << "a failed loader goes on";
+  } catch (const DataError& error) {
+    EXPECT_EQ(error.context().size(), 1U);
+  }
+}
+
+TEST(DataLoaderTest, DeliversWhatComesBeforeTheError) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(1000));
+  dataset->failing = 20;  // samples 800 to 839
+  dataset->armed = true;
+  DataLoader loader(dataset, {.global_batch = 100, .shuffle = false, .threads = 4});
+  for (int step = 0; step < 8; ++step) ASSERT_TRUE(loader.next());
+  EXPECT_THROW(loader.next(), DataError);
+}
+
+TEST(DataLoaderTest, EndsWhileThreadsAreReading) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(100000));
+  dataset->dawdle = std::chrono::milliseconds(2);
+  for (int i = 0; i < 5; ++i) {
+    DataLoader loader(dataset, {.global_batch = 256, .shuffle = false, .threads = 8});
+    loader.next();
+  }
+  SUCCEED() << "destructors returned";
+}
+
+TEST(DataLoaderTest, RefusesImpossibleOptionsWithTheirNumbers) {
+  const auto message = [](std::int64_t samples, DataLoaderOptions options) -> std::string {
+    try {
+      DataLoader loader(numbered(samples), options);
+    } catch (const ConfigError& error) {
+      return error.message();
+    }
+    return "no exception";
+  };
+  using testing::AllOf, testing::HasSubstr;
+  EXPECT_THAT(message(100, {.global_batch = 3, .world_size = 4}),
+              AllOf(HasSubstr("batch"), HasSubstr("3"), HasSubstr("4 ranks")));
+  EXPECT_THAT(message(5, {.global_batch = 64, .world_size = 8}),
+              AllOf(HasSubstr("5 samples"), HasSubstr("8 ranks")));
+  EXPECT_THAT(message(100, {.global_batch = 0}), HasSubstr("batch"));
+  EXPECT_THAT(message(100, {.rank = 2, .world_size = 2}), AllOf(HasSubstr("rank"), HasSubstr("0 to 1")));
+  EXPECT_THAT(message(100, {.threads = 0}), HasSubstr("threads"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::data

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Owners of HDF5 identifiers, the lock around the library, and its return codes as exceptions.
+
+#include <hdf5.h>
+
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/core/unique_handle.hpp"
+
+namespace bunchtrain::data::hdf5 {
+
+template <herr_t (*Close)(hid_t)>
+struct IdTraits {
+  using Handle = hid_t;
+  static Handle null() noexcept { return H5I_INVALID_HID; }
+  static void close(Handle handle) noexcept { Close(handle); }
+};
+using File = UniqueHandle<IdTraits<H5Fclose>>;
+using Dataset = UniqueHandle<IdTraits<H5Dclose>>;
+using Dataspace = UniqueHandle<IdTraits<H5Sclose>>;
+using Datatype = UniqueHandle<IdTraits<H5Tclose>>;
+using PropertyList = UniqueHandle<IdTraits<H5Pclose>>;
+using Attribute = UniqueHandle<IdTraits<H5Aclose>>;
+using Object = UniqueHandle<IdTraits<H5Oclose>>;
+
+/// Every call into HDF5 happens while one of these lives: the library may be built without its own lock, and
+/// with it would serialise anyway. Keeps HDF5 from printing its error stack and restores the application's
+/// setting. May be nested.
+class LibraryLock {
+ public:
+  LibraryLock();
+  ~LibraryLock();
+  LibraryLock(const LibraryLock&) = delete;
+  LibraryLock& operator=(const LibraryLock&) = delete;
+
+ private:
+  std::unique_lock<std::recursive_mutex> lock_;
+  H5E_auto2_t printer_ = nullptr;
+  void* printer_data_ = nullptr;
+};
+
+/// The innermost reason of the last failed call ("No space left on device"), or HDF5's own words.
+std::string last_reason();
+/// @throws DataError "WHAT: REASON"
+[[noreturn]] void fail(std::string_view what);
+
+/// Passes a return code or identifier through. @throws DataError if it says failure.
+template <class T>
+T check(T result, std::string_view what) {
+  if (result < 0) fail(what);
+  return result;
+}
+
+/// Opens for reading with file locking off: locks are the commonest failure on shared filesystems, and we
+/// never write.
+/// @throws DataError: not there, a folder, not HDF5, truncated, still open for writing.
+File open_read_only(const std::string& path);
+
+/// Whether filter plug-ins (code from shared libraries that a file names) may be loaded; off until somebody
+/// allows it.
+void allow_plugins(bool allow);
+
+}  // namespace bunchtrain::data::hdf5
