@@ -7,9 +7,10 @@
 #include <cstddef>
 #include <utility>
 
-#include "bunchtrain/device/cuda_check.cuh"
-
 namespace bunchtrain::device {
+
+/// @throws DeviceError if `status` is not cudaSuccess. Not inline: nvcc 13.0 fails on the header of the errors.
+void check_launch(cudaError_t status);
 
 struct LaunchConfig {
   dim3 grid;
@@ -30,8 +31,7 @@ void launch(void (*kernel)(Parameters...), const LaunchConfig& config, cudaStrea
   launch_config.blockDim = config.block;
   launch_config.dynamicSmemBytes = config.shared_bytes;
   launch_config.stream = stream;
-  check_cuda(cudaLaunchKernelEx(&launch_config, kernel, std::forward<Arguments>(arguments)...),
-             "start a GPU kernel");
+  check_launch(cudaLaunchKernelEx(&launch_config, kernel, std::forward<Arguments>(arguments)...));
 }
 
 /// Blocks needed for `items` at `per_block` items each.
