@@ -11,7 +11,6 @@ endif()
 
 # Looked for where CMake looks, in /usr/local/cuda, and among the wheels that `tools/setup --gpu` unpacks.
 function(bunchtrain_find_nvcc)
-  set(wheel_toolkit "${BUNCHTRAIN_DEPS}/nvidia/cu13")
   set(named "${CMAKE_CUDA_COMPILER}")
   if(NOT named AND DEFINED ENV{CUDACXX})
     set(named "$ENV{CUDACXX}")
@@ -21,13 +20,9 @@ function(bunchtrain_find_nvcc)
     return()
   endif()
   find_program(BUNCHTRAIN_NVCC nvcc
-    HINTS "${CUDAToolkit_ROOT}/bin" "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin"
-    PATHS /usr/local/cuda/bin "${wheel_toolkit}/bin")
+    HINTS "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin"
+    PATHS /usr/local/cuda/bin "${BUNCHTRAIN_DEPS}/nvidia/cu13/bin")
   mark_as_advanced(BUNCHTRAIN_NVCC)
-  cmake_path(IS_PREFIX wheel_toolkit "${BUNCHTRAIN_NVCC}" NORMALIZE from_wheel)
-  if(from_wheel)
-    set(CUDAToolkit_ROOT "${wheel_toolkit}" PARENT_SCOPE)
-  endif()
 endfunction()
 
 # The CUDA major version that LibTorch was built with, from the name of the runtime that it loads.
@@ -94,5 +89,4 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
 endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-find_package(CUDAToolkit REQUIRED)
 set(BUNCHTRAIN_WITH_CUDA ON)

@@ -67,13 +67,14 @@ function(bunchtrain_make_openmp)
   endif()
 endfunction()
 
-# Folders of the NVIDIA wheels: where tools/setup unpacks them, and beside a LibTorch of a Python installation.
+# CUDA toolkits (FindCUDAToolkit of CMake 3.25 stumbles over CUDA 13), and the folders of the NVIDIA wheels: where tools/setup unpacks them, and beside a LibTorch of a Python installation.
+set(bunchtrain_toolkit ${CMAKE_CUDA_COMPILER_TOOLKIT_ROOT} $ENV{CUDA_HOME} /usr/local/cuda)
 set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia")
 set(bunchtrain_packages
   "fmt=libfmt-dev" "cli11=libcli11-dev" "toml=libtomlplusplus-dev" "json=nlohmann-json3-dev" "hwy=libhwy-dev"
   "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "zstd=libzstd-dev" "muparser=libmuparser-dev" "xxhash=libxxhash-dev"
   "mpi=libopenmpi-dev" "hwloc=libhwloc-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
-  "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit" "cudatoolkit=the CUDA toolkit")
+  "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit")
 
 # Finds one dependency by its short name; the target it makes.
 macro(bunchtrain_find_quietly name)
@@ -114,24 +115,20 @@ macro(bunchtrain_find_quietly name)
     bunchtrain_import(hwloc HEADER hwloc.h LIBRARY hwloc)
     set(bunchtrain_target bunchtrain_dep::hwloc)
   elseif("${name}" STREQUAL "nccl")
-    bunchtrain_import(nccl HEADER nccl.h LIBRARY nccl libnccl.so.2 SUFFIXES nccl/include nccl/lib
-      HINTS ${bunchtrain_nvidia} ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR})
+    bunchtrain_import(nccl HEADER nccl.h LIBRARY nccl libnccl.so.2 SUFFIXES include lib64 lib nccl/include nccl/lib
+      HINTS ${bunchtrain_toolkit} ${bunchtrain_nvidia})
     set(bunchtrain_target bunchtrain_dep::nccl)
   elseif("${name}" STREQUAL "nvml")
-    bunchtrain_import(nvml HEADER nvml.h SUFFIXES cu13/include HINTS ${bunchtrain_nvidia} ${CUDAToolkit_INCLUDE_DIRS})
+    bunchtrain_import(nvml HEADER nvml.h SUFFIXES include cu13/include HINTS ${bunchtrain_toolkit} ${bunchtrain_nvidia})
     set(bunchtrain_target bunchtrain_dep::nvml)
   elseif("${name}" STREQUAL "cudart")
     bunchtrain_import(cudart HEADER cuda_runtime_api.h LIBRARY cudart libcudart.so.13
       SUFFIXES include lib64 lib cu13/include cu13/lib
-      HINTS ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR} ${CUDAToolkit_ROOT} ${bunchtrain_nvidia}
-            $ENV{CUDA_HOME} /usr/local/cuda)
+      HINTS ${bunchtrain_toolkit} ${bunchtrain_nvidia})
     set(bunchtrain_target bunchtrain_dep::cudart)
   elseif("${name}" STREQUAL "libtorch")
     find_package(LibTorch 2.8 REQUIRED)
     set(bunchtrain_target LibTorch::cpu)
-  elseif("${name}" STREQUAL "cudatoolkit")
-    find_package(CUDAToolkit QUIET)
-    set(bunchtrain_target CUDA::cudart)
   elseif("${name}" STREQUAL "threads")
     find_package(Threads QUIET)
     set(bunchtrain_target Threads::Threads)
