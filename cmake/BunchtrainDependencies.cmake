@@ -67,7 +67,8 @@ function(bunchtrain_make_openmp)
   endif()
 endfunction()
 
-# CUDA toolkits (FindCUDAToolkit of CMake 3.25 stumbles over CUDA 13), and the folders of the NVIDIA wheels: where tools/setup unpacks them, and beside a LibTorch of a Python installation.
+# CUDA toolkits (FindCUDAToolkit of CMake 3.25 stumbles over CUDA 13), and the folders of the NVIDIA wheels:
+# where tools/setup unpacks them, and beside a LibTorch of a Python installation.
 set(bunchtrain_toolkit ${CMAKE_CUDA_COMPILER_TOOLKIT_ROOT} $ENV{CUDA_HOME} /usr/local/cuda)
 set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia")
 set(bunchtrain_packages
