@@ -63,7 +63,7 @@ if(BUNCHTRAIN_SANITIZER)
   if(BUNCHTRAIN_SANITIZER MATCHES undefined)
     list(APPEND sanitizer_flags -fno-sanitize=vptr -fno-sanitize-recover=undefined)
   endif()
-  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:${sanitizer_flags}>)
+  add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${sanitizer_flags}>")
   add_link_options(${sanitizer_flags})
 endif()
 
