@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every instruction set that this processor has finds the same keys as the plain loop.
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include "bunchtrain/core/random.hpp"
+#include "knn_cpu.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+using ops::detail::PointSet;
+
+/// Coordinates on a coarse grid: many ties, next to distances that differ in the last bit.
+std::vector<float> coordinates(std::int64_t points, std::int64_t dims) {
+  RandomSequence random(CounterRandom(5, static_cast<std::uint64_t>(points * 1000 + dims)));
+  std::vector<float> all(static_cast<std::size_t>(points * dims));
+  for (float& x : all) x = static_cast<float>(random.below(7)) * 0.1F;
+  return all;
+}
+
+class KnnInstructionSetsTest : public testing::TestWithParam<std::int64_t> {
+ protected:
+  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
+  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
+};
+
+TEST_P(KnnInstructionSetsTest, FindTheKeysOfThePlainLoop) {
+  for (const std::int64_t size : {2, 7, 16, 33, 70, 128}) {
+    for (const std::int64_t dims : {1, 3, 16, 20}) {
+      const auto points = coordinates(size, dims);
+      PointSet<float> set{points.data(), size, dims, {}};
+      for (std::int32_t i = 0; i < size; i += 1 + (i % 5 == 2)) set.real.push_back(i);
+      const auto most = static_cast<std::int64_t>(set.real.size()) - 1;
+      for (const std::int64_t count : {1, 5, 8, 9, 16, 17, 32, 33, 60}) {
+        if (count > most) break;
+        std::vector<std::uint64_t> keys, plain;
+        select_nearest_keys(set, count, keys);
+        select_nearest_keys_plain(set, count, plain);
+        ASSERT_EQ(keys, plain) << size << " points, D " << dims << ", " << count << " neighbours";
+      }
+    }
+  }
+}
+
+std::vector<std::int64_t> instruction_sets() {
+  std::vector<std::int64_t> sets;
+  for (std::int64_t remaining = hwy::SupportedTargets(); remaining != 0; remaining &= remaining - 1)
+    sets.push_back(remaining & -remaining);
+  return sets;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KnnInstructionSetsTest, testing::ValuesIn(instruction_sets()),
+                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+
+}  // namespace
+}  // namespace bunchtrain::test

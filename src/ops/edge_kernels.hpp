@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The two passes over edges that gather_neighbours and edge_ops are made of, below autograd.
+///
+/// Tensors are contiguous and fit together. [B, P, K] int32 `indices` name each edge's neighbour.
+
+#include <ATen/core/Tensor.h>
+
+namespace bunchtrain::ops::detail {
+
+/// `out[b, i, n] = u[b, i] + v[b, indices[b, i, n]]`; an undefined `u` counts as zero.
+void spread_to_edges_cpu(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices,
+                         const at::Tensor& out);
+void spread_to_edges_cuda(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices,
+                          const at::Tensor& out);
+
+/// The adjoint: `u[b, i]` = sum of the edges that leave i (not computed if undefined), `v[b, j]` = sum of the
+/// edges that lead to j, in ascending edge order. Both are overwritten.
+void collect_from_edges_cpu(const at::Tensor& edges, const at::Tensor& indices, const at::Tensor& u,
+                            const at::Tensor& v);
+void collect_from_edges_cuda(const at::Tensor& edges, const at::Tensor& indices, const at::Tensor& u,
+                             const at::Tensor& v);
+
+}  // namespace bunchtrain::ops::detail

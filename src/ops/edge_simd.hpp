@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The vectorised loops over edges on the CPU. No ATen: tensors and threads are in edges_cpu.cpp.
+
+#include <cstdint>
+
+namespace bunchtrain::ops::detail {
+
+/// bfloat16 as its bits: the upper half of a float.
+struct Bfloat16Bits {
+  std::uint16_t bits;
+};
+
+/// The sizes of one set and its edges.
+struct EdgeShape {
+  std::int64_t points;      ///< P
+  std::int64_t neighbours;  ///< K
+  std::int64_t channels;    ///< C
+};
+
+/// `out[i, n] = u[i] + v[indices[i, n]]` for the points [begin, end) of one set; `u` may be nullptr (zero).
+template <class T>
+void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const T* u, const T* v,
+                   const std::int32_t* indices, T* out);
+
+/// The adjoint for one set, in ascending edge order. Sums are in `Sum`: float for float and bfloat16. `u_sum`
+/// [P, C] may be nullptr.
+template <class T, class Sum>
+void collect_set(const EdgeShape& shape, const T* edges, const std::int32_t* indices, Sum* u_sum, Sum* v_sum);
+
+/// Rounds to nearest, ties to even.
+void round_to_bfloat16(const float* from, std::int64_t count, Bfloat16Bits* to);
+
+}  // namespace bunchtrain::ops::detail
