@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// AdamW and Adam on arenas.
+/// AdamW on arenas.
 
 #include "bunchtrain/optim/optimizer.hpp"
 
@@ -12,6 +12,9 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 1e-2;
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
 };
 
 /// Adam with decoupled weight decay (Loshchilov & Hutter, 1711.05101), equal to `torch::optim::AdamW`.
@@ -21,7 +24,7 @@ class AdamW : public Optimizer {
   std::string describe() const override;
 
  protected:
-  void update(std::size_t arena, double gradient_scale, std::int64_t step) override;
+  void update(const UpdateRange& range, double gradient_scale, std::int64_t step) override;
 
  private:
   AdamWOptions options_;

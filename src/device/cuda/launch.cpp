@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/cuda_check.cuh"
 #include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/cuda_check.cuh"
 
 namespace bunchtrain::device {
 

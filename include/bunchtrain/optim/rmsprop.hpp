@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// RMSprop on arenas, in PyTorch's and in Keras' form.
+
+#include "bunchtrain/optim/optimizer.hpp"
+
+namespace bunchtrain::optim {
+
+/// Where epsilon and the rate enter: `torch` divides by sqrt(v) + epsilon and applies the rate behind the
+/// momentum; `keras` divides by sqrt(v + epsilon) and keeps the rate inside the momentum.
+enum class RmspropForm { torch, keras };
+
+struct RmspropOptions {
+  RmspropForm form = RmspropForm::torch;
+  double learning_rate = 1e-3;
+  double decay = 0.99;    ///< of the squared gradients: PyTorch's alpha (0.99), Keras' rho (0.9)
+  double epsilon = 1e-8;  ///< Keras: 1e-7
+  double momentum = 0;
+  double weight_decay = 0;  ///< added to the gradient (L2)
+
+  /// Keras' defaults: rho 0.9, epsilon 1e-7.
+  static RmspropOptions keras();
+  /// @throws ConfigError naming the field.
+  void validate() const;
+};
+
+/// RMSprop (Hinton, Coursera lecture 6e), equal to `torch::optim::RMSprop` or to `keras.optimizers.RMSprop`
+/// (Keras 3).
+class Rmsprop : public Optimizer {
+ public:
+  explicit Rmsprop(device::ParameterArenas& arenas, RmspropOptions options = {});
+  std::string describe() const override;
+
+ protected:
+  void update(const UpdateRange& range, double gradient_scale, std::int64_t step) override;
+
+ private:
+  RmspropOptions options_;
+  std::vector<at::Tensor>* square_avg_;
+  std::vector<at::Tensor>* momentum_ = nullptr;  ///< none without momentum
+};
+
+}  // namespace bunchtrain::optim

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/optim/adamw.hpp"
+
+#include <fmt/format.h>
+
+#include "adam_rule_of.hpp"
+#include "option_checks.hpp"
+#include "update_arena.hpp"
+
+namespace bunchtrain::optim {
+
+void AdamWOptions::validate() const {
+  require_not_negative("learning_rate", learning_rate);
+  require_fraction("beta1", beta1);
+  require_fraction("beta2", beta2);
+  require_positive("epsilon", epsilon);
+  require_not_negative("weight_decay", weight_decay);
+}
+
+AdamW::AdamW(device::ParameterArenas& arenas, AdamWOptions options)
+    : Optimizer(arenas, "AdamW", options.learning_rate, options.weight_decay), options_(options) {
+  options_.validate();
+  exp_avg_ = &add_state("exp_avg");
+  exp_avg_sq_ = &add_state("exp_avg_sq");
+}
+
+std::string AdamW::describe() const {
+  return fmt::format("AdamW(learning_rate {:g}, betas {:g} {:g}, epsilon {:g}, weight_decay {:g})",
+                     learning_rate(), options_.beta1, options_.beta2, options_.epsilon,
+                     options_.weight_decay);
+}
+
+void AdamW::update(const UpdateRange& range, double gradient_scale, std::int64_t step) {
+  const auto rule = make_adam_rule(options_, range.learning_rate, 0, range.weight_decay, step);
+  update_arena(rule, arenas(), range, gradient_scale, {exp_avg_, exp_avg_sq_});
+}
+
+}  // namespace bunchtrain::optim

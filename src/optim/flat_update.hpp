@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Applies an update rule to flat memory, on the CPU or on a GPU. Raw pointers: needs no LibTorch.
+
+#include <cstdint>
+
+namespace bunchtrain::optim {
+
+inline constexpr int kMaxStates = 2;
+
+/// One stretch of an arena. All pointers are 16-byte aligned and `count` is a multiple of 16 bytes (arena
+/// padding included).
+template <class T>
+struct FlatRange {
+  T* value;
+  const T* gradient;
+  T gradient_scale;
+  T* state[kMaxStates];
+  std::int64_t count;
+};
+
+/// Elementwise, hence the same bits for any number of threads.
+template <template <class> class Rule, class T>
+void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range);
+
+/// Asynchronous on `stream` (a cudaStream_t) of the current device. @throws NotBuiltError in a CPU build
+template <template <class> class Rule, class T>
+void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream);
+
+/// Sum of squares in float64, the same bits for any number of threads.
+template <class T>
+double sum_of_squares_on_cpu(const T* values, std::int64_t count);
+
+}  // namespace bunchtrain::optim

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/optim/rmsprop.hpp"
+
+#include <fmt/format.h>
+
+#include "option_checks.hpp"
+#include "update_arena.hpp"
+#include "update_rules.hpp"
+
+namespace bunchtrain::optim {
+
+RmspropOptions RmspropOptions::keras() { return {.form = RmspropForm::keras, .decay = 0.9, .epsilon = 1e-7}; }
+
+void RmspropOptions::validate() const {
+  require_not_negative("learning_rate", learning_rate);
+  require_fraction("decay", decay);
+  require_positive("epsilon", epsilon);
+  require_fraction("momentum", momentum);
+  require_not_negative("weight_decay", weight_decay);
+}
+
+Rmsprop::Rmsprop(device::ParameterArenas& arenas, RmspropOptions options)
+    : Optimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay), options_(options) {
+  options_.validate();
+  square_avg_ = &add_state("square_avg");
+  if (options_.momentum > 0) momentum_ = &add_state("momentum");
+}
+
+std::string Rmsprop::describe() const {
+  return fmt::format(
+      "RMSprop({} form, learning_rate {:g}, decay {:g}, epsilon {:g}, momentum {:g}, weight_decay {:g})",
+      options_.form == RmspropForm::keras ? "Keras" : "PyTorch", learning_rate(), options_.decay,
+      options_.epsilon, options_.momentum, options_.weight_decay);
+}
+
+void Rmsprop::update(const UpdateRange& range, double gradient_scale, std::int64_t /*step*/) {
+  const bool keras = options_.form == RmspropForm::keras;
+  const RmspropRule<double> plain{.learning_rate = range.learning_rate,
+                                  .weight_decay = range.weight_decay,
+                                  .decay = options_.decay,
+                                  .one_minus_decay = 1 - options_.decay,
+                                  .inside = keras ? options_.epsilon : 0,
+                                  .outside = keras ? 0 : options_.epsilon};
+  if (momentum_ == nullptr) return update_arena(plain, arenas(), range, gradient_scale, {square_avg_});
+  const RmspropMomentumRule<double> rule{.plain = plain,
+                                         .momentum = options_.momentum,
+                                         .into_buffer = keras ? range.learning_rate : 1,
+                                         .from_buffer = keras ? 1 : range.learning_rate};
+  update_arena(rule, arenas(), range, gradient_scale, {square_avg_, momentum_});
+}
+
+}  // namespace bunchtrain::optim

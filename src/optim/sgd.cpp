@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/optim/sgd.hpp"
+
+#include <fmt/format.h>
+
+#include "option_checks.hpp"
+#include "update_arena.hpp"
+#include "update_rules.hpp"
+
+namespace bunchtrain::optim {
+
+void SgdOptions::validate() const {
+  require_not_negative("learning_rate", learning_rate);
+  require_fraction("momentum", momentum);
+  require_not_negative("weight_decay", weight_decay);
+  expects(!nesterov || momentum > 0, "nesterov = true needs momentum > 0");
+}
+
+Sgd::Sgd(device::ParameterArenas& arenas, SgdOptions options)
+    : Optimizer(arenas, "SGD", options.learning_rate, options.weight_decay), options_(options) {
+  options_.validate();
+  if (options_.momentum > 0) momentum_ = &add_state("momentum");
+}
+
+std::string Sgd::describe() const {
+  return fmt::format("SGD(learning_rate {:g}, momentum {:g}{}, weight_decay {:g})", learning_rate(),
+                     options_.momentum, options_.nesterov ? " Nesterov" : "", options_.weight_decay);
+}
+
+void Sgd::update(const UpdateRange& range, double gradient_scale, std::int64_t /*step*/) {
+  if (momentum_ == nullptr) {
+    const SgdRule<double> rule{.learning_rate = range.learning_rate, .weight_decay = range.weight_decay};
+    return update_arena(rule, arenas(), range, gradient_scale, {});
+  }
+  const MomentumRule<double> rule{.learning_rate = range.learning_rate,
+                                  .weight_decay = range.weight_decay,
+                                  .momentum = options_.momentum,
+                                  .from_gradient = options_.nesterov ? 1.0 : 0.0,
+                                  .from_buffer = options_.nesterov ? options_.momentum : 1.0};
+  update_arena(rule, arenas(), range, gradient_scale, {momentum_});
+}
+
+}  // namespace bunchtrain::optim
