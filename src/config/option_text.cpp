@@ -21,8 +21,10 @@ std::string quoted(std::string_view text) {
   std::string result = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') result += '\\';
-    if (c == '\n') result += "\\n";
-    else result += c;
+    if (c == '\n')
+      result += "\\n";
+    else
+      result += c;
   }
   return result + '"';
 }
@@ -36,15 +38,18 @@ std::string real_text(double value) {
 }  // namespace
 
 std::string_view type_name(std::size_t index) {
-  static constexpr std::array<std::string_view, 5> kNames = {"true or false", "an integer", "a number", "a text", "a list of texts"};
+  static constexpr std::array<std::string_view, 5> kNames = {"true or false", "an integer", "a number",
+                                                             "a text", "a list of texts"};
   return kNames.at(index);
 }
 
-OptionValue parse_value(const OptionSpec& spec, const std::vector<std::string>& pieces, std::string_view origin) {
+OptionValue parse_value(const OptionSpec& spec, const std::vector<std::string>& pieces,
+                        std::string_view origin) {
   const std::size_t type = spec.default_value.index();
   if (std::holds_alternative<std::vector<std::string>>(spec.default_value)) return pieces;
   const auto refuse = [&]() -> OptionValue {
-    throw ConfigError(fmt::format("{} ({})", spec.name, origin), fmt::format("{}", fmt::join(pieces, " ")), type_name(type));
+    throw ConfigError(fmt::format("{} ({})", spec.name, origin), fmt::format("{}", fmt::join(pieces, " ")),
+                      type_name(type));
   };
   if (pieces.size() != 1) return refuse();
   const std::string& text = pieces.front();

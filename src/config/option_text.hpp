@@ -15,7 +15,8 @@ std::string_view type_name(std::size_t index);
 
 /// Reads the pieces of a flag, a TOML value or a variable as the option's type.
 /// @throws ConfigError naming `origin`, the text and the type wanted.
-OptionValue parse_value(const OptionSpec& spec, const std::vector<std::string>& pieces, std::string_view origin);
+OptionValue parse_value(const OptionSpec& spec, const std::vector<std::string>& pieces,
+                        std::string_view origin);
 
 /// A value as TOML; reads back to the same value.
 std::string toml_text(const OptionValue& value);

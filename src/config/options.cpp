@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
-#include <toml++/toml.h>
 
 #include "bunchtrain/config/suggest.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
@@ -25,7 +25,8 @@ std::string with_dashes(std::string_view name) {
 
 std::string environment_name(std::string_view name) {
   std::string result = "BUNCHTRAIN_";
-  for (char c : name) result += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char c : name)
+    result += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return result;
 }
 
@@ -36,8 +37,11 @@ std::string suggestion(std::string_view given, std::span<const std::string> name
 
 void check_allowed(const OptionSpec& spec, const OptionValue& value, std::string_view origin) {
   const auto* text = std::get_if<std::string>(&value);
-  if (!text || spec.allowed.empty() || std::find(spec.allowed.begin(), spec.allowed.end(), *text) != spec.allowed.end()) return;
-  throw ConfigError(fmt::format("{} ({})", spec.name, origin), *text, fmt::format("one of {}", fmt::join(spec.allowed, ", ")));
+  if (!text || spec.allowed.empty() ||
+      std::find(spec.allowed.begin(), spec.allowed.end(), *text) != spec.allowed.end())
+    return;
+  throw ConfigError(fmt::format("{} ({})", spec.name, origin), *text,
+                    fmt::format("one of {}", fmt::join(spec.allowed, ", ")));
 }
 
 /// A TOML value as text pieces, in the form that `parse_value` reads.
@@ -60,11 +64,13 @@ std::vector<std::string> pieces_of(const toml::node& node) {
 
 }  // namespace
 
-Options::Options(std::string program, std::string summary) : program_(std::move(program)), summary_(std::move(summary)) {}
+Options::Options(std::string program, std::string summary)
+    : program_(std::move(program)), summary_(std::move(summary)) {}
 
 void Options::declare(OptionSpec spec) {
   for (const auto& existing : entries_)
-    if (existing.spec.name == spec.name) throw ConfigError(fmt::format("option '{}' is declared twice", spec.name));
+    if (existing.spec.name == spec.name)
+      throw ConfigError(fmt::format("option '{}' is declared twice", spec.name));
   OptionValue value = spec.default_value;
   entries_.push_back({std::move(spec), std::move(value), OptionSource::default_value});
 }
@@ -75,7 +81,8 @@ void Options::declare(std::vector<OptionSpec> specs) {
 
 void Options::set_default(std::string_view name, OptionValue value) {
   Entry& target = entry(name);
-  expects(value.index() == target.value.index(), fmt::format("the default of option '{}' has another type", name));
+  expects(value.index() == target.value.index(),
+          fmt::format("the default of option '{}' has another type", name));
   target.spec.default_value = value;
   if (target.source == OptionSource::default_value) target.value = std::move(value);
 }
@@ -90,13 +97,15 @@ const Options::Entry& Options::entry(std::string_view name) const {
     if (candidate.spec.name == name) return candidate;
     names.push_back(candidate.spec.name);
   }
-  throw ConfigError(fmt::format("no option '{}' is declared by {}{}", name, program_, suggestion(name, names)));
+  throw ConfigError(
+      fmt::format("no option '{}' is declared by {}{}", name, program_, suggestion(name, names)));
 }
 
 const OptionValue& Options::value_of(std::string_view name, std::size_t type_index) const {
   const Entry& found = entry(name);
   if (found.value.index() != type_index)
-    throw ConfigError(fmt::format("option '{}' holds {}, but was asked for as {}", name, type_name(found.value.index()), type_name(type_index)));
+    throw ConfigError(fmt::format("option '{}' holds {}, but was asked for as {}", name,
+                                  type_name(found.value.index()), type_name(type_index)));
   return found.value;
 }
 
@@ -116,7 +125,8 @@ std::string Options::parse(int argc, const char* const* argv) {
     }
   }
   read_flags(argc, argv);
-  const bool print = std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--print-config"; });
+  const bool print =
+      std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--print-config"; });
   return print ? to_toml() : std::string();
 }
 
@@ -151,7 +161,8 @@ void Options::read_file(const std::string& path) {
     const auto found = std::find(names.begin(), names.end(), name);
     const std::string where = fmt::format("{} line {}", path, node.source().begin.line);
     if (found == names.end())
-      throw ConfigError(fmt::format("{}: unknown key '{}'{}; --print-config lists all keys", where, key.str(), suggestion(name, names)));
+      throw ConfigError(fmt::format("{}: unknown key '{}'{}; --print-config lists all keys", where, key.str(),
+                                    suggestion(name, names)));
     Entry& option = entries_[static_cast<std::size_t>(found - names.begin())];
     option.value = parse_value(option.spec, pieces_of(node), where);
     check_allowed(option.spec, option.value, where);
@@ -172,10 +183,15 @@ void Options::read_flags(int argc, const char* const* argv) {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const std::string flag = "--" + entries_[i].spec.name;
     names.push_back(flag);
-    CLI::Option* option = app.add_option(flag, values[i]);
-    if (std::holds_alternative<bool>(entries_[i].value)) option->expected(0, 1)->default_str("true");
-    else if (std::holds_alternative<std::vector<std::string>>(entries_[i].value)) option->expected(1, 1 << 20);
-    else option->expected(1)->take_last();
+    CLI::Option* option =
+        app.add_option(entries_[i].spec.positional ? entries_[i].spec.name + "," + flag : flag, values[i]);
+    if (std::holds_alternative<bool>(entries_[i].value)) {
+      option->expected(0, 1)->default_str("true");
+    } else if (std::holds_alternative<std::vector<std::string>>(entries_[i].value)) {
+      option->expected(1, 1 << 20);
+    } else {
+      option->expected(1)->take_last();
+    }
   }
   try {
     app.parse(argc, argv);
@@ -184,14 +200,17 @@ void Options::read_flags(int argc, const char* const* argv) {
   }
   for (const auto& extra : app.remaining()) {
     const std::string given = extra.substr(0, extra.find('='));
-    if (given.starts_with("-")) throw ConfigError(fmt::format("unknown option '{}'{}; try {} --help", given, suggestion(given, names), program_));
+    if (given.starts_with("-"))
+      throw ConfigError(
+          fmt::format("unknown option '{}'{}; try {} --help", given, suggestion(given, names), program_));
     throw ConfigError(fmt::format("'{}' belongs to no option; try {} --help", extra, program_));
   }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const auto* option = app.get_option("--" + entries_[i].spec.name);
     if (option->count() == 0) continue;
     const std::string where = "--" + entries_[i].spec.name;
-    entries_[i].value = parse_value(entries_[i].spec, values[i].empty() ? std::vector<std::string>{"true"} : values[i], where);
+    entries_[i].value = parse_value(entries_[i].spec,
+                                    values[i].empty() ? std::vector<std::string>{"true"} : values[i], where);
     check_allowed(entries_[i].spec, entries_[i].value, where);
     entries_[i].source = OptionSource::flag;
   }
@@ -199,7 +218,8 @@ void Options::read_flags(int argc, const char* const* argv) {
 
 std::string Options::to_toml() const {
   std::string text = fmt::format("# Options of {}: use with --config FILE\n", program_);
-  for (const auto& option : entries_) text += fmt::format("\n# {}\n{} = {}\n", option.spec.help, option.spec.name, toml_text(option.value));
+  for (const auto& option : entries_)
+    text += fmt::format("\n# {}\n{} = {}\n", option.spec.help, option.spec.name, toml_text(option.value));
   return text;
 }
 
@@ -207,8 +227,10 @@ std::string Options::help() const {
   std::string text = fmt::format("{}\n\nUsage: {} [OPTIONS]\n\n", summary_, program_);
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& option : entries_) {
-    const std::string value = option.spec.value_name.empty() ? value_placeholder(option.spec) : option.spec.value_name;
-    rows.emplace_back(fmt::format("--{} {}", option.spec.name, value), help_text(option.spec));
+    const std::string value =
+        option.spec.value_name.empty() ? value_placeholder(option.spec) : option.spec.value_name;
+    rows.emplace_back(fmt::format("{}{} {}", option.spec.positional ? "[--]" : "--", option.spec.name, value),
+                      help_text(option.spec));
   }
   rows.emplace_back("--config FILE", "read options from a TOML file (flags win over it)");
   rows.emplace_back("--print-config", "print all options as TOML, to be fed back by --config");

@@ -17,18 +17,19 @@ using OptionValue = std::variant<bool, std::int64_t, double, std::string, std::v
 
 /// One option: `--name`, `name = ...` in TOML, `BUNCHTRAIN_NAME` in the environment.
 struct OptionSpec {
-  std::string name;                      ///< "learning-rate": lower case, dashes
+  std::string name;  ///< "learning-rate": lower case, dashes
   OptionValue default_value;
-  std::string help;                      ///< one sentence with the unit
-  std::string value_name = {};           ///< "FILE" in the help text
-  std::vector<std::string> allowed = {}; ///< for texts: the values allowed, empty = any
+  std::string help;                       ///< one sentence with the unit
+  std::string value_name = {};            ///< "FILE" in the help text
+  std::vector<std::string> allowed = {};  ///< for texts: the values allowed, empty = any
+  bool positional = false;                ///< may stand without its flag: `inspect FILE`
 };
 
 /// Where a value came from.
 enum class OptionSource { default_value, environment, file, flag };
 
-/// The declared options of one program and their values. Flags win over the TOML file given by `--config`, that over the
-/// environment, that over defaults. Not thread-safe while parsed.
+/// The declared options of one program and their values. Flags win over the TOML file given by `--config`,
+/// that over the environment, that over defaults. Not thread-safe while parsed.
 class Options {
  public:
   Options(std::string program, std::string summary);
@@ -41,7 +42,8 @@ class Options {
 
   /// Reads flags, the file and the environment. Returns the text to print instead of running (`--help`,
   /// `--print-config`, `--version`), or an empty one.
-  /// @throws ConfigError for an unknown flag or key (with the nearest known one), a wrong type or value, an unreadable file (with the line).
+  /// @throws ConfigError for an unknown flag or key (with the nearest known one), a wrong type or value, an
+  /// unreadable file (with the line).
   std::string parse(int argc, const char* const* argv);
 
   /// @throws ConfigError if no such option is declared or it has another type.

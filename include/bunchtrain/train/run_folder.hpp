@@ -18,7 +18,8 @@ class RunFolder {
     bool resume = false;  ///< an existing run is wanted (or a new folder: starts afresh)
   };
   /// Collective: rank 0 makes the folder, all ranks agree on its name.
-  /// @throws ConfigError if it holds a run already and `resume` is off (with the ways out), or cannot be written.
+  /// @throws ConfigError if it holds a run already and `resume` is off (with the ways out), or cannot be
+  /// written.
   static RunFolder open(const mpi::Comm& control, const Request& request);
   /// An existing run, for reading. @throws ConfigError if the folder holds none.
   static RunFolder existing(const std::filesystem::path& path);

@@ -18,8 +18,8 @@
 
 namespace bunchtrain::train {
 
-/// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the communicators
-/// and chooses the device; touches neither signals nor thread counts. Use from one thread.
+/// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the
+/// communicators and chooses the device; touches neither signals nor thread counts. Use from one thread.
 class Session {
  public:
   /// Collective. `options` must hold the standard options (`standard_options()`).
@@ -51,7 +51,8 @@ class Session {
   /// Whether the user asked to go on with the run in the folder (`--resume`).
   bool resume() const;
 
-  /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own signal handling).
+  /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own
+  /// signal handling).
   void request_stop() noexcept;
   bool stop_requested() const noexcept;
 

@@ -8,7 +8,8 @@
 
 namespace bunchtrain::train {
 
-/// data, valid, card, particles, batch, epochs, learning-rate, ..., run, resume, device, precision, threads, seed.
+/// data, valid, card, particles, batch, epochs, learning-rate, ..., run, resume, device, precision, threads,
+/// seed.
 std::vector<config::OptionSpec> standard_options();
 
 }  // namespace bunchtrain::train

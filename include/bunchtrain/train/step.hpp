@@ -14,12 +14,13 @@ namespace bunchtrain::train {
 
 /// What a step computed from one batch.
 struct StepResult {
-  at::Tensor loss;            ///< scalar: mean over the batch's samples, with a graph
-  at::Tensor outputs;         ///< [B, C] logits for classification metrics; may be undefined
-  std::int64_t samples = 0;   ///< samples behind the mean
+  at::Tensor loss;           ///< scalar: mean over the batch's samples, with a graph
+  at::Tensor outputs;        ///< [B, C] logits for classification metrics; may be undefined
+  std::int64_t samples = 0;  ///< samples behind the mean
 };
 
-/// From a batch to a mean loss; the Trainer runs backward and the update. Also called without gradients for validation.
+/// From a batch to a mean loss; the Trainer runs backward and the update. Also called without gradients for
+/// validation.
 using Step = std::function<StepResult(const data::Batch&)>;
 
 /// A named loss term of a step that does its own passes.
@@ -28,12 +29,13 @@ struct LossTerm {
   double value = 0;
 };
 
-/// For several networks: runs its own passes (`DataParallel::backward`) and updates (`Optimizer::step`), in any order and
-/// number; returns its losses (means over this rank's samples), the first of which is the one shown.
+/// For several networks: runs its own passes (`DataParallel::backward`) and updates (`Optimizer::step`), in
+/// any order and number; returns its losses (means over this rank's samples), the first of which is the one
+/// shown.
 using ManualStep = std::function<std::vector<LossTerm>(const data::Batch&)>;
 
-/// Cross-entropy of logits [B, C] against batch["label"] in float32 (float64 stays), weighted by batch["weight"] if there is one (weights
-/// of mean 1). An empty batch gives loss 0 with a graph.
+/// Cross-entropy of logits [B, C] against batch["label"] in float32 (float64 stays), weighted by
+/// batch["weight"] if there is one (weights of mean 1). An empty batch gives loss 0 with a graph.
 StepResult classify(const at::Tensor& logits, const data::Batch& batch);
 
 /// The step of a particle-cloud classifier: `model->forward(points, features, mask)` and cross-entropy.

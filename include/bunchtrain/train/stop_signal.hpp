@@ -9,7 +9,8 @@ namespace bunchtrain::train {
 /// Exit code that tells batch systems "checkpointed, run me again" (ERESTART).
 inline constexpr int kExitCheckpointed = 85;
 
-/// Catches USR1, USR2 and TERM from construction to destruction; the handlers only set a flag. Only applications
+/// Catches USR1, USR2 and TERM from construction to destruction; the handlers only set a flag. Only
+/// applications
 /// (`bt::run`) create one; at most one lives at a time.
 class StopSignal {
  public:
@@ -25,8 +26,8 @@ class StopSignal {
   struct sigaction previous_[3];
 };
 
-/// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request. Not an error: `bt::run` exits with
-/// `kExitCheckpointed`.
+/// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request. Not an error:
+/// `bt::run` exits with `kExitCheckpointed`.
 struct Interrupted {
   int signal = 0;
 };

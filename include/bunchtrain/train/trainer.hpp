@@ -25,13 +25,15 @@ namespace bunchtrain::train {
 /// environment wins over what the program sets here.
 struct TrainerOptions {
   std::optional<std::int64_t> epochs = {};
-  std::optional<std::int64_t> batch = {};            ///< samples per optimizer step over all ranks
-  std::optional<std::int64_t> reference_batch = {};  ///< the learning rate belongs to this batch and scales with batch / reference
+  std::optional<std::int64_t> batch = {};  ///< samples per optimizer step over all ranks
+  std::optional<std::int64_t> reference_batch =
+      {};  ///< the learning rate belongs to this batch and scales with batch / reference
   std::optional<optim::ScheduleKind> schedule = {};
   std::optional<double> clip_norm = {};
-  std::optional<std::int64_t> accumulate = {};       ///< passes per optimizer step
-  std::string samples = "jets";                      ///< what a sample is called
-  std::map<std::string, std::string> metadata = {};  ///< kept in every checkpoint ("model": how to rebuild it)
+  std::optional<std::int64_t> accumulate = {};  ///< passes per optimizer step
+  std::string samples = "jets";                 ///< what a sample is called
+  std::map<std::string, std::string> metadata =
+      {};  ///< kept in every checkpoint ("model": how to rebuild it)
 };
 
 /// A network with its optimizer. Both must outlive the trainer.
@@ -45,27 +47,32 @@ struct TrainedNetwork {
 struct FitResult {
   std::int64_t epochs = 0;
   std::int64_t steps = 0;
-  double samples_per_second = 0;  ///< training, all ranks, last epoch
-  double train_loss = 0;          ///< last epoch
+  double samples_per_second = 0;                            ///< training, all ranks, last epoch
+  double train_loss = 0;                                    ///< last epoch
   std::optional<metrics::ClassificationResult> validation;  ///< of the last epoch
   std::filesystem::path run_folder;
 };
 
-/// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks construct and call the same.
+/// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks construct and call the
+/// same.
 ///
-/// Learning rates follow `schedule`, whose peak is the optimizer's rate (or `--learning-rate`) times batch / reference
-/// batch. Snapshots are complete: a resumed run goes on in mid-epoch and, at the same world size, ends with bit-equal weights.
+/// Learning rates follow `schedule`, whose peak is the optimizer's rate (or `--learning-rate`) times batch /
+/// reference batch. Snapshots are complete: a resumed run goes on in mid-epoch and, at the same world size,
+/// ends with bit-equal weights.
 class Trainer {
  public:
-  Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step, TrainerOptions options = {});
+  Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step,
+          TrainerOptions options = {});
   /// @param validate called without gradients on validation batches, may be empty.
-  Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step, Step validate, TrainerOptions options = {});
+  Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step, Step validate,
+          TrainerOptions options = {});
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
   void add_callback(std::shared_ptr<Callback> callback);
-  /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given. `valid` may be null.
+  /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
+  /// `valid` may be null.
   /// @throws Interrupted on all ranks after a stop request, once the snapshot is written.
   FitResult fit(const data::DatasetPtr& train, const data::DatasetPtr& valid);
 

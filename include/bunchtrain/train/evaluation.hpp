@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A classifier's results as tables and curves.
+
+#include <string>
+
+#include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/report/evaluation.hpp"
+
+namespace bunchtrain::train {
+
+/// The curves of a result as the report draws them. `data` says what was evaluated.
+report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data);
+
+/// A table for the terminal: samples, accuracy, loss, AUC, rejections per signal.
+std::string format_results(const metrics::ClassificationResult& result);
+
+}  // namespace bunchtrain::train

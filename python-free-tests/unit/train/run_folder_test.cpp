@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/train/run_folder.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+class RunFolderTest : public ::testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::remove_all(root_); }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+  RunFolder open(const std::string& name, bool resume = false) {
+    return RunFolder::open(mpi::Comm::self(),
+                           {.path = (root_ / name).string(), .program = "test", .resume = resume});
+  }
+  const std::filesystem::path root_ = std::filesystem::path(::testing::TempDir()) / "run_folder_test";
+};
+
+TEST_F(RunFolderTest, MakesANewFolder) {
+  const RunFolder folder = open("a/b");
+  EXPECT_TRUE(std::filesystem::is_directory(folder.path()));
+  EXPECT_FALSE(folder.holds_run());
+}
+
+TEST_F(RunFolderTest, RefusesAFolderThatHoldsARunAndNamesTheWaysOut) {
+  std::ofstream(open("run").description()) << "{}";
+  try {
+    open("run");
+    FAIL() << "a run was overwritten";
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    for (const char* way : {"--resume", "--run", "remove"})
+      EXPECT_NE(text.find(way), std::string::npos) << text;
+  }
+  EXPECT_TRUE(open("run", true).holds_run());
+  EXPECT_TRUE(RunFolder::existing(root_ / "run").holds_run());
+}
+
+TEST_F(RunFolderTest, SaysWhyItCannotBeMade) {
+  std::filesystem::create_directories(root_);
+  std::ofstream(root_ / "file") << "x";
+  try {
+    open("file/run");
+    FAIL() << "a folder was made below a file";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("Not a directory"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(RunFolderTest, ResumingANewFolderStartsAfresh) { EXPECT_FALSE(open("fresh", true).holds_run()); }
+
+TEST_F(RunFolderTest, AnEmptyFolderIsNoRun) {
+  open("empty");
+  EXPECT_THROW(RunFolder::existing(root_ / "empty"), ConfigError);
+}
+
+}  // namespace
+}  // namespace bunchtrain::train

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/train/evaluation.hpp"
+
+#include <fmt/format.h>
+
+#include "bunchtrain/report/table.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+report::RocCurve to_curve(const metrics::ClassificationResult& result, const metrics::SignalResult& signal) {
+  report::RocCurve curve;
+  curve.signal = result.classes[static_cast<std::size_t>(signal.signal)];
+  const bool two = result.classes.size() == 2;
+  const int background = signal.background < 0 && two ? 1 - signal.signal : signal.background;
+  curve.background = background < 0 ? "rest" : result.classes[static_cast<std::size_t>(background)];
+  curve.auc = signal.auc;
+  for (const auto& point : signal.roc) {
+    curve.signal_efficiency.push_back(point.signal_efficiency);
+    curve.background_efficiency.push_back(point.background_efficiency);
+  }
+  for (const auto& rejection : signal.rejections)
+    curve.rejections.push_back({.signal_efficiency = rejection.target,
+                                .rejection = rejection.value,
+                                .error = rejection.error,
+                                .is_lower_limit = rejection.is_lower_limit});
+  return curve;
+}
+
+}  // namespace
+
+report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data) {
+  report::Evaluation evaluation;
+  evaluation.data = std::move(data);
+  evaluation.samples = result.samples;
+  evaluation.loss = result.loss;
+  evaluation.accuracy = result.accuracy;
+  evaluation.auc = result.auc;
+  evaluation.classes = result.classes;
+  evaluation.class_counts = result.class_counts;
+  for (const auto& signal : result.signals) evaluation.roc_curves.push_back(to_curve(result, signal));
+  for (const auto& distribution : result.distributions)
+    evaluation.histograms.push_back({.score = result.classes[static_cast<std::size_t>(distribution.score)],
+                                     .classes = result.classes,
+                                     .counts = distribution.counts});
+  return evaluation;
+}
+
+std::string format_results(const metrics::ClassificationResult& result) {
+  std::string text = fmt::format("{} labelled samples: accuracy {:.4f}, AUC {:.5f}, loss {:.4f}\n",
+                                 result.samples, result.accuracy, result.auc, result.loss);
+  std::vector<std::string> header = {"signal", "background", "AUC"};
+  if (result.signals.empty()) return text;
+  for (const auto& rejection : result.signals.front().rejections)
+    header.push_back(fmt::format("1/eB at {:.0f} %", 100 * rejection.target));
+  report::Table table(header);
+  for (const auto& signal : result.signals) {
+    const report::RocCurve curve = to_curve(result, signal);
+    std::vector<std::string> row = {curve.signal, curve.background, fmt::format("{:.5f}", curve.auc)};
+    for (const auto& rejection : signal.rejections) row.push_back(metrics::to_string(rejection));
+    table.add_row(std::move(row));
+  }
+  return text + table.to_string();
+}
+
+}  // namespace bunchtrain::train

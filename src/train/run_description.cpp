@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_description.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "bunchtrain/core/version.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/features/card.hpp"
+#include "bunchtrain/report/table.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string host_name() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+}
+
+std::string class_counts(const data::DatasetSummary& summary) {
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < summary.classes.size() && i < summary.class_counts.size(); ++i)
+    parts.push_back(fmt::format("{} {}", summary.class_counts[i], summary.classes[i]));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string describe_data(const data::Dataset& dataset) {
+  const auto& summary = dataset.summary();
+  std::string text = fmt::format("{} ({})", summary.description, class_counts(summary));
+  if (summary.truncated > 0 && dataset.size() > 0)
+    text += fmt::format(", {:.1f} % have more particles than the padded length",
+                        100.0 * static_cast<double>(summary.truncated) / static_cast<double>(dataset.size()));
+  return text;
+}
+
+std::vector<std::string> column_lines(const data::DatasetSummary& summary) {
+  if (summary.columns.empty()) return {};
+  report::Table table({"input", "mean", "width", "min", "max", "NaN"});
+  for (const auto& column : summary.columns)
+    table.add_row({column.tensor + ": " + column.expression, fmt::format("{:.4g}", column.mean),
+                   fmt::format("{:.4g}", column.width), fmt::format("{:.4g}", column.minimum),
+                   fmt::format("{:.4g}", column.maximum), fmt::format("{}", column.nan_count)});
+  return {table.to_string(report::TableStyle::plain)};
+}
+
+std::int64_t trainable(const TrainedNetwork& network) {
+  std::int64_t count = 0;
+  for (const auto& arena : network.parallel->arenas())
+    for (const auto& segment : arena.segments())
+      if (segment.requires_grad) count += segment.numel;
+  return count;
+}
+
+Json environment(const Session& session) {
+  const BuildInfo build = build_info();
+  return {{"bunchtrain", fmt::format("{} ({})", build.version, build.git_commit)},
+          {"compiler", fmt::format("{} {}", build.compiler, build.build_type)},
+          {"CUDA build", build.cuda ? "yes" : "no"},
+          {"ranks", fmt::format("{} on {} node{}", session.size(), session.control().num_nodes(),
+                                session.control().num_nodes() == 1 ? "" : "s")},
+          {"backend", std::string(comm::to_string(session.world().backend()))},
+          {"device", device::describe(session.device())},
+          {"threads per rank", fmt::format("{} compute, {} loader: {}", session.threads().compute,
+                                           session.threads().loader, session.threads().reason)},
+          {"precision", std::string(device::to_string(session.precision()))},
+          {"seed", fmt::format("{}", session.seed())}};
+}
+
+}  // namespace
+
+RunDescription describe_run(const Session& session, std::span<const TrainedNetwork> networks,
+                            const data::Dataset& train, const data::Dataset* valid,
+                            const std::map<std::string, std::string>& metadata, const std::string& samples) {
+  Json summary;
+  if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
+  for (const auto& network : networks) {
+    const std::string prefix = networks.size() == 1 ? "" : network.name + " ";
+    summary[prefix + "Parameters"] = fmt::format("{}", trainable(network));
+    summary[prefix + "Optimizer"] = network.optimizer->describe();
+    summary[prefix + "Gradients"] = network.parallel->plan_description();
+  }
+  summary["Training data"] = describe_data(train);
+  if (valid) summary["Validation data"] = describe_data(*valid);
+  for (const auto& [name, text] : metadata)
+    if (name != "model") summary[name] = text;
+
+  Json json = {
+      {"name", session.options().program()},
+      {"started", fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(
+                                                              std::chrono::system_clock::now())))},
+      {"machine", fmt::format("{}: {}", host_name(), device::describe(session.device()))},
+      {"samples", samples},
+      {"summary", summary},
+      {"environment", environment(session)},
+      {"seed", session.seed()},
+      {"world_size", session.size()},
+      {"data_fingerprint", train.summary().fingerprint},
+      {"data_paths", train.summary().paths},
+      {"configuration", session.options().to_toml()}};
+  RunDescription description;
+  if (const auto* card = train.card()) {
+    description.card = features::to_toml(*card);
+    json["card"] = description.card;
+  }
+  for (const auto& part : {summary, json["environment"]})
+    for (const auto& [key, value] : part.items())
+      description.lines.push_back(fmt::format("{:<17} {}", key, value.get<std::string>()));
+  for (const auto& path : train.summary().paths)
+    description.lines.push_back(fmt::format("{:<17} {}", "read by", path));
+  for (auto& line : column_lines(train.summary())) description.lines.push_back(std::move(line));
+  description.json = json.dump(2) + "\n";
+  return description;
+}
+
+}  // namespace bunchtrain::train

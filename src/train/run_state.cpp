@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_state.hpp"
+
+#include <torch/nn/module.h>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+NamedTensors floating_buffers(const torch::nn::Module& module) {
+  NamedTensors buffers;
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().is_floating_point()) buffers.set(buffer.key(), buffer.value());
+  return buffers;
+}
+
+StateDict clone(const NamedTensors& tensors) {
+  StateDict copy;
+  for (const auto& [name, tensor] : tensors) copy.tensors.set(name, tensor.detach().clone());
+  return copy;
+}
+
+void copy_into(const NamedTensors& target, const NamedTensors& source) {
+  at::NoGradGuard no_gradients;
+  for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
+}
+
+StateDict counters(const RunState& state) {
+  StateDict values;
+  values.set("step", state.step);
+  values.set("epoch", state.epoch);
+  values.set("loss_sum", state.loss_sum);
+  values.set("samples", state.samples);
+  values.set("epoch_steps", state.epoch_steps);
+  return values;
+}
+
+/// What belongs to one rank: its time and its share of the statistics.
+StateDict rank_counters(const RunState& state) {
+  StateDict values;
+  values.set("unsynchronized_samples", state.unsynchronized_samples);
+  return values;
+}
+
+}  // namespace
+
+void RunState::start_next_epoch() {
+  ++epoch;
+  loss_sum = samples = seconds = timed_samples = 0;
+  epoch_steps = timed_steps = 0;
+  split = {};
+}
+
+std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
+                           std::string_view part) {
+  return networks.size() == 1 ? std::string(part) : network.name + "." + std::string(part);
+}
+
+CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
+                      const data::DataLoader& loader) {
+  CapturedState captured;
+  for (const auto& network : networks) {
+    const NamedTensors buffers = floating_buffers(network.parallel->module());
+    StateDict local = clone(buffers);
+    network.parallel->synchronize_buffers(state.unsynchronized_samples);
+    captured.replicated[component_name(networks, network, "model")] =
+        clone(weights::named_state(network.parallel->module()));
+    copy_into(buffers, local.tensors);
+    captured.of_rank[component_name(networks, network, "buffers")] = std::move(local);
+    captured.replicated[component_name(networks, network, "optimizer")] = network.optimizer->state();
+  }
+  captured.replicated["loader"] = loader.state();
+  captured.replicated["trainer"] = counters(state);
+  captured.of_rank["trainer"] = rank_counters(state);
+  return captured;
+}
+
+RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,
+                 data::DataLoader& loader) {
+  const auto part = [&](const std::string& name) -> const StateDict& {
+    const auto found = snapshot.components.find(name);
+    if (found == snapshot.components.end())
+      throw CheckpointError("the snapshot " + snapshot.info.folder.string() + " has no '" + name +
+                            "': it belongs to another kind of run");
+    return found->second;
+  };
+  for (const auto& network : networks) {
+    auto& module = network.parallel->module();
+    weights::load_into(module, part(component_name(networks, network, "model")).tensors,
+                       snapshot.info.folder.string());
+    const auto local = snapshot.rank_components.find(component_name(networks, network, "buffers"));
+    if (local != snapshot.rank_components.end()) copy_into(floating_buffers(module), local->second.tensors);
+    for (auto& arena : network.parallel->arenas()) arena.bump_versions();
+    network.optimizer->load(part(component_name(networks, network, "optimizer")));
+  }
+  loader.load(part("loader"));
+  const StateDict& values = part("trainer");
+  RunState state;
+  state.step = values.integer("step");
+  state.epoch = values.integer("epoch");
+  state.loss_sum = values.real("loss_sum");
+  state.samples = values.real("samples");
+  state.epoch_steps = values.integer("epoch_steps");
+  if (const auto own = snapshot.rank_components.find("trainer"); own != snapshot.rank_components.end())
+    state.unsynchronized_samples = own->second.integer("unsynchronized_samples");
+  return state;
+}
+
+}  // namespace bunchtrain::train

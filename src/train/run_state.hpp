@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Where a run stands, and how that is put into a snapshot and taken out again.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "bunchtrain/checkpoint/snapshot.hpp"
+#include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/report/epoch_row.hpp"
+#include "bunchtrain/train/trainer.hpp"
+
+namespace bunchtrain::train {
+
+/// The counters of a run. Sums are over the current epoch and over all ranks.
+struct RunState {
+  std::int64_t step = 0;   ///< optimizer steps done
+  std::int64_t epoch = 0;  ///< the current epoch, from 0
+  double loss_sum = 0;     ///< loss times samples
+  double samples = 0;
+  std::int64_t epoch_steps = 0;
+  double seconds = 0;  ///< since this process took the epoch up, with its samples and steps
+  double timed_samples = 0;
+  std::int64_t timed_steps = 0;
+  report::StepSplit split = {};             ///< sums over the timed steps of this rank, seconds
+  std::int64_t unsynchronized_samples = 0;  ///< of this rank, since batch-norm buffers were combined
+
+  void start_next_epoch();
+};
+
+/// Collective. Everything a run needs to go on. Floating buffers go into "model" combined over ranks and into
+/// the rank's own components as they are: resuming at the same world size is bit-equal, at another one sound.
+struct CapturedState {
+  checkpoint::Components replicated;
+  checkpoint::Components of_rank;
+};
+CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
+                      const data::DataLoader& loader);
+
+/// Puts a snapshot back. @throws CheckpointError naming the first differing parameter and shape.
+RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,
+                 data::DataLoader& loader);
+
+/// "model", or "generator.model" with several networks.
+std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
+                           std::string_view part);
+
+}  // namespace bunchtrain::train

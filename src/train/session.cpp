@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/train/session.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <optional>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/train/stop_signal.hpp"
+
+namespace bunchtrain::train {
+
+struct Session::Impl {
+  config::Options options;
+  mpi::Comm control;
+  Logger logger;
+  c10::Device device;
+  device::Precision precision;
+  device::ThreadBudget threads;
+  comm::Communicator world;
+  comm::Communicator agreement;
+  std::optional<RunFolder> folder = {};
+  std::atomic<bool> stop = false;
+};
+
+namespace {
+
+c10::Device device_of(const config::Options& options, const mpi::Comm& control, const Logger& logger) {
+  return device::choose_device(device::parse_device(options.get<std::string>("device")), control.local_rank(),
+                               logger);
+}
+
+device::ThreadBudget threads_of(const config::Options& options, const mpi::Comm& control) {
+  const auto requested = static_cast<int>(options.get<std::int64_t>("threads"));
+  auto budget = device::make_thread_budget(device::observe_threads(control.local_size(), requested));
+  if (const auto loader = options.get<std::int64_t>("loader-threads"); loader > 0)
+    budget.loader = static_cast<int>(loader);
+  return budget;
+}
+
+comm::CommunicatorOptions communicator_options(const config::Options& options, const Logger& logger) {
+  const double seconds = options.get<double>("timeout");
+  if (!(seconds > 0))
+    throw ConfigError("timeout", fmt::format("{}", seconds), "a positive number of seconds");
+  return {.backend = comm::parse_backend(options.get<std::string>("backend")),
+          .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)),
+          .checked = options.get<bool>("checked"),
+          .logger = logger};
+}
+
+/// Collectives of a few host numbers, whatever the device of the tensors is.
+comm::Communicator create_agreement(const mpi::Comm& control, comm::CommunicatorOptions options) {
+  options.backend = comm::Backend::automatic;
+  options.name = "agreement";
+  return comm::Communicator::create(control, c10::kCPU, options);
+}
+
+}  // namespace
+
+Session::Session(config::Options options, const mpi::Comm& control, Logger logger) {
+  const auto device = device_of(options, control, logger);
+  const auto precision = device::parse_precision(options.get<std::string>("precision"));
+  device::require_supported(precision, device.type());
+  const auto collective = communicator_options(options, logger);
+  auto world = comm::Communicator::create(control, device, collective);
+  auto agreement = create_agreement(control, collective);
+  auto threads = threads_of(options, control);
+  impl_.reset(new Impl{.options = std::move(options),
+                       .control = control,
+                       .logger = std::move(logger),
+                       .device = device,
+                       .precision = precision,
+                       .threads = std::move(threads),
+                       .world = std::move(world),
+                       .agreement = std::move(agreement)});
+}
+
+Session::~Session() = default;
+
+comm::Communicator Session::world() const { return impl_->world; }
+comm::Communicator Session::agreement() const { return impl_->agreement; }
+const mpi::Comm& Session::control() const noexcept { return impl_->control; }
+int Session::rank() const noexcept { return impl_->control.rank(); }
+int Session::size() const noexcept { return impl_->control.size(); }
+config::OptionView Session::option(std::string name) const { return {impl_->options, std::move(name)}; }
+const config::Options& Session::options() const noexcept { return impl_->options; }
+c10::Device Session::device() const noexcept { return impl_->device; }
+device::Precision Session::precision() const noexcept { return impl_->precision; }
+std::uint64_t Session::seed() const noexcept {
+  return static_cast<std::uint64_t>(impl_->options.get<std::int64_t>("seed"));
+}
+const device::ThreadBudget& Session::threads() const noexcept { return impl_->threads; }
+const Logger& Session::logger() const noexcept { return impl_->logger; }
+bool Session::resume() const { return impl_->options.get<bool>("resume"); }
+
+const RunFolder& Session::run_folder() {
+  if (!impl_->folder)
+    impl_->folder = RunFolder::open(impl_->control, {.path = impl_->options.get<std::string>("run"),
+                                                     .program = impl_->options.program(),
+                                                     .resume = resume()});
+  return *impl_->folder;
+}
+
+void Session::request_stop() noexcept { impl_->stop = true; }
+bool Session::stop_requested() const noexcept { return impl_->stop || StopSignal::received() != 0; }
+
+void Session::close() {
+  impl_->agreement.close();
+  impl_->world.close();
+}
+
+}  // namespace bunchtrain::train

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+template <class T>
+T choose(const config::Options& given, std::string_view name, const std::optional<T>& by_program) {
+  return by_program && !given.given(name) ? *by_program : given.get<T>(name);
+}
+
+std::int64_t require_positive(std::string_view name, std::int64_t value) {
+  if (value < 1) throw ConfigError(name, fmt::format("{}", value), "an integer of at least 1");
+  return value;
+}
+
+}  // namespace
+
+CheckpointInterval parse_checkpoint_interval(const std::string& text) {
+  if (text.empty()) return {};
+  std::int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  std::string unit(rest, end);
+  std::erase(unit, ' ');
+  if (error == std::errc() && number > 0) {
+    if (unit.empty() || unit == "step" || unit == "steps") return {.steps = number};
+    if (unit == "min" || unit == "m" || unit == "minutes") return {.time = std::chrono::minutes(number)};
+    if (unit == "s") return {.time = std::chrono::seconds(number)};
+  }
+  throw ConfigError("checkpoint-every", text, "a number of steps (500) or of minutes (10min)");
+}
+
+Settings resolve_settings(const TrainerOptions& options, const config::Options& given) {
+  Settings settings{};
+  settings.epochs = require_positive("epochs", choose(given, "epochs", options.epochs));
+  settings.batch = require_positive("batch", choose(given, "batch", options.batch));
+  settings.reference_batch =
+      require_positive("reference-batch", choose(given, "reference-batch", options.reference_batch));
+  settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
+  settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
+  const bool program_decides = options.schedule && !given.given("schedule");
+  settings.schedule =
+      program_decides ? *options.schedule : optim::parse_schedule(given.get<std::string>("schedule"));
+  settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
+  if (settings.clip_norm < 0)
+    throw ConfigError("clip-norm", fmt::format("{}", settings.clip_norm),
+                      "0 (no clipping) or a positive norm");
+  settings.checkpoint_every = parse_checkpoint_interval(given.get<std::string>("checkpoint-every"));
+  settings.keep_last = static_cast<int>(require_positive("keep-last", given.get<std::int64_t>("keep-last")));
+  return settings;
+}
+
+}  // namespace bunchtrain::train

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/train/trainer.hpp"
+
+#include "bunchtrain/core/error.hpp"
+#include "training_loop.hpp"
+
+namespace bunchtrain::train {
+
+struct Trainer::Impl {
+  Session& session;
+  TrainingTask task;
+};
+
+Trainer::Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step,
+                 TrainerOptions options)
+    : impl_(new Impl{session,
+                     {.networks = {{"model", &parallel, &optimizer}},
+                      .step = step,
+                      .manual_step = {},
+                      .validate = step,
+                      .options = std::move(options),
+                      .callbacks = {}}}) {
+  expects(static_cast<bool>(step), "the trainer needs a step");
+}
+
+Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step, Step validate,
+                 TrainerOptions options)
+    : impl_(new Impl{session,
+                     {.networks = std::move(networks),
+                      .step = {},
+                      .manual_step = std::move(step),
+                      .validate = std::move(validate),
+                      .options = std::move(options),
+                      .callbacks = {}}}) {
+  expects(!impl_->task.networks.empty(), "the trainer needs at least one network");
+  expects(static_cast<bool>(impl_->task.manual_step), "the trainer needs a step");
+}
+
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+void Trainer::add_callback(std::shared_ptr<Callback> callback) {
+  impl_->task.callbacks.push_back(std::move(callback));
+}
+
+FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& valid) {
+  expects(train && train->size() > 0, "the training data is empty");
+  return TrainingLoop(impl_->session, impl_->task, train, valid).run();
+}
+
+}  // namespace bunchtrain::train

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "training_loop.hpp"
+
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <torch/nn/module.h>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/train/stop_signal.hpp"
+#include "validation.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+data::DataLoaderOptions loader_options(const Session& session, const Settings& settings, bool shuffle) {
+  return {.global_batch = settings.batch,
+          .rank = session.rank(),
+          .world_size = session.size(),
+          .seed = session.seed(),
+          .shuffle = shuffle,
+          .threads = session.threads().loader,
+          .device = session.device(),
+          .logger = session.logger()};
+}
+
+std::optional<data::DataLoader> make_valid_loader(const Session& session, const Settings& settings,
+                                                  const data::DatasetPtr& valid) {
+  if (!valid || valid->size() == 0) return std::nullopt;
+  return std::make_optional<data::DataLoader>(valid, loader_options(session, settings, false));
+}
+
+/// Rows [begin, end) of a rank's share, for gradient accumulation.
+data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end) {
+  data::Batch part = batch;
+  part.tensors = {};
+  for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
+  part.sample_ids = batch.sample_ids.slice(0, begin, end);
+  return part;
+}
+
+std::vector<torch::nn::Module*> modules_of(std::span<const TrainedNetwork> networks) {
+  std::vector<torch::nn::Module*> modules;
+  for (const auto& network : networks) modules.push_back(&network.parallel->module());
+  return modules;
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::DatasetPtr& train,
+                           const data::DatasetPtr& valid)
+    : session_(session),
+      task_(std::move(task)),
+      settings_(resolve_settings(task_.options, session.options())),
+      train_(train),
+      valid_(valid),
+      loader_(train, loader_options(session, settings_, true)),
+      valid_loader_(make_valid_loader(session, settings_, valid)),
+      store_(session.run_folder().checkpoints(), session.agreement(),
+             {.keep_last = settings_.keep_last, .logger = session.logger()}) {
+  const bool override_rate = session.options().given("learning-rate");
+  for (const auto& network : task_.networks)
+    peak_rates_.push_back(settings_.rate_scale() * (override_rate
+                                                        ? session.options().get<double>("learning-rate")
+                                                        : network.optimizer->learning_rate()));
+}
+
+FitResult TrainingLoop::run() {
+  if (session_.resume()) resume();
+  log_ = std::make_unique<RunLog>(
+      session_, session_.run_folder(), settings_, task_.options.samples,
+      RunPlan{.steps_per_epoch = loader_.steps_per_epoch(), .first_step = state_.step});
+  log_->describe(task_.networks, *train_, valid_.get(), task_.options.metadata);
+  if (state_.step > 0)
+    log_->note(fmt::format("resumed at step {} (epoch {})", state_.step, state_.epoch + 1));
+  for (auto* module : modules_of(task_.networks)) module->train();
+  while (state_.epoch < settings_.epochs) {
+    run_epoch();
+    finish_epoch();
+  }
+  result_.epochs = state_.epoch;
+  result_.steps = state_.step;
+  result_.validation = validation_;
+  result_.run_folder = session_.run_folder().path();
+  log_->finish(result_);
+  return result_;
+}
+
+void TrainingLoop::resume() {
+  if (const auto snapshot = store_.load_latest()) state_ = restore(*snapshot, task_.networks, loader_);
+}
+
+void TrainingLoop::run_epoch() {
+  while (true) {
+    const auto start = Clock::now();
+    const auto batch = loader_.next();
+    if (!batch) return;
+    state_.split.data += seconds_since(start);
+    const StepEvent event = run_step(*batch);
+    state_.seconds += seconds_since(start);
+    log_->step(event, samples_per_second());
+    for (const auto& callback : task_.callbacks) callback->on_step(event);
+  }
+}
+
+StepEvent TrainingLoop::run_step(const data::Batch& batch) {
+  StepEvent event{.step = state_.step + 1, .epoch = state_.epoch};
+  const optim::ScheduleOptions schedule{.kind = settings_.schedule,
+                                        .learning_rate = 1,
+                                        .total_steps = settings_.epochs * loader_.steps_per_epoch(),
+                                        .steps_per_epoch = loader_.steps_per_epoch(),
+                                        .warmup_steps = settings_.warmup_steps};
+  set_learning_rates(optim::learning_rate_at(schedule, state_.step));
+  event.learning_rate = task_.networks.front().optimizer->learning_rate();
+  loss_of_rank_ = 0;
+  train_on(batch, event);
+
+  // One small collective per step carries the loss and the wish to stop, so that all ranks stop at the same
+  // step.
+  const bool due = checkpoint_due();
+  at::Tensor shared =
+      at::tensor({loss_of_rank_, session_.stop_requested() ? 1.0 : 0.0, due ? 1.0 : 0.0}, at::kDouble);
+  session_.agreement().all_reduce(shared).wait();
+  const double* sums = shared.const_data_ptr<double>();
+  event.loss = sums[0] / static_cast<double>(batch.global_size());
+
+  state_.step += 1;
+  state_.epoch_steps += 1;
+  state_.loss_sum += sums[0];
+  state_.samples += static_cast<double>(batch.global_size());
+  state_.timed_samples += static_cast<double>(batch.global_size());
+  state_.timed_steps += 1;
+  state_.unsynchronized_samples += batch.size();
+  const bool stop = sums[1] > 0;
+  const bool ends_epoch = state_.epoch_steps == loader_.steps_per_epoch();
+  if (stop && ends_epoch) session_.request_stop();  // the epoch is finished first
+  if (!ends_epoch && (stop || sums[2] > 0)) save(std::nullopt);
+  if (stop && !ends_epoch) throw Interrupted{StopSignal::received()};
+  return event;
+}
+
+void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
+  const device::PrecisionGuard precision(session_.precision(), session_.device().type());
+  const data::Batch ready = in_precision(batch, session_.precision());
+  if (task_.manual_step) {
+    const nn::StepContext context(session_.seed(), state_.step, ready.sample_ids);
+    const auto start = Clock::now();
+    const auto losses = task_.manual_step(ready);
+    expects(!losses.empty(), "a manual step returns at least one loss term");
+    loss_of_rank_ = losses.front().value * static_cast<double>(ready.size());
+    state_.split.forward += seconds_since(start);
+    return;
+  }
+  auto& network = task_.networks.front();
+  const std::int64_t passes = settings_.accumulate;
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const data::Batch part =
+        passes == 1 ? ready : slice(ready, ready.size() * pass / passes, ready.size() * (pass + 1) / passes);
+    const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
+    auto start = Clock::now();
+    const StepResult result = task_.step(part);
+    state_.split.forward += seconds_since(start);
+    start = Clock::now();
+    network.parallel->backward(result.loss, {.samples = result.samples,
+                                             .global_samples = batch.global_size(),
+                                             .last = pass + 1 == passes,
+                                             .zero_first = pass == 0});
+    const double exposed = pass + 1 == passes ? network.parallel->exposed_seconds() : 0;
+    state_.split.backward += seconds_since(start) - exposed;
+    state_.split.communication += exposed;
+    loss_of_rank_ += result.loss.item<double>() * static_cast<double>(result.samples);
+  }
+  const auto start = Clock::now();
+  event.gradient_norm = network.optimizer->step({.clip_norm = settings_.clip_norm}).gradient_norm;
+  state_.split.optimizer += seconds_since(start);
+}
+
+void TrainingLoop::finish_epoch() {
+  const auto start = Clock::now();
+  for (auto& network : task_.networks) network.parallel->synchronize_buffers(state_.unsynchronized_samples);
+  state_.unsynchronized_samples = 0;
+  report::EpochRow row{.epoch = state_.epoch + 1,
+                       .epochs = settings_.epochs,
+                       .step = state_.step,
+                       .train_loss = state_.loss_sum / std::max(state_.samples, 1.0),
+                       .learning_rate = task_.networks.front().optimizer->learning_rate(),
+                       .samples_per_second = samples_per_second()};
+  const double steps = static_cast<double>(std::max<std::int64_t>(state_.timed_steps, 1));
+  row.split = {.data = state_.split.data / steps,
+               .forward = state_.split.forward / steps,
+               .backward = state_.split.backward / steps,
+               .communication = state_.split.communication / steps,
+               .optimizer = state_.split.optimizer / steps};
+  std::optional<double> metric;
+  const auto classes = classification_options(*train_);
+  if (valid_loader_ && task_.validate && classes) {
+    validation_ = validate(session_, modules_of(task_.networks), task_.validate, *valid_loader_, *classes,
+                           [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
+    row.valid_loss = validation_->loss;
+    row.metrics = {{"valid_accuracy", validation_->accuracy}, {"valid_auc", validation_->auc}};
+    metric = validation_->auc;
+  }
+  result_.samples_per_second = row.samples_per_second;
+  result_.train_loss = row.train_loss;
+  row.seconds = state_.seconds + seconds_since(start);
+  state_.start_next_epoch();
+  log_->epoch(row, validation_);
+  for (const auto& callback : task_.callbacks) callback->on_epoch(row);
+  save(metric);
+  const bool stop = session_.control().all_max(session_.stop_requested()) > 0;
+  if (stop && state_.epoch < settings_.epochs) throw Interrupted{StopSignal::received()};
+}
+
+void TrainingLoop::save(std::optional<double> metric) {
+  const CapturedState captured = capture(state_, task_.networks, loader_);
+  checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
+  if (const auto* card = train_->card()) metadata["card"] = features::to_toml(*card);
+  const auto info = store_.save({.step = state_.step,
+                                 .components = captured.replicated,
+                                 .rank_components = captured.of_rank,
+                                 .metadata = std::move(metadata),
+                                 .metric = metric});
+  last_save_ = Clock::now();
+  for (const auto& callback : task_.callbacks) callback->on_checkpoint(info.folder);
+}
+
+void TrainingLoop::set_learning_rates(double factor_of_peak) {
+  for (std::size_t i = 0; i < task_.networks.size(); ++i)
+    task_.networks[i].optimizer->set_learning_rate(peak_rates_[i] * factor_of_peak);
+}
+
+bool TrainingLoop::checkpoint_due() {
+  const auto& every = settings_.checkpoint_every;
+  if (every.steps > 0 && (state_.step + 1) % every.steps == 0) return true;
+  return every.time.count() > 0 && session_.is_root() && Clock::now() - last_save_ >= every.time;
+}
+
+double TrainingLoop::samples_per_second() const {
+  return state_.seconds > 0 ? state_.timed_samples / state_.seconds : 0;
+}
+
+}  // namespace bunchtrain::train

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The loop of `Trainer::fit`: one step, one epoch, the whole run.
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "bunchtrain/checkpoint/store.hpp"
+#include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/train/trainer.hpp"
+#include "run_log.hpp"
+#include "run_state.hpp"
+#include "settings.hpp"
+
+namespace bunchtrain::train {
+
+/// What is trained and how, fixed for the run.
+struct TrainingTask {
+  std::vector<TrainedNetwork> networks;
+  Step step;  ///< one network; empty if `manual_step` is set
+  ManualStep manual_step;
+  Step validate;  ///< may be empty
+  TrainerOptions options;
+  std::vector<std::shared_ptr<Callback>> callbacks;
+};
+
+/// Runs one training. Collective throughout.
+class TrainingLoop {
+ public:
+  TrainingLoop(Session& session, TrainingTask task, const data::DatasetPtr& train,
+               const data::DatasetPtr& valid);
+  FitResult run();
+
+ private:
+  void resume();
+  void run_epoch();
+  StepEvent run_step(const data::Batch& batch);
+  void train_on(const data::Batch& batch, StepEvent& event);
+  void finish_epoch();
+  void save(std::optional<double> metric);
+  void set_learning_rates(double factor_of_peak);
+  bool checkpoint_due();
+  double samples_per_second() const;
+
+  Session& session_;
+  TrainingTask task_;
+  Settings settings_;
+  data::DatasetPtr train_;
+  data::DatasetPtr valid_;
+  data::DataLoader loader_;
+  std::optional<data::DataLoader> valid_loader_;
+  checkpoint::Store store_;
+  std::vector<double> peak_rates_;
+  RunState state_;
+  std::unique_ptr<RunLog> log_;
+  std::optional<metrics::ClassificationResult> validation_;
+  FitResult result_;
+  std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
+  double loss_of_rank_ = 0;  ///< loss times samples of the current step
+};
+
+}  // namespace bunchtrain::train
