@@ -14,11 +14,11 @@
 namespace bunchtrain::data {
 
 struct Hdf5DatasetOptions {
-  std::vector<std::string> files;  ///< paths and globs
+  std::vector<std::string> files = {};  ///< paths and globs
   std::string card =
       "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
   std::int64_t length = 0;           ///< 0 = the card's padded length
-  std::vector<std::string> classes;  ///< empty = the card's order
+  std::vector<std::string> classes = {};  ///< empty = the card's order
   bool labels_required =
       true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)

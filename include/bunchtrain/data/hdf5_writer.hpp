@@ -16,10 +16,10 @@ namespace bunchtrain::data {
 
 /// One column of a compound dataset: exactly one of the vectors is used.
 struct CompoundColumn {
-  std::string name;
-  std::vector<double> reals;  ///< written as `real_bytes`
-  std::vector<std::int64_t> integers;
-  std::vector<std::uint8_t> flags;
+  std::string name = {};
+  std::vector<double> reals = {};  ///< written as `real_bytes`
+  std::vector<std::int64_t> integers = {};
+  std::vector<std::uint8_t> flags = {};
   int real_bytes = 4;
 };
 

@@ -269,7 +269,7 @@ TEST(DataLoaderTest, SmallDataIsDecodedOnce) {
 }
 
 TEST(DataLoaderTest, MemoryStaysBounded) {
-  const std::int64_t samples = 200000, sample_bytes = 24;
+  const std::int64_t samples = 500000, sample_bytes = 24;
   const auto dataset = std::make_shared<WatchedDataset>(numbered(samples));
   const std::int64_t bound = 2 << 20;
   DataLoader loader(dataset, {.global_batch = 256, .threads = 3, .prefetch_bytes = bound});
