@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/// A hand-written training loop, without the Trainer:
+///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2
+#include <bunchtrain/bunchtrain.hpp>
+#include <bunchtrain/nn/step_context.hpp>
+
+#include <cstdio>
+
+namespace bt = bunchtrain;
+
+int main(int argc, char** argv) {
+  return bt::run(argc, argv, [](bt::Session& session) {
+    const bt::data::Hdf5Dataset jets({.files = session.option("data"), .card = session.option("card")});
+    const auto [train, valid] = jets.split({.valid_fraction = 0.1, .seed = session.seed()});
+
+    auto options =
+        bt::models::ParticleNetOptions::lite(static_cast<std::int64_t>(jets.card().num_inputs("features")),
+                                             static_cast<std::int64_t>(jets.card().classes.size()));
+    bt::models::ParticleNet model(options);
+    bt::parallel::DataParallel parallel(model, session.world());
+    bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
+    bt::data::DataLoader loader(train, {.global_batch = session.option("batch"),
+                                        .rank = session.rank(),
+                                        .world_size = session.size(),
+                                        .seed = session.seed()});
+
+    const std::int64_t epochs = session.option("epochs");
+    std::int64_t step = 0;
+    for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
+      for (const auto& batch : loader) {
+        const bt::nn::StepContext random(session.seed(), step++,
+                                         batch.sample_ids);  // dropout by sample, not by rank
+        auto result =
+            bt::train::classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
+        parallel.backward(result.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
+        optimizer.step({.clip_norm = 5});
+        if (session.is_root() && step % 20 == 0)
+          std::printf("step %lld  loss %.4f\n", static_cast<long long>(step), result.loss.item<double>());
+      }
+    }
+  });
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Trains ParticleNet on jets in HDF5 files:
+///   mpirun -n 2 train_particlenet --data jets.h5 --run runs/first
+#include <bunchtrain/bunchtrain.hpp>
+
+namespace bt = bunchtrain;
+
+int main(int argc, char** argv) {
+  const bt::app::Program program{
+      .summary = "Trains ParticleNet (1902.08570) on jets in HDF5 files, on any number of ranks.",
+      .options = bt::app::classifier_options()};
+  return bt::run(argc, argv, program, [](bt::Session& session) {
+    auto [train, valid] = bt::app::open_data(session);
+    auto [model, description] = bt::app::create_classifier(session, *train);
+    bt::parallel::DataParallel parallel(model->module(), session.world(), bt::app::parallel_options(session));
+    auto optimizer = bt::app::create_optimizer(session, parallel);
+
+    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification(model),
+                               {.metadata = {{"model", description}}});
+    trainer.fit(train, valid);
+  });
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Everything that a training program needs, in one include.
+
+#include "bunchtrain/app/classifier.hpp"
+#include "bunchtrain/app/run.hpp"
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/memory_dataset.hpp"
+#include "bunchtrain/models/particle_net.hpp"
+#include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/schedule.hpp"
+#include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/train/trainer.hpp"
+
+namespace bunchtrain {
+
+using app::run;
+using train::Session;
+
+}  // namespace bunchtrain

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/classifier.hpp"
+
+#include <fmt/format.h>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/optim/adam.hpp"
+#include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/ranger.hpp"
+#include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/optim/sgd.hpp"
+
+namespace bunchtrain::app {
+namespace {
+
+data::Hdf5DatasetOptions dataset_options(const train::Session& session, std::vector<std::string> files) {
+  const auto& options = session.options();
+  return {.files = std::move(files),
+          .card = options.get<std::string>("card"),
+          .length = options.get<std::int64_t>("particles"),
+          .classes = options.get<std::vector<std::string>>("classes"),
+          .allow_plugins = options.get<bool>("hdf5-plugins"),
+          .logger = session.logger()};
+}
+
+data::DatasetSplit open_files(const train::Session& session) {
+  const auto& options = session.options();
+  const data::Hdf5Dataset jets(dataset_options(session, options.get<std::vector<std::string>>("data")));
+  if (const auto& files = options.get<std::vector<std::string>>("valid"); !files.empty()) {
+    const data::Hdf5Dataset valid(dataset_options(session, files), jets.card());
+    return {jets.all(), valid.all()};
+  }
+  const double fraction = options.get<double>("valid-fraction");
+  if (fraction < 0 || fraction >= 1)
+    throw ConfigError("valid-fraction", fmt::format("{}", fraction), "a number from 0 to below 1");
+  return jets.split(
+      {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()});
+}
+
+}  // namespace
+
+std::vector<config::OptionSpec> classifier_options() {
+  return {{"model",
+           std::string("lite"),
+           "network: ParticleNet-Lite (26 k parameters) or ParticleNet (366 k)",
+           "",
+           {"lite", "particlenet"}},
+          {"dropout", 0.1, "dropout of the hidden layer"},
+          {"fusion", false, "concatenate all block outputs before pooling (weaver's use_fusion)"},
+          {"batch-norm-rows",
+           std::string("all"),
+           "batch-norm statistics with padded entries, as published, or real ones only",
+           "",
+           {"all", "real"}},
+          {"recompute", false, "recompute edges in backward: less memory, more time"}};
+}
+
+data::DatasetSplit open_data(train::Session& session) {
+  if (session.options().get<std::vector<std::string>>("data").empty())
+    throw ConfigError(
+        "data", "",
+        "one or more HDF5 files; for a first try make some: bunchtrain generate jets --output toy_jets.h5");
+  data::DatasetSplit split;
+  std::string error;
+  try {
+    split = open_files(session);
+  } catch (const Error& failure) {
+    error = failure.what();
+  }
+  session.control().agree_or_throw(error);
+  return split;
+}
+
+Classifier create_classifier(train::Session& session, const data::Dataset& train) {
+  const auto* card = train.card();
+  expects(card != nullptr, "the training data has no card to take the number of features and classes from");
+  const auto& options = session.options();
+  const std::string name = options.get<std::string>("model") == "lite" ? "particlenet-lite" : "particlenet";
+  const models::ModelOptions spec{.num_features = static_cast<std::int64_t>(card->num_inputs("features")),
+                                  .num_classes = static_cast<std::int64_t>(card->classes.size()),
+                                  .dropout = options.get<double>("dropout"),
+                                  .fusion = options.get<bool>("fusion"),
+                                  .recompute = options.get<bool>("recompute"),
+                                  .real_rows = options.get<std::string>("batch-norm-rows") == "real",
+                                  .seed = session.seed()};
+  Classifier classifier{.model = models::create(name, spec), .description = models::describe(name, spec)};
+  if (session.precision() == device::Precision::float64) classifier.model->module()->to(at::kDouble);
+  const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));
+  const std::int64_t share = (options.get<std::int64_t>("batch") / session.size() + passes - 1) / passes;
+  session.logger().info(fmt::format(
+      "a pass keeps about {:.2f} GB for backward ({} jets of {} particles per rank)",
+      1e-9 * static_cast<double>(classifier.model->predicted_activation_bytes(share, card->length)), share,
+      card->length));
+  return classifier;
+}
+
+parallel::DataParallelOptions parallel_options(const train::Session& session) {
+  const std::string plan = session.option("collectives");
+  return {.device = session.device(),
+          .plan = plan == "buckets"          ? parallel::CollectivePlan::buckets
+                  : plan == "after-backward" ? parallel::CollectivePlan::after_backward
+                                             : parallel::CollectivePlan::automatic,
+          .sync_batch_norm = session.option("sync-batch-norm"),
+          .logger = session.logger()};
+}
+
+std::unique_ptr<optim::Optimizer> create_optimizer(const train::Session& session,
+                                                   device::ParameterArenas& arenas) {
+  const std::string name = session.option("optimizer");
+  const double rate = session.option("learning-rate");
+  const double decay = session.option("weight-decay");
+  if (name == "adamw")
+    return std::make_unique<optim::AdamW>(arenas,
+                                          optim::AdamWOptions{.learning_rate = rate, .weight_decay = decay});
+  if (name == "adam")
+    return std::make_unique<optim::Adam>(arenas,
+                                         optim::AdamOptions{.learning_rate = rate, .weight_decay = decay});
+  if (name == "sgd")
+    return std::make_unique<optim::Sgd>(
+        arenas, optim::SgdOptions{.learning_rate = rate, .momentum = 0.9, .weight_decay = decay});
+  if (name == "rmsprop")
+    return std::make_unique<optim::Rmsprop>(
+        arenas, optim::RmspropOptions{.learning_rate = rate, .weight_decay = decay});
+  return std::make_unique<optim::Ranger>(arenas,
+                                         optim::RangerOptions{.learning_rate = rate, .weight_decay = decay});
+}
+
+}  // namespace bunchtrain::app

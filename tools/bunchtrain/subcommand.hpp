@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The subcommands of the `bunchtrain` program. Each takes the words after its own name and returns an exit
+/// code.
+
+#include <functional>
+
+#include "bunchtrain/config/options.hpp"
+
+namespace bunchtrain::tool {
+
+int evaluate(int argc, char** argv);  ///< initialises MPI if launched with it; the others never do
+int generate_jets(int argc, char** argv);
+int info(int argc, char** argv);
+int inspect(int argc, char** argv);
+int report(int argc, char** argv);
+
+/// Parses, prints help if asked, runs `body`, prints one message on failure.
+int run_subcommand(config::Options options, int argc, char** argv,
+                   const std::function<void(const config::Options&)>& body);
+
+}  // namespace bunchtrain::tool
