@@ -25,7 +25,7 @@ struct StepSplit {
 
 /// A number with its name, as in "valid_auc".
 struct NamedValue {
-  std::string name;
+  std::string name = {};
   double value = 0;
 };
 

@@ -19,34 +19,34 @@ struct RejectionPoint {
 
 /// One signal against one background.
 struct RocCurve {
-  std::string signal;
-  std::string background;  ///< a class, or "rest"
+  std::string signal = {};
+  std::string background = {};  ///< a class, or "rest"
   double auc = 0;
-  std::vector<double> signal_efficiency;      ///< ascending
-  std::vector<double> background_efficiency;  ///< same length
-  std::vector<RejectionPoint> rejections;
+  std::vector<double> signal_efficiency = {};      ///< ascending
+  std::vector<double> background_efficiency = {};  ///< same length
+  std::vector<RejectionPoint> rejections = {};
 };
 
 /// Distribution of one score for jets of each true class, equal bins from 0 to 1.
 struct ScoreHistogram {
-  std::string score;                        ///< class whose score is shown
-  std::vector<std::string> classes;         ///< true classes
-  std::vector<std::vector<double>> counts;  ///< [class][bin], sums of weights
+  std::string score = {};                        ///< class whose score is shown
+  std::vector<std::string> classes = {};         ///< true classes
+  std::vector<std::vector<double>> counts = {};  ///< [class][bin], sums of weights
 };
 
 /// A classifier on one data set.
 struct Evaluation {
-  std::string data;  ///< "validation", or a file's name
+  std::string data = {};  ///< "validation", or a file's name
   std::int64_t epoch = 0;
   std::int64_t step = 0;
   std::int64_t samples = 0;
   double loss = 0;
   double accuracy = 0;
   double auc = 0;
-  std::vector<std::string> classes;
-  std::vector<std::int64_t> class_counts;
-  std::vector<RocCurve> roc_curves;
-  std::vector<ScoreHistogram> histograms;
+  std::vector<std::string> classes = {};
+  std::vector<std::int64_t> class_counts = {};
+  std::vector<RocCurve> roc_curves = {};
+  std::vector<ScoreHistogram> histograms = {};
 };
 
 /// Writes curves.json atomically. NaN becomes null.

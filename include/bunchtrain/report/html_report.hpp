@@ -13,29 +13,29 @@ namespace bunchtrain::report {
 
 /// A line of the summary: "Parameters", "26,416".
 struct KeyValue {
-  std::string key;
-  std::string value;
+  std::string key = {};
+  std::string value = {};
 };
 
 /// Loss and learning rate over steps, thinned to what a plot can show.
 struct StepSeries {
-  std::vector<double> step;
-  std::vector<double> loss;
-  std::vector<double> learning_rate;
+  std::vector<double> step = {};
+  std::vector<double> loss = {};
+  std::vector<double> learning_rate = {};
 };
 
 /// What the page shows. Whatever is empty is left out.
 struct TrainingReport {
-  std::string title;
-  std::string subtitle;           ///< date, machine
-  std::vector<KeyValue> summary;  ///< model, data, ranks, precision ...
-  std::vector<EpochRow> epochs;
-  StepSeries steps;
-  std::optional<Evaluation> evaluation;
-  std::string samples = "jets";       ///< what a sample is called
-  std::vector<KeyValue> environment;  ///< versions, seeds, data fingerprints
-  std::string configuration;          ///< text, shown as it is
-  std::string card;                   ///< data card, shown as it is
+  std::string title = {};
+  std::string subtitle = {};           ///< date, machine
+  std::vector<KeyValue> summary = {};  ///< model, data, ranks, precision ...
+  std::vector<EpochRow> epochs = {};
+  StepSeries steps = {};
+  std::optional<Evaluation> evaluation = {};
+  std::string samples = "jets";            ///< what a sample is called
+  std::vector<KeyValue> environment = {};  ///< versions, seeds, data fingerprints
+  std::string configuration = {};          ///< text, shown as it is
+  std::string card = {};                   ///< data card, shown as it is
 };
 
 /// A whole HTML document: no external resource, no script, light and dark, printable.

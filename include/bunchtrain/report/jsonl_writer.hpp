@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "bunchtrain/report/record.hpp"
 
 namespace bunchtrain::report {
+
+class AppendFile;
 
 /// Writer of one JSONL file. Each record reaches the kernel at once; `sync()` puts it on the disk. Not
 /// thread-safe.
@@ -31,7 +34,7 @@ class JsonlWriter {
 
  private:
   std::filesystem::path path_;
-  int descriptor_ = -1;
+  std::unique_ptr<AppendFile> file_;
 };
 
 /// All records of a file; a torn last line is ignored. @throws DataError naming file and line.

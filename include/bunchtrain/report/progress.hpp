@@ -16,10 +16,11 @@ namespace bunchtrain::report {
 
 /// Where progress is shown and in which manner.
 struct ProgressOutput {
-  /// Receives finished text, escape sequences included. Default: standard output, flushed.
+  /// Receives finished text, escape sequences included. Empty: standard output, flushed.
   std::function<void(std::string_view)> write = {};
   bool is_terminal = false;
   int width = 80;  ///< columns of the terminal; lines of a log are not cut
+  bool unicode = true;
 
   /// Standard output as it is: sees through mpirun, which gives its ranks a pseudo-terminal even when its own
   /// output is a file.
@@ -35,7 +36,7 @@ struct ProgressOptions {
   std::string samples = "jets";                    ///< what a sample is called: "jets/s"
   std::chrono::milliseconds redraw_interval{100};  ///< on a terminal
   std::chrono::milliseconds log_interval{10'000};  ///< in a log
-  /// The clock, replaceable for tests.
+  /// The clock, replaceable for tests. Empty: the steady clock.
   std::function<std::chrono::steady_clock::time_point()> now = {};
 };
 
@@ -51,13 +52,13 @@ struct StepStatus {
 class Progress {
  public:
   explicit Progress(ProgressOptions options, ProgressOutput output = ProgressOutput::standard());
-  /// Leaves the cursor on a fresh line.
+  /// Removes the bar.
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   void update(const StepStatus& status);
-  /// Shows that something long besides training steps is going on ("validating", 12 of 40 batches).
+  /// Shows that something besides training steps is going on: "validating", 12 of 40 batches.
   void update_phase(std::string_view phase, std::int64_t done, std::int64_t total);
   /// Prints the epoch's line, which stays.
   void finish_epoch(const EpochRow& row);
@@ -71,11 +72,7 @@ class Progress {
   std::unique_ptr<Impl> impl_;
 };
 
-/// "epoch  3/20  loss 0.2134  valid 0.2011  accuracy 0.9312  auc 0.98230  lr 3.2e-03  12.4k jets/s  0:41".
+/// "epoch  3/20  loss 0.2134  valid 0.2011  accuracy 0.9312  auc 0.9823  lr 3.20e-03  12.4k jets/s  0:41".
 std::string format_epoch_line(const EpochRow& row, std::string_view samples);
-/// "0:41", "12:03", "1:02:03", "2 d 03:04"; "-" for a negative or unknown time.
-std::string format_duration(double seconds);
-/// Three digits with a suffix: "981", "12.4k", "3.10M".
-std::string format_count(double value);
 
 }  // namespace bunchtrain::report

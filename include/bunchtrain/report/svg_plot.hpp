@@ -12,7 +12,7 @@ enum class Scale { linear, log };
 
 /// One axis. Limits that are not given come from the data; a log axis ignores values that are not positive.
 struct Axis {
-  std::string label;  ///< with unit: "Jet p_T [GeV]"
+  std::string label = {};  ///< with unit: "Jet p_T [GeV]"
   Scale scale = Scale::linear;
   std::optional<double> min = {};
   std::optional<double> max = {};
@@ -24,28 +24,29 @@ enum class Mark {
   line,
   points,  ///< with vertical error bars where `error` is given
   steps,   ///< a histogram: x holds the n + 1 bin edges, y the n contents
-  area,    ///< filled from the axis, stacked on the area series before it
+  bars,    ///< centred on x, stacked on the bars series before it, which must have the same x
   band,    ///< y - error to y + error
 };
 
 /// Values that are not finite interrupt a line.
 struct Series {
-  std::string label;  ///< for the legend; none if empty
+  std::string label = {};  ///< for the legend; none if empty
   Mark mark = Mark::line;
-  std::vector<double> x;
-  std::vector<double> y;
+  std::vector<double> x = {};
+  std::vector<double> y = {};
   std::vector<double> error = {};
   int color = -1;  ///< palette index 0-7; -1: by the order in the plot
   bool dashed = false;
   bool filled = false;  ///< steps only: a light fill below
+  bool faint = false;   ///< a thin, pale line, for what is only background
 };
 
 /// A plot. All series share both axes.
 struct Plot {
-  std::string title;
-  Axis x;
-  Axis y;
-  std::vector<Series> series;
+  std::string title = {};
+  Axis x = {};
+  Axis y = {};
+  std::vector<Series> series = {};
   std::string description = {};  ///< for screen readers; made from title and labels if empty
   int width = 640;
   int height = 400;

@@ -5,11 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace bunchtrain::report {
+
+class AppendFile;
 
 /// Writer of one event file. A resumed run opens a new file in the same folder, as TensorBoard expects. Not
 /// thread-safe.
@@ -34,10 +37,10 @@ class TensorBoardWriter {
   const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
-  void write_event(std::int64_t step, std::string_view field);
+  void write_event(std::int64_t step, std::string_view content);
 
   std::filesystem::path path_;
-  int descriptor_ = -1;
+  std::unique_ptr<AppendFile> file_;
 };
 
 /// CRC-32C (Castagnoli) of `bytes`: 0xE3069283 for "123456789".

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "append_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::report {
+
+AppendFile::AppendFile(const std::filesystem::path& path) : path_(path) {
+  descriptor_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  if (!descriptor_) fail("open");
+}
+
+void AppendFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("write");
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void AppendFile::sync() {
+  // Pipes and some network file systems cannot synchronise; that is no reason to stop.
+  if (::fsync(descriptor_.get()) != 0 && errno != EINVAL && errno != ENOTSUP) fail("synchronise");
+}
+
+void AppendFile::truncate(std::int64_t bytes) {
+  if (::ftruncate(descriptor_.get(), bytes) != 0) fail("shorten");
+}
+
+void AppendFile::fail(std::string_view action) const {
+  const int code = errno;
+  throw DataError(fmt::format("cannot {} {}: {}", action, path_.string(), std::strerror(code)));
+}
+
+}  // namespace bunchtrain::report

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/report/epoch_row.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace bunchtrain::report {
+namespace {
+
+struct SplitField {
+  std::string_view name;
+  double StepSplit::*member;
+};
+constexpr std::array<SplitField, 5> kSplitFields{{{"seconds_data", &StepSplit::data},
+                                                  {"seconds_forward", &StepSplit::forward},
+                                                  {"seconds_backward", &StepSplit::backward},
+                                                  {"seconds_communication", &StepSplit::communication},
+                                                  {"seconds_optimizer", &StepSplit::optimizer}}};
+
+struct RealField {
+  std::string_view name;
+  double EpochRow::*member;
+};
+constexpr std::array<RealField, 5> kRealFields{{{"seconds", &EpochRow::seconds},
+                                                {"train_loss", &EpochRow::train_loss},
+                                                {"valid_loss", &EpochRow::valid_loss},
+                                                {"learning_rate", &EpochRow::learning_rate},
+                                                {"samples_per_second", &EpochRow::samples_per_second}}};
+
+struct CountField {
+  std::string_view name;
+  std::int64_t EpochRow::*member;
+};
+constexpr std::array<CountField, 3> kCountFields{
+    {{"epoch", &EpochRow::epoch}, {"epochs", &EpochRow::epochs}, {"step", &EpochRow::step}}};
+
+template <class Fields>
+bool has_name(const Fields& fields, std::string_view name) {
+  return std::any_of(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
+}
+
+bool is_metric(const Field& field) {
+  return field.name != "kind" && !has_name(kCountFields, field.name) && !has_name(kRealFields, field.name) &&
+         !has_name(kSplitFields, field.name) && !std::holds_alternative<std::string>(field.value) &&
+         !std::holds_alternative<std::vector<double>>(field.value);
+}
+
+}  // namespace
+
+Record make_record(const EpochRow& row) {
+  Record record{{"kind", "epoch"}};
+  for (const auto& [name, member] : kCountFields) record.push_back({std::string(name), row.*member});
+  for (const auto& [name, member] : kRealFields) {
+    if (!std::isnan(row.*member)) record.push_back({std::string(name), row.*member});
+  }
+  for (const auto& [name, member] : kSplitFields) record.push_back({std::string(name), row.split.*member});
+  for (const NamedValue& metric : row.metrics) record.push_back({metric.name, metric.value});
+  return record;
+}
+
+std::optional<EpochRow> parse_epoch_row(const Record& record) {
+  if (text(record, "kind") != "epoch") return std::nullopt;
+  EpochRow row;
+  for (const auto& [name, member] : kCountFields) {
+    const double value = number(record, name);
+    row.*member = std::isfinite(value) ? static_cast<std::int64_t>(value) : 0;
+  }
+  for (const auto& [name, member] : kRealFields) row.*member = number(record, name);
+  for (const auto& [name, member] : kSplitFields) {
+    const double value = number(record, name);
+    row.split.*member = std::isfinite(value) ? value : 0;
+  }
+  for (const Field& field : record) {
+    if (is_metric(field)) row.metrics.push_back({field.name, number(record, field.name)});
+  }
+  return row;
+}
+
+}  // namespace bunchtrain::report

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "html_style.hpp"
+
+namespace bunchtrain::report {
+
+std::string_view page_style_sheet() {
+  return R"css(
+:root{color-scheme:light dark;--ink:#20242b;--quiet:#5b6470;--rule:#d9dde3;--paper:#fff;--tint:#f5f6f8}
+@media (prefers-color-scheme:dark){:root{--ink:#d9dde3;--quiet:#98a2ae;--rule:#343a43;--paper:#15181d;--tint:#1c2026}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}
+h1{font-size:1.75rem;line-height:1.2;margin:0;font-weight:650;letter-spacing:-.01em;overflow-wrap:anywhere}
+h2{font-size:1.15rem;margin:44px 0 14px;padding-bottom:6px;border-bottom:1px solid var(--rule);font-weight:650}
+h3{font-size:.95rem;margin:0 0 6px;font-weight:600}
+.subtitle{color:var(--quiet);margin:6px 0 0}
+.numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:18px 28px;margin:28px 0 0}
+.numbers dt{color:var(--quiet);font-size:.85rem}
+.numbers dd{margin:0;font-size:1.45rem;line-height:1.3;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
+.numbers small{font-size:.85rem;font-weight:400;color:var(--quiet)}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem}
+th,td{padding:5px 22px 5px 0;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--rule)}
+thead th{color:var(--quiet);font-weight:500;white-space:nowrap}
+tbody th{font-weight:400}
+.number{text-align:right;white-space:nowrap}
+.pairs th{color:var(--quiet);white-space:nowrap}
+.pairs td{overflow-wrap:anywhere}
+tr.best td,tr.best th{font-weight:650}
+.columns{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:34px 36px}
+figure{margin:0}
+figure svg{display:block;width:100%;height:auto}
+figcaption{color:var(--quiet);font-size:.85rem;margin-top:4px}
+details{margin:12px 0}
+summary{cursor:pointer;font-weight:600;font-size:.95rem}
+pre{background:var(--tint);border:1px solid var(--rule);border-radius:6px;padding:14px 16px;overflow-x:auto;font:.82rem/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
+footer{margin-top:48px;color:var(--quiet);font-size:.85rem}
+@media (max-width:760px){main{padding:24px 16px 48px}.columns{grid-template-columns:minmax(0,1fr)}h1{font-size:1.4rem}}
+@media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}}
+)css";
+}
+
+}  // namespace bunchtrain::report

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How the report page looks.
+
+#include <string_view>
+
+namespace bunchtrain::report {
+
+/// CSS of the page without that of the plots.
+std::string_view page_style_sheet();
+
+}  // namespace bunchtrain::report

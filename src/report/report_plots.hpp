@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The plots of a training report. A plot without data comes back with no series.
+
+#include <string>
+#include <vector>
+
+#include "bunchtrain/report/html_report.hpp"
+#include "bunchtrain/report/svg_plot.hpp"
+
+namespace bunchtrain::report {
+
+/// A plot with its heading and the line below it.
+struct Figure {
+  Plot plot = {};
+  std::string heading = {};
+  std::string caption = {};
+};
+
+Figure make_loss_figure(const TrainingReport& report);
+Figure make_learning_rate_figure(const TrainingReport& report);
+Figure make_throughput_figure(const TrainingReport& report);
+Figure make_step_split_figure(const TrainingReport& report);
+/// One figure for accuracies and areas, one for rejections, one for each other metric.
+std::vector<Figure> make_metric_figures(const TrainingReport& report);
+
+/// Signal against background efficiency, every signal against the rest.
+Figure make_roc_figure(const Evaluation& evaluation);
+/// Background rejection against signal efficiency: against the rest first; with several backgrounds one
+/// figure per signal.
+std::vector<Figure> make_rejection_figures(const Evaluation& evaluation);
+std::vector<Figure> make_score_figures(const Evaluation& evaluation, const std::string& samples);
+
+/// "valid_rejection_50" becomes "rejection 50".
+std::string metric_label(std::string_view name);
+
+}  // namespace bunchtrain::report

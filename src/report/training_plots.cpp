@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "report_plots.hpp"
+
+namespace bunchtrain::report {
+namespace {
+
+constexpr int kGrey = 6;
+
+Axis epoch_axis() { return {.label = "Epoch", .integers = true}; }
+
+Series over_epochs(const TrainingReport& report, std::string label,
+                   const std::function<double(const EpochRow&)>& value) {
+  Series series{.label = std::move(label), .mark = Mark::line, .x = {}, .y = {}};
+  for (const EpochRow& row : report.epochs) {
+    series.x.push_back(static_cast<double>(row.epoch));
+    series.y.push_back(value(row));
+  }
+  return series;
+}
+
+bool has_values(const Series& series) {
+  return std::any_of(series.y.begin(), series.y.end(), [](double value) { return std::isfinite(value); });
+}
+
+void add_if_any(Plot& plot, Series series) {
+  if (has_values(series)) plot.series.push_back(std::move(series));
+}
+
+// Steps as fractions of an epoch, so that they share the axis of the epochs; plain steps before the first
+// epoch ended.
+std::vector<double> steps_as_epochs(const TrainingReport& report) {
+  std::vector<double> x = report.steps.step;
+  if (report.epochs.empty() || report.epochs.back().epoch <= 0 || report.epochs.back().step <= 0) return x;
+  const EpochRow& last = report.epochs.back();
+  const double steps_per_epoch = static_cast<double>(last.step) / static_cast<double>(last.epoch);
+  for (double& value : x) value /= steps_per_epoch;
+  return x;
+}
+
+Axis progress_axis(const TrainingReport& report) {
+  return report.epochs.empty() ? Axis{.label = "Step"} : epoch_axis();
+}
+
+double metric_of(const EpochRow& row, const std::string& name) {
+  for (const NamedValue& metric : row.metrics) {
+    if (metric.name == name) return metric.value;
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+std::vector<std::string> metric_names(const TrainingReport& report) {
+  std::vector<std::string> names;
+  for (const EpochRow& row : report.epochs) {
+    for (const NamedValue& metric : row.metrics) {
+      if (std::find(names.begin(), names.end(), metric.name) == names.end()) names.push_back(metric.name);
+    }
+  }
+  return names;
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+std::string metric_label(std::string_view name) {
+  constexpr std::string_view kPrefix = "valid_";
+  std::string label(name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name);
+  std::replace(label.begin(), label.end(), '_', ' ');
+  if (label == "auc") label = "AUC";
+  return label;
+}
+
+Figure make_loss_figure(const TrainingReport& report) {
+  Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
+  if (!report.steps.loss.empty()) {
+    Series steps{
+        .label = "training, per step", .x = steps_as_epochs(report), .y = report.steps.loss, .color = kGrey};
+    steps.faint = !report.epochs.empty();
+    add_if_any(plot, std::move(steps));
+  }
+  Series train = over_epochs(report, "training", [](const EpochRow& row) { return row.train_loss; });
+  Series valid = over_epochs(report, "validation", [](const EpochRow& row) { return row.valid_loss; });
+  train.color = 0;
+  valid.color = 1;
+  add_if_any(plot, std::move(train));
+  add_if_any(plot, std::move(valid));
+  return {.plot = std::move(plot), .heading = "Loss"};
+}
+
+Figure make_learning_rate_figure(const TrainingReport& report) {
+  Plot plot{.x = progress_axis(report), .y = {.label = "Learning rate", .min = 0}};
+  Series series{.x = steps_as_epochs(report), .y = report.steps.learning_rate};
+  if (!has_values(series))
+    series = over_epochs(report, "", [](const EpochRow& row) { return row.learning_rate; });
+  add_if_any(plot, std::move(series));
+  return {.plot = std::move(plot), .heading = "Learning rate"};
+}
+
+Figure make_throughput_figure(const TrainingReport& report) {
+  Plot plot{.x = epoch_axis(), .y = {.label = report.samples + " / s", .min = 0}};
+  add_if_any(plot, over_epochs(report, "", [](const EpochRow& row) { return row.samples_per_second; }));
+  return {.plot = std::move(plot), .heading = "Throughput", .caption = "Training, all ranks together."};
+}
+
+Figure make_step_split_figure(const TrainingReport& report) {
+  struct Part {
+    const char* label;
+    double StepSplit::*member;
+  };
+  constexpr std::array<Part, 5> kParts{{{"data", &StepSplit::data},
+                                        {"forward", &StepSplit::forward},
+                                        {"backward", &StepSplit::backward},
+                                        {"communication", &StepSplit::communication},
+                                        {"optimizer", &StepSplit::optimizer}}};
+  constexpr std::array<int, 5> kColors{4, 0, 7, 1, 2};
+  constexpr double kMilliseconds = 1e3;
+
+  Plot plot{.x = epoch_axis(), .y = {.label = "Time per step [ms]"}};
+  double total = 0;
+  for (const EpochRow& row : report.epochs) total += row.split.total();
+  std::string caption;
+  for (std::size_t i = 0; total > 0 && i < kParts.size(); ++i) {
+    const Part& part = kParts[i];
+    Series series = over_epochs(report, part.label,
+                                [&](const EpochRow& row) { return kMilliseconds * row.split.*part.member; });
+    series.mark = Mark::bars;
+    series.color = kColors[i];
+    double sum = 0;
+    for (double value : series.y) sum += value / kMilliseconds;
+    caption += fmt::format("{}{} {:.1f} %", i == 0 ? "Mean: " : ", ", part.label, 100 * sum / total);
+    plot.series.push_back(std::move(series));
+  }
+  if (!caption.empty()) caption += ". Communication is what is not hidden behind the backward pass.";
+  return {.plot = std::move(plot), .heading = "Where a step spends its time", .caption = std::move(caption)};
+}
+
+std::vector<Figure> make_metric_figures(const TrainingReport& report) {
+  Figure quality{.plot = {.x = epoch_axis(), .y = {.label = "Validation"}}, .heading = "Accuracy and AUC"};
+  Figure rejection{.plot = {.x = epoch_axis(), .y = {.label = "1/ε_B", .scale = Scale::log}},
+                   .heading = "Background rejection",
+                   .caption = "Validation, at fixed signal efficiency."};
+  std::vector<Figure> others;
+  for (const std::string& name : metric_names(report)) {
+    Series series =
+        over_epochs(report, metric_label(name), [&](const EpochRow& row) { return metric_of(row, name); });
+    if (!has_values(series)) continue;
+    if (contains(name, "accuracy") || contains(name, "auc")) {
+      quality.plot.series.push_back(std::move(series));
+    } else if (contains(name, "rejection")) {
+      rejection.plot.series.push_back(std::move(series));
+    } else {
+      const std::string label = std::exchange(series.label, "");
+      others.push_back({.plot = {.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}},
+                        .heading = label});
+    }
+  }
+  std::vector<Figure> figures{std::move(quality), std::move(rejection)};
+  std::move(others.begin(), others.end(), std::back_inserter(figures));
+  return figures;
+}
+
+}  // namespace bunchtrain::report
