@@ -8,9 +8,16 @@
 #include <memory>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "call.hpp"
 
 namespace bunchtrain::comm::detail {
+
+/// A backend noticed by itself that an operation hangs.
+class OperationTimeout : public CommError {
+ public:
+  using CommError::CommError;
+};
 
 /// An operation that was started. Shares ownership of its tensors. Must not be destroyed before `poll()`
 /// returned true: the library underneath still writes to its buffers.

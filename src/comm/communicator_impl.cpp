@@ -126,7 +126,7 @@ std::unique_ptr<InFlight> Communicator::Impl::start_on_backend(const Call& call,
     }
     return backend_->start(native, buffers);
   } catch (const CommError& error) {
-    fail(error.message(), Tell::peers);
+    fail(error, call);
   }
 }
 
@@ -135,7 +135,7 @@ bool Communicator::Impl::pump(InFlight& operation, const Call& call, Clock::time
   try {
     if (operation.poll()) return true;
   } catch (const CommError& error) {
-    fail(error.message(), Tell::peers);
+    fail(error, call);
   }
   const auto now = Clock::now();
   if (now - last_served_ >= kServeEvery) {
@@ -256,7 +256,7 @@ void Communicator::Impl::forget_complete() {
       parked_.pop_back();
     }
   } catch (const CommError& error) {
-    fail(error.message(), Tell::peers);
+    fail(error, record.last());
   }
 }
 
@@ -272,6 +272,11 @@ void Communicator::Impl::poison(std::string reason, Tell tell) noexcept {
 void Communicator::Impl::fail(std::string message, Tell tell) {
   poison(message, tell);
   throw CommError(std::move(message));
+}
+
+void Communicator::Impl::fail(const CommError& error, const Call& call) {
+  if (dynamic_cast<const detail::OperationTimeout*>(&error) != nullptr) time_out(call);
+  fail(error.message(), Tell::peers);
 }
 
 void Communicator::Impl::time_out(const Call& call) {

@@ -11,6 +11,7 @@
 
 #include "backend.hpp"
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "call.hpp"
 #include "control_channel.hpp"
 #include "flight_record.hpp"
@@ -66,6 +67,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   void finish(std::unique_ptr<Operation>& operation, const detail::Call& call);
   void rendezvous(detail::Operation operation);
   [[noreturn]] void fail(std::string message, Tell tell);
+  /// Reacts to what a backend reported.
+  [[noreturn]] void fail(const CommError& error, const detail::Call& call);
   [[noreturn]] void time_out(const detail::Call& call);
   /// Hears what peers say; fails if one of them failed.
   void serve_peers(const detail::Call& call);

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors between GPUs. Operations run on a stream of the communicator, ordered after the caller's stream by
+// one event and before it by another; the host never waits.
+
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <cstddef>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "backend.hpp"
+#include "handles.hpp"
+#include "nccl_communicator.hpp"
+#include "watchdog.hpp"
+
+namespace bunchtrain::comm::detail {
+namespace {
+
+ncclDataType_t native_type(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kHalf:
+      return ncclFloat16;
+    case at::kBFloat16:
+      return ncclBfloat16;
+    case at::kChar:
+      return ncclInt8;
+    case at::kInt:
+      return ncclInt32;
+    case at::kLong:
+      return ncclInt64;
+    case at::kByte:
+    case at::kBool:
+      return ncclUint8;
+    default:
+      throw ConfigError(std::string("dtype ") + c10::toString(dtype) + " cannot travel over NCCL");
+  }
+}
+
+ncclRedOp_t native_op(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+      return ncclSum;
+    case ReduceOp::min:
+      return ncclMin;
+    case ReduceOp::max:
+      return ncclMax;
+  }
+  return ncclSum;
+}
+
+/// Where an operation is enqueued.
+struct Target {
+  ncclComm_t comm;
+  cudaStream_t stream;
+  int size;
+};
+
+ncclResult_t all_to_all(const NcclOperation& operation, const Target& target) {
+  const auto type = native_type(operation.call.dtype);
+  const auto count = static_cast<std::size_t>(operation.call.numel / target.size);
+  const auto block_bytes = count * operation.buffers.input.element_size();
+  const auto* input = static_cast<const std::byte*>(operation.buffers.input.const_data_ptr());
+  auto* output = static_cast<std::byte*>(operation.buffers.output.mutable_data_ptr());
+  ncclResult_t result = ncclSuccess;
+  for (std::size_t peer = 0; peer < static_cast<std::size_t>(target.size) && result == ncclSuccess; ++peer) {
+    const int rank = static_cast<int>(peer);
+    result = ncclSend(input + peer * block_bytes, count, type, rank, target.comm, target.stream);
+    if (result == ncclSuccess)
+      result = ncclRecv(output + peer * block_bytes, count, type, rank, target.comm, target.stream);
+  }
+  return result;
+}
+
+ncclResult_t enqueue(const NcclOperation& operation, const Target& target) {
+  const auto& [call, buffers] = std::tie(operation.call, operation.buffers);
+  const auto type = native_type(call.dtype);
+  const auto count = static_cast<std::size_t>(call.numel);
+  const void* in = buffers.input.defined() ? buffers.input.const_data_ptr() : nullptr;
+  void* out = buffers.output.defined() ? buffers.output.mutable_data_ptr() : nullptr;
+  switch (call.operation) {
+    case Operation::all_reduce:
+      return ncclAllReduce(in, out, count, type, native_op(call.op), target.comm, target.stream);
+    case Operation::reduce_scatter:
+      return ncclReduceScatter(in, out, count / static_cast<std::size_t>(target.size), type,
+                               native_op(call.op), target.comm, target.stream);
+    case Operation::all_gather:
+      return ncclAllGather(in, out, count, type, target.comm, target.stream);
+    case Operation::broadcast:
+      return ncclBroadcast(in, out, count, type, call.root, target.comm, target.stream);
+    case Operation::all_to_all:
+      return all_to_all(operation, target);
+    case Operation::send:
+      return ncclSend(in, count, type, call.root, target.comm, target.stream);
+    case Operation::receive:
+      return ncclRecv(out, count, type, call.root, target.comm, target.stream);
+    default:
+      throw CommError("not an operation on tensors: " + describe(call));
+  }
+}
+
+class NcclBackend : public CollectiveBackend {
+ public:
+  NcclBackend(const mpi::Comm& comm, c10::Device device, const CommunicatorOptions& options)
+      : device_(device),
+        size_(comm.size()),
+        timeout_(options.timeout),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())),
+        communicator_(comm, options.timeout),
+        watchdog_(communicator_, device.index()) {}
+
+  std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override;
+  /// Sends and receives start together, at the first poll of one of them or before the next collective: NCCL
+  /// runs the operations of a communicator one after another, so two ranks that each send first would wait
+  /// for each other.
+  void launch_point_to_point();
+  void poll_failures() const;
+  void abort() noexcept override { communicator_.abort("the NCCL communicator was given up"); }
+  void close() override { communicator_.finalize(); }
+
+ private:
+  void launch(const std::vector<std::shared_ptr<NcclOperation>>& operations);
+
+  c10::Device device_;
+  int size_;
+  std::chrono::milliseconds timeout_;
+  c10::cuda::CUDAStream stream_;
+  mutable NcclCommunicator communicator_;
+  Watchdog watchdog_;
+  std::vector<std::shared_ptr<NcclOperation>> point_to_point_;
+};
+
+class NcclInFlight : public InFlight {
+ public:
+  NcclInFlight(NcclBackend& backend, std::shared_ptr<NcclOperation> operation)
+      : backend_(backend), operation_(std::move(operation)) {}
+
+  bool poll() override {
+    launch_if_waiting();
+    backend_.poll_failures();
+    return has_passed(operation_->done, describe(operation_->call));
+  }
+
+  bool order_current_stream() override {
+    launch_if_waiting();
+    backend_.poll_failures();
+    const auto current = c10::cuda::getCurrentCUDAStream(operation_device());
+    check_cuda(cudaStreamWaitEvent(current.stream(), operation_->done.get(), 0), "cudaStreamWaitEvent");
+    return true;
+  }
+
+ private:
+  c10::DeviceIndex operation_device() const {
+    const Buffers& buffers = operation_->buffers;
+    return (buffers.output.defined() ? buffers.output : buffers.input).device().index();
+  }
+  void launch_if_waiting() {
+    if (!operation_->launched) backend_.launch_point_to_point();
+  }
+
+  NcclBackend& backend_;
+  std::shared_ptr<NcclOperation> operation_;
+};
+
+std::unique_ptr<InFlight> NcclBackend::start(const Call& call, const Buffers& buffers) {
+  if (call.numel == 0) return nullptr;
+  const c10::cuda::CUDAGuard guard(device_);
+  auto operation = std::make_shared<NcclOperation>();
+  operation->call = call;
+  operation->buffers = buffers;
+  const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+  check_cuda(cudaEventRecord(operation->ready.get(), current.stream()), "cudaEventRecord");
+  if (call.is_point_to_point()) {
+    point_to_point_.push_back(operation);
+  } else {
+    launch_point_to_point();
+    launch({operation});
+  }
+  return std::make_unique<NcclInFlight>(*this, std::move(operation));
+}
+
+void NcclBackend::launch_point_to_point() {
+  if (point_to_point_.empty()) return;
+  const auto operations = std::exchange(point_to_point_, {});
+  launch(operations);
+}
+
+void NcclBackend::launch(const std::vector<std::shared_ptr<NcclOperation>>& operations) {
+  const c10::cuda::CUDAGuard guard(device_);
+  for (const auto& operation : operations) {
+    check_cuda(cudaStreamWaitEvent(stream_.stream(), operation->ready.get(), 0), "cudaStreamWaitEvent");
+  }
+  communicator_.issue(describe(operations.front()->call), [&](ncclComm_t comm) {
+    ncclResult_t result = ncclGroupStart();
+    for (const auto& operation : operations) {
+      if (result == ncclSuccess)
+        result = enqueue(*operation, {.comm = comm, .stream = stream_.stream(), .size = size_});
+    }
+    const ncclResult_t end = ncclGroupEnd();
+    return result == ncclSuccess || result == ncclInProgress ? end : result;
+  });
+  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  for (const auto& operation : operations) {
+    check_cuda(cudaEventRecord(operation->done.get(), stream_.stream()), "cudaEventRecord");
+    // The allocator must not hand the memory to somebody else before this stream is through with it.
+    if (operation->buffers.input.defined()) operation->buffers.input.record_stream(stream_.unwrap());
+    if (operation->buffers.output.defined()) operation->buffers.output.record_stream(stream_.unwrap());
+    operation->deadline = deadline;
+    operation->launched = true;
+    watchdog_.watch(operation);
+  }
+}
+
+void NcclBackend::poll_failures() const {
+  const std::string error = communicator_.asynchronous_error();
+  if (error.empty()) return;
+  if (watchdog_.timed_out()) throw OperationTimeout(error);
+  throw CommError(error);
+}
+
+}  // namespace
+
+std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c10::Device device,
+                                                       const CommunicatorOptions& options) {
+  const c10::cuda::CUDAGuard guard(device);  // NCCL takes the current device
+  return std::make_unique<NcclBackend>(comm, device, options);
+}
+
+bool nccl_is_built() noexcept { return true; }
+
+}  // namespace bunchtrain::comm::detail
