@@ -39,4 +39,12 @@ constexpr unsigned blocks_for(std::size_t items, std::size_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
 }
 
+/// Dynamic shared memory of the block, 16-byte aligned: kernels call this instead of declaring an extern array, which the host
+/// cannot compile.
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return reinterpret_cast<T*>(bytes);
+}
+
 }  // namespace bunchtrain::device

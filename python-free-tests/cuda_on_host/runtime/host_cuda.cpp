@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host_cuda.hpp"
+
+#include <algorithm>
+#include <boost/context/fiber.hpp>
+#include <boost/context/preallocated.hpp>
+#include <boost/context/protected_fixedsize_stack.hpp>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bunchtrain::host_cuda {
+
+Coordinates current;
+
+namespace {
+
+namespace context = boost::context;
+
+constexpr unsigned kWarpSize = 32;
+constexpr std::size_t kStackBytes = 128 * 1024;
+constexpr std::size_t kMaxSharedBytes = 48 * 1024;  // what a launch may have without asking for more
+
+enum class State { ready, at_barrier, at_warp_operation, done };
+
+struct Thread {
+  context::fiber fiber;
+  Dim3 index;
+  State state = State::ready;
+  std::source_location where;
+  WarpOperation operation{};
+  unsigned mask = 0;
+  std::uint64_t value = 0;
+  WarpExchange received{};
+};
+
+/// Stacks are kept between blocks: mapping them costs more than running a small kernel. Overflow faults on a
+/// guard page.
+class StackPool {
+ public:
+  ~StackPool() {
+    for (context::stack_context& stack : free_) allocator_.deallocate(stack);
+  }
+  context::stack_context allocate() {
+    if (free_.empty()) return allocator_.allocate();
+    const context::stack_context stack = free_.back();
+    free_.pop_back();
+    return stack;
+  }
+  void deallocate(context::stack_context& stack) { free_.push_back(stack); }
+
+ private:
+  context::protected_fixedsize_stack allocator_{kStackBytes};
+  std::vector<context::stack_context> free_;
+};
+
+StackPool& stack_pool() {
+  static StackPool pool;
+  return pool;
+}
+
+/// What boost wants: a copyable allocator.
+struct PooledStack {
+  context::stack_context allocate() { return stack_pool().allocate(); }
+  void deallocate(context::stack_context& stack) { stack_pool().deallocate(stack); }
+};
+
+std::string text(Dim3 index) {
+  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) +
+         ")";
+}
+
+std::string text(std::source_location where) {
+  std::string file = where.file_name();
+  return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line());
+}
+
+std::string hex(unsigned mask) {
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "0x%08x", mask);
+  return digits;
+}
+
+std::mt19937_64 random_order(1);
+
+/// The threads of one block and what each of them waits for.
+class Block {
+ public:
+  Block(Dim3 size, const std::function<void()>& body) : threads_(std::size_t{size.x} * size.y * size.z) {
+    for (std::size_t t = 0; t < threads_.size(); ++t) {
+      Thread& thread = threads_[t];
+      const auto linear = static_cast<unsigned>(t);
+      thread.index = {linear % size.x, linear / size.x % size.y, linear / size.x / size.y};
+      thread.fiber = context::fiber(std::allocator_arg, PooledStack(),
+                                    [this, &body, &thread](context::fiber&& scheduler) {
+                                      scheduler_ = std::move(scheduler);
+                                      run_body(body);
+                                      thread.state = State::done;
+                                      return std::move(scheduler_);
+                                    });
+      ready_.push_back(t);
+    }
+  }
+
+  void run() {
+    while (true) {
+      while (!ready_.empty()) {
+        std::swap(ready_[random_order() % ready_.size()], ready_.back());
+        running_ = ready_.back();
+        ready_.pop_back();
+        resume(threads_[running_]);
+      }
+      if (!release_barrier()) return;
+    }
+  }
+
+  void block_barrier(std::source_location where) {
+    Thread& thread = threads_[running_];
+    thread.state = State::at_barrier;
+    thread.where = where;
+    yield();
+  }
+
+  WarpExchange exchange(WarpOperation operation, unsigned mask, std::uint64_t value,
+                        std::source_location where) {
+    Thread& thread = threads_[running_];
+    thread.state = State::at_warp_operation;
+    thread.where = where;
+    thread.operation = operation;
+    thread.mask = mask;
+    thread.value = value;
+    if ((mask >> lane() & 1u) == 0) fail("a warp operation whose mask does not contain the caller", where);
+    if (!complete_warp_operation(thread)) yield();
+    return threads_[running_].received;
+  }
+
+  unsigned lane() const { return static_cast<unsigned>(running_) % kWarpSize; }
+
+  [[noreturn]] void fail(const std::string& what, std::source_location where) const {
+    throw Misuse(text(where) + ": thread " + text(threads_[running_].index) + " of block " +
+                 text(current.block) + ": " + what);
+  }
+
+ private:
+  void run_body(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const context::detail::forced_unwind&) {
+      throw;  // the block is being torn down
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+  }
+
+  void resume(Thread& thread) {
+    current.thread = thread.index;
+    thread.state = State::ready;
+    thread.fiber = std::move(thread.fiber).resume();
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  void yield() { scheduler_ = std::move(scheduler_).resume(); }
+
+  /// Everything waits. Lets a block barrier's threads go on if all are there; false if all are done.
+  bool release_barrier() {
+    std::size_t at_barrier = 0, done = 0;
+    for (const Thread& thread : threads_) {
+      at_barrier += thread.state == State::at_barrier;
+      done += thread.state == State::done;
+    }
+    if (done == threads_.size()) return false;
+    if (at_barrier != threads_.size()) throw Misuse(describe_deadlock());
+    for (std::size_t t = 0; t < threads_.size(); ++t) {
+      const Thread& thread = threads_[t];
+      if (thread.where.line() != threads_[0].where.line())
+        throw Misuse("the threads of a block are at different barriers: " + describe(threads_[0]) + ", " +
+                     describe(thread));
+      ready_.push_back(t);
+    }
+    return true;
+  }
+
+  std::string describe(const Thread& thread) const {
+    const std::string who = "thread " + text(thread.index);
+    if (thread.state == State::done) return who + " has returned";
+    if (thread.state == State::at_barrier) return who + " waits at the barrier " + text(thread.where);
+    return who + " waits at the warp operation " + text(thread.where) + " for lanes " + hex(thread.mask);
+  }
+
+  /// Names one thread of each kind.
+  std::string describe_deadlock() const {
+    std::string what = "block " + text(current.block) + " cannot go on";
+    bool seen[4] = {};
+    for (const Thread& thread : threads_) {
+      if (std::exchange(seen[static_cast<int>(thread.state)], true)) continue;
+      what += "; " + describe(thread);
+    }
+    return what;
+  }
+
+  /// If the last lane has come: hands the values round and readies the others.
+  bool complete_warp_operation(const Thread& last) {
+    const std::size_t first = running_ / kWarpSize * kWarpSize;
+    WarpExchange result{last.mask, {}};
+    for (unsigned l = 0; l < kWarpSize; ++l) {
+      if ((last.mask >> l & 1u) == 0) continue;
+      if (first + l >= threads_.size())
+        fail("a warp operation for lanes " + hex(last.mask) + ", of which some do not exist", last.where);
+      const Thread& thread = threads_[first + l];
+      if (thread.state == State::done)
+        fail("a warp operation for lanes " + hex(last.mask) + ", but " + describe(thread), last.where);
+      if (thread.state != State::at_warp_operation) return false;
+      if (thread.mask != last.mask || thread.operation != last.operation ||
+          thread.where.line() != last.where.line())
+        fail("a warp operation for lanes " + hex(last.mask) + ", but " + describe(thread), last.where);
+      result.values[l] = thread.value;
+    }
+    for (unsigned l = 0; l < kWarpSize; ++l) {
+      if ((last.mask >> l & 1u) == 0) continue;
+      Thread& thread = threads_[first + l];
+      thread.received = result;
+      thread.state = State::ready;
+      if (first + l != running_) ready_.push_back(first + l);
+    }
+    return true;
+  }
+
+  std::vector<Thread> threads_;
+  std::vector<std::size_t> ready_;
+  std::size_t running_ = 0;
+  context::fiber scheduler_;
+  std::exception_ptr failure_;
+};
+
+Block* block = nullptr;
+std::vector<std::byte> shared_memory;
+
+void check_launch(Dim3 grid, Dim3 size, std::size_t shared_bytes) {
+  const std::size_t threads = std::size_t{size.x} * size.y * size.z;
+  if (threads < 1 || threads > 1024 || size.z > 64)
+    throw Misuse("a block of " + text(size) + " threads; at most 1024 are allowed");
+  if (grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535)
+    throw Misuse("a grid of " + text(grid) + " blocks; at most (2147483647, 65535, 65535) are allowed");
+  if (shared_bytes > kMaxSharedBytes)
+    throw Misuse(std::to_string(shared_bytes) + " bytes of shared memory; 49152 are allowed");
+}
+
+void run_block(Dim3 size, const std::function<void()>& thread_body) {
+  std::fill(shared_memory.begin(), shared_memory.end(), std::byte{0xFF});
+  Block threads(size, thread_body);
+  block = &threads;
+  threads.run();
+}
+
+}  // namespace
+
+void set_seed(std::uint64_t seed) { random_order.seed(seed); }
+
+void run_grid(Dim3 grid, Dim3 size, std::size_t shared_bytes, const std::function<void()>& thread_body) {
+  check_launch(grid, size, shared_bytes);
+  shared_memory.resize(shared_bytes);
+  current.block_size = size;
+  current.grid_size = grid;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        current.block = {x, y, z};
+        run_block(size, thread_body);
+      }
+}
+
+std::byte* dynamic_shared() { return shared_memory.data(); }
+
+void block_barrier(std::source_location where) { block->block_barrier(where); }
+
+WarpExchange exchange(WarpOperation operation, unsigned mask, std::uint64_t value,
+                      std::source_location where) {
+  return block->exchange(operation, mask, value, where);
+}
+
+unsigned lane() { return block->lane(); }
+
+void fail(const char* what, std::source_location where) { block->fail(what, where); }
+
+}  // namespace bunchtrain::host_cuda

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/gather.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <functional>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/ops/edge_ops.hpp"
+#include "bunchtrain/ops/gather_neighbours.hpp"
+#include "tensor_helpers.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+using ops::edge_sum;
+using ops::gather_neighbours;
+using ops::scatter_neighbours;
+using testing::HasSubstr;
+
+/// [B, P, K] int32 in [0, P), some points named often, others never.
+at::Tensor random_indices(std::int64_t sets, std::int64_t points, std::int64_t neighbours,
+                          std::uint64_t seed) {
+  const auto bound = static_cast<std::uint64_t>(points - points / 4);
+  return integer_tensor({sets, points, neighbours}, bound, seed, at::kInt).contiguous();
+}
+
+/// The same by LibTorch's own operations.
+at::Tensor gather_by_libtorch(const at::Tensor& features, const at::Tensor& indices) {
+  const auto b = indices.size(0), p = indices.size(1), k = indices.size(2), c = features.size(2);
+  const at::Tensor flat = indices.to(at::kLong).reshape({b, p * k, 1}).expand({b, p * k, c});
+  return at::gather(features, 1, flat).reshape({b, p, k, c});
+}
+
+/// Gradients of sum(weights * f(inputs)) by autograd, and by central differences: f in float64.
+void expect_gradients(const std::function<at::Tensor(const std::vector<at::Tensor>&)>& f,
+                      std::vector<at::Tensor> inputs) {
+  for (at::Tensor& input : inputs) input.requires_grad_(true);
+  const at::Tensor out = f(inputs);
+  const at::Tensor weights = normal_tensor(out.sizes(), 99, at::kDouble);
+  const auto gradients = torch::autograd::grad({(out * weights).sum()}, {inputs.begin(), inputs.end()});
+  constexpr double kStep = 1e-3;
+  for (std::size_t n = 0; n < inputs.size(); ++n) {
+    const auto analytic = values<double>(gradients[n]);
+    double* x = inputs[n].mutable_data_ptr<double>();
+    for (std::size_t i = 0; i < analytic.size(); ++i) {
+      const double middle = x[i];
+      const auto value_at = [&](double shifted) {
+        x[i] = shifted;
+        return (f(inputs).detach() * weights).sum().item<double>();
+      };
+      const double numeric = (value_at(middle + kStep) - value_at(middle - kStep)) / (2 * kStep);
+      x[i] = middle;
+      ASSERT_NEAR(analytic[i], numeric, 1e-8 * (1 + std::abs(numeric))) << "input " << n << ", element " << i;
+    }
+  }
+}
+
+struct EdgeCase {
+  std::int64_t points;
+  std::int64_t neighbours;
+  std::int64_t channels;
+  at::ScalarType type;
+};
+
+std::ostream& operator<<(std::ostream& out, const EdgeCase& c) {
+  return out << c.points << " points, " << c.neighbours << " neighbours, " << c.channels << " channels, "
+             << c10::toString(c.type);
+}
+
+class EdgesTest : public testing::TestWithParam<EdgeCase> {
+ protected:
+  static constexpr std::int64_t kSets = 3;
+  at::Tensor nodes(std::uint64_t seed) const {
+    return normal_tensor({kSets, GetParam().points, GetParam().channels}, seed, GetParam().type);
+  }
+  at::Tensor edges(std::uint64_t seed) const {
+    return normal_tensor({kSets, GetParam().points, GetParam().neighbours, GetParam().channels}, seed,
+                         GetParam().type);
+  }
+  at::Tensor indices_ = random_indices(kSets, GetParam().points, GetParam().neighbours, 7);
+
+  /// The sum in float64 of the edges that lead to each point.
+  at::Tensor scatter_in_double(const at::Tensor& edges) const {
+    const auto [points, neighbours, channels, type] = GetParam();
+    const at::Tensor flat =
+        indices_.to(at::kLong).reshape({kSets, -1, 1}).expand({kSets, points * neighbours, channels});
+    return at::zeros({kSets, points, channels}, at::kDouble)
+        .scatter_add(1, flat, edges.to(at::kDouble).reshape({kSets, points * neighbours, channels}));
+  }
+  /// Rounding of a sum of up to a few hundred numbers.
+  double tolerance() const {
+    return GetParam().type == at::kDouble ? 1e-13 : GetParam().type == at::kFloat ? 2e-5 : 1e-2;
+  }
+};
+
+TEST_P(EdgesTest, GathersWhatLibTorchGathers) {
+  const at::Tensor features = nodes(1);
+  EXPECT_TRUE(gather_neighbours(features, indices_).equal(gather_by_libtorch(features, indices_)));
+}
+
+TEST_P(EdgesTest, AddsOwnAndNeighboursTerm) {
+  const at::Tensor u = nodes(2), v = nodes(3);
+  EXPECT_TRUE(edge_sum(u, v, indices_).equal(u.unsqueeze(2) + gather_by_libtorch(v, indices_)));
+}
+
+TEST_P(EdgesTest, ScattersIntoThePointsNamed) {
+  const at::Tensor e = edges(4);
+  const at::Tensor sums = scatter_neighbours(e, indices_);
+  EXPECT_EQ(sums.scalar_type(), GetParam().type);
+  EXPECT_TRUE(sums.to(at::kDouble).allclose(scatter_in_double(e), tolerance(), tolerance()));
+}
+
+TEST_P(EdgesTest, SumsGradientsOfBothTerms) {
+  at::Tensor u = nodes(5).requires_grad_(true), v = nodes(6).requires_grad_(true);
+  const at::Tensor gradient = edges(7);
+  edge_sum(u, v, indices_).backward(gradient);
+  EXPECT_TRUE(u.grad().to(at::kDouble).allclose(gradient.to(at::kDouble).sum(2), tolerance(), tolerance()));
+  EXPECT_TRUE(v.grad().to(at::kDouble).allclose(scatter_in_double(gradient), tolerance(), tolerance()));
+}
+
+TEST_P(EdgesTest, GivesTheSameBitsForAnyNumberOfThreads) {
+  const at::Tensor e = edges(8), u = nodes(9), v = nodes(10);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor sums = scatter_neighbours(e, indices_), spread = edge_sum(u, v, indices_);
+  at::set_num_threads(3);
+  const at::Tensor sums_of_three = scatter_neighbours(e, indices_),
+                   spread_of_three = edge_sum(u, v, indices_);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(sums.equal(sums_of_three));
+  EXPECT_TRUE(spread.equal(spread_of_three));
+}
+
+std::vector<EdgeCase> edge_cases() {
+  std::vector<EdgeCase> cases;
+  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16})
+    for (const std::int64_t channels : {1, 7, 16, 33, 64}) cases.push_back({40, 16, channels, type});
+  cases.push_back({2, 1, 5, at::kFloat});
+  cases.push_back({70, 3, 20, at::kFloat});
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, EdgesTest, testing::ValuesIn(edge_cases()));
+
+TEST(EdgeGradientsTest, AgreeWithFiniteDifferences) {
+  const at::Tensor indices = random_indices(2, 6, 3, 1);
+  expect_gradients([&](const auto& x) { return gather_neighbours(x[0], indices); },
+                   {normal_tensor({2, 6, 2}, 2, at::kDouble)});
+  expect_gradients([&](const auto& x) { return scatter_neighbours(x[0], indices); },
+                   {normal_tensor({2, 6, 3, 2}, 3, at::kDouble)});
+  expect_gradients([&](const auto& x) { return edge_sum(x[0], x[1], indices); },
+                   {normal_tensor({2, 6, 2}, 4, at::kDouble), normal_tensor({2, 6, 2}, 5, at::kDouble)});
+}
+
+// A gradient penalty differentiates a gradient: with y = f(x)^2 the second derivative passes through f's
+// backward.
+TEST(EdgeGradientsTest, CanBeDifferentiatedAgain) {
+  const at::Tensor indices = random_indices(2, 5, 3, 6);
+  const auto gradient_of = [](const at::Tensor& y, const at::Tensor& x) {
+    return torch::autograd::grad({y.pow(3).sum()}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
+  };
+  expect_gradients(
+      [&](const auto& x) {
+        return gradient_of(edge_sum(x[0], x[1], indices), x[0]) +
+               gradient_of(gather_neighbours(x[1], indices), x[1]);
+      },
+      {normal_tensor({2, 5, 2}, 7, at::kDouble), normal_tensor({2, 5, 2}, 8, at::kDouble)});
+}
+
+TEST(EdgeOpsTest, AcceptStridedInput) {
+  const at::Tensor indices = random_indices(2, 9, 4, 9);
+  const at::Tensor u = normal_tensor({2, 5, 9}, 10).transpose(1, 2),
+                   v = normal_tensor({2, 9, 10}, 11).slice(2, 0, 10, 2);
+  EXPECT_TRUE(edge_sum(u, v, indices).equal(edge_sum(u.contiguous(), v.contiguous(), indices)));
+  const at::Tensor strided = indices.transpose(0, 1).contiguous().transpose(0, 1);
+  EXPECT_TRUE(gather_neighbours(u, strided).equal(gather_neighbours(u, indices)));
+}
+
+TEST(EdgeOpsTest, KeepTheirDtypesUnderAutocast) {
+  const at::Tensor indices = random_indices(2, 9, 4, 12);
+  at::Tensor u = normal_tensor({2, 9, 3}, 13).requires_grad_(true);
+  const at::Tensor v = normal_tensor({2, 9, 3}, 14, at::kBFloat16);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const at::Tensor gathered = gather_neighbours(u, indices), mixed = edge_sum(u, v, indices);
+  const at::Tensor narrow = edge_sum(v, v, indices);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  EXPECT_EQ(gathered.scalar_type(), at::kFloat);
+  EXPECT_EQ(mixed.scalar_type(), at::kFloat);
+  EXPECT_EQ(narrow.scalar_type(), at::kBFloat16);
+  mixed.sum().backward();
+  EXPECT_TRUE(u.grad().equal(at::zeros_like(u) + 4));
+}
+
+TEST(EdgeOpsTest, RoundToNearestEvenInBfloat16AndKeepNan) {
+  const at::Tensor u = at::tensor({1.0, 1.0, 256.0}, at::kDouble).to(at::kBFloat16).reshape({1, 1, 3});
+  const at::Tensor v =
+      at::tensor({0.00390625, 0.01171875, std::numeric_limits<double>::quiet_NaN()}, at::kDouble)
+          .to(at::kBFloat16)
+          .reshape({1, 1, 3});
+  const auto out = values<float>(edge_sum(u, v, at::zeros({1, 1, 1}, at::kInt)).to(at::kFloat));
+  EXPECT_EQ(out[0], 1.0F);       // half a unit above 1: the even neighbour is below
+  EXPECT_EQ(out[1], 1.015625F);  // one and a half: the even neighbour is above
+  EXPECT_TRUE(std::isnan(out[2]));
+}
+
+TEST(EdgeErrorsTest, NameTheArgumentAndWhatIsAllowed) {
+  const at::Tensor u = normal_tensor({2, 4, 3}, 15), indices = random_indices(2, 4, 2, 16);
+  const auto message = [](const auto& call) -> std::string {
+    try {
+      call();
+    } catch (const ConfigError& error) {
+      return error.message();
+    }
+    return "no error";
+  };
+  at::Tensor bad = indices.clone();
+  bad[1][2][1] = 4;
+  EXPECT_THAT(message([&] { gather_neighbours(u, bad); }), HasSubstr("indices[1, 2, 1]"));
+  bad[1][2][1] = -1;
+  EXPECT_THAT(message([&] { edge_sum(u, u, bad); }), HasSubstr("0 to 3"));
+  EXPECT_THAT(message([&] { gather_neighbours(u, indices.to(at::kLong)); }), HasSubstr("int32"));
+  EXPECT_THAT(message([&] { gather_neighbours(u.to(at::kInt), indices); }),
+              HasSubstr("features of gather_neighbours"));
+  EXPECT_THAT(message([&] { edge_sum(u, normal_tensor({2, 4, 4}, 1), indices); }), HasSubstr("[2, 4, 4]"));
+  EXPECT_THAT(message([&] {
+                scatter_neighbours(normal_tensor({2, 4, 3, 3}, 1), indices);
+              }),
+              HasSubstr("3 neighbours"));
+  EXPECT_THAT(message([&] { scatter_neighbours(u, indices); }), HasSubstr("[B, P, K, C]"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::test
