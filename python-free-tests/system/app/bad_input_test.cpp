@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What a user gets wrong: each case ends with a code that is not 0 and says what, where and how to mend it.
+#include <hdf5.h>
+
+#include "user_session.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+class BadInputTest : public UserSession {
+ protected:
+  /// Trains with `words` and expects a failure that says all of `parts`.
+  void expect_refused(const std::string& words, const std::vector<std::string>& parts, int ranks = 0) const {
+    const std::string command = train(words + " --epochs 1 --run " + path("refused"));
+    const Finished done = run(ranks > 0 ? mpirun(ranks, command) : command);
+    EXPECT_NE(done.exit_code, 0) << words;
+    for (const auto& part : parts)
+      EXPECT_NE(done.output.find(part), std::string::npos) << words << "\nlacks '" << part << "':\n"
+                                                           << done.output;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "refused" / "metrics.jsonl"))
+        << "a refused run left a trace";
+  }
+};
+
+TEST_F(BadInputTest, NoDataNamed) { expect_refused("", {"data", "generate jets"}); }
+
+TEST_F(BadInputTest, NoSuchFile) { expect_refused("--data " + path("none.h5"), {"none.h5"}); }
+
+TEST_F(BadInputTest, NoFileMatchesTheGlob) {
+  expect_refused("--data '" + path("none*.h5") + "'", {"none*.h5"});
+}
+
+TEST_F(BadInputTest, NotHdf5) {
+  std::ofstream(path("text.h5")) << "these are no jets";
+  expect_refused("--data " + path("text.h5"), {"text.h5", "HDF5"});
+}
+
+TEST_F(BadInputTest, Truncated) {
+  const std::string jets = make_jets("toy.h5", 500);
+  std::filesystem::resize_file(jets, std::filesystem::file_size(jets) / 2);
+  expect_refused("--data " + jets, {"toy.h5", "truncated"});
+}
+
+TEST_F(BadInputTest, MissingDataset) {
+  const std::string jets = make_jets("toy.h5", 100);
+  const hid_t file = H5Fopen(jets.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "jet_features", H5P_DEFAULT);
+  H5Fclose(file);
+  expect_refused("--card toy_jets --data " + jets, {"jet_features", "particle_features"});
+}
+
+TEST_F(BadInputTest, UnknownOptionGetsASuggestion) {
+  expect_refused("--epoch 3", {"--epoch", "did you mean '--epochs'"});
+}
+
+TEST_F(BadInputTest, LengthNotAboveNeighbours) {
+  expect_refused("--particles 7 --data " + make_jets("toy.h5", 100), {"7"});
+}
+
+TEST_F(BadInputTest, BatchBelowTheWorldSize) {
+  expect_refused("--particles 24 --batch 1 --data " + make_jets("toy.h5", 100), {"batch", "2 ranks"}, 2);
+}
+
+TEST_F(BadInputTest, FewerSamplesThanRanks) {
+  expect_refused("--particles 24 --data " + make_jets("toy.h5", 2), {"ranks"}, 3);
+}
+
+TEST_F(BadInputTest, LabelOutsideTheClasses) {
+  const std::string jets = make_jets("toy.h5", 100);
+  const hid_t file = H5Fopen(jets.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  const hid_t dataset = H5Dopen2(file, "jet_label", H5P_DEFAULT);
+  std::vector<int> labels(100, 7);
+  H5Dwrite(dataset, H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels.data());
+  H5Dclose(dataset);
+  H5Fclose(file);
+  expect_refused("--card toy_jets --data " + jets, {"7", "100", "others = \"drop\""});
+}
+
+TEST_F(BadInputTest, UnknownCard) {
+  expect_refused("--card top_taging --data " + make_jets("toy.h5", 100), {"top_tagging"});
+}
+
+TEST_F(BadInputTest, ARunFolderThatHoldsARunIsRefused) {
+  const std::string jets = make_jets("toy.h5", 300);
+  const std::string command = train("--particles 24 --epochs 1 --data " + jets + " --run " + path("run"));
+  ASSERT_EQ(run(command).exit_code, 0);
+  const Finished again = run(command);
+  EXPECT_NE(again.exit_code, 0);
+  for (const char* way : {"--resume", "--run"})
+    EXPECT_NE(again.output.find(way), std::string::npos) << again.output;
+}
+
+TEST_F(BadInputTest, ARunFolderThatCannotBeWritten) {
+  const Finished done =
+      run(train("--particles 24 --epochs 1 --data " + make_jets("toy.h5", 300) + " --run /proc/bunchtrain"));
+  EXPECT_NE(done.exit_code, 0);
+  EXPECT_NE(done.output.find("/proc/bunchtrain"), std::string::npos) << done.output;
+}
+
+TEST_F(BadInputTest, CudaIsUsedOrRefusedButNeverReplaced) {
+  const std::string words = "--particles 24 --device cuda --data " + make_jets("toy.h5", 100);
+  if (!std::filesystem::exists("/dev/nvidia0")) return expect_refused(words, {"cuda"});
+  EXPECT_EQ(run(train(words + " --epochs 1 --run " + path("run"))).exit_code, 0);
+  EXPECT_NE(read_file(folder_ / "run" / "run.json").find("GPU"), std::string::npos);
+}
+
+TEST_F(BadInputTest, ACheckpointOfAnotherModel) {
+  const std::string jets = make_jets("toy.h5", 300);
+  const std::string words = "--particles 24 --epochs 1 --data " + jets + " --run " + path("run");
+  ASSERT_EQ(run(train(words)).exit_code, 0);
+  const Finished other = run(train(words + " --model particlenet --resume --epochs 2"));
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_NE(other.output.find("edge_convs.0"), std::string::npos) << other.output;
+}
+
+}  // namespace
+}  // namespace bunchtrain::test

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Interrupted runs: signals, kills, damaged snapshots.
+#include <algorithm>
+
+#include "bunchtrain/checkpoint/snapshot.hpp"
+#include "user_session.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+class ResumeTest : public UserSession {
+ protected:
+  void SetUp() override {
+    UserSession::SetUp();
+    jets_ = make_jets("toy.h5", 2400);
+  }
+  std::string command(const std::string& run, const std::string& more = "") const {
+    return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --data " + jets_ + " --run " +
+                 path(run) + " " + more);
+  }
+  std::filesystem::path latest(const std::string& run) const {
+    std::string name = read_file(folder_ / run / "checkpoints" / "latest");
+    name.erase(std::find_if(name.begin(), name.end(), [](unsigned char c) { return std::isspace(c); }),
+               name.end());
+    return folder_ / run / "checkpoints" / name;
+  }
+  /// The steps recorded so far.
+  std::int64_t lines(const std::string& run) const {
+    const std::string text = read_file(folder_ / run / "metrics.jsonl");
+    return std::count(text.begin(), text.end(), '\n');
+  }
+  void expect_same_weights(const std::string& a, const std::string& b) const {
+    const auto first = checkpoint::read_snapshot(latest(a));
+    const auto second = checkpoint::read_snapshot(latest(b));
+    EXPECT_EQ(first.info.step, second.info.step);
+    for (const auto& [name, tensor] : first.components.at("model").tensors)
+      EXPECT_TRUE(tensor.equal(second.components.at("model").tensors[name])) << name;
+  }
+  void run_undisturbed(int ranks) const {
+    const Finished done = run(mpirun(ranks, command("undisturbed")));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+  }
+  /// Starts two ranks, waits until some steps are done, sends `signal` to mpirun; returns mpirun's exit code.
+  int interrupt(int signal) const {
+    Process process(mpirun(2, command("disturbed")), folder_ / "log");
+    EXPECT_TRUE(process.wait_until([&] { return lines("disturbed") >= 12; })) << process.output();
+    process.signal(signal);
+    return process.wait();
+  }
+  void resume(int ranks = 2) const {
+    const Finished done = run(mpirun(ranks, command("disturbed", "--resume")));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+  }
+  std::string jets_;
+};
+
+TEST_F(ResumeTest, Usr1ToMpirunEndsWith85AndResumesBitEqual) {
+  run_undisturbed(2);
+  EXPECT_EQ(interrupt(SIGUSR1), 85);
+  resume();
+  expect_same_weights("undisturbed", "disturbed");
+}
+
+TEST_F(ResumeTest, KilledRunResumesFromTheLastSnapshot) {
+  run_undisturbed(2);
+  EXPECT_NE(interrupt(SIGKILL), 0);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  resume();
+  expect_same_weights("undisturbed", "disturbed");
+}
+
+TEST_F(ResumeTest, TermToMpirunResumes) {
+  run_undisturbed(2);
+  EXPECT_NE(interrupt(SIGTERM), 0);
+  resume();
+  expect_same_weights("undisturbed", "disturbed");
+}
+
+TEST_F(ResumeTest, Usr2ToOneRankStopsAll) {
+  Process process(mpirun(2, command("disturbed")), folder_ / "log");
+  ASSERT_TRUE(process.wait_until([&] { return lines("disturbed") >= 8; })) << process.output();
+  const Finished rank = run("pgrep -n -P " + std::to_string(process.pid()) + " train_particle");
+  ASSERT_EQ(rank.exit_code, 0) << rank.output;
+  kill(std::stoi(rank.output), SIGUSR2);
+  EXPECT_EQ(process.wait(), 85) << process.output();
+  resume();
+}
+
+TEST_F(ResumeTest, ADamagedNewestSnapshotIsNamedAndTheOneBeforeUsed) {
+  run_undisturbed(1);
+  ASSERT_EQ(run(command("disturbed")).exit_code, 0);
+  const auto newest = latest("disturbed");
+  for (const auto& entry : std::filesystem::directory_iterator(newest))
+    if (entry.path().extension() == ".safetensors")
+      std::filesystem::resize_file(entry.path(), std::filesystem::file_size(entry.path()) / 2);
+  const Finished resumed = run(command("disturbed", "--resume"));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+  EXPECT_NE(resumed.output.find(newest.filename().string()), std::string::npos) << resumed.output;
+  expect_same_weights("undisturbed", "disturbed");
+}
+
+TEST_F(ResumeTest, ResumingNothingStartsAfresh) {
+  const Finished done = run(command("new", "--resume --epochs 1"));
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+}
+
+TEST_F(ResumeTest, AnotherWorldSizeGoesOnInTheSameOrder) {
+  ASSERT_EQ(interrupt(SIGUSR1), 85);
+  resume(1);
+  EXPECT_EQ(checkpoint::read_info(latest("disturbed")).step, 2 * 36);
+}
+
+TEST_F(ResumeTest, AKilledRankEndsTheJobWithinSeconds) {
+  Process process(mpirun(2, command("disturbed", "--epochs 200")), folder_ / "log");
+  ASSERT_TRUE(process.wait_until([&] { return lines("disturbed") >= 5; })) << process.output();
+  const Finished rank = run("pgrep -n -P " + std::to_string(process.pid()) + " train_particle");
+  ASSERT_EQ(rank.exit_code, 0) << rank.output;
+  kill(std::stoi(rank.output), SIGKILL);
+  EXPECT_NE(process.wait(std::chrono::seconds(15)), 0);
+  EXPECT_NE(run("pgrep -f " + path("disturbed")).output.find_first_of("0123456789"), 0U)
+      << "an orphan is left";
+}
+
+}  // namespace
+}  // namespace bunchtrain::test
