@@ -7,7 +7,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace bunchtrain::models {
@@ -20,7 +21,8 @@ struct EdgeConvSpec {
 
 /// The published implementations differ in how padding enters (research: weaver, TF-Keras, MXNet).
 enum class PaddingRule {
-  weaver,  ///< features zeroed after every block, mean over real particles (default; equal to the published PyTorch code)
+  weaver,  ///< features zeroed after every block, mean over real particles (default; equal to the published
+           ///< PyTorch code)
   keras,   ///< features zeroed once at the end, mean over all P slots
 };
 
@@ -36,8 +38,8 @@ struct ParticleNetOptions {
   bool fusion = false;
   PaddingRule padding = PaddingRule::weaver;
   BatchNormRows batch_norm_rows = BatchNormRows::all;
-  bool recompute = false;   ///< recompute edges in backward instead of keeping them
-  std::uint64_t seed = 1;   ///< of the initial weights
+  bool recompute = false;  ///< recompute edges in backward instead of keeping them
+  std::uint64_t seed = 1;  ///< of the initial weights
 
   /// The 26 k parameter variant: (7, 32), (7, 64), hidden 128.
   static ParticleNetOptions lite(std::int64_t num_features = 7, std::int64_t num_classes = 2);
@@ -45,22 +47,30 @@ struct ParticleNetOptions {
   void validate() const;
 };
 
-/// ParticleNet. Parameter names are weaver-core's (`bn_fts`, `edge_convs.0.convs.0.weight`, `fc.0.0.weight`, ...).
+/// ParticleNet. Parameter names are weaver-core's (`bn_fts`, `edge_convs.0.convs.0.weight`, `fc.0.0.weight`,
+/// ...).
 class ParticleNetImpl : public torch::nn::Module {
  public:
   explicit ParticleNetImpl(ParticleNetOptions options = {});
 
   /// Logits [B, num_classes].
-  /// @param points [B, P, 2] (deta, dphi), @param features [B, P, F], @param mask [B, P] bool, true = real particle.
+  /// @param points [B, P, 2] (deta, dphi), @param features [B, P, F], @param mask [B, P] bool, true = real
+  /// particle.
   /// @throws ConfigError if P <= k of a block or shapes do not fit.
   at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
 
   const ParticleNetOptions& options() const noexcept { return options_; }
-  /// Bytes that one training step of B jets of P particles keeps for backward (prediction, printed before step 1).
+  /// Bytes that one training step of B jets of P particles keeps for backward (prediction, printed before
+  /// step 1).
   std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const;
 
  private:
   struct Blocks;
+  void register_edge_convs();
+  std::int64_t register_fusion();
+  at::Tensor fuse(const std::vector<at::Tensor>& outputs, const std::optional<at::Tensor>& counted);
+  at::Tensor classify(const at::Tensor& x, const at::Tensor& mask);
+
   ParticleNetOptions options_;
   std::shared_ptr<Blocks> blocks_;
 };

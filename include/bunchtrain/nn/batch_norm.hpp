@@ -21,18 +21,25 @@ struct BatchNormOptions {
 
 /// Batch norm over the last dimension of a dense [..., C] tensor (channels last, as our GEMM layers produce).
 ///
-/// Parameters and buffers carry PyTorch's names (weight, bias, running_mean, running_var, num_batches_tracked). In
-/// training mode statistics are those of the rows (of the masked rows if `row_mask` [...] is given), over all ranks if a
-/// reducer is set; running variance is the unbiased one. Statistics are computed in float32 or wider. Gradients equal those of
-/// `torch::nn::BatchNorm1d` on the union of the ranks' rows.
+/// Parameters and buffers carry PyTorch's names (weight, bias, running_mean, running_var,
+/// num_batches_tracked). In training mode statistics are those of the rows (of the masked rows if `row_mask`
+/// [...] is given), over all ranks if a reducer is set; running variance is the unbiased one. Statistics are
+/// computed in float32 or wider. Gradients equal those of `torch::nn::BatchNorm1d` on the union of the ranks'
+/// rows. Rows that the mask leaves out are normalised all the same. If no row counts, the running statistics
+/// stay; with one row their variance is taken as biased.
+///
+/// float32, float64 and bfloat16 rows are kept in their dtype, also under autocast. Differentiable once.
 class BatchNormImpl : public torch::nn::Module {
  public:
   explicit BatchNormImpl(BatchNormOptions options);
 
-  /// `relu` fuses max(0, .) behind the normalisation (one pass less in memory).
-  at::Tensor forward(const at::Tensor& input, const std::optional<at::Tensor>& row_mask = std::nullopt, bool relu = false);
+  /// [..., C], dtype of `input`. `relu` fuses max(0, .) behind the normalisation (one pass less in memory).
+  at::Tensor forward(const at::Tensor& input, const std::optional<at::Tensor>& row_mask = std::nullopt,
+                     bool relu = false);
   /// Statistics over ranks from now on; nullptr = local. Shared by all batch norms of a model.
   void set_reducer(std::shared_ptr<StatisticsReducer> reducer) { reducer_ = std::move(reducer); }
+  StatisticsReducer* reducer() const noexcept { return reducer_.get(); }
+  std::shared_ptr<StatisticsReducer> shared_reducer() const noexcept { return reducer_; }
   const BatchNormOptions& options() const noexcept { return options_; }
 
   at::Tensor weight, bias, running_mean, running_var, num_batches_tracked;

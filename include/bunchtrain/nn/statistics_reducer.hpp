@@ -6,8 +6,8 @@
 
 namespace bunchtrain::nn {
 
-/// Sums a small float64 or float32 tensor over all ranks in place. Collective: all ranks, same order (forward and backward
-/// alike). `parallel` injects one; none means local statistics.
+/// Sums a small float64 or float32 tensor over all ranks in place. Collective: all ranks, same order (forward
+/// and backward alike). `parallel` injects one; none means local statistics.
 class StatisticsReducer {
  public:
   virtual ~StatisticsReducer() = default;

@@ -8,8 +8,8 @@
 
 namespace bunchtrain::nn {
 
-/// Set for the duration of a training step on the current thread; dropout and noise layers read it (DESIGN decision 5).
-/// Nest freely. Without one, layers fall back to a counter of their own (documented per layer).
+/// Set for the duration of a training step on the current thread; dropout and noise layers read it (DESIGN
+/// decision 5). Nest freely. Without one, layers fall back to a counter of their own (documented per layer).
 class StepContext {
  public:
   /// @param sample_ids [B] int64 ids of the samples in this batch, unique over the dataset.

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Dropout whose choice is a pure function of (seed, step, sample, site), never of rank, thread or batch
+/// composition.
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+
+namespace bunchtrain::nn {
+
+struct DropoutOptions {
+  double probability = 0.1;  ///< of an element to be zeroed; the others are scaled by 1 / (1 - probability)
+  std::uint64_t site = 0;    ///< which dropout of the model this is: sites draw independent numbers
+};
+
+/// Dropout on [B, ...]: row b belongs to sample b of the current `StepContext`.
+///
+/// Without a context the numbers are keyed by (0, how often this layer was called in training mode, row),
+/// reproducible for one process but not across ranks. The choice is drawn on the host. Does nothing in
+/// evaluation mode.
+class DropoutImpl : public torch::nn::Module {
+ public:
+  /// @throws ConfigError unless 0 <= probability < 1.
+  explicit DropoutImpl(DropoutOptions options);
+  /// @throws ConfigError if the context has another number of samples than `input` has rows.
+  at::Tensor forward(const at::Tensor& input);
+  const DropoutOptions& options() const noexcept { return options_; }
+
+ private:
+  DropoutOptions options_;
+  std::int64_t calls_ = 0;
+};
+TORCH_MODULE(Dropout);
+
+}  // namespace bunchtrain::nn

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The EdgeConv block of ParticleNet (Wang et al., 1801.07829; Qu & Gouskos, 1902.08570), as matrix products
+/// over points.
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "bunchtrain/nn/batch_norm.hpp"
+
+namespace bunchtrain::nn {
+
+struct EdgeConvOptions {
+  std::int64_t in_channels = 1;
+  std::array<std::int64_t, 3> channels = {64, 64, 64};  ///< widths of the three layers
+  bool recompute = false;  ///< recompute edges in backward instead of keeping them
+};
+
+/// Which points of a batch are padded, and how they take part.
+struct Padding {
+  at::Tensor mask;     ///< [B, P] bool, true = real particle
+  bool zeroed = true;  ///< padded features are zero in the input, as the caller guarantees, and in the output
+  bool counted =
+      true;  ///< padded points and the edges that leave them are rows of the batch norms' statistics
+};
+
+/// One EdgeConv block: out_i = relu(mean over neighbours j of f(x_i, x_j - x_i) + shortcut(x_i)), f being
+/// three linear layers without bias, each followed by batch norm and ReLU; the shortcut is linear with batch
+/// norm where the number of channels changes, else the identity.
+///
+/// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. Parameters
+/// have weaver-core's names and shapes: `convs.0.weight` [C, 2 Cin, 1, 1], `bns.0.*`, ..., `sc.weight` [C,
+/// Cin, 1], `sc_bn.*`.
+///
+/// On the CPU only the inputs of the second and third batch norm are kept for backward, or nothing per edge
+/// with `recompute`; the gradients are the same bit for bit. Under autocast edges are bfloat16, points and
+/// statistics float32. Differentiable once.
+class EdgeConvBlockImpl : public torch::nn::Module {
+ public:
+  /// @throws ConfigError if a width is not positive.
+  explicit EdgeConvBlockImpl(EdgeConvOptions options);
+
+  /// [B, P, C] from features [B, P, Cin] and neighbours [B, P, K] int32, as `ops::knn` returns them.
+  at::Tensor forward(const at::Tensor& features, const at::Tensor& indices, const Padding& padding);
+
+  const EdgeConvOptions& options() const noexcept { return options_; }
+  /// The weight of layer 0, 1 or 2.
+  const at::Tensor& layer_weight(std::size_t layer) const noexcept { return weights_[layer]; }
+  BatchNorm& layer_norm(std::size_t layer) noexcept { return norms_[layer]; }
+  /// Bytes kept for backward for this many points of K neighbours, with edges of `edge_bytes` bytes per
+  /// number.
+  std::int64_t kept_bytes(std::int64_t points, std::int64_t k, std::int64_t edge_bytes) const;
+
+ private:
+  at::Tensor shortcut(const at::Tensor& features, const Padding& padding);
+
+  EdgeConvOptions options_;
+  std::array<at::Tensor, 3> weights_;
+  std::array<BatchNorm, 3> norms_{nullptr, nullptr, nullptr};
+  at::Tensor shortcut_weight_;
+  BatchNorm shortcut_norm_{nullptr};
+};
+TORCH_MODULE(EdgeConvBlock);
+
+}  // namespace bunchtrain::nn

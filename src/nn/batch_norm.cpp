@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/nn/batch_norm.hpp"
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "batch_norm_statistics.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "held_state.hpp"
+
+namespace bunchtrain::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// What the backward pass needs besides its tensors.
+struct BatchNormState {
+  detail::Statistics statistics;
+  at::Tensor mask;
+  bool relu;
+  std::shared_ptr<StatisticsReducer> reducer;
+};
+
+/// What a call is made of besides differentiable tensors.
+struct BatchNormCall {
+  BatchNormImpl* norm;
+  at::Tensor mask;  ///< [N], undefined = all rows count
+  bool relu;
+};
+
+/// Batch norm of [N, C] rows.
+class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows, const at::Tensor& weight,
+                            const at::Tensor& bias, const BatchNormCall& call) {
+    BatchNormImpl& norm = *call.norm;
+    auto state =
+        std::make_shared<BatchNormState>(BatchNormState{{}, call.mask, call.relu, norm.shared_reducer()});
+    state->statistics =
+        norm.is_training() ? batch_statistics(rows, call.mask, norm) : detail::running_statistics(norm);
+    context->save_for_backward({rows, weight, bias});
+    const detail::Normaliser normaliser = make_normaliser(*state, rows, weight, bias);
+    detail::hold_state(context, std::move(state));
+    return detail::normalise_rows(rows, normaliser);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto& state = detail::held_state<BatchNormState>(context);
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &rows = saved[0], &weight = saved[1], &bias = saved[2];
+    const at::Tensor gradient = gradients[0].contiguous();
+
+    const detail::Normaliser normaliser = make_normaliser(state, rows, weight, bias);
+    const at::Tensor moments = detail::row_gradient_moments(gradient, rows, normaliser);
+    const detail::NormGradients norm = detail::norm_gradients(
+        state.statistics, weight, moments, state.reducer.get(), detail::compute_type(rows.scalar_type()));
+    const at::Tensor input =
+        detail::normalise_rows_backward(gradient, rows, state.mask, normaliser, norm.correction);
+    return {input, norm.weight, norm.bias, {}};
+  }
+
+ private:
+  static detail::Statistics batch_statistics(const at::Tensor& rows, const at::Tensor& mask,
+                                             BatchNormImpl& norm) {
+    const double count = mask.defined() ? mask.sum().item<double>() : static_cast<double>(rows.size(0));
+    return detail::batch_statistics(norm, detail::row_moments(rows, mask), count);
+  }
+  static detail::Normaliser make_normaliser(const BatchNormState& state, const at::Tensor& rows,
+                                            const at::Tensor& weight, const at::Tensor& bias) {
+    return detail::make_normaliser(state.statistics, weight, bias, state.relu,
+                                   detail::compute_type(rows.scalar_type()));
+  }
+};
+
+void check_input(const at::Tensor& input, const std::optional<at::Tensor>& row_mask, std::int64_t channels) {
+  if (input.dim() < 2 || input.size(-1) != channels || !input.is_floating_point()) {
+    throw ConfigError(
+        fmt::format("batch norm expects floating-point [..., {}], channels last; the input is {} [{}]",
+                    channels, c10::toString(input.scalar_type()), fmt::join(input.sizes(), ", ")));
+  }
+  if (row_mask && (row_mask->scalar_type() != at::kBool ||
+                   row_mask->sizes() != input.sizes().slice(0, input.dim() - 1))) {
+    throw ConfigError(fmt::format("the row mask of batch norm must be bool [{}]; it is {} [{}]",
+                                  fmt::join(input.sizes().slice(0, input.dim() - 1), ", "),
+                                  c10::toString(row_mask->scalar_type()),
+                                  fmt::join(row_mask->sizes(), ", ")));
+  }
+}
+
+}  // namespace
+
+BatchNormImpl::BatchNormImpl(BatchNormOptions options) : options_(options) {
+  expects(options_.channels > 0, "batch norm needs at least one channel");
+  weight = register_parameter("weight", at::ones({options_.channels}));
+  bias = register_parameter("bias", at::zeros({options_.channels}));
+  running_mean = register_buffer("running_mean", at::zeros({options_.channels}));
+  running_var = register_buffer("running_var", at::ones({options_.channels}));
+  num_batches_tracked = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
+}
+
+at::Tensor BatchNormImpl::forward(const at::Tensor& input, const std::optional<at::Tensor>& row_mask,
+                                  bool relu) {
+  check_input(input, row_mask, options_.channels);
+  const at::Tensor rows = input.contiguous().reshape({-1, options_.channels});
+  const at::Tensor mask = row_mask ? row_mask->contiguous().reshape({-1}) : at::Tensor();
+  return BatchNormFunction::apply(rows, weight, bias, BatchNormCall{this, mask, relu}).reshape(input.sizes());
+}
+
+}  // namespace bunchtrain::nn

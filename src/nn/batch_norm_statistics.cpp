@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "batch_norm_statistics.hpp"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
+
+namespace bunchtrain::nn::detail {
+namespace {
+
+/// running = (1 - momentum) running + momentum batch, in double, stored in the buffer's dtype.
+void move_on(at::Tensor& running, const at::Tensor& batch, double momentum, const at::Tensor& any_row) {
+  const at::Tensor before = running.to(at::kDouble);
+  const at::Tensor after = before.mul(1 - momentum).add(batch, momentum);
+  running.copy_(at::where(any_row, after, before));
+}
+
+}  // namespace
+
+Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, double count) {
+  const c10::NoGradGuard no_grad;
+  at::Tensor sums = at::cat({moments.reshape({-1}), at::full({1}, count, moments.options())});
+  if (norm.reducer()) norm.reducer()->all_reduce_sum(sums);
+
+  const std::int64_t channels = moments.size(1);
+  const at::Tensor total = sums.select(0, 2 * channels);
+  const at::Tensor rows = total.clamp_min(1.0);
+  const at::Tensor mean = sums.narrow(0, 0, channels).div(rows);
+  const at::Tensor variance = sums.narrow(0, channels, channels).div(rows).sub(mean.square()).clamp_min(0.0);
+
+  const at::Tensor unbiased = variance.mul(rows.div(total.sub(1.0).clamp_min(1.0)));
+  move_on(norm.running_mean, mean, norm.options().momentum, total.gt(0));
+  move_on(norm.running_var, unbiased, norm.options().momentum, total.gt(0));
+  norm.num_batches_tracked.add_(1);
+  return {mean, variance.add(norm.options().epsilon).rsqrt(), rows};
+}
+
+Statistics running_statistics(const BatchNormImpl& norm) {
+  return {norm.running_mean.to(at::kDouble),
+          norm.running_var.to(at::kDouble).add(norm.options().epsilon).rsqrt(),
+          {}};
+}
+
+Normaliser make_normaliser(const Statistics& statistics, const at::Tensor& weight, const at::Tensor& bias,
+                           bool relu, at::ScalarType type) {
+  const at::Tensor scale = weight.to(at::kDouble).mul(statistics.inverse);
+  const at::Tensor shift = bias.to(at::kDouble).sub(scale.mul(statistics.mean));
+  return {scale.to(type).contiguous(), shift.to(type).contiguous(), relu};
+}
+
+NormGradients norm_gradients(const Statistics& statistics, const at::Tensor& weight,
+                             const at::Tensor& moments, StatisticsReducer* reducer, at::ScalarType type) {
+  const at::Tensor& mean = statistics.mean;
+  const auto normalised = [&](const at::Tensor& sums) {  // sum of g * xhat
+    return sums[1].sub(sums[0].mul(mean)).mul(statistics.inverse);
+  };
+  NormGradients gradients{.weight = normalised(moments).to(weight.scalar_type()),
+                          .bias = moments[0].to(weight.scalar_type()),
+                          .correction = {}};
+  if (!statistics.count.defined()) {
+    const at::Tensor none = at::zeros_like(mean, at::TensorOptions(type));
+    gradients.correction = {none, none};
+    return gradients;
+  }
+  at::Tensor sums = moments;
+  if (reducer) {
+    sums = moments.clone();
+    reducer->all_reduce_sum(sums);
+  }
+  // dx = scale (g - mean(g) - xhat mean(g xhat)), written as scale g - offset - slope x.
+  const at::Tensor scale = weight.to(at::kDouble).mul(statistics.inverse);
+  const at::Tensor slope = scale.mul(statistics.inverse).mul(normalised(sums)).div(statistics.count);
+  const at::Tensor offset = scale.mul(sums[0]).div(statistics.count).sub(slope.mul(mean));
+  gradients.correction = {slope.to(type).contiguous(), offset.to(type).contiguous()};
+  return gradients;
+}
+
+}  // namespace bunchtrain::nn::detail

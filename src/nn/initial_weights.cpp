@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/nn/initial_weights.hpp"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/GradMode.h>
+#include <torch/nn/module.h>
+
+#include <cmath>
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/core/random.hpp"
+
+namespace bunchtrain::nn {
+namespace {
+
+/// FNV-1a: a stream for each name.
+std::uint64_t hash_name(std::string_view name) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char character : name) hash = (hash ^ static_cast<unsigned char>(character)) * 0x100000001b3U;
+  return hash;
+}
+
+constexpr std::string_view kWeight = "weight";
+
+/// Whether the last part of a dotted name is `part`.
+bool is_named(std::string_view name, std::string_view part) {
+  return name == part || (name.ends_with(part) && name[name.size() - part.size() - 1] == '.');
+}
+
+void fill_uniform(at::Tensor parameter, double bound, const CounterRandom& random) {
+  const at::Tensor values = at::empty(parameter.sizes(), at::kDouble);
+  auto* value = values.mutable_data_ptr<double>();
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    value[i] = (2 * random.uniform(static_cast<std::uint64_t>(i)) - 1) * bound;
+  }
+  parameter.copy_(values);
+}
+
+}  // namespace
+
+void fill_default_weights(torch::nn::Module& module, std::uint64_t seed) {
+  const c10::NoGradGuard no_grad;
+  const auto parameters = module.named_parameters();
+  for (const auto& item : parameters) {
+    if (!is_named(item.key(), kWeight) || item.value().dim() < 2) continue;
+    const at::Tensor& weight = item.value();
+    const double bound = 1.0 / std::sqrt(static_cast<double>(weight.numel() / weight.size(0)));
+    fill_uniform(weight, bound, CounterRandom(seed, hash_name(item.key())));
+    const std::string beside = item.key().substr(0, item.key().size() - kWeight.size()) + "bias";
+    if (const at::Tensor* bias = parameters.find(beside))
+      fill_uniform(*bias, bound, CounterRandom(seed, hash_name(beside)));
+  }
+}
+
+}  // namespace bunchtrain::nn

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Loops over rows of dense [rows, channels] data on the CPU, one thread each: raw pointers, no LibTorch.
+
+#include <cstdint>
+#include <type_traits>
+
+namespace bunchtrain::nn::detail {
+
+/// bfloat16 as it lies in memory.
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+/// What a storage type is computed in.
+template <class S>
+using Real = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+/// y = x * scale + shift per channel.
+template <class R>
+struct Affine {
+  const R* scale;
+  const R* shift;
+};
+
+/// Adds the column sums of x and of x squared, in double.
+template <class S>
+void add_moments(const S* x, std::int64_t rows, std::int64_t channels, double* sum, double* square);
+
+/// y = x * scale + shift, or max(0, .) of it. y may be x.
+template <class S>
+void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine,
+                  bool relu);
+
+/// Adds the column sums of g and of g * x, where g = dy, or dy where x * scale + shift > 0 and else 0.
+template <class S>
+void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
+                          Affine<Real<S>> affine, bool relu, double* sum, double* product);
+
+/// dx = scale * g - offset - slope * x with g as above: the backward pass of a normalisation. dx may be dy.
+template <class S>
+void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
+                        Affine<Real<S>> affine, bool relu, Affine<Real<S>> correction);
+
+}  // namespace bunchtrain::nn::detail
