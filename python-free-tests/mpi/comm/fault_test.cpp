@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the ranks see when one of them does not do its part.
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "world.hpp"
+
+namespace bunchtrain::comm {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::AnyOf;
+using testing::HasSubstr;
+
+/// The message of the CommError that `action` throws.
+std::string error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const CommError& error) {
+    return error.message();
+  }
+  ADD_FAILURE() << "no CommError";
+  return {};
+}
+
+class FaultTest : public testing::Test {
+ protected:
+  Communicator create(milliseconds timeout, bool checked = false) {
+    return Communicator::create(
+        test_world(), c10::kCPU,
+        {.backend = Backend::mpi, .timeout = timeout, .checked = checked, .name = "trial"});
+  }
+  int rank = test_world().rank();
+  int size = test_world().size();
+};
+
+TEST_F(FaultTest, TimeoutNamesTheSilentRankAndPoisons) {
+  auto comm = create(milliseconds(400));
+  constexpr int kSilent = 1;
+  if (rank != kSilent) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto text = error_of([&] { comm.all_reduce(at::ones({8})).wait(); });
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
+    EXPECT_THAT(text, HasSubstr("all_reduce(sum) of 8 float32 (#1) is not complete after 0.4 s"));
+    EXPECT_THAT(text, HasSubstr("Silent: rank 1 "));
+    EXPECT_THAT(text, HasSubstr("communicator 'trial'"));
+    EXPECT_THAT(error_of([&] { comm.barrier(); }), HasSubstr("it failed before"));
+  }
+  test_world().barrier();
+  if (rank == kSilent) {  // comes back late
+    EXPECT_THAT(error_of([&] { comm.all_reduce(at::ones({8})).wait(); }),
+                AllOf(HasSubstr("failed: "), HasSubstr("Silent: rank 1 ")));
+  }
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, TimeoutTellsWhichOperationEachRankIsIn) {
+  auto comm = create(milliseconds(400));
+  const auto text = error_of([&] {
+    if (rank == 0)
+      comm.all_reduce(at::ones({8})).wait();
+    else
+      comm.barrier();
+  });
+  // One of the ranks asks; the others hear its conclusion.
+  EXPECT_THAT(text, HasSubstr("No rank is silent, but they are in different operations"));
+  EXPECT_THAT(text, AnyOf(HasSubstr("in barrier (#1)"), HasSubstr("in all_reduce(sum) of 8 float32 (#1)")));
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, ReceiveWithoutSendTimesOut) {
+  auto comm = create(milliseconds(300));
+  if (rank == 0) {
+    const auto text = error_of([&] { comm.receive(at::zeros({4}), 1, 7).wait(); });
+    EXPECT_THAT(text, HasSubstr("receive(from 1, tag 7) of 4 float32"));
+    EXPECT_THAT(text, HasSubstr("Silent: rank"));
+  }
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, PoisonReachesThePeers) {
+  auto comm = create(std::chrono::minutes(5));
+  const auto start = std::chrono::steady_clock::now();
+  if (rank == 0) {
+    comm.poison("the disk is full");
+    EXPECT_THAT(error_of([&] { comm.barrier(); }), HasSubstr("the disk is full"));
+  } else {
+    EXPECT_THAT(error_of([&] { comm.all_reduce(at::ones({8})).wait(); }),
+                HasSubstr("rank 0 failed: the disk is full"));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_NO_THROW(comm.close());  // frees nothing, waits for nobody
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, PartOfATensorIsNotAccepted) {
+  auto comm = create(std::chrono::seconds(5));
+  if (rank == 0) comm.send(at::ones({3}), 1).wait();
+  if (rank == 1) {
+    EXPECT_THAT(error_of([&] { comm.receive(at::zeros({4}), 0).wait(); }),
+                HasSubstr("the sender sent 3 elements where 4 were expected"));
+  }
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, OtherThreadsAreRefused) {
+  auto comm = create(std::chrono::seconds(5));
+  std::thread([&] {
+    EXPECT_THAT(error_of([&] { comm.barrier(); }), HasSubstr("only from the thread that initialised it"));
+  }).join();
+  comm.close();
+}
+
+/// Two calls that do not belong together, and how each is shown.
+struct Mismatch {
+  const char* name;
+  std::function<Work(Communicator&)> first;
+  std::function<Work(Communicator&)> second;
+  const char* first_text;
+  const char* second_text;
+};
+
+class MismatchTest : public FaultTest, public testing::WithParamInterface<Mismatch> {};
+
+TEST_P(MismatchTest, CheckedModeShowsBothCalls) {
+  auto comm = create(std::chrono::seconds(10), /*checked=*/true);
+  comm.all_reduce(at::ones({2})).wait();  // matching calls pass
+  const int odd_one = size - 1;
+  const auto text = error_of([&] { (rank == odd_one ? GetParam().second : GetParam().first)(comm).wait(); });
+  EXPECT_THAT(text, HasSubstr("communicator 'trial': the ranks issued different operations"));
+  const std::string others = size == 2 ? "rank 0: " : "ranks 0, 1: ";
+  EXPECT_THAT(text, HasSubstr(others + GetParam().first_text));
+  EXPECT_THAT(text, HasSubstr("rank " + std::to_string(odd_one) + ": " + GetParam().second_text));
+  EXPECT_THAT(error_of([&] { comm.barrier(); }), HasSubstr("it failed before"));
+  test_world().barrier();
+}
+
+const Mismatch kMismatches[] = {
+    {"Operation", [](Communicator& c) { return c.all_reduce(at::ones({8})); },
+     [](Communicator& c) { return c.broadcast(at::ones({8}), 0); }, "all_reduce(sum) of 8 float32 (#2)",
+     "broadcast(root 0) of 8 float32 (#2)"},
+    {"Size", [](Communicator& c) { return c.all_reduce(at::ones({8})); },
+     [](Communicator& c) { return c.all_reduce(at::ones({9})); }, "all_reduce(sum) of 8 float32 (#2)",
+     "all_reduce(sum) of 9 float32 (#2)"},
+    {"Dtype", [](Communicator& c) { return c.all_reduce(at::ones({8})); },
+     [](Communicator& c) { return c.all_reduce(at::ones({8}, at::kInt)); },
+     "all_reduce(sum) of 8 float32 (#2)", "all_reduce(sum) of 8 int32 (#2)"},
+    {"Reduction", [](Communicator& c) { return c.all_reduce(at::ones({8})); },
+     [](Communicator& c) { return c.all_reduce(at::ones({8}), ReduceOp::max); },
+     "all_reduce(sum) of 8 float32 (#2)", "all_reduce(max) of 8 float32 (#2)"},
+    {"Root", [](Communicator& c) { return c.broadcast(at::ones({8}), 0); },
+     [](Communicator& c) { return c.broadcast(at::ones({8}), 1); }, "broadcast(root 0) of 8 float32 (#2)",
+     "broadcast(root 1) of 8 float32 (#2)"},
+    {"Layout",
+     [](Communicator& c) {
+       return c.all_reduce(at::ones({1, 2, 2, 2}));
+     },
+     [](Communicator& c) {
+       return c.all_reduce(at::ones({1, 2, 2, 2}).contiguous(at::MemoryFormat::ChannelsLast));
+     },
+     "all_reduce(sum) of 8 float32 (#2)", "all_reduce(sum) of 8 float32 (strided) (#2)"},
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, MismatchTest, testing::ValuesIn(kMismatches),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(FaultTest, CheckedModeComparesBarriersToo) {
+  auto comm = create(std::chrono::seconds(10), /*checked=*/true);
+  const auto text = error_of([&] {
+    if (rank == 0)
+      comm.barrier();
+    else
+      comm.all_reduce(at::ones({1})).wait();
+  });
+  EXPECT_THAT(text, AllOf(HasSubstr("rank 0: barrier (#1)"), HasSubstr("all_reduce(sum) of 1 float32 (#1)")));
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, CheckedModeComparesReceiveWithSend) {
+  auto comm = create(std::chrono::seconds(10), /*checked=*/true);
+  const auto tensor = at::zeros({4});
+  if (rank == 0) comm.send(at::ones({4}), 1, 2).wait();
+  if (rank == 1) comm.receive(tensor, 0, 2).wait();
+  EXPECT_EQ(tensor.sum().item<float>(), rank == 1 ? 4.0F : 0.0F);
+  if (rank == 0) comm.send(at::ones({4}, at::kInt), 1, 2).wait();
+  if (rank == 1) {
+    EXPECT_THAT(error_of([&] { comm.receive(tensor, 0, 2).wait(); }),
+                AllOf(HasSubstr("rank 0: send(to 1, tag 2) of 4 int32"),
+                      HasSubstr("rank 1: receive(from 0, tag 2) of 4 float32")));
+  }
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, CheckedModeTimesOutOnAMissingRank) {
+  auto comm = create(milliseconds(300), /*checked=*/true);
+  if (rank == 0) {
+    EXPECT_THAT(error_of([&] { comm.broadcast(at::ones({8}), 0).wait(); }), HasSubstr("Silent: rank"));
+  }
+  test_world().barrier();
+}
+
+}  // namespace
+}  // namespace bunchtrain::comm
