@@ -280,7 +280,7 @@ void Communicator::Impl::fail(const CommError& error, const Call& call) {
 }
 
 void Communicator::Impl::time_out(const Call& call) {
-  const auto& peers = channel_.ask_all(call, std::min(kAnswerWindow, options.timeout));
+  const auto& peers = channel_.ask_all(call, kAnswerWindow);
   fail(detail::describe_timeout({.communicator = options.name,
                                  .rank = control.rank(),
                                  .call = call,

@@ -31,7 +31,7 @@ struct CommunicatorOptions {
   /// calls. Each collective then waits for all ranks when it is issued; a receive compares with its send.
   bool checked = false;
   /// mpi only: longer operations travel as several messages (the counts of MPI are 32-bit numbers).
-  std::int64_t max_message_elements = std::int64_t{1} << 30;
+  std::int64_t max_message_elements = std::int64_t{1} << 28;
   std::string name = "world";  ///< for messages
   Logger logger = {};
 

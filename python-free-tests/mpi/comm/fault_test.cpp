@@ -114,6 +114,16 @@ TEST_F(FaultTest, PartOfATensorIsNotAccepted) {
   test_world().barrier();
 }
 
+TEST_F(FaultTest, LongerMessageThanExpectedIsAnError) {
+  auto comm = create(std::chrono::seconds(5));
+  if (rank == 0) comm.send(at::ones({5}), 1).wait();
+  if (rank == 1) {
+    EXPECT_THAT(error_of([&] { comm.receive(at::zeros({4}), 0).wait(); }),
+                AllOf(HasSubstr("receive(from 0, tag 0) of 4 float32 failed"), HasSubstr("TRUNCATE")));
+  }
+  test_world().barrier();
+}
+
 TEST_F(FaultTest, OtherThreadsAreRefused) {
   auto comm = create(std::chrono::seconds(5));
   std::thread([&] {

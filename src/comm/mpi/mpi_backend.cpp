@@ -183,7 +183,7 @@ class MpiBackend : public CollectiveBackend {
     const MPI_Op op = ops_.get(call.op, call.dtype);
     const MPI_Datatype type = native_type(call.dtype);
     const std::int64_t block = call.numel / size_;
-    if (block <= max_elements_) {
+    if (call.numel <= max_elements_) {  // the sum of all blocks: Open MPI counts it in an int
       mpi::check(MPI_Ireduce_scatter_block(flight.input(0), flight.output(0), static_cast<int>(block), type,
                                            op, comm_, flight.next_request()),
                  describe(call));
