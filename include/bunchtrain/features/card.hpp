@@ -16,65 +16,85 @@ namespace bunchtrain::features {
 
 /// One `[[read.jet]]` or `[[read.part]]` entry: a dataset and the names of its columns.
 struct ReadSource {
-  std::string dataset;                ///< "table/table"
-  std::string member;                 ///< compound member ("values_block_0") or empty
-  std::int64_t slice_begin = 0;       ///< columns of the member or of the last axis that are read
-  std::int64_t slice_end = -1;        ///< -1 = all
-  std::vector<std::string> columns;   ///< names; for particles a flat row is folded to [slots, columns]; empty = compound members by name
+  std::string dataset;               ///< "table/table"
+  std::string member;                ///< compound member ("values_block_0") or empty
+  std::int64_t slice_begin = 0;      ///< columns of the member or of the last axis that are read
+  std::int64_t slice_end = -1;       ///< -1 = all
+  std::vector<std::string> columns;  ///< names; for particles a flat row is folded to [slots, columns]; empty
+                                     ///< = compound members by name
   std::map<std::string, std::string> units;  ///< column -> unit in the file ("*" = all)
   bool per_particle = false;
+
+  bool operator==(const ReadSource&) const = default;
 };
 
 /// One input: an expression, clip((x - subtract) * multiply, min, max), or "auto" standardisation.
 struct InputSpec {
   std::string expression;
-  bool automatic = false;   ///< subtract and multiply from the training split, frozen in the resolved card
+  bool automatic = false;  ///< subtract and multiply from the training split, frozen in the resolved card
   double subtract = 0;
   double multiply = 1;
-  std::optional<double> minimum;
-  std::optional<double> maximum;
+  std::optional<double> minimum = std::nullopt;
+  std::optional<double> maximum = std::nullopt;
+
+  bool operator==(const InputSpec&) const = default;
 };
 
 /// A class: its name and the label values that belong to it.
 struct ClassSpec {
   std::string name;
   std::vector<std::int64_t> values;
+
+  bool operator==(const ClassSpec&) const = default;
 };
 
 /// A parsed card with all defaults filled in ("kinematics7" expanded).
 struct Card {
-  std::string name;                                           ///< built-in name or file stem
+  std::string name;  ///< built-in name or file stem
   std::vector<ReadSource> sources;
-  std::string mask;                                           ///< expression, true = real particle
-  std::int64_t length = 128;                                  ///< padded length P
-  std::optional<double> nan;                                  ///< replaces NaN after the transform in real entries
-  bool sort_by_pt = false;                                    ///< quark_gluon: particles sorted by pT first
-  std::vector<std::pair<std::string, std::string>> define;    ///< in order: name, expression
-  std::vector<std::pair<std::string, std::vector<InputSpec>>> inputs;  ///< in order: tensor name ("points", "features"), its columns
-  std::string label;                                          ///< "jet.is_top", empty = unlabelled
-  std::vector<ClassSpec> classes;                             ///< output order
+  std::string mask;                          ///< expression, true = real particle; empty = every slot
+  std::int64_t length = 128;                 ///< padded length P
+  std::optional<double> nan = std::nullopt;  ///< replaces NaN after the transform in real entries
+  bool sort_by_pt = false;                   ///< quark_gluon: particles sorted by pT first
+  std::vector<std::pair<std::string, std::string>> define;  ///< in order: name, expression
+  std::vector<std::pair<std::string, std::vector<InputSpec>>>
+      inputs;                      ///< in order: tensor name ("points", "features"), its columns
+  std::string label;               ///< "jet.is_top", empty = unlabelled
+  std::vector<ClassSpec> classes;  ///< output order
   bool drop_other_labels = false;
-  std::string signal;                                         ///< class name
-  std::string select;                                         ///< jet selection expression, may be empty
+  std::string signal;  ///< class name
+  std::string select;  ///< jet selection expression, may be empty
   bool balanced_classes = false;
-  std::vector<double> class_weights;                          ///< per class, empty = none
-  std::string sample_weight;                                  ///< expression, may be empty
-  std::string split_by;                                       ///< "jet.event": rows with equal values stay together
+  std::vector<double> class_weights;  ///< per class, empty = none
+  std::string sample_weight;          ///< expression, may be empty
+  std::string split_by;               ///< "jet.event": rows with equal values stay together
   double valid_fraction = 0.1;
-  std::vector<std::string> observers;                         ///< columns written beside the scores
+  std::vector<std::string> observers;  ///< columns written beside the scores
 
-  std::size_t num_inputs(std::string_view tensor) const;      ///< columns of an input tensor
+  std::size_t num_inputs(std::string_view tensor) const;  ///< columns of an input tensor
+  bool operator==(const Card&) const = default;
 };
 
-/// Parses TOML text. @throws ConfigError with the line and, for unknown keys, the nearest known one.
+/// What a card says must fit together: classes, signal, length, inputs, names, expressions. The parser and
+/// FeaturePipeline call it.
+/// @throws ConfigError naming the entry.
+void validate(const Card& card);
+
+/// Parses TOML text; `origin` (a path or a name) is what messages call it. @throws ConfigError with the line
+/// and, for unknown keys, the nearest known one.
 Card parse_card(std::string_view toml, std::string_view origin);
 /// A built-in name ("top_tagging") or a path to a .toml file. @throws ConfigError listing the built-in names.
 Card load_card(std::string_view name_or_path);
+/// Names of the cards inside the library; the same files are installed under share/bunchtrain/cards.
 std::vector<std::string> builtin_cards();
+/// The text of a built-in card, with its comments. @throws ConfigError listing the built-in names.
+std::string_view builtin_card_text(std::string_view name);
 /// TOML text of the fully resolved card: parses back to an equal card.
 std::string to_toml(const Card& card);
-/// Replaces the padded length, the classes' order (`--classes top,qcd`). @throws ConfigError naming what is wrong.
+/// Replaces the padded length P. @throws ConfigError if it is not positive.
 void override_length(Card& card, std::int64_t length);
+/// Replaces the order of the classes (`--classes top,qcd`). @throws ConfigError unless the names are those of
+/// the card.
 void override_class_order(Card& card, std::span<const std::string> names);
 
 }  // namespace bunchtrain::features

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/features/card.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "bunchtrain/config/suggest.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "detail/builtin_cards.hpp"
+#include "detail/compiled_card.hpp"
+
+namespace bunchtrain::features {
+namespace {
+
+std::vector<std::string> class_names(const Card& card) {
+  std::vector<std::string> names;
+  for (const ClassSpec& spec : card.classes) names.push_back(spec.name);
+  return names;
+}
+
+void validate_classes(const Card& card) {
+  const std::vector<std::string> names = class_names(card);
+  const std::string listed = fmt::format("{}", fmt::join(names, ", "));
+  if (std::set(names.begin(), names.end()).size() != names.size()) {
+    throw ConfigError("label.classes", listed, "names that differ");
+  }
+  std::set<std::int64_t> values;
+  for (const ClassSpec& spec : card.classes) {
+    if (spec.name.empty() || spec.values.empty()) {
+      throw ConfigError("label.classes", spec.name, "a name and at least one label value each: [\"b\", 5]");
+    }
+    for (const std::int64_t value : spec.values) {
+      if (!values.insert(value).second) {
+        throw ConfigError("label.classes", fmt::format("{}", value), "each label value in one class only");
+      }
+    }
+  }
+  if (card.label.empty() != card.classes.empty()) {
+    throw ConfigError("label", card.label, "\"of\" and \"classes\" together");
+  }
+  if (!card.classes.empty() && card.classes.size() < 2)
+    throw ConfigError("label.classes", listed, "at least two classes");
+  if (!card.signal.empty() && std::ranges::find(names, card.signal) == names.end()) {
+    throw ConfigError("label.signal", card.signal, fmt::format("one of the classes: {}", listed));
+  }
+}
+
+void validate_weights(const Card& card) {
+  if (card.balanced_classes && card.classes.empty()) {
+    throw ConfigError("weights.class", "balanced", "classes to balance: the card has no [label]");
+  }
+  if (!card.class_weights.empty() && card.class_weights.size() != card.classes.size()) {
+    throw ConfigError("weights.class", fmt::format("{}", fmt::join(card.class_weights, ", ")),
+                      fmt::format("one weight for each of the {} classes", card.classes.size()));
+  }
+  for (const double weight : card.class_weights) {
+    if (!std::isfinite(weight) || weight < 0) {
+      throw ConfigError("weights.class", fmt::format("{}", weight), "finite and not negative");
+    }
+  }
+}
+
+void validate_inputs(const Card& card) {
+  std::set<std::string> names{"mask", "label", "weight"};
+  for (const auto& [tensor, columns] : card.inputs) {
+    if (!names.insert(tensor).second) {
+      throw ConfigError("inputs", tensor, "names that differ from each other and from mask, label, weight");
+    }
+    if (columns.empty()) throw ConfigError("inputs." + tensor, "[]", "at least one column");
+    for (const InputSpec& column : columns) {
+      if (column.minimum && column.maximum && *column.minimum > *column.maximum) {
+        throw ConfigError("inputs." + tensor, column.expression, "a minimum not above the maximum");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::size_t Card::num_inputs(std::string_view tensor) const {
+  for (const auto& [name, columns] : inputs) {
+    if (name == tensor) return columns.size();
+  }
+  return 0;
+}
+
+void validate(const Card& card) {
+  if (card.sources.empty()) throw ConfigError("read", "", "at least one [[read.jet]] or [[read.part]]");
+  if (card.length < 1) throw ConfigError("particles.length", fmt::format("{}", card.length), "at least 1");
+  if (!(card.valid_fraction >= 0 && card.valid_fraction < 1)) {
+    throw ConfigError("split.fractions.valid", fmt::format("{}", card.valid_fraction),
+                      "at least 0 and below 1");
+  }
+  validate_inputs(card);
+  validate_classes(card);
+  validate_weights(card);
+  detail::CompiledCard compiled(card);  // every expression compiles
+}
+
+Card load_card(std::string_view name_or_path) {
+  const std::vector<std::string> names = builtin_cards();
+  if (std::ranges::find(names, name_or_path) != names.end()) {
+    return parse_card(builtin_card_text(name_or_path), name_or_path);
+  }
+  const std::filesystem::path path(name_or_path);
+  if (path.extension() != ".toml" && !std::filesystem::exists(path))
+    builtin_card_text(name_or_path);  // throws
+  return parse_card(read_text_file(path), name_or_path);
+}
+
+std::vector<std::string> builtin_cards() {
+  std::vector<std::string> names;
+  for (const detail::BuiltinCard& card : detail::builtin_card_list()) names.emplace_back(card.name);
+  return names;
+}
+
+std::string_view builtin_card_text(std::string_view name) {
+  for (const detail::BuiltinCard& card : detail::builtin_card_list()) {
+    if (card.name == name) return card.text;
+  }
+  const std::vector<std::string> names = builtin_cards();
+  const std::string near = config::nearest(name, names);
+  throw ConfigError("card", name,
+                    fmt::format("a path to a .toml file or one of {}{}", fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format("; did you mean {}?", near)));
+}
+
+void override_length(Card& card, std::int64_t length) {
+  if (length < 1) throw ConfigError("length", fmt::format("{}", length), "at least 1");
+  card.length = length;
+}
+
+void override_class_order(Card& card, std::span<const std::string> names) {
+  const std::vector<std::string> present = class_names(card);
+  std::vector<ClassSpec> ordered;
+  std::vector<double> weights;
+  for (const std::string& name : names) {
+    const auto place = std::ranges::find(present, name);
+    if (place == present.end()) {
+      throw ConfigError("classes", name, fmt::format("the card's classes: {}", fmt::join(present, ", ")));
+    }
+    const auto index = static_cast<std::size_t>(place - present.begin());
+    ordered.push_back(card.classes[index]);
+    if (!card.class_weights.empty()) weights.push_back(card.class_weights[index]);
+  }
+  if (ordered.size() != present.size() || std::set(names.begin(), names.end()).size() != names.size()) {
+    throw ConfigError("classes", fmt::format("{}", fmt::join(names, ",")),
+                      fmt::format("each of the card's classes once: {}", fmt::join(present, ", ")));
+  }
+  card.classes = std::move(ordered);
+  card.class_weights = std::move(weights);
+}
+
+}  // namespace bunchtrain::features
