@@ -105,6 +105,7 @@ struct Work::Impl {
   std::unique_ptr<detail::InFlight> operation_;
   detail::Call call_;
   std::uint64_t ticket_;
+  Communicator::Impl::Clock::time_point last_polled_;
   Communicator::Impl::Clock::time_point deadline_;
 };
 

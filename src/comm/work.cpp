@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/comm/work.hpp"
 
+#include <chrono>
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
 #include "communicator_impl.hpp"
 
 namespace bunchtrain::comm {
+namespace {
+// An operation that nobody polls makes no progress: longer pauses do not count against its timeout.
+constexpr std::chrono::milliseconds kUnattended{100};
+}  // namespace
 
 Work::Impl::Impl(std::shared_ptr<Communicator::Impl> owner, std::unique_ptr<detail::InFlight> started,
                  const detail::Call& issued, std::uint64_t record_ticket)
@@ -14,7 +19,8 @@ Work::Impl::Impl(std::shared_ptr<Communicator::Impl> owner, std::unique_ptr<deta
       operation_(std::move(started)),
       call_(issued),
       ticket_(record_ticket),
-      deadline_(Communicator::Impl::Clock::now() + communicator_->options.timeout) {
+      last_polled_(Communicator::Impl::Clock::now()),
+      deadline_(last_polled_ + communicator_->options.timeout) {
   if (operation_) {
     ++communicator_->unfinished;
   } else {
@@ -30,6 +36,9 @@ Work::Impl::~Impl() {
 
 bool Work::Impl::poll() {
   if (!operation_) return true;
+  const auto now = Communicator::Impl::Clock::now();
+  if (now - last_polled_ > kUnattended) deadline_ += now - last_polled_;
+  last_polled_ = now;
   if (!communicator_->pump(*operation_, call_, deadline_)) return false;
   operation_.reset();
   --communicator_->unfinished;

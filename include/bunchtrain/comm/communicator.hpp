@@ -26,6 +26,7 @@ enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
   Backend backend = Backend::automatic;
+  /// How long an operation may take. On the CPU, pauses in which nobody polls it do not count.
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   /// Checked mode: before every collective the ranks compare operation, size and dtype; a mismatch shows both
   /// calls. Each collective then waits for all ranks when it is issued; a receive compares with its send.

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -135,6 +136,14 @@ TEST(SelfReceiveTest, TimesOutWithoutASend) {
     EXPECT_THAT(error.message(),
                 HasSubstr("receive(from 0, tag 0) of 2 float32 is not complete after 0.05 s"));
   }
+}
+
+TEST(SelfReceiveTest, TimeWithoutPollingDoesNotCount) {
+  auto comm = Communicator::create(mpi::Comm::self(), c10::kCPU, {.timeout = std::chrono::milliseconds(100)});
+  auto receiving = comm.receive(at::zeros({2}), 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(250));  // computing, say
+  EXPECT_FALSE(receiving.poll());
+  EXPECT_THROW(receiving.wait(), CommError);
 }
 
 TEST(BackendTest, NamesRoundTrip) {
