@@ -91,6 +91,7 @@ struct ParameterArena::Impl {
 
   at::Tensor values;
   at::Tensor gradients;
+  at::Tensor gradients_with_footer;
   std::vector<ArenaSegment> segments;
   std::vector<Resident> residents;
   std::int64_t numel = 0;
@@ -128,7 +129,8 @@ void ParameterArena::Impl::allocate(const std::vector<NamedParameter>& parameter
   }
   const at::NoGradGuard no_grad;
   values = at::zeros({offset}, first.options().requires_grad(false));
-  gradients = at::zeros_like(values);
+  gradients_with_footer = at::zeros({offset + kFooterElements}, values.options());
+  gradients = gradients_with_footer.narrow(0, 0, offset);
 }
 
 void ParameterArena::Impl::move_in(const NamedParameter& parameter, std::size_t segment) {
@@ -216,6 +218,9 @@ ParameterArena& ParameterArena::operator=(ParameterArena&&) noexcept = default;
 
 const at::Tensor& ParameterArena::values() const noexcept { return impl_->values; }
 const at::Tensor& ParameterArena::gradients() const noexcept { return impl_->gradients; }
+const at::Tensor& ParameterArena::gradients_with_footer() const noexcept {
+  return impl_->gradients_with_footer;
+}
 std::span<const ArenaSegment> ParameterArena::segments() const noexcept { return impl_->segments; }
 std::int64_t ParameterArena::numel() const noexcept { return impl_->numel; }
 
@@ -240,6 +245,11 @@ void ParameterArena::zero_gradients() {
 
 void ParameterArena::begin_pass() { impl_->repair(); }
 void ParameterArena::end_pass() { impl_->repair(); }
+
+void ParameterArena::settle_gradient(std::size_t segment) {
+  const at::NoGradGuard no_grad;
+  impl_->repair_gradient(segment, /*gradients_are_zero=*/false);
+}
 
 void ParameterArena::bump_versions() {
   for (const auto& resident : impl_->residents) resident.parameter.unsafeGetTensorImpl()->bump_version();

@@ -38,6 +38,8 @@ struct ArenaSegment {
 /// the parameters themselves. Not thread-safe.
 class ParameterArena {
  public:
+  static constexpr std::int64_t kFooterElements = 16;
+
   /// Moves `parameters` (same dtype and device; order = expected ready order of gradients) into new flat
   /// storage.
   /// @throws ConfigError for an empty list, mixed dtypes or devices, a non-dense, expanded or overlapping
@@ -63,6 +65,11 @@ class ParameterArena {
   /// strides.
   at::Tensor view(const at::Tensor& flat, std::size_t segment) const;
 
+  /// `gradients()` and, behind it, `kFooterElements` elements of the same memory for whoever sums gradients
+  /// over ranks: a message to itself that costs no second collective. Starts at zero; no other function
+  /// touches it.
+  const at::Tensor& gradients_with_footer() const noexcept;
+
   /// One fill of zeros; bumps versions.
   void zero_gradients();
   /// Repairs what user code did since the last pass (see the class comment); call before a backward pass.
@@ -71,6 +78,8 @@ class ParameterArena {
   void begin_pass();
   /// The same after a backward pass; afterwards `gradients()` holds exactly what autograd accumulated.
   void end_pass();
+  /// `end_pass` for one gradient, for hooks that run as soon as it is there.
+  void settle_gradient(std::size_t segment);
   /// Tells autograd that the flat values were changed in place (optimizers, broadcast, loading), and forgets
   /// autocast's copies of them.
   void bump_versions();

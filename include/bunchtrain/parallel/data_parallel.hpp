@@ -9,10 +9,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/device/parameter_arena.hpp"
+#include "bunchtrain/parallel/collective_plan.hpp"
 
 namespace torch::nn {
 class Module;
@@ -20,53 +22,68 @@ class Module;
 
 namespace bunchtrain::parallel {
 
-/// How gradients are summed (DESIGN decision 4). `automatic` measures latency and bandwidth once and chooses.
-enum class CollectivePlan { automatic, after_backward, buckets };
-
 struct DataParallelOptions {
-  std::optional<c10::Device> device;  ///< default: where the parameters are
+  std::optional<c10::Device> device = {};  ///< default: where the parameters are
   CollectivePlan plan = CollectivePlan::automatic;
-  std::int64_t bucket_bytes = 0;      ///< 0 = from the measured fit
-  bool sync_batch_norm = false;       ///< batch-norm statistics over all ranks (exact n-rank equality); else local
+  std::int64_t bucket_bytes = 0;  ///< 0 = from the measured fit
+  /// Batch-norm statistics over all ranks (exact n-rank equality); else local. Gradients are then summed
+  /// after backward, so that they and the statistics have one issue order whatever part of the network a
+  /// rank's batch uses.
+  bool sync_batch_norm = false;
   Logger logger = {};
 };
 
-/// Counts of one backward pass; they enter as the root gradient, so that the summed gradient is the global mean.
+/// Counts of one backward pass; they enter as the root gradient, so that the summed gradient is the global
+/// mean.
 struct PassOptions {
-  std::int64_t samples = 1;         ///< samples behind this loss on this rank (its mean); 0 is allowed
-  std::int64_t global_samples = 0;  ///< samples of the whole optimizer step over all ranks (and passes); 0 = samples * world
-  bool last = true;                 ///< only the last pass of a step communicates (gradient accumulation)
-  bool zero_first = true;           ///< the first pass of a step clears the gradients
+  std::int64_t samples = 1;  ///< samples behind this loss on this rank (its mean); 0 is allowed
+  /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world (one pass, even
+  /// batches).
+  std::int64_t global_samples = 0;
+  bool last = true;        ///< only the last pass of a step communicates (gradient accumulation)
+  bool zero_first = true;  ///< the first pass of a step clears the gradients
 };
 
-/// Moves a module's parameters into arenas, makes all ranks start from rank 0's values, and sums gradients over ranks while
-/// backward goes on. Hooks are inert unless a pass is armed. After `finish_gradients()` (called by `backward` for the last
-/// pass) every `p.grad()` is the finished global mean, for any optimizer.
+/// Moves a module's parameters into arenas, makes all ranks start from rank 0's values, and sums gradients
+/// over ranks while backward goes on. Hooks are inert unless a pass is armed. After `finish_gradients()`
+/// (called by `backward` for the last pass) every `p.grad()` is the finished global mean, for any optimizer.
 ///
-/// Use from one thread. The module must outlive this object. Collective: construction, last passes, `synchronize_buffers`.
+/// The counts of a step are summed together with the gradients and checked: if the samples of all ranks do
+/// not add up to `global_samples`, or ranks froze different parameters, every rank throws the same
+/// ConfigError (on a GPU, where looking costs a synchronisation, in the first steps only).
+///
+/// Use from one thread. The module must outlive this object. Collective: construction, last passes,
+/// `synchronize_buffers`, `broadcast`.
 class DataParallel {
  public:
-  DataParallel(std::shared_ptr<torch::nn::Module> module, comm::Communicator communicator, DataParallelOptions options = {});
+  /// @throws ConfigError on every rank if the ranks' networks differ, naming the first difference.
+  DataParallel(std::shared_ptr<torch::nn::Module> module, comm::Communicator communicator,
+               DataParallelOptions options = {});
   /// Accepts a `torch::nn::ModuleHolder` (ParticleNet and the like).
   template <class Holder>
-    requires requires(const Holder& holder) { holder.ptr(); }
+  requires requires(const Holder& holder) { holder.ptr(); }
   DataParallel(const Holder& holder, comm::Communicator communicator, DataParallelOptions options = {})
-      : DataParallel(std::static_pointer_cast<torch::nn::Module>(holder.ptr()), std::move(communicator), std::move(options)) {}
+      : DataParallel(std::static_pointer_cast<torch::nn::Module>(holder.ptr()), std::move(communicator),
+                     std::move(options)) {}
   ~DataParallel();
   DataParallel(DataParallel&&) noexcept;
   DataParallel& operator=(DataParallel&&) noexcept;
 
-  /// Backward of a mean loss, gradients finished if `options.last`.
+  /// Backward of a mean loss, gradients finished if `options.last`. With `samples` 0 and local batch norm
+  /// nothing is differentiated and `loss` may be undefined.
   void backward(const at::Tensor& loss, const PassOptions& options = {});
 
-  /// The same in parts, for steps with several losses or several networks: arm, run any number of `loss.backward()` or
-  /// `autograd::backward`, finish. `root_gradient()` is the factor that a mean loss must be scaled with.
+  /// The same in parts, for steps with several losses or several networks: arm, run any number of
+  /// `loss.backward()` or `autograd::backward`, finish. `root_gradient()` is the factor that a mean loss must
+  /// be scaled with. As nobody knows how many backwards follow, collectives start in `finish_gradients`;
+  /// passes that are not `last` followed by a last `backward` overlap them.
   void begin_pass(const PassOptions& options = {});
   double root_gradient() const noexcept;
   void finish_gradients();
 
-  /// Collective: count-weighted combination of floating buffers (batch-norm statistics) over ranks, before validation and checkpoints.
-  /// `samples` = samples this rank has contributed since the last call.
+  /// Collective: count-weighted combination of floating buffers (batch-norm statistics) over ranks, before
+  /// validation and checkpoints; integer buffers (batches tracked) become their maximum. `samples` = samples
+  /// this rank has contributed since the last call.
   void synchronize_buffers(std::int64_t samples);
   /// Collective: parameters and buffers of `root` on every rank.
   void broadcast(int root = 0);
@@ -76,7 +93,7 @@ class DataParallel {
   torch::nn::Module& module() noexcept;
   comm::Communicator& communicator() noexcept;
   c10::Device device() const noexcept;
-  /// Seconds of the last step spent in or waiting for gradient communication outside backward's own work.
+  /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives.
   double exposed_seconds() const noexcept;
   /// "one all-reduce of 1.5 MB after backward (latency 12 us, 3.1 GB/s)".
   const std::string& plan_description() const noexcept;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Makes sure that all ranks built the same network before its tensors travel.
+
+#include <vector>
+
+#include "bunchtrain/device/parameter_arena.hpp"
+#include "bunchtrain/mpi/comm.hpp"
+
+namespace bunchtrain::parallel {
+
+/// Collective. @throws ConfigError on every rank if names, shapes, dtypes or the number of parameters differ.
+void require_same_network(const mpi::Comm& comm, const std::vector<device::NamedParameter>& tensors);
+
+}  // namespace bunchtrain::parallel

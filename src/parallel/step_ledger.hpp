@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Counts the samples of a step and checks, with the gradients' own collective, that all ranks counted the
+/// same step.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "bunchtrain/device/parameter_arena.hpp"
+#include "bunchtrain/parallel/data_parallel.hpp"
+
+namespace bunchtrain::parallel {
+
+class StepLedger {
+ public:
+  explicit StepLedger(int world) : world_(world) {}
+
+  /// Enters one pass. @throws ConfigError if its counts cannot be meant.
+  void add(const PassOptions& options);
+  /// samples / global samples of the pass entered last.
+  double root_gradient() const noexcept { return root_gradient_; }
+
+  /// Fills the footer of an arena (float32 or float64) before the sum over ranks ...
+  void write_footer(const device::ParameterArenas& arenas, const at::Tensor& footer) const;
+  /// ... and checks it afterwards. All ranks see the same numbers, so all throw or none. @throws ConfigError
+  void check_footer(const at::Tensor& footer) const;
+
+ private:
+  int world_;
+  std::int64_t samples_ = 0;         ///< of this rank in this step
+  std::int64_t global_samples_ = 0;  ///< as the user said, or samples * world
+  double root_gradient_ = 1;
+};
+
+}  // namespace bunchtrain::parallel
