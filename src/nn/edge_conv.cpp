@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/edge_conv.hpp"
 
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 
@@ -10,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
+#include "edge_conv_cpu.hpp"
 #include "padding.hpp"
 
 namespace bunchtrain::nn {
@@ -20,6 +22,16 @@ at::Tensor add_weight(torch::nn::Module& parent, std::string name, at::IntArrayR
   const auto child =
       parent.register_module(std::move(name), std::make_shared<torch::nn::Module>("Convolution"));
   return child->register_parameter("weight", at::zeros(shape));
+}
+
+/// W = [W_a | W_b] of a layer on [x_i ; x_j - x_i], as what multiplies x_i and x_j.
+struct SplitWeight {
+  at::Tensor to_self, to_neighbour;  ///< W_a - W_b and W_b, [C, Cin]
+};
+
+SplitWeight split_first_layer(const at::Tensor& weight) {
+  const auto halves = weight.flatten(1).chunk(2, 1);
+  return {halves[0].sub(halves[1]), halves[1]};
 }
 
 std::optional<at::Tensor> rows_that_count(const Padding& padding) {
@@ -51,14 +63,26 @@ at::Tensor EdgeConvBlockImpl::shortcut(const at::Tensor& features, const Padding
   return shortcut_norm_->forward(at::linear(features, shortcut_weight_.flatten(1)), rows_that_count(padding));
 }
 
-at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tensor& indices,
-                                      const Padding& padding) {
+at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
+                                                 const Padding& padding) {
+  const bool narrow_edges =
+      at::autocast::is_autocast_enabled(at::kCPU) && features.scalar_type() == at::kFloat;
+  const at::ScalarType edge_type = narrow_edges ? at::kBFloat16 : features.scalar_type();
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const SplitWeight first = split_first_layer(weights_[0]);
+  const at::Tensor terms = at::linear(features, at::cat({first.to_self, first.to_neighbour}))
+                               .reshape({-1, 2 * options_.channels[0]});
+  const at::Tensor mean =
+      detail::mean_over_edges(*this, terms, detail::make_edge_plan(indices, padding), edge_type);
+  return mean.reshape({features.size(0), features.size(1), options_.channels[2]});
+}
+
+at::Tensor EdgeConvBlockImpl::mean_by_operations(const at::Tensor& features, const at::Tensor& indices,
+                                                 const Padding& padding) {
   const at::Tensor neighbours = detail::join_padding(indices, padding.mask);
-  const at::Tensor first = weights_[0].flatten(1);
-  const at::Tensor to_neighbour = first.narrow(1, options_.in_channels, options_.in_channels);
-  const at::Tensor to_self = first.narrow(1, 0, options_.in_channels).sub(to_neighbour);
-  at::Tensor edges =
-      ops::edge_sum(at::linear(features, to_self), at::linear(features, to_neighbour), neighbours);
+  const SplitWeight first = split_first_layer(weights_[0]);
+  at::Tensor edges = ops::edge_sum(at::linear(features, first.to_self),
+                                   at::linear(features, first.to_neighbour), neighbours);
   const auto counted = rows_that_count(padding);
   const auto edge_mask =
       counted ? std::optional(counted->unsqueeze(2).expand(neighbours.sizes())) : std::nullopt;
@@ -66,7 +90,16 @@ at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tens
   for (std::size_t layer = 1; layer < 3; ++layer) {
     edges = norms_[layer]->forward(at::linear(edges, weights_[layer].flatten(1)), edge_mask, true);
   }
-  const at::Tensor out = at::relu(edges.mean(2).to(features.scalar_type()).add(shortcut(features, padding)));
+  return edges.mean(2).to(features.scalar_type());
+}
+
+at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tensor& indices,
+                                      const Padding& padding) {
+  const bool has_passes = features.is_cpu() && features.scalar_type() == weights_[0].scalar_type() &&
+                          (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble);
+  const at::Tensor mean = has_passes ? mean_by_cpu_passes(features, indices, padding)
+                                     : mean_by_operations(features, indices, padding);
+  const at::Tensor out = at::relu(mean.add(shortcut(features, padding)));
   return padding.zeroed ? out.mul(padding.mask.unsqueeze(2)) : out;
 }
 

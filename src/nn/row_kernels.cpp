@@ -1,30 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "row_kernels.hpp"
 
-#include <bit>
-
-#include "vector_clones.hpp"
-
 namespace bunchtrain::nn::detail {
 namespace {
-
-// Always inlined, so that each clone of a caller gets its own instructions.
-#define BUNCHTRAIN_INLINE __attribute__((always_inline)) inline
-
-BUNCHTRAIN_INLINE float load(const float& x) { return x; }
-BUNCHTRAIN_INLINE double load(const double& x) { return x; }
-BUNCHTRAIN_INLINE float load(const Bf16& x) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
-}
-
-BUNCHTRAIN_INLINE void store(float& y, float x) { y = x; }
-BUNCHTRAIN_INLINE void store(double& y, double x) { y = x; }
-/// Round to nearest even; NaN keeps its sign and becomes quiet.
-BUNCHTRAIN_INLINE void store(Bf16& y, float x) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  y.bits = static_cast<std::uint16_t>(x == x ? rounded : ((bits >> 16) | 0x40U));
-}
 
 template <class S>
 BUNCHTRAIN_INLINE void moments_loop(const S* x, std::int64_t rows, std::int64_t channels,

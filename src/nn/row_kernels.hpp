@@ -3,25 +3,10 @@
 /// Loops over rows of dense [rows, channels] data on the CPU, one thread each: raw pointers, no LibTorch.
 
 #include <cstdint>
-#include <type_traits>
+
+#include "vector_clones.hpp"
 
 namespace bunchtrain::nn::detail {
-
-/// bfloat16 as it lies in memory.
-struct Bf16 {
-  std::uint16_t bits;
-};
-
-/// What a storage type is computed in.
-template <class S>
-using Real = std::conditional_t<std::is_same_v<S, double>, double, float>;
-
-/// y = x * scale + shift per channel.
-template <class R>
-struct Affine {
-  const R* scale;
-  const R* shift;
-};
 
 /// Adds the column sums of x and of x squared, in double.
 template <class S>

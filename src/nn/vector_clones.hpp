@@ -1,11 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// One binary for processors of different ages: functions compiled for AVX-512, AVX2 and the base, chosen at
-/// load time.
+/// What the vectorised loops of this module share: storage types, and one binary for processors of different
+/// ages.
 
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+/// Compiles a plain function for AVX-512, AVX2 and the base; the loader chooses. Does not work on templates.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__) && \
     !defined(__SANITIZE_ADDRESS__)
 #define BUNCHTRAIN_VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BUNCHTRAIN_VECTOR_CLONES
 #endif
+/// Always inlined, so that each clone of a caller gets its own instructions.
+#define BUNCHTRAIN_INLINE __attribute__((always_inline)) inline
+
+namespace bunchtrain::nn::detail {
+
+/// bfloat16 as it lies in memory.
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+/// What a storage type is computed in.
+template <class S>
+using Real = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+/// y = x * scale + shift per channel.
+template <class R>
+struct Affine {
+  const R* scale;
+  const R* shift;
+};
+
+BUNCHTRAIN_INLINE float load(const float& x) { return x; }
+BUNCHTRAIN_INLINE double load(const double& x) { return x; }
+BUNCHTRAIN_INLINE float load(const Bf16& x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+
+BUNCHTRAIN_INLINE void store(float& y, float x) { y = x; }
+BUNCHTRAIN_INLINE void store(double& y, double x) { y = x; }
+/// Round to nearest even; NaN keeps its sign and becomes quiet.
+BUNCHTRAIN_INLINE void store(Bf16& y, float x) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  y.bits = static_cast<std::uint16_t>(x == x ? rounded : ((bits >> 16) | 0x40U));
+}
+
+}  // namespace bunchtrain::nn::detail

@@ -56,6 +56,10 @@ class EdgeConvBlockImpl : public torch::nn::Module {
   std::int64_t kept_bytes(std::int64_t points, std::int64_t k, std::int64_t edge_bytes) const;
 
  private:
+  at::Tensor mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
+                                const Padding& padding);
+  at::Tensor mean_by_operations(const at::Tensor& features, const at::Tensor& indices,
+                                const Padding& padding);
   at::Tensor shortcut(const at::Tensor& features, const Padding& padding);
 
   EdgeConvOptions options_;
