@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "bunchtrain/core/error.hpp"
 #include "detail/block_writer.hpp"
@@ -28,14 +29,15 @@ std::vector<double> evaluate_jets(const CompiledCard& compiled, const Program& p
                                   std::span<const std::int64_t> rows) {
   Workspace& workspace = detail::thread_workspace();
   const BoundColumns columns = program.bind(raw);
-  ParticlePacker packer(compiled, raw);
+  std::optional<ParticlePacker> packer;  // the cheap first pass reads no particles
+  if (program.reads_particles()) packer.emplace(compiled, raw);
   PackedRows real;
   std::vector<double> values;
   values.reserve(rows.size());
   const std::size_t step = detail::rows_per_group(raw.slots);
   for (std::size_t begin = 0; begin < rows.size(); begin += step) {
     const auto group = rows.subspan(begin, std::min(step, rows.size() - begin));
-    if (program.reads_particles()) packer.pack(group, workspace, real);
+    if (packer) packer->pack(group, workspace, real);
     program.run(columns, group, real, {}, workspace);
     const double* result = program.jet_output(0, workspace);
     values.insert(values.end(), result, result + group.size());
