@@ -67,7 +67,9 @@ File open_read_only(const std::string& path) {
 #if H5_VERSION_GE(1, 10, 7)
   check(H5Pset_file_locking(access.get(), false, true), path);
 #endif
-  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  // A file that the application has open already can only be opened as it did.
+  if (file < 0) file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
   if (file < 0)
     throw DataError(fmt::format(
         "{}: cannot be opened as HDF5: {}; a truncated copy has to be fetched again, a file that is "

@@ -83,7 +83,10 @@ struct StoredDataset::Impl {
   ChunkMap map;
   std::unique_ptr<DecodedChunks> decoded;
 
-  ~Impl() {
+  ~Impl() { release(); }
+
+  /// Gives HDF5's handles back; a direct way of reading needs none.
+  void release() {
     const hdf5::LibraryLock lock;
     dataset.reset();
     file.reset();
@@ -97,7 +100,7 @@ struct StoredDataset::Impl {
   void read_contiguous(std::size_t first, std::size_t count, const RowSink& sink) const;
   void read_raw_chunks(std::size_t first, std::size_t count, const RowSink& sink) const;
   void read_chunks(std::size_t first, std::size_t count, const RowSink& sink) const;
-  void read_library(std::size_t first, std::size_t count, const RowSink& sink) const;
+  void read_library(hid_t from, std::size_t first, std::size_t count, const RowSink& sink) const;
   const std::byte* decode_row_block(std::uint64_t block, DecodeScratch& scratch,
                                     std::vector<std::byte>& rows) const;
   const std::byte* decode_one(std::uint64_t index, DecodeScratch& scratch) const;
@@ -117,10 +120,12 @@ StoredDataset::StoredDataset(std::shared_ptr<const hdf5::File> file, std::shared
   impl_->dataset.reset(check(H5Dopen2(impl_->file->get(), name.c_str(), H5P_DEFAULT), impl_->where));
   impl_->layout = describe_dataset(impl_->dataset.get(), name, impl_->where);
   impl_->choose_access();
+  if (impl_->access != Access::library) impl_->release();
 }
 
 StoredDataset::~StoredDataset() = default;
 StoredDataset::StoredDataset(StoredDataset&&) noexcept = default;
+StoredDataset& StoredDataset::operator=(StoredDataset&&) noexcept = default;
 
 const DatasetLayout& StoredDataset::layout() const noexcept { return impl_->layout; }
 const std::string& StoredDataset::where() const noexcept { return impl_->where; }
@@ -147,7 +152,12 @@ void StoredDataset::read(std::size_t first, std::size_t count, const RowSink& si
 }
 
 void StoredDataset::read_by_library(std::size_t first, std::size_t count, const RowSink& sink) const {
-  impl_->read_library(first, count, sink);
+  const hdf5::LibraryLock lock;
+  if (impl_->dataset) return impl_->read_library(impl_->dataset.get(), first, count, sink);
+  const hdf5::File file = hdf5::open_read_only(impl_->bytes->path());
+  const hdf5::Dataset dataset(
+      check(H5Dopen2(file.get(), impl_->layout.name.c_str(), H5P_DEFAULT), impl_->where));
+  impl_->read_library(dataset.get(), first, count, sink);
 }
 
 void StoredDataset::Impl::choose_access() {
@@ -201,7 +211,7 @@ void StoredDataset::Impl::require_filters() const {
 void StoredDataset::Impl::compare_with_library() {
   const std::size_t row = layout.rows() / 2;
   std::vector<std::byte> expected(layout.row_bytes());
-  read_library(row, 1, [&](std::size_t, std::size_t, const std::byte* read) {
+  read_library(dataset.get(), row, 1, [&](std::size_t, std::size_t, const std::byte* read) {
     std::copy_n(read, expected.size(), expected.data());
   });
   bool same = false;
@@ -231,7 +241,7 @@ void StoredDataset::Impl::read(std::size_t first, std::size_t count, const RowSi
     case Access::chunks:
       return read_chunks(first, count, sink);
     default:
-      return read_library(first, count, sink);
+      return read_library(dataset.get(), first, count, sink);
   }
 }
 
@@ -353,7 +363,8 @@ void StoredDataset::Impl::place_chunk(const std::byte* chunk, std::uint64_t inde
   }
 }
 
-void StoredDataset::Impl::read_library(std::size_t first, std::size_t count, const RowSink& sink) const {
+void StoredDataset::Impl::read_library(hid_t from, std::size_t first, std::size_t count,
+                                       const RowSink& sink) const {
   std::vector<std::byte> rows(count * layout.row_bytes());
   {
     const hdf5::LibraryLock lock;
@@ -362,13 +373,13 @@ void StoredDataset::Impl::read_library(std::size_t first, std::size_t count, con
     std::vector<hsize_t> extent(layout.shape);
     start[0] = first;
     extent[0] = count;
-    const hdf5::Dataspace space(check(H5Dget_space(dataset.get()), what));
+    const hdf5::Dataspace space(check(H5Dget_space(from), what));
     check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
           what);
     const hdf5::Dataspace memory(
         check(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), what));
-    const auto type = memory_type(dataset.get(), layout, what);
-    check(H5Dread(dataset.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data()), what);
+    const auto type = memory_type(from, layout, what);
+    check(H5Dread(from, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data()), what);
   }
   sink(0, count, rows.data());
 }

@@ -30,6 +30,7 @@ class StoredDataset {
                 const std::string& name);
   ~StoredDataset();
   StoredDataset(StoredDataset&&) noexcept;
+  StoredDataset& operator=(StoredDataset&&) noexcept;
 
   const DatasetLayout& layout() const noexcept;
   /// "FILE, dataset 'NAME'".

@@ -22,8 +22,9 @@ struct DatasetSummary {
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
   std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
   std::vector<std::string>
-      paths;                ///< per dataset: the way it is read and why ("table/table: pread + own inflate")
-  std::string fingerprint;  ///< hash of file sizes, times, layout: resume refuses other data
+      paths;  ///< per dataset: the way it is read and why ("table/table: pread + own inflate")
+  std::string
+      fingerprint;  ///< hash of file sizes, layout, labels, sampled rows, card: resume refuses other data
 };
 
 /// Decoded samples of one range: tensors [n, ...] in the range's order.

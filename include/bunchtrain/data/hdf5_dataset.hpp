@@ -17,11 +17,12 @@ struct Hdf5DatasetOptions {
   std::vector<std::string> files = {};  ///< paths and globs
   std::string card =
       "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
-  std::int64_t length = 0;           ///< 0 = the card's padded length
+  std::int64_t length = 0;                ///< 0 = the card's padded length
   std::vector<std::string> classes = {};  ///< empty = the card's order
   bool labels_required =
       true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
+  int threads = 1;             ///< for the first pass over labels
   Logger logger = {};
 };
 
@@ -44,10 +45,13 @@ class Hdf5Dataset {
   Hdf5Dataset(const Hdf5Dataset&);
   Hdf5Dataset& operator=(const Hdf5Dataset&);
 
-  /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed).
+  /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed). What
+  /// the card leaves to the data ("auto" inputs, balanced weights) is fitted to the training part. @throws
+  /// ConfigError if a part is empty.
   DatasetSplit split(const SplitOptions& options) const;
-  /// Everything in stored order.
+  /// Everything in stored order, fitted to everything.
   DatasetPtr all() const;
+  /// The card of `all()`.
   const features::Card& card() const noexcept;
   std::int64_t size() const noexcept;
   /// For scores: file and row behind each sample, and the number of rows of each file.

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Finds the columns of a data card in the datasets of a file.
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/features/card.hpp"
+#include "dataset_layout.hpp"
+#include "element_type.hpp"
+
+namespace bunchtrain::data {
+
+/// Where `column` of `source` lies in the rows of a dataset, which `source.dataset` names.
+/// @return nothing if the source does not have that column. @throws DataError if rank, type or number of
+/// columns are not what the card says. @param where for messages: "FILE, dataset 'NAME'".
+std::optional<ColumnLayout> find_column(const features::ReadSource& source, std::string_view column,
+                                        const DatasetLayout& dataset, const std::string& where);
+
+}  // namespace bunchtrain::data

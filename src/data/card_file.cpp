@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "card_file.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "card_columns.hpp"
+#include "card_recognition.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+constexpr std::size_t kSmallestRange = 64;
+constexpr std::size_t kRangeOfUnchunked = 256;
+
+// "part.pt": a column of a kind.
+struct ColumnName {
+  bool per_particle;
+  std::string name;
+};
+
+ColumnName split_name(const std::string& full) {
+  const auto dot = full.find('.');
+  return {full.substr(0, dot) == "part", full.substr(dot + 1)};
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Compound sources list no columns: any of their members may be meant.
+bool may_have(const features::ReadSource& source, const ColumnName& column) {
+  return source.per_particle == column.per_particle &&
+         (source.columns.empty() || contains(source.columns, column.name));
+}
+
+}  // namespace
+
+struct CardFile::Impl {
+  struct Column {
+    std::string name;
+    bool per_particle = false;
+    bool for_selection = false;
+    ColumnLayout layout;
+  };
+  struct Source {
+    StoredDataset dataset;
+    std::vector<Column> columns;
+    bool for_selection = false;
+    bool per_particle = false;
+  };
+
+  std::string path;
+  std::shared_ptr<const FileBytes> bytes;
+  std::shared_ptr<const hdf5::File> file;
+  std::vector<std::string> present;  // datasets of the file
+  std::vector<Source> sources;       // by dataset: one that several sources name is read once
+  std::size_t rows = 0;
+  std::size_t slots = 0;
+
+  ~Impl() {
+    const hdf5::LibraryLock lock;
+    sources.clear();
+    file.reset();
+  }
+
+  void find(const std::string& full_name, const features::FeaturePipeline& pipeline, bool optional);
+  std::optional<std::size_t> open(const std::string& dataset);
+  void check_rows(const features::Card& card);
+  void check_slots();
+  [[noreturn]] void complain(const std::string& column, const features::Card& card,
+                             const std::vector<std::string>& missing) const;
+};
+
+CardFile::CardFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
+                   bool labels_required)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->path = path.string();
+  impl_->file = std::make_shared<const hdf5::File>(hdf5::open_read_only(impl_->path));
+  impl_->bytes = std::make_shared<const FileBytes>(impl_->path);
+  impl_->present = list_datasets(*impl_->file);
+  for (const auto& name : pipeline.required_columns())
+    impl_->find(name, pipeline, !labels_required && contains(pipeline.optional_columns(), name));
+  impl_->check_rows(pipeline.card());
+  impl_->check_slots();
+  const hdf5::LibraryLock lock;
+  impl_->file.reset();  // datasets that are read through HDF5 keep it open
+}
+
+CardFile::~CardFile() = default;
+CardFile::CardFile(CardFile&&) noexcept = default;
+
+const std::string& CardFile::path() const noexcept { return impl_->path; }
+std::size_t CardFile::rows() const noexcept { return impl_->rows; }
+
+std::size_t CardFile::rows_per_range() const noexcept {
+  const auto& sources = impl_->sources;
+  const auto particles =
+      std::find_if(sources.begin(), sources.end(), [](const auto& s) { return s.per_particle; });
+  const auto& leading = particles == sources.end() ? sources.front() : *particles;
+  const std::size_t chunk = leading.dataset.rows_per_chunk();
+  if (chunk <= 1) return kRangeOfUnchunked;
+  return (kSmallestRange + chunk - 1) / chunk * chunk;
+}
+
+features::RawColumns CardFile::read(std::size_t first, std::size_t count, ColumnSet set) const {
+  features::RawColumns raw{.rows = static_cast<std::int64_t>(count),
+                           .slots = static_cast<std::int64_t>(impl_->slots),
+                           .first_row = static_cast<std::int64_t>(first),
+                           .file = impl_->path,
+                           .jet = {},
+                           .particle = {}};
+  for (const auto& source : impl_->sources) {
+    if (set == ColumnSet::selection && !source.for_selection) continue;
+    struct Target {
+      const ColumnLayout* layout;
+      double* jet;
+      float* particle;
+    };
+    std::vector<Target> targets;
+    for (const auto& column : source.columns) {
+      if (set == ColumnSet::selection && !column.for_selection) continue;
+      Target target{&column.layout, nullptr, nullptr};
+      if (column.per_particle) {
+        auto& values = raw.particle[column.name];
+        values.resize(count * column.layout.slots);
+        target.particle = values.data();
+      } else {
+        auto& values = raw.jet[column.name];
+        values.resize(count);
+        target.jet = values.data();
+      }
+      targets.push_back(target);
+    }
+    source.dataset.read(first, count, [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
+      for (const auto& target : targets) {
+        if (target.particle != nullptr) {
+          widen(*target.layout, bytes, rows, target.particle + at * target.layout->slots);
+        } else {
+          widen(*target.layout, bytes, rows, target.jet + at);
+        }
+      }
+    });
+  }
+  return raw;
+}
+
+std::vector<std::string> CardFile::paths() const {
+  std::vector<std::string> lines;
+  for (const auto& source : impl_->sources)
+    lines.push_back(fmt::format("{}: {}", source.dataset.layout().name, source.dataset.path_text()));
+  return lines;
+}
+
+std::string CardFile::fingerprint() const {
+  Hasher hasher;
+  const auto add = [&hasher](const std::string& text) { hasher.update(std::as_bytes(std::span(text))); };
+  add(fmt::format("{} bytes", impl_->bytes->size()));
+  for (const auto& source : impl_->sources) {
+    const auto& layout = source.dataset.layout();
+    add(fmt::format("{} {}", layout.name, to_string(layout)));
+    for (const std::size_t row : {std::size_t{0}, impl_->rows / 3, 2 * impl_->rows / 3, impl_->rows - 1})
+      source.dataset.read(row, 1, [&](std::size_t, std::size_t, const std::byte* bytes) {
+        hasher.update({bytes, layout.row_bytes()});
+      });
+  }
+  return hasher.hex();
+}
+
+void CardFile::Impl::find(const std::string& full_name, const features::FeaturePipeline& pipeline,
+                          bool optional) {
+  const ColumnName column = split_name(full_name);
+  std::vector<std::string> missing;
+  for (const auto& source : pipeline.card().sources) {
+    if (!may_have(source, column)) continue;
+    const auto index = open(source.dataset);
+    if (!index) {
+      missing.push_back(source.dataset);
+      continue;
+    }
+    Source& opened = sources[*index];
+    const auto layout = find_column(source, column.name, opened.dataset.layout(), opened.dataset.where());
+    if (!layout) continue;
+    const bool selects = contains(pipeline.selection_columns(), full_name);
+    opened.columns.push_back({column.name, column.per_particle, selects, *layout});
+    opened.for_selection |= selects;
+    opened.per_particle |= column.per_particle;
+    return;
+  }
+  if (!optional) complain(full_name, pipeline.card(), missing);
+}
+
+std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset) {
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (sources[i].dataset.layout().name == dataset) return i;
+  if (!contains(present, dataset)) return std::nullopt;
+  sources.push_back({.dataset = StoredDataset(file, bytes, dataset), .columns = {}});
+  return sources.size() - 1;
+}
+
+void CardFile::Impl::complain(const std::string& column, const features::Card& card,
+                              const std::vector<std::string>& missing) const {
+  const std::string there =
+      present.empty() ? "no dataset at all" : fmt::format("{}", fmt::join(present, ", "));
+  if (missing.empty())
+    throw DataError(fmt::format(
+        "{}: card '{}' needs the column {}, which none of its sources has here; datasets present: {}", path,
+        card.name, column, there));
+  throw DataError(
+      fmt::format("{}: has no dataset '{}', from which card '{}' reads {}; datasets present: {}.{}", path,
+                  fmt::join(missing, "' or '"), card.name, column, there, suggest_card(*file)));
+}
+
+void CardFile::Impl::check_rows(const features::Card& card) {
+  std::erase_if(sources, [](const Source& source) { return source.columns.empty(); });
+  if (sources.empty()) throw DataError(fmt::format("{}: card '{}' reads no column of it", path, card.name));
+  const auto& first = sources.front().dataset;
+  for (const auto& source : sources)
+    if (source.dataset.layout().rows() != first.layout().rows())
+      throw DataError(
+          fmt::format("{}: has {} rows, dataset '{}' has {}; all datasets of a card need one row per jet",
+                      source.dataset.where(), source.dataset.layout().rows(), first.layout().name,
+                      first.layout().rows()));
+  rows = first.layout().rows();
+  if (rows == 0)
+    throw DataError(
+        fmt::format("{}: is empty (0 rows); leave the file out or write it again", first.where()));
+}
+
+void CardFile::Impl::check_slots() {
+  const Source* leading = nullptr;
+  for (const auto& source : sources) {
+    for (const auto& column : source.columns) {
+      if (!column.per_particle) continue;
+      if (leading == nullptr) leading = &source;
+      if (slots == 0) slots = column.layout.slots;
+      if (column.layout.slots != slots)
+        throw DataError(fmt::format("{}: holds {} particles per jet in column '{}', dataset '{}' holds {}",
+                                    source.dataset.where(), column.layout.slots, column.name,
+                                    leading->dataset.layout().name, slots));
+    }
+  }
+}
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// One HDF5 file seen through a data card: raw columns of any range of rows.
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/features/feature_pipeline.hpp"
+#include "bunchtrain/features/raw_columns.hpp"
+#include "stored_dataset.hpp"
+
+namespace bunchtrain::data {
+
+/// What is read of a file: everything the inputs need, or only what decides which rows are kept.
+enum class ColumnSet { all, selection };
+
+/// The datasets that a card reads, opened and mapped. Immutable, thread-safe.
+class CardFile {
+ public:
+  /// @param labels_required false: columns that only label, weight and split need may be missing.
+  /// @throws DataError: see Hdf5Dataset; also if the datasets differ in their number of rows, or hold none.
+  CardFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
+           bool labels_required);
+  ~CardFile();
+  CardFile(CardFile&&) noexcept;
+
+  const std::string& path() const noexcept;
+  std::size_t rows() const noexcept;
+  /// Rows that are best read together: chunks of the particle dataset, several of them if they are small.
+  std::size_t rows_per_range() const noexcept;
+  features::RawColumns read(std::size_t first, std::size_t count, ColumnSet set) const;
+  /// One line per dataset: "table/table: pread + own inflate".
+  std::vector<std::string> paths() const;
+  /// Hash of size, layout and a sample of the content: not of name, place or time, which change when data are
+  /// copied to another disk.
+  std::string fingerprint() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file_list.hpp"
+
+#include <fmt/format.h>
+#include <glob.h>
+
+#include <memory>
+#include <set>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+bool is_pattern(const std::string& argument) {
+  return argument.find_first_of("*?[") != std::string::npos && !std::filesystem::exists(argument);
+}
+
+std::vector<std::filesystem::path> match(const std::string& pattern) {
+  glob_t found{};
+  const int result = ::glob(pattern.c_str(), GLOB_TILDE, nullptr, &found);  // sorted by default
+  const std::unique_ptr<glob_t, void (*)(glob_t*)> owner(&found, ::globfree);
+  if (result == GLOB_NOMATCH)
+    throw DataError(fmt::format("{}: no file matches this pattern (looked from folder {})", pattern,
+                                std::filesystem::current_path().string()));
+  if (result != 0)
+    throw DataError(
+        fmt::format("{}: the pattern cannot be expanded; a folder on its way is not readable", pattern));
+  return {found.gl_pathv, found.gl_pathv + found.gl_pathc};
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments) {
+  if (arguments.empty())
+    throw DataError("no data files were given; name HDF5 files or patterns such as 'jets/*.h5'");
+  std::vector<std::filesystem::path> files;
+  std::set<std::filesystem::path> seen;
+  for (const auto& argument : arguments) {
+    const auto named = is_pattern(argument) ? match(argument) : std::vector<std::filesystem::path>{argument};
+    for (const auto& file : named) {
+      std::error_code error;
+      if (!seen.insert(std::filesystem::weakly_canonical(file, error)).second)
+        throw DataError(fmt::format("{}: named twice; its samples would count double", file.string()));
+      files.push_back(file);
+    }
+  }
+  return files;
+}
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/data/hdf5_dataset.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/random.hpp"
+#include "bunchtrain/features/standardisation.hpp"
+#include "card_recognition.hpp"
+#include "file_list.hpp"
+#include "hdf5_part.hpp"
+#include "hdf5_source.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+constexpr std::int64_t kRowsFitted = 65536;  // means are then known to a few per mille of a width
+
+features::Card choose_card(const Hdf5DatasetOptions& options,
+                           const std::vector<std::filesystem::path>& files) {
+  if (options.card != "auto") return features::load_card(options.card);
+  const std::string first = files.front().string();
+  const auto name = recognise_card(hdf5::open_read_only(first), first);
+  options.logger.info(fmt::format("{}: recognised as card {}", first, name));
+  return features::load_card(name);
+}
+
+features::Card with_choices(features::Card card, const Hdf5DatasetOptions& options) {
+  if (options.length != 0) features::override_length(card, options.length);
+  if (!options.classes.empty()) features::override_class_order(card, options.classes);
+  return card;
+}
+
+// Everything that a card leaves to the data is taken from the rows of `rule`.
+features::Card fit_card(const std::shared_ptr<const Hdf5Source>& source, const RowRule& rule) {
+  features::Card card = source->card();
+  if (!features::needs_fit(card) && !card.balanced_classes) return card;
+  const Hdf5Part draft(source, card, rule, "");
+  if (features::needs_fit(card)) features::freeze(card, draft.survey(kRowsFitted).columns);
+  features::freeze_class_weights(card, draft.summary().class_counts);
+  return card;
+}
+
+void require_rows(const Hdf5Source& source, const Hdf5Part& all) {
+  if (all.size() > 0) return;
+  const auto& card = source.card();
+  const std::string selection =
+      card.select.empty() ? "" : fmt::format(" passes the selection \"{}\" and", card.select);
+  throw DataError(
+      fmt::format("none of the {} rows of {}{} belongs to a class of card '{}'; look at the columns with "
+                  "`bunchtrain inspect`, then change [select] or [label] of the card",
+                  source.rows(), source.files().front().path(), selection, card.name));
+}
+
+}  // namespace
+
+struct Hdf5Dataset::Impl {
+  std::shared_ptr<const Hdf5Source> source;
+  std::shared_ptr<const Hdf5Part> all;
+  std::vector<std::filesystem::path> files;
+
+  Impl(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths, features::Card card)
+      : source(std::make_shared<const Hdf5Source>(options, paths, with_choices(std::move(card), options))),
+        files(std::move(paths)) {
+    const RowRule every = [](std::size_t) { return true; };
+    all = std::make_shared<const Hdf5Part>(source, fit_card(source, every), every, "");
+    require_rows(*source, *all);
+  }
+};
+
+Hdf5Dataset::Hdf5Dataset(Hdf5DatasetOptions options) {
+  hdf5::allow_plugins(options.allow_plugins);
+  auto files = list_files(options.files);
+  auto card = choose_card(options, files);
+  impl_ = std::make_shared<const Impl>(options, std::move(files), std::move(card));
+}
+
+Hdf5Dataset::Hdf5Dataset(Hdf5DatasetOptions options, features::Card card) {
+  hdf5::allow_plugins(options.allow_plugins);
+  impl_ = std::make_shared<const Impl>(options, list_files(options.files), std::move(card));
+}
+
+Hdf5Dataset::~Hdf5Dataset() = default;
+Hdf5Dataset::Hdf5Dataset(const Hdf5Dataset&) = default;
+Hdf5Dataset& Hdf5Dataset::operator=(const Hdf5Dataset&) = default;
+
+DatasetSplit Hdf5Dataset::split(const SplitOptions& options) const {
+  if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
+    throw ConfigError("valid-fraction", fmt::format("{}", options.valid_fraction),
+                      "a number from 0 to below 1");
+  const auto source = impl_->source;
+  const auto is_valid = [source, options](std::size_t row) {
+    return CounterRandom(options.seed, source->split_key(row)).uniform(0) < options.valid_fraction;
+  };
+  const RowRule train_rule = [is_valid](std::size_t row) { return !is_valid(row); };
+  const features::Card card = fit_card(source, train_rule);
+  DatasetSplit split{.train = std::make_shared<const Hdf5Part>(source, card, train_rule, "train"),
+                     .valid = std::make_shared<const Hdf5Part>(source, card, RowRule(is_valid), "valid")};
+  if (split.train->size() == 0 || (split.valid->size() == 0 && options.valid_fraction > 0))
+    throw ConfigError(
+        "valid-fraction", fmt::format("{}", options.valid_fraction),
+        fmt::format(
+            "one that leaves both parts some of the {} jets (now {} and {}); give more data or another seed",
+            size(), split.train->size(), split.valid->size()));
+  return split;
+}
+
+DatasetPtr Hdf5Dataset::all() const { return impl_->all; }
+const features::Card& Hdf5Dataset::card() const noexcept { return *impl_->all->card(); }
+std::int64_t Hdf5Dataset::size() const noexcept { return impl_->all->size(); }
+Hdf5Dataset::RowReference Hdf5Dataset::row_of(std::int64_t sample) const {
+  return impl_->all->row_of(sample);
+}
+const std::vector<std::filesystem::path>& Hdf5Dataset::files() const noexcept { return impl_->files; }
+
+std::int64_t Hdf5Dataset::rows_in_file(std::size_t file) const {
+  return static_cast<std::int64_t>(impl_->source->files().at(file).rows());
+}
+
+}  // namespace bunchtrain::data

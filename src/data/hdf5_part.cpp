@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hdf5_part.hpp"
+
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/features/standardisation.hpp"
+#include "sample_ranges.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+constexpr std::int64_t kRowsDescribed = 4096;
+
+// "toptagging_train.h5" or "12 files".
+std::string name_files(const std::vector<CardFile>& files) {
+  if (files.size() == 1) return std::filesystem::path(files.front().path()).filename().string();
+  return fmt::format("{} files", files.size());
+}
+
+// A line of every dataset and way of reading, once, with the number of files if not all share it.
+std::vector<std::string> collect_paths(const std::vector<CardFile>& files) {
+  std::vector<std::string> lines;
+  std::vector<std::size_t> counts;
+  for (const auto& file : files) {
+    for (auto& line : file.paths()) {
+      const auto known = std::find(lines.begin(), lines.end(), line);
+      if (known == lines.end()) {
+        lines.push_back(std::move(line));
+        counts.push_back(1);
+      } else {
+        ++counts[static_cast<std::size_t>(known - lines.begin())];
+      }
+    }
+  }
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    if (counts[i] != files.size()) lines[i] += fmt::format(" ({} of {} files)", counts[i], files.size());
+  return lines;
+}
+
+}  // namespace
+
+Hdf5Part::Hdf5Part(std::shared_ptr<const Hdf5Source> source, features::Card card, RowRule rule,
+                   std::string name)
+    : source_(std::move(source)), pipeline_(std::move(card)), rule_(std::move(rule)), name_(std::move(name)) {
+  count();
+  describe();
+}
+
+std::vector<std::int64_t> Hdf5Part::rows_in(const RowRange& range) const {
+  std::vector<std::int64_t> rows;
+  for (std::size_t i = 0; i < range.count; ++i)
+    if (source_->kept(range.first_row + i) && rule_(range.first_row + i))
+      rows.push_back(static_cast<std::int64_t>(i));
+  return rows;
+}
+
+void Hdf5Part::count() {
+  summary_.class_counts.assign(pipeline_.card().classes.size(), 0);
+  for (const auto& range : source_->ranges()) {
+    const auto rows = rows_in(range);
+    ranges_.push_back({.first = size_, .count = static_cast<std::int64_t>(rows.size())});
+    size_ += ranges_.back().count;
+    for (const auto row : rows) {
+      const auto label = source_->label(range.first_row + static_cast<std::size_t>(row));
+      if (label >= 0) ++summary_.class_counts[static_cast<std::size_t>(label)];
+    }
+  }
+}
+
+void Hdf5Part::describe() {
+  const auto& card = pipeline_.card();
+  for (const auto& entry : card.classes) summary_.classes.push_back(entry.name);
+  const std::string part = name_.empty() ? "" : name_ + ": ";
+  summary_.description = fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
+                                     name_files(source_->files()), card.name);
+  summary_.paths = collect_paths(source_->files());
+  summary_.fingerprint =
+      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), features::to_toml(card), name_, size_));
+  if (features::needs_fit(card)) return;  // a draft that only serves to be fitted
+  const Survey found = survey(kRowsDescribed);
+  summary_.columns = found.columns;
+  summary_.truncated = found.truncated;
+}
+
+features::FeatureBlock Hdf5Part::evaluate(std::size_t index) const {
+  const RowRange& range = source_->ranges()[index];
+  const auto raw = source_->files()[range.file].read(range.first, range.count, ColumnSet::all);
+  return pipeline_.evaluate(raw, rows_in(range));
+}
+
+SampleBlock Hdf5Part::read(std::size_t range) const {
+  SampleBlock block{.tensors = evaluate(range).tensors, .range = ranges_.at(range)};
+  if (!block.tensors.contains("label"))
+    block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
+  return block;
+}
+
+Hdf5Part::Survey Hdf5Part::survey(std::int64_t most_rows) const {
+  features::StandardisationFit fit(pipeline_.card());
+  std::int64_t seen = 0, truncated = 0;
+  std::vector<std::size_t> filled;
+  for (std::size_t i = 0; i < ranges_.size(); ++i)
+    if (ranges_[i].count > 0) filled.push_back(i);
+  // As many ranges as hold the rows wanted, at equal distances.
+  const std::int64_t per_range =
+      filled.empty() ? 1 : std::max<std::int64_t>(size_ / static_cast<std::int64_t>(filled.size()), 1);
+  const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(most_rows / per_range, 1));
+  const std::size_t taken = std::min(filled.size(), wanted);
+  for (std::size_t i = 0; i < taken; ++i) {
+    const auto block = evaluate(filled[i * filled.size() / taken]);
+    fit.add(block);
+    seen += block.counts.rows;
+    truncated += block.counts.truncated;
+  }
+  Survey result{.columns = fit.summaries()};
+  if (seen > 0)
+    result.truncated =
+        std::llround(static_cast<double>(truncated) * static_cast<double>(size_) / static_cast<double>(seen));
+  return result;
+}
+
+Hdf5Dataset::RowReference Hdf5Part::row_of(std::int64_t sample) const {
+  if (sample < 0 || sample >= size_)
+    throw ConfigError("sample", std::to_string(sample), fmt::format("0 to {}", size_ - 1));
+  // The last range that begins at or before the sample; empty ones share their first sample with the one that
+  // follows.
+  const std::size_t index = find_range(ranges_, sample);
+  const RowRange& range = source_->ranges()[index];
+  const auto row = rows_in(range)[static_cast<std::size_t>(sample - ranges_[index].first)];
+  return {.file = static_cast<std::int32_t>(range.file), .row = static_cast<std::int64_t>(range.first) + row};
+}
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A part of the rows of an Hdf5Source as a dataset: training, validation, or all.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "hdf5_source.hpp"
+
+namespace bunchtrain::data {
+
+/// Whether a row belongs to a part. Pure.
+using RowRule = std::function<bool(std::size_t row)>;
+
+/// The rows of `source` that are kept and that `rule` takes, as samples in stored order.
+class Hdf5Part final : public Dataset {
+ public:
+  /// @param card the source's, with everything fitted. @param name "train", "valid" or "": for messages.
+  Hdf5Part(std::shared_ptr<const Hdf5Source> source, features::Card card, RowRule rule, std::string name);
+
+  std::int64_t size() const noexcept override { return size_; }
+  std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
+  SampleBlock read(std::size_t range) const override;
+  const DatasetSummary& summary() const override { return summary_; }
+  const features::Card* card() const noexcept override { return &pipeline_.card(); }
+
+  /// File and row of a sample.
+  Hdf5Dataset::RowReference row_of(std::int64_t sample) const;
+  /// Mean and width of every input over at most `most_rows` samples, spread evenly; also those truncated,
+  /// scaled to all.
+  struct Survey {
+    std::vector<features::ColumnSummary> columns;
+    std::int64_t truncated = 0;
+  };
+  Survey survey(std::int64_t most_rows) const;
+
+ private:
+  std::vector<std::int64_t> rows_in(const RowRange& range) const;
+  features::FeatureBlock evaluate(std::size_t range) const;
+  void count();
+  void describe();
+
+  std::shared_ptr<const Hdf5Source> source_;
+  features::FeaturePipeline pipeline_;
+  RowRule rule_;
+  std::string name_;
+  std::vector<SampleRange> ranges_;
+  std::int64_t size_ = 0;
+  DatasetSummary summary_;
+};
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hdf5_source.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/random.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+// Runs `work(i)` for all i; the first exception is thrown when all threads have ended.
+template <class Work>
+void for_each_index(std::size_t count, int threads, const Work& work) {
+  std::atomic<std::size_t> next{0};
+  std::exception_ptr error;
+  std::mutex mutex;
+  const auto run = [&] {
+    try {
+      for (std::size_t i = next++; i < count; i = next++) work(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      next = count;
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (int i = 1; i < threads; ++i) helpers.emplace_back(run);
+    run();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+template <class Values>
+std::span<const std::byte> bytes_of(const Values& values) {
+  return std::as_bytes(std::span(values));
+}
+
+}  // namespace
+
+Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths,
+                       features::Card card)
+    : logger_(options.logger), pipeline_(std::move(card)) {
+  for (const auto& path : paths) files_.emplace_back(path, pipeline_, options.labels_required);
+  cut_ranges();
+  read_labels(options.threads);
+  take_fingerprint();
+}
+
+void Hdf5Source::cut_ranges() {
+  std::size_t rows = 0;
+  for (std::size_t file = 0; file < files_.size(); ++file) {
+    const std::size_t step = files_[file].rows_per_range();
+    for (std::size_t first = 0; first < files_[file].rows(); first += step)
+      ranges_.push_back({.file = file,
+                         .first = first,
+                         .count = std::min(step, files_[file].rows() - first),
+                         .first_row = rows + first});
+    rows += files_[file].rows();
+  }
+  labels_.assign(rows, kDropped);
+  if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
+}
+
+void Hdf5Source::read_labels(int threads) {
+  for_each_index(ranges_.size(), threads, [this](std::size_t range) { read_labels(ranges_[range]); });
+}
+
+// Ranges do not overlap, so that threads write to different rows.
+void Hdf5Source::read_labels(const RowRange& range) {
+  const auto raw = files_[range.file].read(range.first, range.count, ColumnSet::selection);
+  std::vector<std::int64_t> kept, labels, keys;
+  pipeline_.select_rows(raw, kept, labels, keys);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const std::size_t row = range.first_row + static_cast<std::size_t>(kept[i]);
+    labels_[row] = static_cast<std::int16_t>(labels[i]);
+    if (keys_.empty()) continue;
+    // 32 bits of a key are enough: two keys that collide merely stay together. A file without the key is
+    // split by row.
+    const auto key = keys.empty() ? row : static_cast<std::uint64_t>(keys[i]);
+    keys_[row] = static_cast<std::uint32_t>(mix64(range.file, key));
+  }
+}
+
+void Hdf5Source::take_fingerprint() {
+  Hasher hasher;
+  for (const auto& file : files_) hasher.update(bytes_of(file.fingerprint()));
+  hasher.update(bytes_of(labels_));
+  hasher.update(bytes_of(keys_));
+  fingerprint_ = hasher.hex();
+}
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// All files of an Hdf5Dataset with the label of every row: what its parts share.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
+#include "card_file.hpp"
+
+namespace bunchtrain::data {
+
+/// Rows of one file that are read together.
+struct RowRange {
+  std::size_t file;
+  std::size_t first;  ///< within the file
+  std::size_t count;
+  std::size_t first_row;  ///< over all files
+};
+
+/// Opens the files, reads label, selection and split key of every row once. Memory: 2 bytes per row, 6 with a
+/// split key. Immutable, thread-safe.
+class Hdf5Source {
+ public:
+  static constexpr std::int16_t kDropped = -2;  ///< as a label: not selected, or of no class
+
+  Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths,
+             features::Card card);
+
+  const std::vector<CardFile>& files() const noexcept { return files_; }
+  const std::vector<RowRange>& ranges() const noexcept { return ranges_; }
+  std::size_t rows() const noexcept { return labels_.size(); }
+  std::int16_t label(std::size_t row) const noexcept { return labels_[row]; }
+  bool kept(std::size_t row) const noexcept { return labels_[row] != kDropped; }
+  /// What keeps rows together in a split: the card's key, or the row's number.
+  std::uint64_t split_key(std::size_t row) const noexcept { return keys_.empty() ? row : keys_[row]; }
+  /// The card with its classes and length as the user chose, nothing fitted yet.
+  const features::Card& card() const noexcept { return pipeline_.card(); }
+  const std::string& fingerprint() const noexcept { return fingerprint_; }
+  const Logger& logger() const noexcept { return logger_; }
+
+ private:
+  void cut_ranges();
+  void read_labels(int threads);
+  void read_labels(const RowRange& range);
+  void take_fingerprint();
+
+  Logger logger_;
+  features::FeaturePipeline pipeline_;
+  std::vector<CardFile> files_;
+  std::vector<RowRange> ranges_;
+  std::vector<std::int16_t> labels_;
+  std::vector<std::uint32_t> keys_;
+  std::string fingerprint_;
+};
+
+}  // namespace bunchtrain::data
