@@ -93,7 +93,7 @@ struct StoredDataset::Impl {
   }
 
   void choose_access();
-  void try_chunks();
+  void try_chunks(hid_t create);
   void compare_with_library();
   void require_filters() const;
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
@@ -173,7 +173,7 @@ void StoredDataset::Impl::choose_access() {
     base = written ? offset : 0;
     access = Access::contiguous;
   } else if (layout.storage == H5D_CHUNKED) {
-    try_chunks();
+    try_chunks(create.get());
   } else {
     reason = layout.storage == H5D_COMPACT   ? "compact"
              : layout.storage == H5D_VIRTUAL ? "virtual dataset"
@@ -182,11 +182,17 @@ void StoredDataset::Impl::choose_access() {
   if (access != Access::library) compare_with_library();
 }
 
-void StoredDataset::Impl::try_chunks() {
+void StoredDataset::Impl::try_chunks(hid_t create) {
   const auto unknown = std::find_if(layout.filters.begin(), layout.filters.end(),
                                     [](const auto& f) { return !can_decode(f); });
   if (unknown != layout.filters.end()) {
     reason = "filter " + describe(*unknown);
+    return;
+  }
+  unsigned options = 0;
+  check(H5Pget_chunk_opts(create, &options), where);
+  if ((options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0 && !layout.filters.empty()) {
+    reason = "chunks at the edge are stored without the filters";
     return;
   }
   map = map_chunks(file->get(), dataset.get(), layout, *bytes, where);
