@@ -118,7 +118,7 @@ void Communicator::close() { impl_->close(); }
 std::string_view to_string(Backend backend) noexcept {
   switch (backend) {
     case Backend::automatic:
-      return "automatic";
+      return "auto";
     case Backend::self:
       return "self";
     case Backend::mpi:
@@ -133,7 +133,7 @@ Backend parse_backend(std::string_view text) {
   for (const Backend backend : kBackends) {
     if (text == to_string(backend)) return backend;
   }
-  throw ConfigError("backend", text, "automatic, self, mpi or nccl");
+  throw ConfigError("backend", text, "auto, self, mpi or nccl");
 }
 
 }  // namespace bunchtrain::comm

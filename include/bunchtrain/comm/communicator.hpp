@@ -101,7 +101,7 @@ class Communicator {
   std::shared_ptr<Impl> impl_;
 };
 
-/// "automatic", "self", "mpi" or "nccl".
+/// "auto", "self", "mpi" or "nccl".
 std::string_view to_string(Backend backend) noexcept;
 /// @throws ConfigError with the names allowed.
 Backend parse_backend(std::string_view text);
