@@ -43,8 +43,9 @@ features::Card fit_card(const std::shared_ptr<const Hdf5Source>& source, const R
   return card;
 }
 
-void require_rows(const Hdf5Source& source, const Hdf5Part& all) {
-  if (all.size() > 0) return;
+void require_rows(const Hdf5Source& source) {
+  for (std::size_t row = 0; row < source.rows(); ++row)
+    if (source.kept(row)) return;
   const auto& card = source.card();
   const std::string selection =
       card.select.empty() ? "" : fmt::format(" passes the selection \"{}\" and", card.select);
@@ -64,9 +65,9 @@ struct Hdf5Dataset::Impl {
   Impl(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths, features::Card card)
       : source(std::make_shared<const Hdf5Source>(options, paths, with_choices(std::move(card), options))),
         files(std::move(paths)) {
+    require_rows(*source);
     const RowRule every = [](std::size_t) { return true; };
     all = std::make_shared<const Hdf5Part>(source, fit_card(source, every), every, "");
-    require_rows(*source, *all);
   }
 };
 
