@@ -55,7 +55,7 @@ void RunState::start_next_epoch() {
 
 std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
                            std::string_view part) {
-  return networks.size() == 1 ? std::string(part) : network.name + "." + std::string(part);
+  return networks.size() == 1 ? std::string(part) : network.name + "-" + std::string(part);
 }
 
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,

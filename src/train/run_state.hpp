@@ -42,7 +42,7 @@ CapturedState capture(const RunState& state, std::span<const TrainedNetwork> net
 RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,
                  data::DataLoader& loader);
 
-/// "model", or "generator.model" with several networks.
+/// "model", or "generator-model" with several networks.
 std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
                            std::string_view part);
 

@@ -102,14 +102,20 @@ void TrainingLoop::run_epoch() {
     const auto batch = loader_.next();
     if (!batch) return;
     state_.split.data += seconds_since(start);
-    const StepEvent event = run_step(*batch);
+    const StepOutcome outcome = run_step(*batch);
     state_.seconds += seconds_since(start);
-    log_->step(event, samples_per_second());
-    for (const auto& callback : task_.callbacks) callback->on_step(event);
+    log_->step(outcome.event, samples_per_second());
+    for (const auto& callback : task_.callbacks) callback->on_step(outcome.event);
+    if (state_.epoch_steps == loader_.steps_per_epoch()) {
+      if (outcome.stop) session_.request_stop();  // the epoch is finished and saved first
+    } else if (outcome.stop || outcome.save) {
+      save(std::nullopt);
+      if (outcome.stop) throw Interrupted{StopSignal::received()};
+    }
   }
 }
 
-StepEvent TrainingLoop::run_step(const data::Batch& batch) {
+TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
   StepEvent event{.step = state_.step + 1, .epoch = state_.epoch};
   const optim::ScheduleOptions schedule{.kind = settings_.schedule,
                                         .learning_rate = 1,
@@ -137,12 +143,7 @@ StepEvent TrainingLoop::run_step(const data::Batch& batch) {
   state_.timed_samples += static_cast<double>(batch.global_size());
   state_.timed_steps += 1;
   state_.unsynchronized_samples += batch.size();
-  const bool stop = sums[1] > 0;
-  const bool ends_epoch = state_.epoch_steps == loader_.steps_per_epoch();
-  if (stop && ends_epoch) session_.request_stop();  // the epoch is finished first
-  if (!ends_epoch && (stop || sums[2] > 0)) save(std::nullopt);
-  if (stop && !ends_epoch) throw Interrupted{StopSignal::received()};
-  return event;
+  return {.event = event, .stop = sums[1] > 0, .save = sums[2] > 0};
 }
 
 void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {

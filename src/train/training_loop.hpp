@@ -34,9 +34,16 @@ class TrainingLoop {
   FitResult run();
 
  private:
+  /// One step and what all ranks agreed on about it.
+  struct StepOutcome {
+    StepEvent event;
+    bool stop = false;
+    bool save = false;
+  };
+
   void resume();
   void run_epoch();
-  StepEvent run_step(const data::Batch& batch);
+  StepOutcome run_step(const data::Batch& batch);
   void train_on(const data::Batch& batch, StepEvent& event);
   void finish_epoch();
   void save(std::optional<double> metric);
