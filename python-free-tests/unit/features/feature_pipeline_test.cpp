@@ -35,19 +35,25 @@ double wrap(double angle) {
   return angle;
 }
 
-double clip(double x, double subtract, double multiply) { return std::clamp((x - subtract) * multiply, -5.0, 5.0); }
+double clip(double x, double subtract, double multiply) {
+  return std::clamp((x - subtract) * multiply, -5.0, 5.0);
+}
 
 /// kinematics7 in double precision from four-momenta, written down independently of the card.
-std::array<double, 7> reference_kinematics(double e, double px, double py, double pz, double jet_e, double jet_px,
-                                           double jet_py, double jet_pz) {
+std::array<double, 7> reference_kinematics(double e, double px, double py, double pz, double jet_e,
+                                           double jet_px, double jet_py, double jet_pz) {
   const double pt = std::sqrt(px * px + py * py), jet_pt = std::sqrt(jet_px * jet_px + jet_py * jet_py);
   const double jet_eta = std::atanh(jet_pz / std::sqrt(jet_pt * jet_pt + jet_pz * jet_pz));
   const double eta = std::atanh(pz / std::sqrt(pt * pt + pz * pz));
   const double deta = (eta - jet_eta) * (jet_eta < 0 ? -1 : 1);
   const double dphi = wrap(std::atan2(py, px) - std::atan2(jet_py, jet_px));
-  return {clip(std::log(pt), 1.7, 0.7),           clip(std::log(e), 2.0, 0.7),
-          clip(std::log(pt / jet_pt), -4.7, 0.7), clip(std::log(e / jet_e), -4.7, 0.7),
-          clip(std::sqrt(deta * deta + dphi * dphi), 0.2, 4.0), deta, dphi};
+  return {clip(std::log(pt), 1.7, 0.7),
+          clip(std::log(e), 2.0, 0.7),
+          clip(std::log(pt / jet_pt), -4.7, 0.7),
+          clip(std::log(e / jet_e), -4.7, 0.7),
+          clip(std::sqrt(deta * deta + dphi * dphi), 0.2, 4.0),
+          deta,
+          dphi};
 }
 
 TEST(FeaturePipelineTest, TopTaggingMatchesDoublePrecisionFormulas) {
@@ -57,7 +63,8 @@ TEST(FeaturePipelineTest, TopTaggingMatchesDoublePrecisionFormulas) {
   const FeaturePipeline pipeline(card);
   const FeatureBlock block = pipeline.evaluate(raw, all_rows(raw));
 
-  const at::Tensor features = block.tensors["features"], points = block.tensors["points"], mask = block.tensors["mask"];
+  const at::Tensor features = block.tensors["features"], points = block.tensors["points"],
+                   mask = block.tensors["mask"];
   ASSERT_EQ(features.sizes(), (std::vector<std::int64_t>{130, 40, 7}));
   ASSERT_EQ(points.sizes(), (std::vector<std::int64_t>{130, 40, 2}));
   ASSERT_EQ(mask.sizes(), (std::vector<std::int64_t>{130, 40}));
@@ -88,7 +95,8 @@ TEST(FeaturePipelineTest, TopTaggingMatchesDoublePrecisionFormulas) {
       const auto expected =
           reference_kinematics(raw.particle.at("e")[i], raw.particle.at("px")[i], raw.particle.at("py")[i],
                                raw.particle.at("pz")[i], jet[0], jet[1], jet[2], jet[3]);
-      for (std::size_t f = 0; f < 7; ++f) EXPECT_NEAR(value[f], expected[f], 4e-6) << "row " << row << " feature " << f;
+      for (std::size_t f = 0; f < 7; ++f)
+        EXPECT_NEAR(value[f], expected[f], 4e-6) << "row " << row << " feature " << f;
       EXPECT_EQ(point[0], value[5]);
       EXPECT_EQ(point[1], value[6]);
     }
@@ -96,6 +104,284 @@ TEST(FeaturePipelineTest, TopTaggingMatchesDoublePrecisionFormulas) {
   EXPECT_EQ(block.counts.truncated, truncated);
   EXPECT_EQ(block.counts.selected, 130);
   EXPECT_THAT(block.counts.per_class, ElementsAre(65, 65));
+}
+
+/// Three jets of two columns per particle, four slots each; jet columns pt and kind.
+RawColumns small_block() {
+  RawColumns raw;
+  raw.rows = 3;
+  raw.slots = 4;
+  raw.first_row = 100;
+  raw.file = "small.h5";
+  raw.jet["pt"] = {10, 20, 30};
+  raw.jet["kind"] = {0, 1, 0};
+  raw.particle["pt"] = {1, 2, 3, 0, 0, 0, 0, 0, 5, 0, 7, 6};
+  raw.particle["x"] = {1, 1, 1, 9, 9, 9, 9, 9, 2, 9, 2, 2};
+  return raw;
+}
+
+Card small_card(std::string_view extra = "") {
+  return parse_card(R"toml(card = 1
+[[read.jet]]
+from = "jets"
+columns = ["pt", "kind"]
+unit = { pt = "MeV" }
+[[read.part]]
+from = "particles"
+columns = ["pt", "x"]
+[particles]
+mask = "part.pt > 0"
+length = 3
+[inputs]
+features = ["part.pt", "part.x"]
+)toml" + std::string(extra),
+                    "small");
+}
+
+/// A small card with labels.
+Card labelled_card(std::string_view extra = "") {
+  std::string text = "[label]\nof = \"jet.kind\"\nclasses = [[\"a\", 0], [\"b\", 1]]\n";
+  text += extra;
+  return small_card(text);
+}
+
+std::vector<float> floats(const at::Tensor& tensor) {
+  const float* data = tensor.const_data_ptr<float>();
+  return {data, data + tensor.numel()};
+}
+
+template <class Function>
+std::string error_of(Function function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(FeaturePipelineTest, RealParticlesComeFirstAndTheRestIsZero) {
+  const FeatureBlock block =
+      FeaturePipeline(small_card()).evaluate(small_block(), std::vector<std::int64_t>{0, 1, 2});
+  EXPECT_THAT(floats(block.tensors["features"]),
+              ElementsAre(1, 1, 2, 1, 3, 1, /**/ 0, 0, 0, 0, 0, 0, /**/ 5, 2, 7, 2, 6, 2));
+  const bool* mask = block.tensors["mask"].const_data_ptr<bool>();
+  EXPECT_THAT(std::vector<bool>(mask, mask + 9),
+              ElementsAre(true, true, true, false, false, false, true, true, true));
+  EXPECT_EQ(block.counts.truncated, 0);
+  EXPECT_FALSE(block.tensors.contains("label"));
+  EXPECT_FALSE(block.tensors.contains("weight"));
+}
+
+TEST(FeaturePipelineTest, EvaluatesTheRowsAskedForInTheirOrder) {
+  const FeatureBlock block =
+      FeaturePipeline(labelled_card()).evaluate(small_block(), std::vector<std::int64_t>{2, 0});
+  EXPECT_EQ(floats(block.tensors["features"])[0], 5);
+  const std::int64_t* label = block.tensors["label"].const_data_ptr<std::int64_t>();
+  EXPECT_THAT(std::vector<std::int64_t>(label, label + 2), ElementsAre(0, 0));
+  EXPECT_THAT(block.kept_rows, ElementsAre(2, 0));
+}
+
+TEST(FeaturePipelineTest, TruncationKeepsLeadingParticlesButSumsRunOverAll) {
+  Card card =
+      small_card("[define]\njet.sum = \"sum(part.pt)\"\n[output]\nobservers = [\"jet.sum\", \"jet.pt\"]\n");
+  override_length(card, 2);
+  const FeatureBlock block =
+      FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0, 1, 2});
+  EXPECT_THAT(floats(block.tensors["features"]), ElementsAre(1, 1, 2, 1, /**/ 0, 0, 0, 0, /**/ 5, 2, 7, 2));
+  EXPECT_EQ(block.counts.truncated, 2);
+  const double* sums = block.tensors["observer.jet.sum"].const_data_ptr<double>();
+  EXPECT_THAT(std::vector<double>(sums, sums + 3), ElementsAre(6, 0, 18));
+  const double* pt = block.tensors["observer.jet.pt"].const_data_ptr<double>();
+  EXPECT_THAT(std::vector<double>(pt, pt + 3), ElementsAre(0.010, 0.020, 0.030));  // MeV became GeV
+}
+
+TEST(FeaturePipelineTest, SortsByPtBeforeTruncation) {
+  Card card = small_card();
+  card.sort_by_pt = true;
+  override_length(card, 2);
+  const FeatureBlock block = FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0, 2});
+  EXPECT_THAT(floats(block.tensors["features"]), ElementsAre(3, 1, 2, 1, /**/ 7, 2, 6, 2));
+}
+
+TEST(FeaturePipelineTest, JetQuantitiesAndConstantsMayBeInputs) {
+  Card card = small_card();
+  card.inputs = {{"extra", {{"jet.pt * 1000"}, {"2 + 1"}, {"part.pt * jet.pt", false, 0, 1, -0.05, 0.05}}}};
+  const FeatureBlock block = FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{2});
+  EXPECT_THAT(floats(block.tensors["extra"]), ElementsAre(30, 3, 0.05f, 30, 3, 0.05f, 30, 3, 0.05f));
+}
+
+TEST(FeaturePipelineTest, SelectionAndLabelsDecideWhichRowsAreKept) {
+  const FeaturePipeline pipeline(
+      labelled_card("[select]\njets = \"jet.pt > 0.015\"\n[split]\nby = \"jet.kind + 7\"\n"));
+  std::vector<std::int64_t> kept, labels, keys{99};
+  const FeatureCounts counts = pipeline.select_rows(small_block(), kept, labels, keys);
+  EXPECT_THAT(kept, ElementsAre(1, 2));
+  EXPECT_THAT(labels, ElementsAre(1, 0));
+  EXPECT_THAT(keys, ElementsAre(8, 7));
+  EXPECT_EQ(counts.rows, 3);
+  EXPECT_EQ(counts.selected, 2);
+  EXPECT_THAT(counts.per_class, ElementsAre(1, 1));
+  EXPECT_THAT(pipeline.selection_columns(), ElementsAre("jet.kind", "jet.pt"));
+}
+
+TEST(FeaturePipelineTest, SelectionMayUseSumsOverParticles) {
+  const FeaturePipeline pipeline(small_card("[select]\njets = \"sum(part.x) > 4\"\n"));
+  std::vector<std::int64_t> kept, labels, keys;
+  pipeline.select_rows(small_block(), kept, labels, keys);
+  EXPECT_THAT(kept, ElementsAre(2));  // 9s at padding do not count
+  EXPECT_THAT(pipeline.selection_columns(), ElementsAre("part.pt", "part.x"));
+}
+
+TEST(FeaturePipelineTest, UnknownLabelsAreCountedAndTheLinesToPasteShown) {
+  RawColumns raw = small_block();
+  raw.jet["kind"] = {5, 1, 5};
+  std::vector<std::int64_t> kept, labels, keys;
+  const FeaturePipeline strict(labelled_card());
+  const std::string error = error_of([&] { strict.select_rows(raw, kept, labels, keys); });
+  EXPECT_THAT(error, HasSubstr("small.h5"));
+  EXPECT_THAT(error, HasSubstr("5 (2 jets)"));
+  EXPECT_THAT(error, HasSubstr("others = \"drop\""));
+  EXPECT_THAT(error, HasSubstr("classes = [[\"a\", 0], [\"b\", 1], [\"other\", 5]]"));
+
+  const FeaturePipeline lenient(labelled_card("others = \"drop\"\n"));
+  lenient.select_rows(raw, kept, labels, keys);
+  EXPECT_THAT(kept, ElementsAre(1));
+  const FeatureBlock block = strict.evaluate(raw, std::vector<std::int64_t>{0, 1});
+  EXPECT_EQ(block.tensors["label"].const_data_ptr<std::int64_t>()[0], -1);
+  EXPECT_EQ(block.counts.unlabelled, 1);
+}
+
+TEST(FeaturePipelineTest, FilesWithoutLabelsAreUnlabelled) {
+  RawColumns raw = small_block();
+  raw.jet.erase("kind");
+  const FeaturePipeline pipeline(labelled_card());
+  EXPECT_THAT(pipeline.optional_columns(), ElementsAre("jet.kind"));
+  std::vector<std::int64_t> kept, labels, keys;
+  const FeatureCounts counts = pipeline.select_rows(raw, kept, labels, keys);
+  EXPECT_THAT(kept, ElementsAre(0, 1, 2));
+  EXPECT_THAT(labels, ElementsAre(-1, -1, -1));
+  EXPECT_EQ(counts.unlabelled, 3);
+  EXPECT_THAT(keys, IsEmpty());
+  EXPECT_EQ(pipeline.evaluate(raw, kept).tensors["label"].const_data_ptr<std::int64_t>()[2], -1);
+}
+
+TEST(FeaturePipelineTest, WeightsAreSampleTimesClass) {
+  Card card = labelled_card("[weights]\nclass = [1.0, 3.0]\nsample = \"jet.pt * 100\"\n");
+  const FeatureBlock block =
+      FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0, 1, 2});
+  EXPECT_THAT(floats(block.tensors["weight"]), ElementsAre(1, 6, 3));
+  card.sample_weight = "jet.pt - 1";
+  EXPECT_THAT(error_of([&] { FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0}); }),
+              HasSubstr("row 100"));
+}
+
+TEST(FeaturePipelineTest, NanInPaddingIsNoErrorInRealEntriesItIs) {
+  RawColumns raw = small_block();
+  for (const std::size_t padded : {3u, 4u, 5u})
+    raw.particle["x"][padded] = std::numeric_limits<float>::quiet_NaN();
+  const FeaturePipeline pipeline(small_card());
+  EXPECT_EQ(floats(pipeline.evaluate(raw, std::vector<std::int64_t>{0, 1, 2}).tensors["features"])[1], 1);
+
+  raw.particle["x"][10] = std::numeric_limits<float>::quiet_NaN();
+  const std::string error = error_of([&] { pipeline.evaluate(raw, std::vector<std::int64_t>{1, 2}); });
+  EXPECT_THAT(error, HasSubstr("small.h5, row 102, particle 2: \"part.x\""));
+  EXPECT_THAT(error, HasSubstr("nan = 0.0"));
+
+  Card mending = small_card();
+  mending.nan = -1;
+  const FeatureBlock block = FeaturePipeline(mending).evaluate(raw, std::vector<std::int64_t>{1, 2});
+  EXPECT_THAT(floats(block.tensors["features"]), ElementsAre(0, 0, 0, 0, 0, 0, /**/ 5, 2, 7, -1, 6, 2));
+  EXPECT_THAT(block.replaced, ElementsAre(0, 1));
+}
+
+TEST(FeaturePipelineTest, NamesMissingColumns) {
+  RawColumns raw = small_block();
+  raw.particle["pt_"] = raw.particle["pt"];
+  raw.particle.erase("pt");
+  EXPECT_THAT(error_of([&] { FeaturePipeline(small_card()).evaluate(raw, std::vector<std::int64_t>{0}); }),
+              HasSubstr("part.pt (did you mean pt_?)"));
+  raw.particle["pt"] = {1, 2, 3};
+  EXPECT_THAT(error_of([&] { FeaturePipeline(small_card()).evaluate(raw, std::vector<std::int64_t>{0}); }),
+              HasSubstr("3 values instead of 12"));
+  EXPECT_THAT(
+      error_of([&] { FeaturePipeline(small_card()).evaluate(small_block(), std::vector<std::int64_t>{3}); }),
+      HasSubstr("row 3"));
+}
+
+TEST(FeaturePipelineTest, QuarkGluonKindsOfParticles) {
+  RawColumns raw;
+  raw.rows = 1;
+  raw.slots = 10;
+  raw.file = "qg.h5";
+  raw.jet["is_quark"] = {1};
+  raw.particle["pdgid"] = {211, -211, 321, -2212, 130, 2112, 22, 11, -13, 0};
+  raw.particle["pt"] = {90, 80, 70, 60, 50, 40, 30, 20, 10, 0};
+  raw.particle["eta"] = {0.1f, 0.2f, 0.3f, 0.1f, 0.2f, 0.3f, 0.1f, 0.2f, 0.3f, 0};
+  raw.particle["phi"] = {3.1f, -3.1f, 3.0f, -3.0f, 3.1f, -3.1f, 3.1f, 3.1f, 3.1f, 0};
+  Card card = load_card("quark_gluon");
+  override_length(card, 12);
+  const FeatureBlock block = FeaturePipeline(card).evaluate(raw, std::vector<std::int64_t>{0});
+  const std::vector<float> values = floats(block.tensors["features"]);
+  const float expected[9][6] = {{1, 1, 0, 0, 0, 0},  {-1, 1, 0, 0, 0, 0}, {1, 1, 0, 0, 0, 0},
+                                {-1, 1, 0, 0, 0, 0}, {0, 0, 1, 0, 0, 0},  {0, 0, 1, 0, 0, 0},
+                                {0, 0, 0, 1, 0, 0},  {-1, 0, 0, 0, 1, 0}, {1, 0, 0, 0, 0, 1}};
+  for (std::size_t particle = 0; particle < 9; ++particle) {
+    for (std::size_t i = 0; i < 6; ++i)
+      EXPECT_EQ(values[particle * 13 + 5 + i], expected[particle][i]) << particle << " " << i;
+    EXPECT_LT(std::abs(values[particle * 13 + 12]), 0.3f);  // dphi is wrapped: the jet lies at phi = pi
+  }
+}
+
+TEST(FeaturePipelineTest, JetNetEnergiesComeFromPtEtaAndMass) {
+  RawColumns raw;
+  raw.rows = 1;
+  raw.slots = 2;
+  raw.file = "jetnet.h5";
+  raw.jet["pt"] = {800};
+  raw.jet["eta"] = {-1.5};
+  raw.jet["mass"] = {170};
+  raw.jet["n"] = {1};
+  raw.particle["etarel"] = {0.25f, 0};
+  raw.particle["phirel"] = {-0.1f, 0};
+  raw.particle["ptrel"] = {0.5f, 0};
+  raw.particle["mask"] = {1, 0};
+  const FeatureBlock block = FeaturePipeline(load_card("jetnet")).evaluate(raw, std::vector<std::int64_t>{0});
+  const std::vector<float> values = floats(block.tensors["features"]);
+  const double part_e = 400 * std::cosh(-1.25),
+               jet_e = std::sqrt(std::pow(800 * std::cosh(1.5), 2) + 170.0 * 170.0);
+  EXPECT_NEAR(values[1], clip(std::log(part_e), 2.0, 0.7), 1e-6);
+  EXPECT_NEAR(values[3], clip(std::log(part_e / jet_e), -4.7, 0.7), 1e-6);
+  EXPECT_NEAR(values[5], -0.25, 1e-6);  // folded by the sign of the jet's eta
+  EXPECT_NEAR(values[6], -0.1, 1e-6);
+}
+
+TEST(FeaturePipelineTest, ThreadsAndGroupingDoNotMatter) {
+  const RawColumns raw = make_top_tagging_block(400, 200);
+  const FeaturePipeline pipeline(load_card("top_tagging"));
+  const std::vector<float> whole = floats(pipeline.evaluate(raw, all_rows(raw)).tensors["features"]);
+  const std::size_t row_size = 128 * 7;
+  std::vector<int> differences(4, 0);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (std::int64_t row = static_cast<std::int64_t>(thread); row < 400; row += 4) {
+          const std::vector<float> one =
+              floats(pipeline.evaluate(raw, std::vector<std::int64_t>{row}).tensors["features"]);
+          const auto expected = whole.begin() + row * static_cast<std::ptrdiff_t>(row_size);
+          if (!std::equal(one.begin(), one.end(), expected)) ++differences[thread];
+        }
+      });
+    }
+  }
+  EXPECT_THAT(differences, ElementsAre(0, 0, 0, 0));
+}
+
+TEST(FeaturePipelineTest, EmptyBlocksGiveEmptyTensors) {
+  const FeatureBlock block = FeaturePipeline(labelled_card()).evaluate(small_block(), {});
+  EXPECT_EQ(block.tensors["features"].size(0), 0);
+  EXPECT_EQ(block.tensors["label"].size(0), 0);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 
 namespace bunchtrain::features::test {
 
-/// Jets as a top-tagging file holds them: `slots` constituents e, px, py, pz with falling pT, zero padded; row r has r % 61 of them.
+/// Jets as a top-tagging file holds them: `slots` constituents e, px, py, pz with falling pT, zero padded;
+/// row r has r % 61 of them.
 inline RawColumns make_top_tagging_block(std::int64_t rows, std::int64_t slots, std::uint64_t seed = 1) {
   RawColumns raw;
   raw.rows = rows;

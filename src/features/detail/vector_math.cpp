@@ -25,7 +25,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 HWY_INLINE V constant(float value) { return hn::Set(D(), value); }
 HWY_INLINE V truth(M mask) { return hn::IfThenElseZero(mask, constant(1.0f)); }
-HWY_INLINE M is_true(V x) { return hn::Ne(x, hn::Zero(D())); }
+// Not of equal: Highway's Ne may call NaN equal to everything.
+HWY_INLINE M differ(V x, V y) { return hn::Not(hn::Eq(x, y)); }
+HWY_INLINE M is_true(V x) { return differ(x, hn::Zero(D())); }
 
 // Highway's functions state a range; what lies outside it is mended here, so that the results are those of
 // <cmath>.
@@ -47,14 +49,20 @@ HWY_INLINE V exp_of(V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
-HWY_INLINE V cosh_of(V x) {  // halves inside the exponent: no overflow before cosh itself overflows
-  const V grown = exp_of(hn::Sub(hn::Abs(x), constant(std::numbers::ln2_v<float>)));
+// exp(|x|) / 2 from exp(|x| / 2): halving is exact, and nothing overflows before the result itself.
+HWY_INLINE V half_exp_of_magnitude(V x) {
+  const V root = exp_of(hn::Mul(hn::Abs(x), constant(0.5f)));
+  return hn::Mul(hn::Mul(root, constant(0.5f)), root);
+}
+
+HWY_INLINE V cosh_of(V x) {
+  const V grown = half_exp_of_magnitude(x);
   return hn::Add(grown, hn::Div(constant(0.25f), grown));
 }
 
 HWY_INLINE V sinh_of(V x) {
   const V magnitude = hn::Abs(x);
-  const V grown = exp_of(hn::Sub(magnitude, constant(std::numbers::ln2_v<float>)));
+  const V grown = half_exp_of_magnitude(x);
   const V far = hn::Sub(grown, hn::Div(constant(0.25f), grown));
   const V near_x = hn::Min(magnitude, constant(1.0f));
   const V square = hn::Mul(near_x, near_x);  // Taylor series: exponentials would cancel
@@ -192,7 +200,7 @@ HWY_NOINLINE void apply_binary(Op op, const float* a, const float* b, float* out
     case Op::equal:
       return map(a, b, out, n, [](V x, V y) { return truth(hn::Eq(x, y)); });
     case Op::not_equal:
-      return map(a, b, out, n, [](V x, V y) { return truth(hn::Ne(x, y)); });
+      return map(a, b, out, n, [](V x, V y) { return truth(differ(x, y)); });
     case Op::logical_and:
       return map(a, b, out, n, [](V x, V y) { return truth(hn::And(is_true(x), is_true(y))); });
     case Op::logical_or:

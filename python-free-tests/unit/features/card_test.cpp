@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/features/card.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::features {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+/// A small card that parses; `extra` is put behind it.
+std::string small_card(std::string_view extra = "") {
+  return R"toml(card = 1
+[[read.jet]]
+from = "jets"
+columns = ["pt", "kind"]
+[[read.part]]
+from = "particles"
+columns = ["pt", "x"]
+[inputs]
+features = ["part.pt", "part.x"]
+)toml" + std::string(extra);
+}
+
+/// The message of the ConfigError that parsing `toml` throws.
+std::string error_of(const std::string& toml) {
+  try {
+    parse_card(toml, "my.toml");
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// Example (c) of the card language: ATLAS UPP files, members named in the file.
+constexpr std::string_view kUppCard = R"toml(card = 1
+[[read.jet]]
+from = "jets"
+unit = { pt_btagJes = "MeV" }
+[[read.part]]
+from = "tracks"
+unit = { pt = "MeV", d0 = "mm", z0SinTheta = "mm" }
+[particles]
+mask = "part.valid"
+length = 40
+nan = 0.0
+[define]
+part.ptfrac = "part.pt / jet.pt_btagJes"
+[inputs]
+points = ["part.deta", "part.dphi"]
+features = [["log(part.pt)", "auto"], ["log(part.ptfrac)", "auto"], ["part.d0", "auto"], ["part.z0SinTheta", "auto"],
+            ["part.IP3D_signed_d0_significance", 0, 0.1], "part.deta", "part.dphi"]
+[label]
+of = "jet.HadronConeExclTruthLabelID"
+classes = [["u", 0], ["c", 4], ["b", 5]]
+others = "drop"
+signal = "b"
+[select]
+jets = "jet.pt_btagJes > 20 & jet.pt_btagJes < 250 & abs(jet.eta_btagJes) < 2.5"     # GeV
+[weights]
+sample = "jet.weight"
+[output]
+observers = ["jet.pt_btagJes", "jet.eta_btagJes", "jet.eventNumber"]
+)toml";
+
+TEST(CardTest, BuiltinCardsParse) {
+  EXPECT_THAT(builtin_cards(), ElementsAre("top_tagging", "quark_gluon", "jetnet", "cms_btag", "toy_jets"));
+  EXPECT_EQ(load_card("top_tagging").num_inputs("features"), 7u);
+  EXPECT_EQ(load_card("quark_gluon").num_inputs("features"), 13u);
+  EXPECT_EQ(load_card("jetnet").num_inputs("features"), 7u);
+  EXPECT_EQ(load_card("cms_btag").num_inputs("features"), 14u);
+  EXPECT_EQ(load_card("toy_jets").num_inputs("points"), 2u);
+  EXPECT_EQ(load_card("toy_jets").num_inputs("nothing"), 0u);
+}
+
+TEST(CardTest, ReadsEveryKeyOfTheFlavourTaggingCard) {
+  const Card card = load_card("cms_btag");
+  EXPECT_EQ(card.name, "cms_btag");
+  ASSERT_EQ(card.sources.size(), 5u);
+  EXPECT_EQ(card.sources[4].dataset, "particle_extra");
+  EXPECT_TRUE(card.sources[4].per_particle);
+  EXPECT_THAT(card.sources[4].units, ElementsAre(Pair("dxy", "cm"), Pair("dz", "cm")));
+  EXPECT_EQ(card.mask, "part.mask > 0.5");
+  EXPECT_EQ(card.length, 56);
+  EXPECT_EQ(card.define.front().first, "jet.e");  // the order of the text, not of the alphabet
+  EXPECT_EQ(card.define.back().first, "part.z0");
+  EXPECT_EQ(card.inputs[0].first, "points");
+  EXPECT_EQ(card.label, "jet.flavour");
+  EXPECT_EQ(card.classes, (std::vector<ClassSpec>{{"light", {0, 1}}, {"b", {3}}}));
+  EXPECT_TRUE(card.drop_other_labels);
+  EXPECT_EQ(card.signal, "b");
+  EXPECT_EQ(card.select, "jet.pt > 20 & abs(jet.eta) < 2.4");
+  EXPECT_TRUE(card.balanced_classes);
+  EXPECT_EQ(card.split_by, "jet.event");
+  EXPECT_EQ(card.valid_fraction, 0.2);
+  EXPECT_THAT(card.observers, ElementsAre("jet.pt", "jet.eta", "jet.event"));
+}
+
+TEST(CardTest, ReadsDatasetMemberAndSlice) {
+  const ReadSource source = load_card("top_tagging").sources[0];
+  EXPECT_EQ(source.dataset, "table/table");
+  EXPECT_EQ(source.member, "values_block_0");
+  EXPECT_EQ(source.slice_begin, 0);
+  EXPECT_EQ(source.slice_end, 800);
+  EXPECT_THAT(source.units, ElementsAre(Pair("*", "GeV")));
+}
+
+TEST(CardTest, ExpandsTheSevenKinematicFeatures) {
+  const Card card = load_card("top_tagging");
+  const auto& features = card.inputs[1].second;
+  ASSERT_EQ(features.size(), 7u);
+  EXPECT_EQ(features[0], (InputSpec{"log(part.pt)", false, 1.7, 0.7, -5, 5}));
+  EXPECT_EQ(features[4], (InputSpec{"hypot(part.deta, part.dphi)", false, 0.2, 4.0, -5, 5}));
+  EXPECT_EQ(features[6], (InputSpec{"part.dphi"}));
+}
+
+TEST(CardTest, DerivesWhatKinematicsNeed) {
+  const Card momenta = parse_card(R"toml(card = 1
+[[read.part]]
+from = "p"
+columns = ["e", "px", "py", "pz"]
+[inputs]
+features = ["kinematics7"]
+)toml",
+                                  "momenta");
+  EXPECT_THAT(momenta.define, Contains(Pair("jet.px", "sum(part.px)")));
+  EXPECT_THAT(momenta.define, Contains(Pair("jet.e", "sum(part.e)")));
+
+  const Card angles = parse_card(R"toml(card = 1
+[[read.part]]
+from = "p"
+columns = ["pt", "eta", "phi"]
+[inputs]
+features = ["kinematics7"]
+)toml",
+                                 "angles");
+  EXPECT_THAT(angles.define, Contains(Pair("part.px", "part.pt * cos(part.phi)")));
+  EXPECT_THAT(angles.define, Contains(Pair("part.e", "part.pt * cosh(part.eta)")));
+
+  EXPECT_THAT(error_of("card = 1\n[[read.part]]\nfrom = \"p\"\ncolumns = [\"pt\"]\n[inputs]\nfeatures = "
+                       "[\"kinematics7\"]\n"),
+              AllOf(HasSubstr("line 6"), HasSubstr("kinematics7 needs jet.pt")));
+}
+
+TEST(CardTest, ReadsCompoundsWithoutColumnList) {
+  const Card card = parse_card(kUppCard, "cards/upp.toml");
+  EXPECT_EQ(card.name, "upp");
+  EXPECT_TRUE(card.sources[0].columns.empty());
+  EXPECT_EQ(card.sources[1].units.at("d0"), "mm");
+  EXPECT_EQ(card.nan, 0.0);
+  EXPECT_TRUE(card.inputs[1].second[0].automatic);
+  EXPECT_EQ(card.inputs[1].second[0].maximum, 5);
+  EXPECT_EQ(card.inputs[1].second[4], (InputSpec{"part.IP3D_signed_d0_significance", false, 0, 0.1, -5, 5}));
+  EXPECT_EQ(card.sample_weight, "jet.weight");
+}
+
+TEST(CardTest, WrittenCardsReadBackEqual) {
+  std::vector<Card> cards{parse_card(kUppCard, "upp")};
+  for (const std::string& name : builtin_cards()) cards.push_back(load_card(name));
+  cards.push_back(parse_card(small_card(), "small"));
+  Card odd = cards.back();
+  odd.class_weights = {1.0 / 3, 2e-9};
+  odd.label = "jet.kind";
+  odd.classes = {{"a \"quoted\" name", {-1}}, {"back\\slash", {2, 3}}};
+  odd.inputs[0].second[1].minimum = -0.1;  // one bound only
+  odd.inputs[0].second[1].multiply = 0.1 + 0.2;
+  odd.sources[0].slice_begin = 2;
+  odd.sort_by_pt = true;
+  cards.push_back(odd);
+  for (const Card& card : cards) EXPECT_EQ(parse_card(to_toml(card), "elsewhere"), card) << to_toml(card);
+}
+
+TEST(CardTest, UnknownKeysNameLineAndNearestKey) {
+  EXPECT_THAT(error_of(small_card("[particles]\nlenght = 3\n")),
+              AllOf(HasSubstr("my.toml, line 11"), HasSubstr("unknown key \"lenght\""),
+                    HasSubstr("did you mean \"length\"?")));
+  EXPECT_THAT(error_of(small_card("[lable]\nof = \"jet.pt\"\n")), HasSubstr("did you mean \"label\"?"));
+  EXPECT_THAT(error_of(small_card("[split]\nfractions = { train = 0.5 }\n")), HasSubstr("known: valid"));
+}
+
+TEST(CardTest, MistakesNameTheLine) {
+  EXPECT_THAT(error_of("[particles]\n"), HasSubstr("card = 1"));
+  EXPECT_THAT(error_of("card = 2\n"), HasSubstr("version 1"));
+  EXPECT_THAT(error_of("card = 1\nx = = 2\n"), HasSubstr("line 2"));
+  EXPECT_THAT(error_of("card = 1\n"), HasSubstr("[[read.jet]]"));
+  EXPECT_THAT(error_of(small_card("[particles]\nlength = 0\n")),
+              AllOf(HasSubstr("line 11"), HasSubstr("length is 1 to")));
+  EXPECT_THAT(error_of(small_card("[particles]\nmask = 3\n")), HasSubstr("mask is a text in quotes"));
+  EXPECT_THAT(error_of(small_card("[define]\njet.x = \"jet.pt *\"\n")),
+              AllOf(HasSubstr("line 11"), HasSubstr("expected")));
+  EXPECT_THAT(error_of(small_card("[define]\nx = \"1\"\n")), HasSubstr("begins with \"jet.\" or \"part.\""));
+  EXPECT_THAT(error_of(small_card("[select]\njets = \"jet.ptt > 3\"\n")),
+              AllOf(HasSubstr("line 11"), HasSubstr("did you mean \"jet.pt\"")));
+  EXPECT_THAT(error_of(small_card("[label]\nof = \"jet.kind\"\n")),
+              HasSubstr("needs \"of\" and \"classes\""));
+  EXPECT_THAT(error_of(small_card(
+                  "[label]\nof = \"jet.kind\"\nclasses = [[\"a\", 0], [\"b\", 1]]\nsignal = \"c\"\n")),
+              AllOf(HasSubstr("line 13"), HasSubstr("none of the classes")));
+  EXPECT_THAT(error_of(small_card("[label]\nof = \"jet.kind\"\nclasses = [[\"a\", 0], [\"b\", 0]]\n")),
+              HasSubstr("each label value in one class only"));
+}
+
+TEST(CardTest, RefusesUnitsThatDoNotConvert) {
+  const std::string card = R"toml(card = 1
+[[read.jet]]
+from = "jets"
+columns = ["pt"]
+unit = { pt = "furlong" }
+)toml";
+  EXPECT_THAT(error_of(card), AllOf(HasSubstr("line 5"), HasSubstr("furlong"), HasSubstr("GeV")));
+}
+
+TEST(CardTest, RefusesContradictoryNames) {
+  EXPECT_THAT(error_of(small_card("[define]\njet.pt = \"1\"\n")), HasSubstr("every name is given once"));
+  EXPECT_THAT(error_of(small_card("[define]\njet.a = \"jet.b\"\njet.b = \"jet.a\"\n")), HasSubstr("circle"));
+  EXPECT_THAT(error_of(small_card("[define]\njet.a = \"part.x\"\n")), HasSubstr("sum()"));
+  EXPECT_THAT(error_of(small_card("[output]\nobservers = [\"part.x\"]\n")), HasSubstr("one value per jet"));
+  EXPECT_THAT(error_of(small_card("[particles]\nmask = \"part.pt > 0.1 * sum(part.pt)\"\n")),
+              HasSubstr("mask"));
+}
+
+TEST(CardTest, RefusesBadSlices) {
+  for (const char* from : {"x[3:2]", "x[a:2]", "x[2]", "x[-1:2]", ":member", "x:"}) {
+    const std::string card =
+        "card = 1\n[[read.jet]]\nfrom = \"" + std::string(from) + "\"\ncolumns = [\"pt\"]\n";
+    EXPECT_THAT(error_of(card), HasSubstr("line 3")) << from;
+  }
+}
+
+TEST(CardTest, UnknownCardNamesListTheBuiltinOnes) {
+  try {
+    load_card("top_taging");
+    FAIL() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("did you mean top_tagging?"), HasSubstr("cms_btag")));
+  }
+  EXPECT_THROW(load_card("no/such/card.toml"), Error);
+}
+
+TEST(CardTest, OverridesLengthAndClassOrder) {
+  Card card = load_card("top_tagging");
+  card.class_weights = {1, 3};
+  override_length(card, 64);
+  EXPECT_EQ(card.length, 64);
+  EXPECT_THROW(override_length(card, 0), ConfigError);
+  override_class_order(card, std::vector<std::string>{"top", "qcd"});
+  EXPECT_EQ(card.classes, (std::vector<ClassSpec>{{"top", {1}}, {"qcd", {0}}}));
+  EXPECT_THAT(card.class_weights, ElementsAre(3, 1));
+  EXPECT_THROW(override_class_order(card, std::vector<std::string>{"top"}), ConfigError);
+  EXPECT_THROW(override_class_order(card, std::vector<std::string>{"top", "top"}), ConfigError);
+  EXPECT_THROW(override_class_order(card, std::vector<std::string>{"top", "gluon"}), ConfigError);
+}
+
+}  // namespace
+}  // namespace bunchtrain::features
