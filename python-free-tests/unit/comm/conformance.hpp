@@ -111,6 +111,15 @@ TEST_P(ConformanceTest, AllReduce) {
   }
 }
 
+TEST_P(ConformanceTest, LargeAllReduceOfAnOddSize) {
+  constexpr std::int64_t kNumel = 500'003;  // many messages, the last one shorter
+  for (const auto op : under_test::kOps) {
+    const auto tensor = input(kNumel);
+    comm().all_reduce(tensor, op).wait();
+    EXPECT_TRUE(under_test::to_vector(tensor) == under_test::reduced(comm().size(), kNumel, op, GetParam()));
+  }
+}
+
 TEST_P(ConformanceTest, ReduceScatter) {
   for (const auto op : under_test::kOps) {
     for (const auto numel : under_test::kSizes) {
@@ -212,7 +221,7 @@ TEST_P(ConformanceTest, OperationsOverlapInOneOrder) {
   std::vector<at::Tensor> tensors;
   std::vector<Work> works;
   for (int i = 0; i < kInFlight; ++i) {
-    tensors.push_back(input(1000 + i));
+    tensors.push_back(input(1000 + i % 2 * 60'000 + i));  // short and long ones
     works.push_back(comm().all_reduce(tensors.back()));
   }
   std::reverse(works.begin(), works.end());  // waiting needs no order

@@ -5,6 +5,9 @@
 
 #include <mpi.h>
 
+#include <span>
+#include <string_view>
+
 #include "bunchtrain/core/unique_handle.hpp"
 #include "bunchtrain/mpi/check.hpp"
 #include "bunchtrain/mpi/comm.hpp"
@@ -34,6 +37,21 @@ struct OpTraits {
   }
 };
 using UniqueOp = UniqueHandle<OpTraits>;
+
+/// Whether all requests are complete; never waits. @throws CommError with the error of the first request that
+/// failed
+inline bool test_all(std::span<MPI_Request> requests, std::span<MPI_Status> statuses,
+                     std::string_view operation) {
+  int done = 0;
+  const int code = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, statuses.data());
+  if (code == MPI_ERR_IN_STATUS) {
+    for (const MPI_Status& status : statuses) {
+      if (status.MPI_ERROR != MPI_ERR_PENDING) mpi::check(status.MPI_ERROR, operation);
+    }
+  }
+  mpi::check(code, operation);
+  return done != 0;
+}
 
 /// Collective: a duplicate that reports errors by return codes.
 inline MPI_Comm duplicate_native(const mpi::Comm& comm) {

@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "abandon.hpp"
@@ -15,6 +18,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "handles.hpp"
 #include "native_types.hpp"
+#include "ring_all_reduce.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {
@@ -69,7 +73,7 @@ void stage_out(const Buffers& host, const Buffers& user) {
 class MpiInFlight : public InFlight {
  public:
   MpiInFlight(const Call& call, const Buffers& buffers)
-      : call_(call), user_(buffers), host_(stage_in(call, buffers)) {}
+      : call_(call), name_(describe(call)), user_(buffers), host_(stage_in(call, buffers)) {}
 
   std::byte* output(std::int64_t element) const { return bytes(host_.output, element); }
   std::byte* input(std::int64_t element) const { return bytes(host_.input, element); }
@@ -81,7 +85,8 @@ class MpiInFlight : public InFlight {
   void expect_elements(int count) { expected_.push_back(count); }
 
   bool poll() override {
-    if (!test_all()) return false;
+    statuses_.resize(requests_.size());
+    if (!test_all(requests_, statuses_, name_)) return false;
     check_received();
     stage_out(host_, user_);
     return true;
@@ -91,20 +96,6 @@ class MpiInFlight : public InFlight {
   static std::byte* bytes(const at::Tensor& tensor, std::int64_t element) {
     return static_cast<std::byte*>(tensor.mutable_data_ptr()) +
            element * static_cast<std::int64_t>(tensor.element_size());
-  }
-
-  bool test_all() {
-    statuses_.resize(requests_.size());
-    int done = 0;
-    const int code =
-        MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
-    if (code == MPI_ERR_IN_STATUS) {
-      for (const MPI_Status& status : statuses_) {
-        if (status.MPI_ERROR != MPI_ERR_PENDING) mpi::check(status.MPI_ERROR, describe(call_));
-      }
-    }
-    mpi::check(code, describe(call_));
-    return done != 0;
   }
 
   void check_received() const {
@@ -118,6 +109,7 @@ class MpiInFlight : public InFlight {
   }
 
   Call call_;
+  std::string name_;  // made once: polls are frequent
   Buffers user_;
   Buffers host_;
   std::vector<MPI_Request> requests_;
@@ -126,29 +118,80 @@ class MpiInFlight : public InFlight {
   std::vector<int> expected_;
 };
 
+/// A large all_reduce.
+class RingInFlight : public InFlight {
+ public:
+  RingInFlight(const Call& call, const Buffers& buffers, const Ring& ring)
+      : user_(buffers),
+        host_(stage_in(call, buffers)),
+        ring_(ring, static_cast<std::byte*>(host_.output.mutable_data_ptr()), call.numel, describe(call)) {}
+
+  void start() { ring_.start(); }
+  bool poll() override {
+    if (!ring_.progress()) return false;
+    stage_out(host_, user_);
+    return true;
+  }
+
+ private:
+  Buffers user_;
+  Buffers host_;
+  RingAllReduce ring_;
+};
+
+/// Part of an operation may have been started when another part fails: its buffers stay MPI's.
+template <class Flight, class Action>
+void abandon_on_error(std::unique_ptr<Flight>& flight, Action&& action) {
+  try {
+    action();
+  } catch (const CommError&) {
+    abandon(std::move(flight));
+    throw;
+  }
+}
+
 class MpiBackend : public CollectiveBackend {
  public:
   MpiBackend(const mpi::Comm& comm, std::int64_t max_message_elements)
       : comm_(duplicate_native(comm)),
+        ring_comm_(duplicate_native(comm)),
         rank_(comm.rank()),
         size_(comm.size()),
         max_elements_(max_message_elements) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override {
     if (call.numel == 0 && !call.is_point_to_point()) return nullptr;
+    if (goes_around_a_ring(call)) return start_ring(call, buffers);
     auto flight = std::make_unique<MpiInFlight>(call, buffers);
-    try {
-      issue(call, *flight);
-    } catch (const CommError&) {
-      abandon(std::move(flight));  // a part of it may have been started
-      throw;
-    }
+    abandon_on_error(flight, [&] { issue(call, *flight); });
     return flight;
   }
 
-  void close() override { mpi::check(MPI_Comm_free(&comm_), "MPI_Comm_free"); }
+  void close() override {
+    mpi::check(MPI_Comm_free(&comm_), "MPI_Comm_free");
+    mpi::check(MPI_Comm_free(&ring_comm_), "MPI_Comm_free");
+  }
 
  private:
+  bool goes_around_a_ring(const Call& call) const {
+    const auto bytes = call.numel * static_cast<std::int64_t>(c10::elementSize(call.dtype));
+    return call.operation == Operation::all_reduce && size_ > 1 && bytes >= RingAllReduce::kMinBytes;
+  }
+
+  std::unique_ptr<InFlight> start_ring(const Call& call, const Buffers& buffers) {
+    const int first_tag = static_cast<int>(rings_++ % kRingTags) * RingAllReduce::kSlots;
+    auto flight = std::make_unique<RingInFlight>(call, buffers,
+                                                 Ring{.comm = ring_comm_,
+                                                      .rank = rank_,
+                                                      .size = size_,
+                                                      .first_tag = first_tag,
+                                                      .type = native_type(call.dtype),
+                                                      .op = ops_.get(call.op, call.dtype),
+                                                      .element_bytes = c10::elementSize(call.dtype)});
+    abandon_on_error(flight, [&] { flight->start(); });
+    return flight;
+  }
+
   void issue(const Call& call, MpiInFlight& flight) {
     switch (call.operation) {
       case Operation::all_reduce:
@@ -254,7 +297,11 @@ class MpiBackend : public CollectiveBackend {
     }
   }
 
+  static constexpr std::uint64_t kRingTags = 4096;  // rings in flight whose messages are told apart
+
   MPI_Comm comm_;  // freed by close() only: that is collective
+  MPI_Comm ring_comm_;
+  std::uint64_t rings_ = 0;
   int rank_;
   int size_;
   std::int64_t max_elements_;
