@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::features {
@@ -121,6 +122,16 @@ TEST(CardTest, ExpandsTheSevenKinematicFeatures) {
   EXPECT_EQ(features[0], (InputSpec{"log(part.pt)", false, 1.7, 0.7, -5, 5}));
   EXPECT_EQ(features[4], (InputSpec{"hypot(part.deta, part.dphi)", false, 0.2, 4.0, -5, 5}));
   EXPECT_EQ(features[6], (InputSpec{"part.dphi"}));
+}
+
+TEST(CardTest, TheDocumentedCardParses) {
+  const std::string page = read_text_file(BUNCHTRAIN_SOURCE_DIR "/docs/cards.md");
+  const std::size_t begin = page.find("```toml\n") + 8, end = page.find("```", begin);
+  const Card card = parse_card(page.substr(begin, end - begin), "docs/cards.md");
+  EXPECT_EQ(card.num_inputs("features"), 4u);
+  EXPECT_EQ(card.inputs[1].second[2].minimum, 0);
+  EXPECT_TRUE(card.sort_by_pt);
+  EXPECT_EQ(parse_card(to_toml(card), "again"), card);
 }
 
 TEST(CardTest, DerivesWhatKinematicsNeed) {
