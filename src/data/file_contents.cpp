@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/data/file_contents.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "dataset_layout.hpp"
+#include "hdf5_library.hpp"
+#include "stored_dataset.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+features::ElementKind kind_of(const std::optional<ElementType>& type) {
+  if (!type) return features::ElementKind::other;
+  return type->kind == ElementType::Kind::floating ? features::ElementKind::real
+                                                   : features::ElementKind::integer;
+}
+
+features::DatasetShape shape_of(const DatasetLayout& layout) {
+  features::DatasetShape shape{.name = layout.name, .kind = kind_of(layout.type), .shape = {}};
+  for (const auto extent : layout.shape) shape.shape.push_back(static_cast<std::int64_t>(extent));
+  if (!layout.members.empty()) shape.kind = features::ElementKind::compound;
+  for (const auto& member : layout.members) {
+    std::int64_t values = 1;
+    for (const auto extent : member.shape) values *= static_cast<std::int64_t>(extent);
+    shape.members.push_back({.name = member.name, .kind = kind_of(member.type), .values = values});
+  }
+  return shape;
+}
+
+std::string storage_of(const DatasetLayout& layout) {
+  if (layout.storage == H5D_CONTIGUOUS) return "contiguous";
+  if (layout.storage == H5D_COMPACT) return "compact";
+  if (layout.storage != H5D_CHUNKED) return "virtual";
+  std::vector<std::string> filters;
+  for (const auto& filter : layout.filters) filters.push_back(describe(filter));
+  const std::string chunks = fmt::format("chunks of [{}]", fmt::join(layout.chunk, ", "));
+  return filters.empty() ? chunks : fmt::format("{}, {}", chunks, fmt::join(filters, " + "));
+}
+
+}  // namespace
+
+std::vector<DatasetContents> list_contents(const std::string& path) {
+  const hdf5::File file = hdf5::open_read_only(path);
+  std::vector<DatasetContents> contents;
+  const auto names = list_datasets(file);
+  const hdf5::LibraryLock lock;
+  for (const auto& name : names) {
+    const hdf5::Dataset dataset(hdf5::check(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), name));
+    const DatasetLayout layout =
+        describe_dataset(dataset.get(), name, fmt::format("{}, dataset '{}'", path, name));
+    contents.push_back({.shape = shape_of(layout), .text = to_string(layout), .storage = storage_of(layout)});
+  }
+  return contents;
+}
+
+std::vector<features::DatasetShape> shapes_of(const std::vector<DatasetContents>& contents) {
+  std::vector<features::DatasetShape> shapes;
+  for (const auto& dataset : contents) shapes.push_back(dataset.shape);
+  return shapes;
+}
+
+}  // namespace bunchtrain::data
