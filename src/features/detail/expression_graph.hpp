@@ -33,7 +33,7 @@ struct Node {
   Level level = Level::constant;
   int a = -1;
   int b = -1;
-  double value = 0;    ///< of a constant
+  double value = 0;         ///< of a constant
   std::string column = {};  ///< of a column, without prefix
 };
 
