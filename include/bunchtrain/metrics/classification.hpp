@@ -14,7 +14,7 @@
 namespace bunchtrain::metrics {
 
 struct ClassificationOptions {
-  std::vector<std::string> classes;  ///< names, one per score
+  std::vector<std::string> classes = {};  ///< names, one per score
   /// Indices of the signal classes. Empty: class 1 of two, every class of more.
   std::vector<int> signals = {};
   std::vector<double> signal_efficiencies = {0.3, 0.5, 0.7};
@@ -29,28 +29,28 @@ struct SignalResult {
   int signal = 0;
   int background = -1;  ///< -1: all other classes
   double auc = 0;       ///< NaN if one side has no samples
-  std::vector<Rejection> rejections;
-  std::vector<RocPoint> roc;
+  std::vector<Rejection> rejections = {};
+  std::vector<RocPoint> roc = {};
 };
 
 /// Distribution of the score of one class, [true class][bin], equal bins from 0 to 1, sums of weights.
 struct ScoreDistribution {
   int score = 0;
-  std::vector<std::vector<double>> counts;
+  std::vector<std::vector<double>> counts = {};
 };
 
 /// Everything a table, metrics.jsonl and the report need.
 struct ClassificationResult {
-  std::vector<std::string> classes;
+  std::vector<std::string> classes = {};
   std::int64_t samples = 0;     ///< labelled ones
   std::int64_t unlabelled = 0;  ///< label -1, left out of everything below
   double loss = 0;              ///< weighted mean cross-entropy
   double accuracy = 0;          ///< weighted
   double auc = 0;               ///< two classes: of the signal; more: mean over the signals against the rest
-  std::vector<std::int64_t> class_counts;
+  std::vector<std::int64_t> class_counts = {};
   std::vector<SignalResult>
       signals;  ///< per signal: against the rest first; with more than two classes, then against each
-  std::vector<ScoreDistribution> distributions;
+  std::vector<ScoreDistribution> distributions = {};
 
   /// The first signal's rejection at an efficiency asked for. @throws ConfigError listing those computed.
   const Rejection& rejection(double signal_efficiency) const;
@@ -81,11 +81,14 @@ class ClassificationMetrics {
   ClassificationResult compute(comm::Communicator& communicator) const;
 
  private:
-  void append(at::Tensor scores, at::Tensor losses, const at::Tensor& labels, const at::Tensor& weights);
+  enum class Kind { logits, probabilities };
+  void append(const at::Tensor& scores, const at::Tensor& labels, const at::Tensor& weights, Kind kind);
+  at::Tensor all_rows() const;
+  ClassificationResult evaluate_rows(const at::Tensor& rows) const;
 
   ClassificationOptions options_;
   std::int64_t size_ = 0;
-  std::vector<at::Tensor> rows_;  ///< [B, C + 3] float64: scores, loss, label, weight
+  std::vector<at::Tensor> rows_ = {};  ///< [B, C + 3] float64: scores, loss, label, weight
 };
 
 }  // namespace bunchtrain::metrics

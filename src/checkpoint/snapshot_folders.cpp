@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshot_folders.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step-", kPartial = ".partial", kReplaced = ".replaced";
+
+bool is_step_name(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return false;
+  name.remove_prefix(kPrefix.size());
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// "step-12.replaced" is a whole snapshot too, of a save that was killed between its two renames.
+bool is_snapshot_name(std::string_view name) {
+  if (name.ends_with(kReplaced)) name.remove_suffix(kReplaced.size());
+  return is_step_name(name);
+}
+
+bool is_partial_name(std::string_view name) {
+  return name.ends_with(kPartial) && is_snapshot_name(name.substr(0, name.size() - kPartial.size()));
+}
+
+fs::path with_suffix(fs::path path, std::string_view suffix) { return path += suffix; }
+
+template <class Predicate>
+std::vector<fs::path> folders_where(const fs::path& store, Predicate&& wanted) {
+  std::vector<fs::path> found;
+  if (!fs::exists(store)) return found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(store)) {
+    if (entry.is_directory() && wanted(entry.path().filename().string())) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// A rename is on the disk only when its folder is.
+void synchronise(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool failed = descriptor < 0 || ::fsync(descriptor) != 0;
+  const int code = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (failed)
+    throw CheckpointError(fmt::format("cannot synchronise {}: {}", folder.string(), std::strerror(code)));
+}
+
+}  // namespace
+
+Inventory take_inventory(const fs::path& store) {
+  Inventory inventory;
+  for (const fs::path& folder : folders_where(store, is_snapshot_name)) {
+    try {
+      inventory.snapshots.push_back(read_manifest(folder));
+    } catch (const CheckpointError& error) {
+      inventory.damaged.push_back({folder, error.message()});
+    }
+  }
+  std::sort(inventory.snapshots.begin(), inventory.snapshots.end(),
+            [](const Manifest& a, const Manifest& b) { return a.info.sequence > b.info.sequence; });
+  return inventory;
+}
+
+const Manifest* find_best(const std::vector<Manifest>& snapshots) {
+  const Manifest* best = nullptr;
+  for (const Manifest& candidate : snapshots) {
+    if (!candidate.info.metric) continue;
+    const double sign = candidate.higher_is_better ? 1 : -1;
+    if (!best || sign * *candidate.info.metric > sign * *best->info.metric) best = &candidate;
+  }
+  return best;
+}
+
+fs::path snapshot_folder(const fs::path& store, std::int64_t step) {
+  return store / fmt::format("step-{:06}", step);
+}
+
+fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
+  const fs::path partial = with_suffix(snapshot_folder(store, step), kPartial);
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  return partial;
+}
+
+void clean_leftovers(const fs::path& store) {
+  for (const fs::path& partial : folders_where(store, is_partial_name)) fs::remove_all(partial);
+  const auto is_replaced = [](std::string_view name) {
+    return name.ends_with(kReplaced) && is_snapshot_name(name);
+  };
+  for (const fs::path& replaced : folders_where(store, is_replaced)) {
+    const fs::path place = fs::path(replaced).replace_extension();
+    if (fs::exists(place)) {
+      remove_snapshot(replaced);
+    } else {
+      fs::rename(replaced, place);
+    }
+  }
+}
+
+void publish(const fs::path& store, std::int64_t step) {
+  const fs::path place = snapshot_folder(store, step), replaced = with_suffix(place, kReplaced);
+  if (fs::exists(place)) fs::rename(place, replaced);
+  fs::rename(with_suffix(place, kPartial), place);
+  synchronise(store);
+  if (fs::exists(replaced)) remove_snapshot(replaced);
+}
+
+void remove_snapshot(const fs::path& folder) {
+  const fs::path partial = with_suffix(folder, kPartial);
+  fs::rename(folder, partial);
+  fs::remove_all(partial);
+}
+
+}  // namespace bunchtrain::checkpoint

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The folders of a store: their names, which are snapshots, which are leftovers, how one is published or
+/// removed.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "manifest.hpp"
+
+namespace bunchtrain::checkpoint {
+
+/// A snapshot that cannot be used and why.
+struct DamagedSnapshot {
+  std::filesystem::path folder;
+  std::string fault;
+};
+
+/// What a store's folder holds. Manifests are read, files not yet verified.
+struct Inventory {
+  std::vector<Manifest> snapshots;  ///< latest first
+  std::vector<DamagedSnapshot> damaged;
+};
+
+/// Empty for a folder that does not exist.
+Inventory take_inventory(const std::filesystem::path& store);
+
+/// The snapshot with the best metric; nullptr if none has one.
+const Manifest* find_best(const std::vector<Manifest>& snapshots);
+
+/// step-000123
+std::filesystem::path snapshot_folder(const std::filesystem::path& store, std::int64_t step);
+/// step-000123.partial, new and empty: what stood there is removed.
+std::filesystem::path create_partial_folder(const std::filesystem::path& store, std::int64_t step);
+/// Removes what killed saves left behind.
+void clean_leftovers(const std::filesystem::path& store);
+/// Moves a finished partial folder to its place. At any moment either the old or the new snapshot of the step
+/// can be found.
+void publish(const std::filesystem::path& store, std::int64_t step);
+/// Removes a snapshot so that a kill in between leaves a leftover, not a damaged snapshot.
+void remove_snapshot(const std::filesystem::path& folder);
+
+}  // namespace bunchtrain::checkpoint
