@@ -149,11 +149,14 @@ at::Tensor ParticleNetImpl::classify(const at::Tensor& x, const at::Tensor& mask
 }
 
 std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const {
-  std::int64_t bytes = 0;
+  std::int64_t kept = 0, transient = 0;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
-    bytes += blocks_->edge_convs[i]->kept_bytes(jets * particles, options_.blocks[i].k, sizeof(float));
+    const auto block =
+        blocks_->edge_convs[i]->footprint(jets * particles, options_.blocks[i].k, sizeof(float));
+    kept += block.kept;
+    transient = std::max(transient, block.transient);
   }
-  return bytes;
+  return kept + transient;
 }
 
 }  // namespace bunchtrain::models

@@ -7,8 +7,12 @@
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
+#include <utility>
+
 namespace bunchtrain::nn::detail {
 namespace {
+
+thread_local bool replaying = false;
 
 /// running = (1 - momentum) running + momentum batch, in double, stored in the buffer's dtype.
 void move_on(at::Tensor& running, const at::Tensor& batch, double momentum, const at::Tensor& any_row) {
@@ -18,6 +22,10 @@ void move_on(at::Tensor& running, const at::Tensor& batch, double momentum, cons
 }
 
 }  // namespace
+
+StatisticsReplay::StatisticsReplay() noexcept : before_(std::exchange(replaying, true)) {}
+
+StatisticsReplay::~StatisticsReplay() { replaying = before_; }
 
 Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, double count) {
   const c10::NoGradGuard no_grad;
@@ -30,11 +38,13 @@ Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, doub
   const at::Tensor mean = sums.narrow(0, 0, channels).div(rows);
   const at::Tensor variance = sums.narrow(0, channels, channels).div(rows).sub(mean.square()).clamp_min(0.0);
 
+  const Statistics statistics = {mean, variance.add(norm.options().epsilon).rsqrt(), rows};
+  if (replaying) return statistics;
   const at::Tensor unbiased = variance.mul(rows.div(total.sub(1.0).clamp_min(1.0)));
   move_on(norm.running_mean, mean, norm.options().momentum, total.gt(0));
   move_on(norm.running_var, unbiased, norm.options().momentum, total.gt(0));
   norm.num_batches_tracked.add_(1);
-  return {mean, variance.add(norm.options().epsilon).rsqrt(), rows};
+  return statistics;
 }
 
 Statistics running_statistics(const BatchNormImpl& norm) {

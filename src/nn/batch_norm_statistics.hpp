@@ -19,6 +19,19 @@ struct Statistics {
   at::Tensor count;    ///< [] rows of all ranks; undefined if the statistics are fixed (evaluation)
 };
 
+/// While one lives, batch norms of this thread leave their running statistics alone: a forward pass is run
+/// again for the sake of its gradients.
+class StatisticsReplay {
+ public:
+  StatisticsReplay() noexcept;
+  ~StatisticsReplay();
+  StatisticsReplay(const StatisticsReplay&) = delete;
+  StatisticsReplay& operator=(const StatisticsReplay&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// Statistics from `moments` [2, C] over `count` rows of this rank, summed over ranks if there is a reducer.
 /// The running statistics move on (variance unbiased), unless no row counts.
 Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, double count);

@@ -10,9 +10,8 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/ops/edge_ops.hpp"
 #include "edge_conv_cpu.hpp"
-#include "padding.hpp"
+#include "edge_conv_operations.hpp"
 
 namespace bunchtrain::nn {
 namespace {
@@ -22,20 +21,6 @@ at::Tensor add_weight(torch::nn::Module& parent, std::string name, at::IntArrayR
   const auto child =
       parent.register_module(std::move(name), std::make_shared<torch::nn::Module>("Convolution"));
   return child->register_parameter("weight", at::zeros(shape));
-}
-
-/// W = [W_a | W_b] of a layer on [x_i ; x_j - x_i], as what multiplies x_i and x_j.
-struct SplitWeight {
-  at::Tensor to_self, to_neighbour;  ///< W_a - W_b and W_b, [C, Cin]
-};
-
-SplitWeight split_first_layer(const at::Tensor& weight) {
-  const auto halves = weight.flatten(1).chunk(2, 1);
-  return {halves[0].sub(halves[1]), halves[1]};
-}
-
-std::optional<at::Tensor> rows_that_count(const Padding& padding) {
-  return padding.counted ? std::nullopt : std::optional(padding.mask);
 }
 
 }  // namespace
@@ -60,7 +45,8 @@ EdgeConvBlockImpl::EdgeConvBlockImpl(EdgeConvOptions options) : options_(options
 
 at::Tensor EdgeConvBlockImpl::shortcut(const at::Tensor& features, const Padding& padding) {
   if (!shortcut_weight_.defined()) return features;
-  return shortcut_norm_->forward(at::linear(features, shortcut_weight_.flatten(1)), rows_that_count(padding));
+  return shortcut_norm_->forward(at::linear(features, shortcut_weight_.flatten(1)),
+                                 detail::rows_that_count(padding));
 }
 
 at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
@@ -69,7 +55,7 @@ at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, con
       at::autocast::is_autocast_enabled(at::kCPU) && features.scalar_type() == at::kFloat;
   const at::ScalarType edge_type = narrow_edges ? at::kBFloat16 : features.scalar_type();
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const SplitWeight first = split_first_layer(weights_[0]);
+  const detail::SplitWeight first = detail::split_first_layer(weights_[0]);
   const at::Tensor terms = at::linear(features, at::cat({first.to_self, first.to_neighbour}))
                                .reshape({-1, 2 * options_.channels[0]});
   const at::Tensor mean =
@@ -77,35 +63,24 @@ at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, con
   return mean.reshape({features.size(0), features.size(1), options_.channels[2]});
 }
 
-at::Tensor EdgeConvBlockImpl::mean_by_operations(const at::Tensor& features, const at::Tensor& indices,
-                                                 const Padding& padding) {
-  const at::Tensor neighbours = detail::join_padding(indices, padding.mask);
-  const SplitWeight first = split_first_layer(weights_[0]);
-  at::Tensor edges = ops::edge_sum(at::linear(features, first.to_self),
-                                   at::linear(features, first.to_neighbour), neighbours);
-  const auto counted = rows_that_count(padding);
-  const auto edge_mask =
-      counted ? std::optional(counted->unsqueeze(2).expand(neighbours.sizes())) : std::nullopt;
-  edges = norms_[0]->forward(edges, edge_mask, true);
-  for (std::size_t layer = 1; layer < 3; ++layer) {
-    edges = norms_[layer]->forward(at::linear(edges, weights_[layer].flatten(1)), edge_mask, true);
-  }
-  return edges.mean(2).to(features.scalar_type());
-}
-
 at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tensor& indices,
                                       const Padding& padding) {
   const bool has_passes = features.is_cpu() && features.scalar_type() == weights_[0].scalar_type() &&
                           (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble);
   const at::Tensor mean = has_passes ? mean_by_cpu_passes(features, indices, padding)
-                                     : mean_by_operations(features, indices, padding);
+                                     : detail::mean_by_operations(*this, features, indices, padding);
   const at::Tensor out = at::relu(mean.add(shortcut(features, padding)));
   return padding.zeroed ? out.mul(padding.mask.unsqueeze(2)) : out;
 }
 
-std::int64_t EdgeConvBlockImpl::kept_bytes(std::int64_t points, std::int64_t k,
-                                           std::int64_t edge_bytes) const {
-  return points * k * edge_bytes * (options_.channels[1] + options_.channels[2]);
+EdgeConvFootprint EdgeConvBlockImpl::footprint(std::int64_t points, std::int64_t k,
+                                               std::int64_t edge_bytes) const {
+  const std::int64_t point_bytes = points * weights_[0].element_size();
+  const std::int64_t edges = points * k * edge_bytes * (options_.channels[1] + options_.channels[2]);
+  // u and v, the input of the shortcut's batch norm, the block's output in front of and behind the mask.
+  const std::int64_t projected = shortcut_weight_.defined() ? options_.channels[2] : 0;
+  const std::int64_t kept = point_bytes * (2 * options_.channels[0] + projected + 2 * options_.channels[2]);
+  return options_.recompute ? EdgeConvFootprint{kept, edges} : EdgeConvFootprint{kept + edges, 0};
 }
 
 }  // namespace bunchtrain::nn

@@ -28,6 +28,12 @@ struct Padding {
       true;  ///< padded points and the edges that leave them are rows of the batch norms' statistics
 };
 
+/// Memory of one block in a training step.
+struct EdgeConvFootprint {
+  std::int64_t kept;       ///< bytes from forward to backward
+  std::int64_t transient;  ///< bytes more while the block itself runs
+};
+
 /// One EdgeConv block: out_i = relu(mean over neighbours j of f(x_i, x_j - x_i) + shortcut(x_i)), f being
 /// three linear layers without bias, each followed by batch norm and ReLU; the shortcut is linear with batch
 /// norm where the number of channels changes, else the identity.
@@ -51,14 +57,12 @@ class EdgeConvBlockImpl : public torch::nn::Module {
   /// The weight of layer 0, 1 or 2.
   const at::Tensor& layer_weight(std::size_t layer) const noexcept { return weights_[layer]; }
   BatchNorm& layer_norm(std::size_t layer) noexcept { return norms_[layer]; }
-  /// Bytes kept for backward for this many points of K neighbours, with edges of `edge_bytes` bytes per
-  /// number.
-  std::int64_t kept_bytes(std::int64_t points, std::int64_t k, std::int64_t edge_bytes) const;
+  /// Prediction for `points` real points of K neighbours each, edges stored with `edge_bytes` bytes per
+  /// number, on the CPU.
+  EdgeConvFootprint footprint(std::int64_t points, std::int64_t k, std::int64_t edge_bytes) const;
 
  private:
   at::Tensor mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
-                                const Padding& padding);
-  at::Tensor mean_by_operations(const at::Tensor& features, const at::Tensor& indices,
                                 const Padding& padding);
   at::Tensor shortcut(const at::Tensor& features, const Padding& padding);
 

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "edge_conv_operations.hpp"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/linear.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "batch_norm_statistics.hpp"
+#include "bunchtrain/ops/edge_ops.hpp"
+#include "held_state.hpp"
+#include "padding.hpp"
+
+namespace bunchtrain::nn::detail {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor run_layers(EdgeConvBlockImpl& block, const at::Tensor& features, const at::Tensor& neighbours,
+                      const std::optional<at::Tensor>& counted) {
+  const SplitWeight first = split_first_layer(block.layer_weight(0));
+  at::Tensor edges = ops::edge_sum(at::linear(features, first.to_self),
+                                   at::linear(features, first.to_neighbour), neighbours);
+  const auto edge_mask =
+      counted ? std::optional(counted->unsqueeze(2).expand(neighbours.sizes())) : std::nullopt;
+  edges = block.layer_norm(0)->forward(edges, edge_mask, true);
+  for (std::size_t layer = 1; layer < 3; ++layer) {
+    edges = at::linear(edges, block.layer_weight(layer).flatten(1));
+    edges = block.layer_norm(layer)->forward(edges, edge_mask, true);
+  }
+  return edges.mean(2).to(features.scalar_type());
+}
+
+/// What the layers are run again with.
+struct LayersCall {
+  std::shared_ptr<EdgeConvBlockImpl> block;
+  at::Tensor neighbours;
+  std::optional<at::Tensor> counted;
+  bool autocast;
+};
+
+/// Autocast on or off for a scope: backward runs outside the one that forward ran in.
+class AutocastScope {
+ public:
+  AutocastScope(c10::DeviceType device, bool enabled)
+      : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
+    at::autocast::set_autocast_enabled(device_, enabled);
+  }
+  ~AutocastScope() { at::autocast::set_autocast_enabled(device_, before_); }
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  c10::DeviceType device_;
+  bool before_;
+};
+
+/// The layers with nothing kept per edge. Parameters are arguments so that they get their gradients from
+/// here.
+class RecomputedLayers : public torch::autograd::Function<RecomputedLayers> {
+ public:
+  static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
+                            std::shared_ptr<LayersCall> call) {
+    at::Tensor mean = run_layers(*call->block, inputs[0], call->neighbours, call->counted);
+    context->save_for_backward(inputs.vec());
+    hold_state(context, std::move(call));
+    return mean;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto& call = held_state<LayersCall>(context);
+    variable_list inputs = context->get_saved_variables();
+    inputs[0] = inputs[0].detach().requires_grad_();
+    const c10::AutoGradMode with_gradients(true);
+    const StatisticsReplay replay;
+    const AutocastScope autocast(inputs[0].device().type(), call.autocast);
+    const at::Tensor mean = run_layers(*call.block, inputs[0], call.neighbours, call.counted);
+    variable_list result =
+        torch::autograd::grad({mean}, inputs, {gradients[0]}, /*retain_graph=*/std::nullopt,
+                              /*create_graph=*/false, /*allow_unused=*/true);
+    result.emplace_back();
+    return result;
+  }
+};
+
+}  // namespace
+
+SplitWeight split_first_layer(const at::Tensor& weight) {
+  const auto halves = weight.flatten(1).chunk(2, 1);
+  return {halves[0].sub(halves[1]), halves[1]};
+}
+
+std::optional<at::Tensor> rows_that_count(const Padding& padding) {
+  return padding.counted ? std::nullopt : std::optional(padding.mask);
+}
+
+at::Tensor mean_by_operations(EdgeConvBlockImpl& block, const at::Tensor& features, const at::Tensor& indices,
+                              const Padding& padding) {
+  const at::Tensor neighbours = join_padding(indices, padding.mask);
+  const auto counted = rows_that_count(padding);
+  if (!block.options().recompute || !c10::GradMode::is_enabled())
+    return run_layers(block, features, neighbours, counted);
+
+  variable_list inputs = {features};
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    const BatchNormImpl& norm = *block.layer_norm(layer);
+    inputs.insert(inputs.end(), {block.layer_weight(layer), norm.weight, norm.bias});
+  }
+  auto self = std::dynamic_pointer_cast<EdgeConvBlockImpl>(block.shared_from_this());
+  const bool autocast = at::autocast::is_autocast_enabled(features.device().type());
+  return RecomputedLayers::apply(
+      at::TensorList(inputs),
+      std::make_shared<LayersCall>(LayersCall{std::move(self), neighbours, counted, autocast}));
+}
+
+}  // namespace bunchtrain::nn::detail
