@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/app/classifier.hpp"
 
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include "bunchtrain/core/error.hpp"
@@ -36,6 +37,21 @@ data::DatasetSplit open_files(const train::Session& session) {
     throw ConfigError("valid-fraction", fmt::format("{}", fraction), "a number from 0 to below 1");
   return jets.split(
       {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()});
+}
+
+/// One empty jet through the network: what does not fit is known before a run folder is made.
+void prove_shapes(models::ParticleCloudModel& model, const features::Card& card,
+                  device::Precision precision) {
+  const at::NoGradGuard no_gradients;
+  const auto type = precision == device::Precision::float64 ? at::kDouble : at::kFloat;
+  const auto columns = [&](std::string_view tensor) {
+    return static_cast<std::int64_t>(card.num_inputs(tensor));
+  };
+  model.module()->eval();
+  model.forward(at::zeros({1, card.length, columns("points")}, type),
+                at::zeros({1, card.length, columns("features")}, type),
+                at::zeros({1, card.length}, at::kBool));
+  model.module()->train();
 }
 
 }  // namespace
@@ -86,6 +102,7 @@ Classifier create_classifier(train::Session& session, const data::Dataset& train
                                   .seed = session.seed()};
   Classifier classifier{.model = models::create(name, spec), .description = models::describe(name, spec)};
   if (session.precision() == device::Precision::float64) classifier.model->module()->to(at::kDouble);
+  prove_shapes(*classifier.model, *card, session.precision());
   const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));
   const std::int64_t share = (options.get<std::int64_t>("batch") / session.size() + passes - 1) / passes;
   session.logger().info(fmt::format(

@@ -62,7 +62,8 @@ TEST_F(BadInputTest, BatchBelowTheWorldSize) {
 }
 
 TEST_F(BadInputTest, FewerSamplesThanRanks) {
-  expect_refused("--particles 24 --data " + make_jets("toy.h5", 2), {"ranks"}, 3);
+  const std::string jets = make_jets("toy.h5", 2);
+  expect_refused("--particles 24 --data " + jets + " --valid " + jets, {"2 ", "3 ranks"}, 3);
 }
 
 TEST_F(BadInputTest, LabelOutsideTheClasses) {

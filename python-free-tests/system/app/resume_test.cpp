@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
+#include "bunchtrain/report/jsonl_writer.hpp"
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -12,7 +13,7 @@ class ResumeTest : public UserSession {
  protected:
   void SetUp() override {
     UserSession::SetUp();
-    jets_ = make_jets("toy.h5", 2400);
+    jets_ = make_jets("toy.h5", 1500);
   }
   std::string command(const std::string& run, const std::string& more = "") const {
     return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --data " + jets_ + " --run " +
@@ -107,7 +108,12 @@ TEST_F(ResumeTest, ResumingNothingStartsAfresh) {
 TEST_F(ResumeTest, AnotherWorldSizeGoesOnInTheSameOrder) {
   ASSERT_EQ(interrupt(SIGUSR1), 85);
   resume(1);
-  EXPECT_EQ(checkpoint::read_info(latest("disturbed")).step, 2 * 36);
+  const auto records = report::read_jsonl(folder_ / "disturbed" / "metrics.jsonl");
+  EXPECT_EQ(report::number(records.back(), "epoch"), 2);
+  EXPECT_EQ(report::number(records.back(), "step"),
+            static_cast<double>(checkpoint::read_info(latest("disturbed")).step));
+  EXPECT_EQ(static_cast<double>(records.size()), report::number(records.back(), "step") + 2)
+      << "steps are missing or doubled";
 }
 
 TEST_F(ResumeTest, AKilledRankEndsTheJobWithinSeconds) {

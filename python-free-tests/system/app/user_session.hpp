@@ -19,11 +19,13 @@ class UserSession : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  static std::string tool(const std::string& words) {
-    return std::string(BUNCHTRAIN_BUILD) + "/tools/bunchtrain " + words;
+  static const std::string& build() {
+    static const std::string folder = BUNCHTRAIN_BUILD;
+    return folder;
   }
+  static std::string tool(const std::string& words) { return build() + "/tools/bunchtrain " + words; }
   static std::string example(const std::string& name, const std::string& words) {
-    return std::string(BUNCHTRAIN_BUILD) + "/examples/" + name + " " + words;
+    return build() + "/examples/" + name + " " + words;
   }
   static std::string mpirun(int ranks, const std::string& command) {
     return "mpirun -n " + std::to_string(ranks) + " " + command;
