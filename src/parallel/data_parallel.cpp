@@ -39,7 +39,7 @@ device::ParameterArenas move_to_arenas(torch::nn::Module& module, const comm::Co
                                        std::optional<c10::Device> device) {
   if (device) module.to(*device);
   auto parameters = named_parameters(module);
-  require_same_network(communicator.control(), parameters);
+  require_same_network(communicator, parameters);
   std::ranges::reverse(parameters);
   return device::create_arenas(std::move(parameters));
 }

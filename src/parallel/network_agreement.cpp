@@ -36,7 +36,9 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
 
 }  // namespace
 
-void require_same_network(const mpi::Comm& comm, const std::vector<device::NamedParameter>& tensors) {
+void require_same_network(const comm::Communicator& communicator,
+                          const std::vector<device::NamedParameter>& tensors) {
+  const auto& comm = communicator.control();
   if (comm.size() == 1) return;
   const std::string text = describe(tensors);
   const auto hashes = comm.all_gather(hash_hex(text));

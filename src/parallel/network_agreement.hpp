@@ -4,12 +4,13 @@
 
 #include <vector>
 
+#include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/device/parameter_arena.hpp"
-#include "bunchtrain/mpi/comm.hpp"
 
 namespace bunchtrain::parallel {
 
 /// Collective. @throws ConfigError on every rank if names, shapes, dtypes or the number of parameters differ.
-void require_same_network(const mpi::Comm& comm, const std::vector<device::NamedParameter>& tensors);
+void require_same_network(const comm::Communicator& communicator,
+                          const std::vector<device::NamedParameter>& tensors);
 
 }  // namespace bunchtrain::parallel

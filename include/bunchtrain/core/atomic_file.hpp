@@ -9,12 +9,14 @@
 
 namespace bunchtrain {
 
-/// A file under construction. Until `commit()` nothing is visible under `path`; without a commit the temporary is removed.
+/// A file under construction. Until `commit()` nothing is visible under `path`; without a commit the
+/// temporary is removed.
 ///
 /// Every write error (full disk, read-only folder) throws at once. Not thread-safe.
 class AtomicFile {
  public:
-  /// Opens `path` + ".partial-PID". @throws CheckpointError if the folder is missing or not writable, naming it.
+  /// Opens `path` + ".partial-PID". @throws CheckpointError if the folder is missing or not writable, naming
+  /// it.
   explicit AtomicFile(std::filesystem::path path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;

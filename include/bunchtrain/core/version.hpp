@@ -15,11 +15,11 @@ std::string version();
 
 /// What this library was compiled with, for run.json and `bunchtrain info`.
 struct BuildInfo {
-  std::string version;    ///< of bunchtrain
-  std::string git_commit; ///< short hash, "unknown" outside a checkout
-  std::string compiler;   ///< "g++ 12.2.0"
-  std::string build_type; ///< "Release"
-  bool cuda;              ///< whether the CUDA half was built
+  std::string version;     ///< of bunchtrain
+  std::string git_commit;  ///< short hash, "unknown" outside a checkout
+  std::string compiler;    ///< "g++ 12.2.0"
+  std::string build_type;  ///< "Release"
+  bool cuda;               ///< whether the CUDA half was built
 };
 BuildInfo build_info();
 

@@ -9,7 +9,8 @@
 
 namespace bunchtrain::device {
 
-/// @throws DeviceError if `status` is not cudaSuccess. Not inline: nvcc 13.0 fails on the header of the errors.
+/// @throws DeviceError if `status` is not cudaSuccess. Not inline: nvcc 13.0 fails on the header of the
+/// errors.
 void check_launch(cudaError_t status);
 
 struct LaunchConfig {
@@ -39,8 +40,8 @@ constexpr unsigned blocks_for(std::size_t items, std::size_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
 }
 
-/// Dynamic shared memory of the block, 16-byte aligned: kernels call this instead of declaring an extern array, which the host
-/// cannot compile.
+/// Dynamic shared memory of the block, 16-byte aligned: kernels call this instead of declaring an extern
+/// array, which the host cannot compile.
 template <class T>
 __device__ T* dynamic_shared() {
   extern __shared__ __align__(16) unsigned char bytes[];

@@ -73,7 +73,8 @@ TEST_F(OptionsTest, ReadsListsAndSwitches) {
 
 TEST_F(OptionsTest, PrintedConfigurationCanBeFedBack) {
   Options first = make();
-  const std::string printed = parse(first, {"--data", "a \"b\".h5", "--learning-rate", "0.1", "--resume", "--print-config"});
+  const std::string printed =
+      parse(first, {"--data", "a \"b\".h5", "--learning-rate", "0.1", "--resume", "--print-config"});
   ASSERT_FALSE(printed.empty());
   Options second = make();
   EXPECT_EQ(parse(second, {"--config", write_file(printed)}), "");
@@ -104,7 +105,8 @@ TEST_F(OptionsTest, WrongValuesNameOptionValueAndWhatIsAllowed) {
 TEST_F(OptionsTest, HelpNamesEveryOption) {
   Options options = make();
   const std::string help = parse(options, {"--help"});
-  for (const char* name : {"--data", "--batch", "--learning-rate", "--resume", "--precision"}) EXPECT_NE(help.find(name), std::string::npos);
+  for (const char* name : {"--data", "--batch", "--learning-rate", "--resume", "--precision"})
+    EXPECT_NE(help.find(name), std::string::npos);
 }
 
 TEST_F(OptionsTest, WrongTypeOrNameInTheProgramIsAnError) {
