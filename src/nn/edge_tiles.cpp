@@ -66,7 +66,8 @@ BUNCHTRAIN_INLINE void edge_gradients_loop(const EdgeTile<Real<S>>& tile, Affine
         Real<S>* __restrict dv = gradients + j * 2 * channels + channels;
         for (std::int64_t c = 0; c < channels; ++c) {
           const Real<S> y = (u[c] + v[c]) * affine.scale[c] + affine.shift[c];
-          const Real<S> g = y > 0 ? load(row[c]) : Real<S>(0);
+          const Real<S> gradient = load(row[c]);
+          const Real<S> g = y > 0 ? gradient : Real<S>(0);
           du[c] += g;
           dv[c] += g;
         }
@@ -118,9 +119,11 @@ BUNCHTRAIN_INLINE void average_moments_loop(const S* z, const std::int32_t* node
     for (std::int64_t e = 0; e < k; ++e, z += channels) {
       for (std::int64_t c = 0; c < channels; ++c) {
         const Real<S> value = load(z[c]);
-        const double kept = value * affine.scale[c] + affine.shift[c] > 0 ? g[c] * share : Real<S>(0);
-        sum[c] += kept;
-        product[c] += kept * static_cast<double>(value);
+        const Real<S> gradient = g[c] * share;
+        const Real<S> kept = value * affine.scale[c] + affine.shift[c] > 0 ? gradient : Real<S>(0);
+        const double wide = kept;
+        sum[c] += wide;
+        product[c] += wide * static_cast<double>(value);
       }
     }
   }
@@ -137,7 +140,8 @@ BUNCHTRAIN_INLINE void average_backward_loop(const S* z, const std::int32_t* nod
     for (std::int64_t e = 0; e < k; ++e, z += channels, dz += channels) {
       for (std::int64_t c = 0; c < channels; ++c) {
         const Real<S> value = load(z[c]);
-        const Real<S> kept = value * affine.scale[c] + affine.shift[c] > 0 ? g[c] * share : Real<S>(0);
+        const Real<S> gradient = g[c] * share;
+        const Real<S> kept = value * affine.scale[c] + affine.shift[c] > 0 ? gradient : Real<S>(0);
         store(dz[c], affine.scale[c] * kept - correction.shift[c] - correction.scale[c] * value);
       }
     }

@@ -37,9 +37,10 @@ BUNCHTRAIN_INLINE void gradient_moments_loop(const S* dy, const S* x, std::int64
     for (std::int64_t c = 0; c < channels; ++c) {
       const Real<S> value = load(x[c]);
       const Real<S> gradient = load(dy[c]);
-      const double kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
-      sum[c] += kept;
-      product[c] += kept * static_cast<double>(value);
+      const Real<S> kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
+      const double wide = kept;
+      sum[c] += wide;
+      product[c] += wide * static_cast<double>(value);
     }
   }
 }

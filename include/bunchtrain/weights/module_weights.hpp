@@ -16,13 +16,14 @@ namespace bunchtrain::weights {
 /// Parameters and buffers of a module by name, in registration order (shared storage, no copy).
 NamedTensors named_state(const torch::nn::Module& module);
 
-/// Copies tensors into a module's parameters and buffers by name. Leading "mod." and "module." are stripped from the names given.
-/// dtype is converted, shape must match, nothing may be missing or left over.
+/// Copies tensors into a module's parameters and buffers by name. Leading "mod." and "module." are stripped
+/// from the names given. dtype is converted, shape must match, nothing may be missing or left over.
 /// @throws CheckpointError naming the first differing name and shape on both sides.
 void load_into(torch::nn::Module& module, const NamedTensors& tensors, std::string_view origin);
 
 /// Compares the class names stored in a file's metadata ("classes", comma-separated) with those expected.
-/// @throws CheckpointError showing both orders and the option `--classes` that mends it. A file without them is accepted.
+/// @throws CheckpointError showing both orders and the option `--classes` that mends it. A file without them
+/// is accepted.
 void check_classes(const SafeTensors& file, std::span<const std::string> classes, std::string_view origin);
 
 /// Writes a module's state with metadata.

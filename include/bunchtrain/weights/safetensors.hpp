@@ -17,15 +17,16 @@ struct SafeTensors {
   std::map<std::string, std::string> metadata;
 };
 
-/// Reads a whole file. Every count, offset and shape is checked against the file's size before anything is allocated;
-/// names must be unique, data contiguous without holes.
+/// Reads a whole file. Every count, offset and shape is checked against the file's size before anything is
+/// allocated; names must be unique, data contiguous without holes.
 /// @throws CheckpointError naming the file, the tensor and the fault.
 SafeTensors read_safetensors(const std::filesystem::path& path);
 /// The same from memory (tests, fuzzing). `origin` is used in messages.
 SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view origin);
 
 /// Writes atomically (temporary, fsync, rename). Tensors are moved to the CPU and made contiguous as needed.
-/// @throws CheckpointError with the system's reason if the disk is full or the folder read-only; nothing is left behind.
+/// @throws CheckpointError with the system's reason if the disk is full or the folder read-only; nothing is
+/// left behind.
 void write_safetensors(const std::filesystem::path& path, const SafeTensors& content);
 
 }  // namespace bunchtrain::weights
