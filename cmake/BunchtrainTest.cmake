@@ -10,7 +10,7 @@
 #     [LIBTORCH | LIBTORCH_NN]   # shares the precompiled LibTorch header
 #     [ENV NAME=value ...]
 #     [DATA]             # registered only where the test data folder is
-#     [TIMEOUT seconds])  # default 60; a multi-rank test is killed by a watchdog
+#     [TIMEOUT seconds])  # default 60, sanitizers get five times that; a multi-rank test is killed by a watchdog
 #
 # The program is <module>_<unit>_test and knows BUNCHTRAIN_TEST_DATA as a compile definition.
 
@@ -50,6 +50,11 @@ elseif(BUNCHTRAIN_SANITIZER MATCHES thread)
   list(APPEND BUNCHTRAIN_SANITIZER_ENV
     "TSAN_OPTIONS=suppressions=${suppressions}/tsan.supp" "OMP_NUM_THREADS=1")
 endif()
+# Instrumented programs are several times slower; a watchdog must not take that for a hang.
+set(BUNCHTRAIN_PATIENCE 1)
+if(BUNCHTRAIN_SANITIZER)
+  set(BUNCHTRAIN_PATIENCE 5)
+endif()
 
 function(bunchtrain_register_test name seconds)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "COMMAND;LABELS;ENV")
@@ -85,6 +90,7 @@ function(bunchtrain_add_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
+  math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * ${BUNCHTRAIN_PATIENCE}")
   if(arg_RANKS AND NOT arg_MAIN)
     set(arg_MAIN mpi)
   endif()
