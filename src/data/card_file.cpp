@@ -215,7 +215,7 @@ void CardFile::Impl::complain(const std::string& column, const features::Card& c
         card.name, column, there));
   throw DataError(
       fmt::format("{}: has no dataset '{}', from which card '{}' reads {}; datasets present: {}.{}", path,
-                  fmt::join(missing, "' or '"), card.name, column, there, suggest_card(*file)));
+                  fmt::join(missing, "' or '"), card.name, column, there, suggest_card(*file, path)));
 }
 
 void CardFile::Impl::check_rows(const features::Card& card) {

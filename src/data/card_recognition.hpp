@@ -16,6 +16,6 @@ std::string recognise_card(const hdf5::File& file, const std::string& path);
 
 /// " It looks like card 'quark_gluon' (--card quark_gluon)." or nothing: the end of a message about a card
 /// that does not fit.
-std::string suggest_card(const hdf5::File& file);
+std::string suggest_card(const hdf5::File& file, const std::string& path);
 
 }  // namespace bunchtrain::data

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "contents_of.hpp"
 #include "dataset_layout.hpp"
-#include "hdf5_library.hpp"
 #include "stored_dataset.hpp"
 
 namespace bunchtrain::data {
@@ -42,7 +42,10 @@ std::string storage_of(const DatasetLayout& layout) {
 }  // namespace
 
 std::vector<DatasetContents> list_contents(const std::string& path) {
-  const hdf5::File file = hdf5::open_read_only(path);
+  return contents_of(hdf5::open_read_only(path), path);
+}
+
+std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::string& path) {
   std::vector<DatasetContents> contents;
   const auto names = list_datasets(file);
   const hdf5::LibraryLock lock;

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// What an open HDF5 file holds.
+
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/file_contents.hpp"
+#include "hdf5_library.hpp"
+
+namespace bunchtrain::data {
+
+/// As `list_contents`, of a file that is open already. @param path for messages
+std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::string& path);
+
+}  // namespace bunchtrain::data
