@@ -146,7 +146,9 @@ function(bunchtrain_add_program name)
   target_link_libraries(${name} PRIVATE ${arg_LINK})
   bunchtrain_link_libtorch(${name} PRIVATE)
   if(arg_INSTALL AND BUNCHTRAIN_INSTALL)
-    set_target_properties(${name} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+    # LibTorch stays where it is; CMake itself would drop a folder inside the source tree.
+    set_target_properties(${name} PROPERTIES
+      INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${LibTorch_LIBRARY_DIR}" INSTALL_RPATH_USE_LINK_PATH ON)
     install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
   endif()
 endfunction()
