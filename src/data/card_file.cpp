@@ -71,6 +71,9 @@ struct CardFile::Impl {
     file.reset();
   }
 
+  /// Left over from another file or set: absent columns mean something (an unlabelled file).
+  void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
+  bool reads(ColumnSet set, bool per_particle, const std::string& column) const;
   void find(const std::string& full_name, const features::FeaturePipeline& pipeline, bool optional);
   std::optional<std::size_t> open(const std::string& dataset);
   void check_rows(const features::Card& card);
@@ -110,13 +113,12 @@ std::size_t CardFile::rows_per_range() const noexcept {
   return (kSmallestRange + chunk - 1) / chunk * chunk;
 }
 
-features::RawColumns CardFile::read(std::size_t first, std::size_t count, ColumnSet set) const {
-  features::RawColumns raw{.rows = static_cast<std::int64_t>(count),
-                           .slots = static_cast<std::int64_t>(impl_->slots),
-                           .first_row = static_cast<std::int64_t>(first),
-                           .file = impl_->path,
-                           .jet = {},
-                           .particle = {}};
+void CardFile::read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const {
+  raw.rows = static_cast<std::int64_t>(count);
+  raw.slots = static_cast<std::int64_t>(impl_->slots);
+  raw.first_row = static_cast<std::int64_t>(first);
+  raw.file = impl_->path;
+  impl_->drop_foreign_columns(set, raw);
   for (const auto& source : impl_->sources) {
     if (set == ColumnSet::selection && !source.for_selection) continue;
     struct Target {
@@ -149,7 +151,6 @@ features::RawColumns CardFile::read(std::size_t first, std::size_t count, Column
       }
     });
   }
-  return raw;
 }
 
 std::vector<std::string> CardFile::paths() const {
@@ -172,6 +173,19 @@ std::string CardFile::fingerprint() const {
       });
   }
   return hasher.hex();
+}
+
+bool CardFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& name) const {
+  for (const auto& source : sources)
+    for (const auto& column : source.columns)
+      if (column.per_particle == per_particle && column.name == name)
+        return set == ColumnSet::all || column.for_selection;
+  return false;
+}
+
+void CardFile::Impl::drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const {
+  std::erase_if(raw.jet, [&](const auto& entry) { return !reads(set, false, entry.first); });
+  std::erase_if(raw.particle, [&](const auto& entry) { return !reads(set, true, entry.first); });
 }
 
 void CardFile::Impl::find(const std::string& full_name, const features::FeaturePipeline& pipeline,

@@ -31,7 +31,8 @@ class CardFile {
   std::size_t rows() const noexcept;
   /// Rows that are best read together: chunks of the particle dataset, several of them if they are small.
   std::size_t rows_per_range() const noexcept;
-  features::RawColumns read(std::size_t first, std::size_t count, ColumnSet set) const;
+  /// Into `raw`, whose memory is used again: fresh pages for every range cost more than widening its values.
+  void read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const;
   /// One line per dataset: "table/table: pread + own inflate".
   std::vector<std::string> paths() const;
   /// Hash of size, layout and a sample of the content: not of name, place or time, which change when data are

@@ -28,10 +28,9 @@ libdeflate_decompressor* thread_decompressor() {
 }
 
 // HDF5 stores a zlib stream; the checksum at its end is verified by libdeflate.
-std::optional<Bytes> inflate(Bytes stored, std::size_t chunk_bytes, std::vector<std::byte>& out,
-                             std::string& why) {
+std::optional<Bytes> inflate(Bytes stored, std::size_t chunk_bytes, GrowingBuffer& buffer, std::string& why) {
   // A filter before this one may have lengthened the chunk (fletcher32 by 4 bytes).
-  out.resize(chunk_bytes + 64);
+  const auto out = buffer.take(chunk_bytes + 64);
   std::size_t written = 0;
   const auto result = libdeflate_zlib_decompress(thread_decompressor(), stored.data(), stored.size(),
                                                  out.data(), out.size(), &written);
@@ -39,7 +38,7 @@ std::optional<Bytes> inflate(Bytes stored, std::size_t chunk_bytes, std::vector<
     why = "the compressed bytes are damaged (deflate)";
     return std::nullopt;
   }
-  return Bytes(out).first(written);
+  return out.first(written);
 }
 
 std::optional<Bytes> verify_checksum(Bytes stored, std::string& why) {
@@ -132,8 +131,8 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
                                                        std::size_t chunk_bytes, DecodeScratch& scratch,
                                                        std::string& why) {
   Bytes bytes = stored;
-  std::vector<std::byte>* free = &scratch.first;
-  std::vector<std::byte>* used = &scratch.second;
+  GrowingBuffer* free = &scratch.first;
+  GrowingBuffer* used = &scratch.second;
   for (std::size_t i = filters.size(); i-- > 0;) {
     if (skip_mask >> i & 1) continue;
     std::optional<Bytes> decoded;
@@ -141,9 +140,9 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
       decoded = inflate(bytes, chunk_bytes, *free, why);
       std::swap(free, used);
     } else if (filters[i].id == H5Z_FILTER_SHUFFLE) {
-      free->resize(bytes.size());
-      unshuffle(bytes, filters[i].values[0], free->data());
-      decoded = Bytes(*free);
+      const auto out = free->take(bytes.size());
+      unshuffle(bytes, filters[i].values[0], out.data());
+      decoded = out;
       std::swap(free, used);
     } else {
       decoded = verify_checksum(bytes, why);

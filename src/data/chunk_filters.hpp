@@ -23,9 +23,22 @@ bool can_decode(const ChunkFilter& filter) noexcept;
 /// "lzf (32000)": the name the HDF5 registry knows, for messages.
 std::string describe(const ChunkFilter& filter);
 
-/// Buffers that a thread uses again and again.
+/// A buffer that only grows and is never cleared: a thread uses it again and again.
+class GrowingBuffer {
+ public:
+  /// `size` bytes with whatever was in them. Invalidates what was given before.
+  std::span<std::byte> take(std::size_t size) {
+    if (size > bytes_.size()) bytes_.resize(size + size / 4);
+    return std::span(bytes_).first(size);
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+/// What decoding needs, per thread.
 struct DecodeScratch {
-  std::vector<std::byte> stored, first, second;
+  GrowingBuffer stored, first, second;
 };
 
 /// The chunk's `chunk_bytes` bytes from the stored ones; a bit of `skip_mask` says that this filter was not

@@ -92,7 +92,8 @@ void Hdf5Part::describe() {
 
 features::FeatureBlock Hdf5Part::evaluate(std::size_t index) const {
   const RowRange& range = source_->ranges()[index];
-  const auto raw = source_->files()[range.file].read(range.first, range.count, ColumnSet::all);
+  thread_local features::RawColumns raw;
+  source_->files()[range.file].read(range.first, range.count, ColumnSet::all, raw);
   return pipeline_.evaluate(raw, rows_in(range));
 }
 

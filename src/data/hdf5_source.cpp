@@ -78,7 +78,8 @@ void Hdf5Source::read_labels(int threads) {
 
 // Ranges do not overlap, so that threads write to different rows.
 void Hdf5Source::read_labels(const RowRange& range) {
-  const auto raw = files_[range.file].read(range.first, range.count, ColumnSet::selection);
+  thread_local features::RawColumns raw;
+  files_[range.file].read(range.first, range.count, ColumnSet::selection, raw);
   std::vector<std::int64_t> kept, labels, keys;
   pipeline_.select_rows(raw, kept, labels, keys);
   for (std::size_t i = 0; i < kept.size(); ++i) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -106,7 +107,7 @@ struct StoredDataset::Impl {
   const std::byte* decode_one(std::uint64_t index, DecodeScratch& scratch) const;
   void place_chunk(const std::byte* chunk, std::uint64_t index_in_block, std::size_t rows_in_block,
                    std::byte* rows) const;
-  void fill(std::vector<std::byte>& out, std::size_t size) const;
+  void fill(std::span<std::byte> out) const;
   bool rows_are_whole() const;
 };
 
@@ -251,35 +252,32 @@ void StoredDataset::Impl::read(std::size_t first, std::size_t count, const RowSi
   }
 }
 
-void StoredDataset::Impl::fill(std::vector<std::byte>& out, std::size_t size) const {
-  out.resize(size);
-  for (std::size_t at = 0; at < size; at += layout.fill.size())
+void StoredDataset::Impl::fill(std::span<std::byte> out) const {
+  for (std::size_t at = 0; at < out.size(); at += layout.fill.size())
     std::copy(layout.fill.begin(), layout.fill.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 void StoredDataset::Impl::read_contiguous(std::size_t first, std::size_t count, const RowSink& sink) const {
-  std::vector<std::byte>& rows = thread_scratch().stored;
+  const auto rows = thread_scratch().stored.take(count * layout.row_bytes());
   if (written) {
-    rows.resize(count * layout.row_bytes());
     bytes->read(base + first * layout.row_bytes(), rows);
   } else {
-    fill(rows, count * layout.row_bytes());
+    fill(rows);
   }
   sink(0, count, rows.data());
 }
 
 void StoredDataset::Impl::read_raw_chunks(std::size_t first, std::size_t count, const RowSink& sink) const {
   const std::size_t chunk_rows = static_cast<std::size_t>(layout.chunk[0]);
-  std::vector<std::byte>& rows = thread_scratch().stored;
   for (std::size_t row = first; row < first + count;) {
     const StoredChunk& chunk = map.chunks[row / chunk_rows];
     const std::size_t inside = row % chunk_rows;
     const std::size_t wanted = std::min(chunk_rows - inside, first + count - row);
+    const auto rows = thread_scratch().stored.take(wanted * layout.row_bytes());
     if (chunk.bytes > 0) {
-      rows.resize(wanted * layout.row_bytes());
       bytes->read(chunk.offset + inside * layout.row_bytes(), rows);
     } else {
-      fill(rows, wanted * layout.row_bytes());
+      fill(rows);
     }
     sink(row - first, wanted, rows.data());
     row += wanted;
@@ -324,14 +322,14 @@ const std::byte* StoredDataset::Impl::decode_one(std::uint64_t index, DecodeScra
   const std::size_t chunk_bytes =
       static_cast<std::size_t>(layout.chunk[0]) * product_behind_first(layout.chunk) * layout.element_bytes;
   if (chunk.bytes == 0) {
-    fill(scratch.first, chunk_bytes);
-    return scratch.first.data();
+    const auto filled = scratch.first.take(chunk_bytes);
+    fill(filled);
+    return filled.data();
   }
-  scratch.stored.resize(chunk.bytes);
-  bytes->read(chunk.offset, scratch.stored);
+  const auto stored = scratch.stored.take(chunk.bytes);
+  bytes->read(chunk.offset, stored);
   std::string why;
-  const auto content =
-      decode_chunk(layout.filters, chunk.skip_mask, scratch.stored, chunk_bytes, scratch, why);
+  const auto content = decode_chunk(layout.filters, chunk.skip_mask, stored, chunk_bytes, scratch, why);
   if (content) return content->data();
   std::uint64_t block = index;
   for (std::size_t axis = 1; axis < map.grid.size(); ++axis) block /= map.grid[axis];
