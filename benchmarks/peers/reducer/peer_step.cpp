@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "peer_step.hpp"
+
+#include <torch/optim/adamw.h>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+
+#include <tuple>
+#include <utility>
+
+#include "mpi_process_group.hpp"
+
+namespace bunchtrain::benchmark {
+
+namespace {
+
+constexpr std::int64_t kFirstBucketBytes = 1 << 20;
+constexpr std::int64_t kBucketBytes = 25 << 20;
+
+std::unique_ptr<c10d::Reducer> create_reducer(const std::vector<at::Tensor>& parameters, bool bucket_view) {
+  // DDP starts from reversed buckets of the parameters in order and rebuilds them after the first backward.
+  auto indices = std::get<0>(c10d::compute_bucket_assignment_by_size(
+      parameters, {static_cast<std::size_t>(kFirstBucketBytes), static_cast<std::size_t>(kBucketBytes)},
+      std::vector<bool>(parameters.size(), false)));
+  std::reverse(indices.begin(), indices.end());
+  return std::make_unique<c10d::Reducer>(
+      parameters, std::move(indices), create_mpi_process_group(), std::vector<bool>(parameters.size(), false),
+      kBucketBytes, /*find_unused_parameters=*/false, bucket_view,
+      std::unordered_map<std::size_t, std::string>{}, kFirstBucketBytes,
+      /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, std::vector<std::int64_t>{});
+}
+
+}  // namespace
+
+struct PeerStep::Impl {
+  Impl(std::shared_ptr<Stack> network, bool bucket_view)
+      : net(std::move(network)),
+        reducer(create_reducer(net->parameters(), bucket_view)),
+        optimizer(net->parameters(), torch::optim::AdamWOptions(1e-3)) {}
+
+  std::shared_ptr<Stack> net;
+  std::unique_ptr<c10d::Reducer> reducer;
+  torch::optim::AdamW optimizer;
+};
+
+PeerStep::PeerStep(std::shared_ptr<Stack> net, bool bucket_view)
+    : impl_(std::make_unique<Impl>(std::move(net), bucket_view)) {}
+
+PeerStep::~PeerStep() = default;
+
+void PeerStep::step(const at::Tensor& input) {
+  impl_->optimizer.zero_grad();
+  impl_->reducer->prepare_for_forward();
+  impl_->reducer->rebuild_buckets();
+  const at::Tensor loss = impl_->net->loss(input);
+  impl_->reducer->prepare_for_backward({loss});
+  loss.backward();
+  impl_->optimizer.step();
+}
+
+}  // namespace bunchtrain::benchmark

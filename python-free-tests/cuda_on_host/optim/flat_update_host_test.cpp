@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel of the optimizers, run on the host, does to every element what its rule says.
+
+#include "flat_update.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "bunchtrain/core/random.hpp"
+#include "update_rules.hpp"
+
+namespace bunchtrain::optim {
+namespace {
+
+constexpr double kScale = 0.25;
+
+/// Memory as an arena has it.
+template <class T>
+struct Problem {
+  explicit Problem(std::int64_t elements) : count(elements) {
+    const CounterRandom random(1, 2);
+    for (auto* column : {&value, &gradient, &first, &second}) {
+      for (std::int64_t i = 0; i < elements; ++i) {
+        column->push_back({static_cast<T>(random.uniform(position++) +
+                                          (column == &first || column == &second ? 0.5 : -0.5))});
+      }
+    }
+  }
+  FlatRange<T> range() {
+    return {value.data(), gradient.data(), static_cast<T>(kScale), {first.data(), second.data()}, count};
+  }
+
+  std::vector<T> value, gradient, first, second;  ///< new[] aligns to 16 bytes, as the kernel needs
+  std::int64_t count;
+  std::uint64_t position = 0;
+};
+
+template <template <class> class Rule, class T>
+void apply_plainly(const Rule<T>& rule, Problem<T>& problem) {
+  for (std::size_t i = 0; i < problem.value.size(); ++i) {
+    const T gradient = problem.gradient[i] * static_cast<T>(kScale);
+    if constexpr (Rule<T>::kStates == 0) rule(problem.value[i], gradient);
+    if constexpr (Rule<T>::kStates == 1) rule(problem.value[i], gradient, problem.first[i]);
+    if constexpr (Rule<T>::kStates == 2)
+      rule(problem.value[i], gradient, problem.first[i], problem.second[i]);
+  }
+}
+
+template <template <class> class Rule, class T>
+void expect_same_bits(const Rule<double>& rule) {
+  for (const std::int64_t elements :
+       {0, 16, 1024, 1040}) {  // none, less than a block, one block's worth, a rest
+    Problem<T> expected(elements);
+    Problem<T> found(elements);
+    apply_plainly(rule.template as<T>(), expected);
+    update_on_gpu(rule.template as<T>(), found.range(), nullptr);
+    EXPECT_EQ(found.value, expected.value);
+    EXPECT_EQ(found.first, expected.first);
+    EXPECT_EQ(found.second, expected.second);
+  }
+}
+
+template <template <class> class Rule>
+void expect_same_bits_in_both_types(const Rule<double>& rule) {
+  expect_same_bits<Rule, float>(rule);
+  expect_same_bits<Rule, double>(rule);
+}
+
+TEST(FlatUpdateKernelTest, EveryRule) {
+  expect_same_bits_in_both_types(SgdRule<double>{0.1, 0.01});
+  expect_same_bits_in_both_types(MomentumRule<double>{0.1, 0.01, 0.9, 1, 0.9});
+  expect_same_bits_in_both_types(AdamRule<double>{0.9, 0.1, 0.99, 0.01, 1e-8, 0.01, 0.999, 0.1, 1.5});
+  expect_same_bits_in_both_types(RadamRule<double>{0.9, 0.1, 0.99, 0.01, 1e-5, 0.999, 0.1, 1});
+  expect_same_bits_in_both_types(RadamRule<double>{0.9, 0.1, 0.99, 0.01, 1e-5, 0.999, 0.1, 0});
+  expect_same_bits_in_both_types(LookaheadRule<double>{0.5});
+  expect_same_bits_in_both_types(RmspropRule<double>{0.1, 0.01, 0.9, 0.1, 1e-7, 0});
+  expect_same_bits_in_both_types(RmspropMomentumRule<double>{{0.1, 0.01, 0.9, 0.1, 0, 1e-8}, 0.7, 1, 0.1});
+}
+
+}  // namespace
+}  // namespace bunchtrain::optim

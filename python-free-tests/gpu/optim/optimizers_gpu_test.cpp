@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Optimizers on arenas of a GPU against the same on the CPU.
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/current_stream.hpp"
+#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/optim/adam.hpp"
+#include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/ranger.hpp"
+#include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/optim/sgd.hpp"
+#include "unit/optim/training_problem.hpp"
+
+namespace bunchtrain::optim {
+namespace {
+
+using Factory = std::function<std::unique_ptr<Optimizer>(device::ParameterArenas&)>;
+
+struct Optimized {
+  Optimized(std::vector<at::Tensor> start, const Factory& create)
+      : parameters(std::move(start)), arenas(arenas_of(parameters)), optimizer(create(arenas)) {}
+  StepReport step(int number, const StepOptions& options) {
+    for (auto& arena : arenas) {
+      arena.begin_pass();
+      arena.zero_gradients();
+    }
+    backward(parameters, number);
+    return optimizer->step(options);
+  }
+
+  std::vector<at::Tensor> parameters;
+  device::ParameterArenas arenas;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+void expect_same_on_gpu(const Factory& create) {
+  const auto start = make_parameters();
+  std::vector<at::Tensor> on_gpu;
+  for (const auto& parameter : start) on_gpu.push_back(parameter.detach().cuda().requires_grad_());
+  Optimized cpu(copies_of(start), create);
+  Optimized gpu(on_gpu, create);
+  for (int step = 1; step < 14; ++step) {
+    const StepReport expected = cpu.step(step, {.clip_norm = 3, .check_finite = true});
+    const StepReport found = gpu.step(step, {.clip_norm = 3, .check_finite = true});
+    EXPECT_NEAR(found.gradient_norm, expected.gradient_norm, 1e-12 * expected.gradient_norm);
+  }
+  std::vector<at::Tensor> back;
+  for (const auto& parameter : gpu.parameters) back.push_back(parameter.detach().cpu());
+  expect_equal(back, cpu.parameters, 1e-12);
+}
+
+TEST(OptimizersGpuTest, EqualTheCpu) {
+  expect_same_on_gpu(
+      [](auto& arenas) { return std::make_unique<Sgd>(arenas, SgdOptions{.learning_rate = 0.05}); });
+  expect_same_on_gpu([](auto& arenas) {
+    return std::make_unique<Sgd>(arenas,
+                                 SgdOptions{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true});
+  });
+  expect_same_on_gpu(
+      [](auto& arenas) { return std::make_unique<Adam>(arenas, AdamOptions{.weight_decay = 0.1}); });
+  expect_same_on_gpu(
+      [](auto& arenas) { return std::make_unique<AdamW>(arenas, AdamWOptions{.weight_decay = 0.1}); });
+  expect_same_on_gpu([](auto& arenas) { return std::make_unique<Ranger>(arenas, RangerOptions{}); });
+  expect_same_on_gpu(
+      [](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions{.momentum = 0.5}); });
+  expect_same_on_gpu([](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions::keras()); });
+}
+
+TEST(OptimizersGpuTest, TheDeviceIsChosenAndDescribed) {
+  EXPECT_EQ(device::choose_device(device::DeviceRequest::cuda, 0).str(), "cuda:0");
+  EXPECT_NE(device::describe(c10::Device(c10::kCUDA, 0)).find("GiB"), std::string::npos);
+  EXPECT_NO_THROW(device::current_stream(c10::Device(c10::kCUDA, 0)));
+}
+
+}  // namespace
+}  // namespace bunchtrain::optim

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the ranks must agree on is checked, and all of them get the same error.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "bunchtrain/core/error.hpp"
+#include "parallel_fixture.hpp"
+
+namespace bunchtrain::parallel {
+namespace {
+
+using testing::HasSubstr;
+
+class ContractTest : public ParallelTest {
+ protected:
+  void SetUp() override { parallel_.emplace(net_, communicator_, DataParallelOptions{}); }
+
+  at::Tensor loss() { return net_->loss(rows(rank(), 1)); }
+  /// After an error, too, the next step is an ordinary one.
+  void expect_plain_step() {
+    Mlp reference;
+    copy_parameters(*net_, reference);
+    parallel_->backward(loss());
+    reference.loss(rows(0, world())).backward();
+    expect_same_gradients(*net_, reference);
+  }
+  /// The message of the ConfigError that `call` throws.
+  template <class Call>
+  static std::string refusal(Call call) {
+    try {
+      call();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  std::shared_ptr<Mlp> net_ = std::make_shared<Mlp>();
+  std::optional<DataParallel> parallel_;
+};
+
+TEST_F(ContractTest, SamplesThatDoNotAddUpAreAnErrorOnAllRanks) {
+  const std::int64_t wrong = world() + 5;
+  const std::string message =
+      refusal([&] { parallel_->backward(loss(), {.samples = 1, .global_samples = wrong}); });
+  if (world() == 1) {
+    EXPECT_EQ(message, "no error");  // nothing is summed: the root gradient is as asked
+    return;
+  }
+  EXPECT_THAT(message, HasSubstr("add up to " + std::to_string(world())));
+  EXPECT_THAT(message, HasSubstr("says " + std::to_string(wrong)));
+}
+
+TEST_F(ContractTest, RanksThatDisagreeAboutTheGlobalCountAllThrow) {
+  if (world() == 1) return expect_plain_step();
+  const std::int64_t own_idea = world() + (rank() == world() - 1 ? 1 : 0);
+  EXPECT_THAT(refusal([&] { parallel_->backward(loss(), {.samples = 1, .global_samples = own_idea}); }),
+              HasSubstr("disagree"));
+  expect_plain_step();
+}
+
+TEST_F(ContractTest, UnevenBatchesWithoutAGlobalCountAllThrow) {
+  if (world() == 1) return expect_plain_step();
+  EXPECT_THAT(refusal([&] { parallel_->backward(loss(), {.samples = rank() + 1}); }), HasSubstr("disagree"));
+  expect_plain_step();
+}
+
+TEST_F(ContractTest, ParametersFrozenOnOneRankOnlyAllThrow) {
+  if (world() == 1) return expect_plain_step();
+  if (rank() == 0) net_->second->weight.set_requires_grad(false);
+  EXPECT_THAT(refusal([&] { parallel_->backward(loss()); }), HasSubstr("frozen"));
+  net_->second->weight.set_requires_grad(true);
+  expect_plain_step();
+}
+
+TEST_F(ContractTest, DifferentNetworksAllThrow) {
+  const auto other = std::make_shared<torch::nn::LinearImpl>(4, rank() == world() - 1 ? 3 : 2);
+  const std::string message = refusal([&] { DataParallel(other, communicator_); });
+  if (world() == 1) {
+    EXPECT_EQ(message, "no error");
+    return;
+  }
+  EXPECT_THAT(message, testing::AllOf(HasSubstr("different networks"), HasSubstr("weight [2, 4]"),
+                                      HasSubstr("weight [3, 4]")));
+}
+
+TEST_F(ContractTest, SeveralPassesNeedTheGlobalCount) {
+  EXPECT_THAT(refusal([&] { parallel_->backward(loss(), {.last = false}); }), HasSubstr("global_samples"));
+  EXPECT_THAT(refusal([&] {
+                parallel_->backward(loss(), {.samples = 1, .global_samples = 4, .last = false});
+                parallel_->backward(loss(), {.samples = 1, .global_samples = 6, .zero_first = false});
+              }),
+              HasSubstr("4 in the first"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::parallel
