@@ -11,6 +11,9 @@ namespace bunchtrain::report {
 namespace {
 
 constexpr int kTargetTicks = 6;
+constexpr int kMostTicks = 100;
+/// A log axis stays inside what a double can hold with room to spare.
+constexpr double kLogFloor = 1e-150, kLogCeiling = 1e150;
 
 std::string superscript(int number) {
   constexpr std::string_view kDigits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
@@ -31,8 +34,10 @@ double tick_distance(double min, double max, int count) {
 std::vector<double> multiples(double distance, double min, double max) {
   std::vector<double> result;
   const double slack = 1e-9 * distance;
-  for (double k = std::ceil((min - slack) / distance); k * distance <= max + slack; ++k)
-    result.push_back(k * distance);
+  const double first = std::ceil((min - slack) / distance);
+  // Counted, because beyond 2^53 the next multiple is the same number.
+  for (int i = 0; i < kMostTicks && (first + i) * distance <= max + slack; ++i)
+    result.push_back((first + i) * distance);
   return result;
 }
 
@@ -93,11 +98,15 @@ void AxisMap::set_limits(const Axis& axis, Range data, bool include_zero, double
     data = {
         .min = scale_ == Scale::log ? 1.0 : 0.0, .max = scale_ == Scale::log ? 10.0 : 1.0, .empty = false};
   if (scale_ == Scale::log) {
+    data.min = std::clamp(data.min, kLogFloor, kLogCeiling);
+    data.max = std::clamp(data.max, kLogFloor, kLogCeiling);
     const double room = std::pow(data.max / data.min, pad);
     min_ = data.min / room;
     max_ = data.max * room;
-    if (max_ / min_ < 4) min_ /= 2, max_ *= 2;  // so that two labels fit
+    if (max_ < 4 * min_) min_ /= 2, max_ *= 2;  // so that two labels fit
   } else {
+    if (axis.min) data.min = std::min(*axis.min, data.max);
+    if (axis.max) data.max = std::max(*axis.max, data.min);
     if (include_zero) data.min = std::min(data.min, 0.0), data.max = std::max(data.max, 0.0);
     double room = (data.max - data.min) * pad;
     if (data.max == data.min) room = axis.integers || data.min == 0 ? 0.5 : 0.1 * std::abs(data.min);
@@ -131,7 +140,7 @@ void AxisMap::set_linear_ticks(bool integers) {
 }
 
 void AxisMap::set_log_ticks() {
-  const double decades = std::log10(max_ / min_);
+  const double decades = (std::log10(max_) - std::log10(min_));
   const int every = std::max(1, static_cast<int>(std::ceil(decades / 8)));
   const int first = static_cast<int>(std::floor(std::log10(min_)));
   for (int exponent = first; std::pow(10.0, exponent) <= max_; ++exponent) {
@@ -153,8 +162,9 @@ void AxisMap::set_log_ticks() {
 }
 
 double AxisMap::operator()(double value) const {
-  const double fraction =
-      scale_ == Scale::log ? std::log(value / min_) / std::log(max_ / min_) : (value - min_) / (max_ - min_);
+  const double fraction = scale_ == Scale::log
+                              ? (std::log10(value) - std::log10(min_)) / (std::log10(max_) - std::log10(min_))
+                              : (value - min_) / (max_ - min_);
   // Far outside is as good as outside, and keeps the numbers in the file short.
   return first_ + std::clamp(fraction, -2.0, 3.0) * (last_ - first_);
 }

@@ -140,7 +140,7 @@ std::vector<Figure> make_score_figures(const Evaluation& evaluation, const std::
         series.x.push_back(width * static_cast<double>(bin));
       for (double count : counts) series.y.push_back(count / total);
       set_color(series, c);
-      series.filled = histogram.counts.size() <= 3;
+      series.filled = histogram.counts.size() <= 2;
       plot.series.push_back(std::move(series));
     }
     figures.push_back({.plot = std::move(plot), .heading = "Score of " + histogram.score});

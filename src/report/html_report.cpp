@@ -16,6 +16,9 @@
 namespace bunchtrain::report {
 namespace {
 
+// Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
+constexpr int kFigureWidth = 540, kFigureHeight = 370;
+
 // A heading with content; nothing if there is no content.
 std::string section(std::string_view heading, const std::string& content) {
   if (content.empty()) return {};
@@ -25,6 +28,8 @@ std::string section(std::string_view heading, const std::string& content) {
 std::string figure_html(const Figure& figure) {
   if (figure.plot.series.empty()) return {};
   Plot plot = figure.plot;
+  plot.width = kFigureWidth;
+  plot.height = kFigureHeight;
   plot.description = figure.heading + ": " + plot.y.label + " against " + plot.x.label;
   std::string html = fmt::format("<figure><h3>{}</h3>{}", escape_markup(figure.heading),
                                  render_svg(plot, SvgStyle::inline_html));

@@ -86,10 +86,10 @@ double estimate_width(std::string_view text, double font_size) {
   double ems = 0;
   for (char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte & 0xC0) == 0x80 || c == '{' || c == '}' || c == '_' || c == '^') continue;
+    if ((byte & 0xC0) == 0x80 || c == '{' || c == '}' || c == '^') continue;
     const bool narrow = std::string_view("iljtfr.,:;'|()[]! ").find(c) != std::string_view::npos;
     const bool wide = (c >= 'A' && c <= 'Z') || c == 'm' || c == 'w';
-    ems += narrow ? 0.32 : wide ? 0.72 : 0.57;
+    ems += narrow ? 0.37 : wide ? 0.8 : 0.62;
   }
   return ems * font_size;
 }

@@ -52,6 +52,11 @@ std::string text(double x, double y, std::string_view anchor, std::string_view c
                      format_label(content));
 }
 
+std::string_view swatch_style(const Series& series) {
+  if (series.dashed) return " bt-dash";
+  return series.faint ? " bt-faint" : "";
+}
+
 std::string draw_swatch(const LegendEntry& entry, double x, double y) {
   const Series& series = *entry.drawn->series;
   const std::string group = fmt::format("<g class=\"bt-c{}\">", entry.drawn->color);
@@ -59,8 +64,8 @@ std::string draw_swatch(const LegendEntry& entry, double x, double y) {
     return fmt::format("<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{}\" height=\"11\"/>", classes,
                        x, y - 5.5, kSwatch);
   };
-  const std::string stroke = fmt::format("<path class=\"bt-line{}\" d=\"M{:.1f} {:.1f}h{}\"/>",
-                                         series.dashed ? " bt-dash" : "", x, y, kSwatch);
+  const std::string stroke =
+      fmt::format("<path class=\"bt-line{}\" d=\"M{:.1f} {:.1f}h{}\"/>", swatch_style(series), x, y, kSwatch);
   const std::string dot =
       fmt::format("<circle class=\"bt-dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.6\"/>", x + kSwatch / 2, y);
   switch (series.mark) {
@@ -92,7 +97,7 @@ class Drawing {
       : plot_(plot),
         series_(prepare_series(plot)),
         legend_(make_legend(series_)),
-        x_(plot.x, x_range(series_, plot.x.scale), false, has_only_lines() ? 0.0 : 0.02),
+        x_(plot.x, x_range(series_, plot.x.scale), false, has_markers() ? 0.025 : 0.0),
         y_(plot.y, y_range(series_, plot.y.scale), needs_zero(series_), 0.06) {
     place_frame(0);
     if (!legend_.empty() && !place_legend_inside()) place_legend_above();
@@ -101,9 +106,10 @@ class Drawing {
   std::string render(SvgStyle style) const;
 
  private:
-  bool has_only_lines() const {
-    return std::none_of(series_.begin(), series_.end(),
-                        [](const DrawnSeries& d) { return d.series->mark == Mark::points; });
+  // Markers at the ends of the data must not be cut by the frame.
+  bool has_markers() const {
+    return std::any_of(series_.begin(), series_.end(),
+                       [](const DrawnSeries& d) { return shows_markers(*d.series); });
   }
   void place_frame(double legend_height);
   bool place_legend_inside();

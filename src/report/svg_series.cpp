@@ -87,7 +87,7 @@ std::string draw_line(const Series& s, const AxisMap& x, const AxisMap& y) {
       path.move(p);
     }
     pen_down = true;
-    if (s.x.size() <= kMarkersUpTo && !s.dashed) dots += marker(p, 2.6);
+    if (shows_markers(s)) dots += marker(p, 2.6);
   }
   return path.finish(line_classes(s)) + dots;
 }
@@ -169,6 +169,11 @@ void trace_segment(std::vector<Pixel>& out, Pixel from, Pixel to) {
 }
 
 }  // namespace
+
+bool shows_markers(const Series& series) {
+  if (series.mark == Mark::points) return true;
+  return series.mark == Mark::line && series.x.size() <= kMarkersUpTo && !series.dashed && !series.faint;
+}
 
 std::vector<DrawnSeries> prepare_series(const Plot& plot) {
   std::vector<DrawnSeries> result;

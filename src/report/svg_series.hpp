@@ -34,6 +34,9 @@ Range y_range(const std::vector<DrawnSeries>& series, Scale scale);
 /// Bars and histograms stand on zero.
 bool needs_zero(const std::vector<DrawnSeries>& series);
 
+/// Whether points are marked: always for points, and for lines of few of them.
+bool shows_markers(const Series& series);
+
 /// SVG elements of one series.
 std::string draw_series(const DrawnSeries& drawn, const AxisMap& x, const AxisMap& y);
 /// Pixels along the ink of one series, close enough together to find out where a legend would hide it.

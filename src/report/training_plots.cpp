@@ -85,6 +85,7 @@ Figure make_loss_figure(const TrainingReport& report) {
     Series steps{
         .label = "training, per step", .x = steps_as_epochs(report), .y = report.steps.loss, .color = kGrey};
     steps.faint = !report.epochs.empty();
+    plot.x.min = 0;
     add_if_any(plot, std::move(steps));
   }
   Series train = over_epochs(report, "training", [](const EpochRow& row) { return row.train_loss; });
@@ -99,8 +100,11 @@ Figure make_loss_figure(const TrainingReport& report) {
 Figure make_learning_rate_figure(const TrainingReport& report) {
   Plot plot{.x = progress_axis(report), .y = {.label = "Learning rate", .min = 0}};
   Series series{.x = steps_as_epochs(report), .y = report.steps.learning_rate};
-  if (!has_values(series))
+  if (has_values(series)) {
+    plot.x.min = 0;
+  } else {
     series = over_epochs(report, "", [](const EpochRow& row) { return row.learning_rate; });
+  }
   add_if_any(plot, std::move(series));
   return {.plot = std::move(plot), .heading = "Learning rate"};
 }

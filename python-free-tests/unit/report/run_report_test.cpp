@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/report/run_report.hpp"
+
+#include <gmock/gmock.h>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/report/evaluation.hpp"
+#include "bunchtrain/report/jsonl_writer.hpp"
+#include "markup_checker.hpp"
+#include "temporary_folder.hpp"
+
+namespace bunchtrain::report {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+Evaluation make_evaluation() {
+  Evaluation evaluation{.data = "validation",
+                        .epoch = 2,
+                        .step = 200,
+                        .samples = 6000,
+                        .loss = 0.15,
+                        .accuracy = 0.94,
+                        .auc = 0.985};
+  evaluation.classes = {"qcd", "top"};
+  evaluation.class_counts = {3001, 2999};
+  evaluation.roc_curves = {{.signal = "top",
+                            .background = "qcd",
+                            .auc = 0.985,
+                            .signal_efficiency = {0, 0.3, 0.5, 0.9, 1},
+                            .background_efficiency = {0, 0.001, 0.003, 0.06, 1},
+                            .rejections = {{0.3, 3001, 0, true}, {0.5, 333.3, 111.1, false}}}};
+  evaluation.histograms = {
+      {.score = "top", .classes = {"qcd", "top"}, .counts = {{2000, 900, 101}, {99, 900, 2000}}}};
+  return evaluation;
+}
+
+class RunReportTest : public TemporaryFolder {
+ protected:
+  void write_metrics() const {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    for (int epoch = 1; epoch <= 3; ++epoch) {
+      for (int i = 0; i < 10; ++i) {
+        writer.append({{"kind", "step"},
+                       {"step", std::int64_t{(epoch - 1) * 10 + i + 1}},
+                       {"loss", 1.0 / (epoch + i)},
+                       {"learning_rate", 1e-3}});
+      }
+      EpochRow row{.epoch = epoch,
+                   .epochs = 3,
+                   .step = epoch * 10,
+                   .seconds = 12,
+                   .train_loss = 0.5 / epoch,
+                   .valid_loss = 0.6 / epoch};
+      row.learning_rate = 1e-3;
+      row.samples_per_second = 12'400;
+      row.split = {0.001, 0.02, 0.04, 0.002, 0.001};
+      row.metrics = {{"valid_accuracy", 0.9 + 0.01 * epoch}, {"valid_auc", 0.95 + 0.01 * epoch}};
+      writer.append(make_record(row));
+    }
+  }
+};
+
+TEST_F(RunReportTest, ShowsEverythingThatTheFolderHolds) {
+  write_metrics();
+  write(
+      "run.json",
+      R"({"name": "top <tagging>", "started": "today", "machine": "2 cores", "summary": {"Parameters": "26,416"},
+    "environment": {"LibTorch": "2.11.0", "seeds": {"run": 7}}, "configuration": "epochs = 3", "card": "[inputs]", "extra": [1]})");
+  write_evaluation(folder_ / "curves.json", make_evaluation());
+  EXPECT_EQ(render_run(folder_), folder_ / "report.html");
+  const std::string html = read("report.html");
+  EXPECT_EQ(markup_fault(html), "");
+  for (const char* part :
+       {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0", "epochs = 3", "[inputs]",
+        "0.9850", "&gt; 3001", "333.3 ± 111.1", "ROC curve", "Background rejection", "Score of top",
+        "Where a step spends its time", "Learning rate", "12.4k", "2,999 top"}) {
+    EXPECT_THAT(html, HasSubstr(part));
+  }
+}
+
+TEST_F(RunReportTest, NeedsNothingFromOutside) {
+  write_metrics();
+  write_evaluation(folder_ / "curves.json", make_evaluation());
+  render_run(folder_);
+  std::string html = read("report.html");
+  const std::string name_space = "http://www.w3.org/2000/svg";
+  for (std::size_t at; (at = html.find(name_space)) != std::string::npos;) html.erase(at, name_space.size());
+  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script"})
+    EXPECT_THAT(html, Not(HasSubstr(outside)));
+}
+
+TEST_F(RunReportTest, LeavesOutWhatIsMissing) {
+  write("run.json", R"({"summary": {"Model": "lite"}})");
+  render_run(folder_);
+  const std::string html = read("report.html");
+  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_THAT(html, HasSubstr(folder_.filename().string()));
+  EXPECT_THAT(html, HasSubstr("lite"));
+  for (const char* absent : {"<svg", "Training</h2>", "Performance</h2>", "nan"})
+    EXPECT_THAT(html, Not(HasSubstr(absent)));
+}
+
+TEST_F(RunReportTest, RefusesAFolderOfNoRun) {
+  try {
+    render_run(folder_);
+    FAIL() << "an empty folder was accepted";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(folder_.string()));
+    EXPECT_THAT(error.what(), HasSubstr("metrics.jsonl"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "report.html"));
+}
+
+TEST_F(RunReportTest, NamesADamagedFile) {
+  write_metrics();
+  for (const std::string name : {"run.json", "curves.json"}) {
+    write(name, "{\"name\": ");
+    try {
+      read_run(folder_);
+      FAIL() << name << " was accepted";
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(name));
+    }
+    std::filesystem::remove(folder_ / name);
+  }
+}
+
+TEST_F(RunReportTest, ThinsManySteps) {
+  {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    for (std::int64_t step = 1; step <= 5000; ++step)
+      writer.append({{"kind", "step"}, {"step", step}, {"loss", 1.0}});
+  }
+  const TrainingReport report = read_run(folder_);
+  EXPECT_LE(report.steps.step.size(), 1500u);
+  EXPECT_GT(report.steps.step.size(), 500u);
+  EXPECT_EQ(report.steps.loss.size(), report.steps.step.size());
+  EXPECT_THAT(report.steps.loss, testing::Each(testing::DoubleEq(1.0)));
+}
+
+TEST_F(RunReportTest, CurvesSurviveTheFile) {
+  const Evaluation written = make_evaluation();
+  write_evaluation(folder_ / "curves.json", written);
+  const Evaluation back = read_evaluation(folder_ / "curves.json");
+  EXPECT_EQ(back.classes, written.classes);
+  EXPECT_EQ(back.class_counts, written.class_counts);
+  ASSERT_EQ(back.roc_curves.size(), 1u);
+  EXPECT_EQ(back.roc_curves[0].background_efficiency, written.roc_curves[0].background_efficiency);
+  EXPECT_TRUE(back.roc_curves[0].rejections[0].is_lower_limit);
+  EXPECT_EQ(back.histograms[0].counts, written.histograms[0].counts);
+}
+
+TEST_F(RunReportTest, CurvesOfUnequalLengthAreRefused) {
+  Evaluation wrong = make_evaluation();
+  wrong.roc_curves[0].signal_efficiency.pop_back();
+  write_evaluation(folder_ / "curves.json", wrong);
+  EXPECT_THROW(read_evaluation(folder_ / "curves.json"), DataError);
+}
+
+}  // namespace
+}  // namespace bunchtrain::report
