@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
@@ -55,6 +56,7 @@ int run_session(config::Options options, const mpi::Environment& environment, co
   const train::StopSignal signals;
   train::Session session(std::move(options), environment.world(), logger);
   device::apply(session.threads());
+  device::keep_freed_memory();
   if (!session.threads().warning.empty()) logger.warning(session.threads().warning);
   int code = 0;
   try {

@@ -9,7 +9,6 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
+#include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/models/registry.hpp"
 
@@ -62,18 +62,11 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
-/// Keeps freed memory in the process, as an application does: LibTorch's large tensors would otherwise be
-/// returned to the system and faulted in again at every step.
-void keep_memory() {
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   const Arguments arguments = parse(argc, argv);
-  keep_memory();
+  bunchtrain::device::keep_freed_memory();
   at::set_num_threads(arguments.threads);
   const auto model = bt::models::create(arguments.model, {.recompute = arguments.recompute});
   const at::Tensor mask = at::zeros({arguments.batch, arguments.particles}, at::kBool);
