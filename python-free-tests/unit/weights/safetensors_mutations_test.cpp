@@ -2,10 +2,13 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,9 +22,11 @@ namespace {
 constexpr int kMutationsPerSeed = 2000;
 
 std::vector<std::string> corpus() {
+  const char* folder = std::getenv("BUNCHTRAIN_FUZZ_CORPUS");
+  if (folder == nullptr)
+    throw std::runtime_error("BUNCHTRAIN_FUZZ_CORPUS is not set: run this test by ctest");
   std::vector<std::filesystem::path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(std::getenv("BUNCHTRAIN_FUZZ_CORPUS")))
-    paths.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) paths.push_back(entry.path());
   std::ranges::sort(paths);
   std::vector<std::string> seeds;
   for (const auto& path : paths) {
