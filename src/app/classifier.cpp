@@ -11,6 +11,7 @@
 #include "bunchtrain/optim/ranger.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/optim/sgd.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -37,6 +38,14 @@ data::DatasetSplit open_files(const train::Session& session) {
     throw ConfigError("valid-fraction", fmt::format("{}", fraction), "a number from 0 to below 1");
   return jets.split(
       {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()});
+}
+
+void start_from(const std::string& path, torch::nn::Module& module, const features::Card& card) {
+  const auto file = weights::read_safetensors(path);
+  std::vector<std::string> classes;
+  for (const auto& entry : card.classes) classes.push_back(entry.name);
+  weights::check_classes(file, classes, path);
+  weights::load_into(module, file.tensors, path);
 }
 
 /// One empty jet through the network: what does not fit is known before a run folder is made.
@@ -69,6 +78,9 @@ std::vector<config::OptionSpec> classifier_options() {
            "batch-norm statistics with padded entries, as published, or real ones only",
            "",
            {"all", "real"}},
+          {"weights", std::string{},
+           "safetensors file to start from (ours or weaver-core's names; a snapshot's model.safetensors)",
+           "FILE"},
           {"recompute", false, "recompute edges in backward: less memory, more time"}};
 }
 
@@ -101,6 +113,8 @@ Classifier create_classifier(train::Session& session, const data::Dataset& train
                                   .real_rows = options.get<std::string>("batch-norm-rows") == "real",
                                   .seed = session.seed()};
   Classifier classifier{.model = models::create(name, spec), .description = models::describe(name, spec)};
+  if (const auto& weights = options.get<std::string>("weights"); !weights.empty())
+    start_from(weights, *classifier.model->module(), *card);
   if (session.precision() == device::Precision::float64) classifier.model->module()->to(at::kDouble);
   prove_shapes(*classifier.model, *card, session.precision());
   const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));

@@ -16,7 +16,7 @@
 
 namespace bunchtrain::app {
 
-/// model, dropout, fusion, batch-norm-rows, recompute.
+/// model, dropout, fusion, batch-norm-rows, weights, recompute.
 std::vector<config::OptionSpec> classifier_options();
 
 /// The data that --data, --valid, --card, --particles, --classes name. Collective: a file that one rank alone
