@@ -57,13 +57,6 @@ std::optional<Bytes> verify_checksum(Bytes stored, std::string& why) {
   return content;
 }
 
-// Small elements: one loop that the compiler turns into byte interleaving.
-template <std::size_t N>
-void unshuffle_small(const std::byte* planes, std::size_t elements, std::byte* __restrict out) {
-  for (std::size_t i = 0; i < elements; ++i)
-    for (std::size_t j = 0; j < N; ++j) out[N * i + j] = planes[j * elements + i];
-}
-
 using Vector = std::uint8_t __attribute__((vector_size(16)));
 
 Vector interleave_low(Vector a, Vector b) {
@@ -72,6 +65,26 @@ Vector interleave_low(Vector a, Vector b) {
 
 Vector interleave_high(Vector a, Vector b) {
   return __builtin_shuffle(a, b, Vector{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+}
+
+// Small elements: 16 bytes of each plane at a time, interleaved in log2(N) rounds.
+template <std::size_t N>
+void unshuffle_small(const std::byte* planes, std::size_t elements, std::byte* out) {
+  std::size_t i = 0;
+  for (; i + 16 <= elements; i += 16) {
+    std::array<Vector, N> rows, next;
+    for (std::size_t j = 0; j < N; ++j) std::memcpy(&rows[j], planes + j * elements + i, 16);
+    for (std::size_t done = 1; done < N; done *= 2) {
+      for (std::size_t j = 0; j < N / 2; ++j) {
+        next[2 * j] = interleave_low(rows[j], rows[j + N / 2]);
+        next[2 * j + 1] = interleave_high(rows[j], rows[j + N / 2]);
+      }
+      rows = next;
+    }
+    std::memcpy(out + N * i, rows.data(), 16 * N);
+  }
+  for (; i < elements; ++i)
+    for (std::size_t j = 0; j < N; ++j) out[N * i + j] = planes[j * elements + i];
 }
 
 // Transposes 16 x 16 bytes: four rounds of interleaving rows i and i + 8.
