@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any split of the samples over ranks gives the result of one rank that has them all.
+
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/random.hpp"
+#include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/mpi/environment.hpp"
+
+namespace bunchtrain::metrics {
+namespace {
+
+constexpr std::int64_t kSamples = 1000;
+
+class GatheredMetricsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const CounterRandom random(3, 1);
+    for (std::int64_t i = 0; i < kSamples; ++i) {
+      const auto label = static_cast<std::int64_t>(random.below(3, 10 * i));
+      labels_.data_ptr<std::int64_t>()[i] = label;
+      for (int c = 0; c < 3; ++c) {
+        logits_.data_ptr<double>()[3 * i + c] = random.normal(10 * i + 1 + c) + (c == label ? 1.0 : 0.0);
+      }
+    }
+  }
+  void TearDown() override { communicator_.close(); }
+
+  ClassificationMetrics metrics_of(std::int64_t begin, std::int64_t end) const {
+    ClassificationMetrics metrics({.classes = {"a", "b", "c"}});
+    if (end > begin) metrics.add_logits(logits_.slice(0, begin, end), labels_.slice(0, begin, end));
+    return metrics;
+  }
+
+  void expect_as_on_one_rank(const ClassificationResult& result) const {
+    const ClassificationResult expected = metrics_of(0, kSamples).compute();
+    EXPECT_EQ(result.samples, kSamples);
+    EXPECT_EQ(result.class_counts, expected.class_counts);
+    EXPECT_DOUBLE_EQ(result.accuracy, expected.accuracy);
+    EXPECT_NEAR(result.loss, expected.loss, 1e-13);
+    EXPECT_DOUBLE_EQ(result.auc, expected.auc);
+    EXPECT_DOUBLE_EQ(result.rejection(0.5).value, expected.rejection(0.5).value);
+    EXPECT_EQ(result.distributions[0].counts, expected.distributions[0].counts);
+  }
+
+  mpi::Environment environment_;
+  comm::Communicator communicator_ = comm::Communicator::create(environment_.world(), at::kCPU);
+  at::Tensor logits_ = at::empty({kSamples, 3}, at::kDouble);
+  at::Tensor labels_ = at::empty({kSamples}, at::kLong);
+};
+
+TEST_F(GatheredMetricsTest, UnevenParts) {
+  const std::int64_t rank = communicator_.rank(), world = communicator_.size();
+  const auto border = [&](std::int64_t r) { return kSamples * r * r / (world * world); };
+  expect_as_on_one_rank(metrics_of(border(rank), border(rank + 1)).compute(communicator_));
+}
+
+TEST_F(GatheredMetricsTest, RanksWithoutSamples) {
+  const bool has_all = communicator_.rank() == communicator_.size() - 1;
+  expect_as_on_one_rank(metrics_of(0, has_all ? kSamples : 0).compute(communicator_));
+}
+
+TEST_F(GatheredMetricsTest, NoSamplesAtAll) { EXPECT_EQ(metrics_of(0, 0).compute(communicator_).samples, 0); }
+
+}  // namespace
+}  // namespace bunchtrain::metrics
