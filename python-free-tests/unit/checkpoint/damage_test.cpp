@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// What kills, full disks and bad sectors do to a store: one snapshot is lost at most, and it is named.
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "bunchtrain/core/error.hpp"
+#include "store_fixture.hpp"
+
+namespace bunchtrain::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class DamageTest : public StoreFixture {
+ protected:
+  void SetUp() override {
+    Store store = make_store();
+    save(store, 10);
+    save(store, 20);
+  }
+  fs::path newest() const { return folder_ / "step-000020"; }
+};
+
+TEST_F(DamageTest, ATruncatedFileIsFoundAtAnyLength) {
+  for (const fs::path& file : files_of(newest())) {
+    const std::string whole = read(file);
+    const std::size_t stride = std::max<std::size_t>(1, whole.size() / 40);
+    for (std::size_t length = 0; length < whole.size(); length += stride) {
+      // The manifest's last byte is its line end, which may be missing.
+      if (file.filename() == "manifest.json" && length + 1 >= whole.size()) continue;
+      write(file, whole.substr(0, length));
+      EXPECT_EQ(latest_step(), 10) << file << " cut to " << length;
+    }
+    write(file, whole);
+    EXPECT_EQ(latest_step(), 20);
+  }
+}
+
+TEST_F(DamageTest, AFlippedBitIsFoundInEveryFile) {
+  for (const fs::path& file : files_of(newest())) {
+    const std::string whole = read(file);
+    const std::size_t stride = std::max<std::size_t>(1, whole.size() / 60);
+    for (std::size_t at = 0; at < whole.size(); at += stride) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
+      write(file, damaged);
+      const std::int64_t step = latest_step();
+      EXPECT_EQ(step, 10) << file << ", byte " << at;
+    }
+    write(file, whole);
+  }
+}
+
+TEST_F(DamageTest, TheDamagedOneIsNamedWithItsFault) {
+  write(newest() / "model.safetensors", "short");
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("step-000020"));
+  EXPECT_THAT(sink_->warnings, HasSubstr("model.safetensors has 5 bytes instead of"));
+}
+
+TEST_F(DamageTest, AMissingFileIsNamed) {
+  fs::remove(newest() / "schedule.safetensors");
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("schedule.safetensors is missing"));
+}
+
+TEST_F(DamageTest, AMissingManifestMeansAnUnfinishedSnapshot) {
+  fs::remove(newest() / "manifest.json");
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("never finished"));
+}
+
+TEST_F(DamageTest, PointersAreNotNeeded) {
+  fs::remove(folder_ / "latest");
+  write(folder_ / "best", "rubbish");
+  EXPECT_EQ(latest_step(), 20);
+}
+
+TEST_F(DamageTest, NoneIntactIsAnErrorAndNothingIsLost) {
+  for (const char* step : {"step-000010", "step-000020"}) write(folder_ / step / "model.safetensors", "");
+  try {
+    make_store().load_latest();
+    FAIL() << "a damaged store was accepted";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("none of the 2 checkpoints is intact"));
+    EXPECT_THAT(error.what(), HasSubstr("step-000010"));
+  }
+  EXPECT_TRUE(fs::exists(newest()));
+}
+
+TEST_F(DamageTest, LeftoversOfAKilledSaveAreIgnoredAndCleaned) {
+  fs::create_directories(folder_ / "step-000030.partial");
+  write(folder_ / "step-000030.partial" / "model.safetensors", "half");
+  EXPECT_EQ(latest_step(), 20);
+  Store store = make_store();
+  save(store, 40);
+  EXPECT_FALSE(fs::exists(folder_ / "step-000030.partial"));
+}
+
+TEST_F(DamageTest, AKillBetweenTheTwoRenamesOfAReplacementLosesNothing) {
+  fs::rename(newest(), folder_ / "step-000020.replaced");
+  EXPECT_EQ(latest_step(), 20);
+  Store store = make_store();
+  save(store, 30);
+  EXPECT_TRUE(fs::exists(newest()));
+  EXPECT_FALSE(fs::exists(folder_ / "step-000020.replaced"));
+}
+
+TEST_F(DamageTest, AManifestCannotNameFilesElsewhere) {
+  std::string manifest = read(newest() / "manifest.json");
+  for (std::size_t at; (at = manifest.find("model.safetensors")) != std::string::npos;)
+    manifest.replace(at, 17, "../../x.safeteors");
+  write(newest() / "manifest.json", manifest);
+  EXPECT_EQ(latest_step(), 10);
+}
+
+TEST_F(DamageTest, AFullDiskLeavesTheEarlierOnes) {
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  for (rlim_t bytes : {0, 50, 200, 500}) {
+    const rlimit tight{.rlim_cur = bytes, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &tight);
+    Store store = make_store();
+    std::string message;
+    try {
+      save(store, 30);
+    } catch (const CheckpointError& error) {
+      message = error.what();
+    }
+    setrlimit(RLIMIT_FSIZE, &before);
+    EXPECT_THAT(message, HasSubstr("cannot save a checkpoint of step 30")) << bytes;
+    EXPECT_THAT(message, HasSubstr("File too large")) << bytes;
+    EXPECT_EQ(latest_step(), 20);
+    EXPECT_FALSE(fs::exists(folder_ / "step-000030.partial"));
+  }
+  std::signal(SIGXFSZ, old_handler);
+}
+
+TEST_F(DamageTest, AFolderThatCannotBeWrittenIsNamed) {
+  write(root_ / "file", "");
+  Store store(root_ / "file" / "checkpoints", comm::Communicator::self());
+  try {
+    save(store, 1);
+    FAIL() << "a folder below a file was accepted";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("file/checkpoints"));
+  }
+}
+
+TEST_F(DamageTest, AKillAtAnyMomentLeavesAValidSnapshot) {
+  for (int trial = 0; trial < 30; ++trial) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      Store store = make_store();
+      for (std::int64_t step = 30;; ++step) save(store, step % 37);  // replaces, prunes and begins anew
+    }
+    ::usleep(static_cast<useconds_t>(2000 + 1700 * trial));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_GE(latest_step(), 0) << "trial " << trial << ": " << sink_->warnings;
+  }
+  Store store = make_store();
+  save(store, 99);
+  for (const std::string& name : names()) EXPECT_EQ(name.find(".partial"), std::string::npos) << name;
+}
+
+}  // namespace
+}  // namespace bunchtrain::checkpoint
