@@ -48,7 +48,8 @@ PeerStep::PeerStep(std::shared_ptr<Stack> net, bool bucket_view)
 PeerStep::~PeerStep() = default;
 
 void PeerStep::step(const at::Tensor& input) {
-  impl_->optimizer.zero_grad();
+  // Optimizer::zero_grad() of C++ throws for views of buckets; this is what it does to other gradients.
+  for (const at::Tensor& parameter : impl_->net->parameters()) parameter.mutable_grad().reset();
   impl_->reducer->prepare_for_forward();
   impl_->reducer->rebuild_buckets();
   const at::Tensor loss = impl_->net->loss(input);
