@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The exceptions of bunchtrain: what failed, where in the user's terms, how to mend it, with context added on the way up.
+/// The exceptions of bunchtrain: what failed, where in the user's terms, how to mend it, with context added
+/// on the way up.
 
 #include <exception>
 #include <source_location>
@@ -18,7 +19,8 @@ class Error : public std::exception {
  public:
   explicit Error(std::string message, std::source_location where = std::source_location::current());
 
-  /// Adds one line of context ("while restoring step 12000 of runs/top") and returns this error, for rethrowing with `throw;`.
+  /// Adds one line of context ("while restoring step 12000 of runs/top") and returns this error, for
+  /// rethrowing with `throw;`.
   Error& add_context(std::string_view line);
 
   const char* what() const noexcept override { return text_.c_str(); }
@@ -35,7 +37,8 @@ class Error : public std::exception {
   std::source_location where_;
 };
 
-/// An option, card or argument is wrong. Built from the field, the value given, and what is allowed or how to mend it.
+/// An option, card or argument is wrong. Built from the field, the value given, and what is allowed or how to
+/// mend it.
 class ConfigError : public Error {
  public:
   ConfigError(std::string_view field, std::string_view value, std::string_view allowed,
@@ -75,7 +78,8 @@ class NotBuiltError : public Error {
                 std::source_location where = std::source_location::current());
 };
 
-/// Throws `ConfigError(message)` unless `condition` holds: for arguments that the caller got wrong; always on.
+/// Throws `ConfigError(message)` unless `condition` holds: for arguments that the caller got wrong; always
+/// on.
 inline void expects(bool condition, std::string_view message,
                     std::source_location where = std::source_location::current()) {
   if (!condition) throw ConfigError(std::string(message), where);

@@ -28,7 +28,8 @@ std::shared_ptr<LogSink> make_stderr_sink();
 class Logger {
  public:
   Logger() = default;
-  explicit Logger(std::shared_ptr<LogSink> sink, LogLevel level = LogLevel::info) : sink_(std::move(sink)), level_(level) {}
+  explicit Logger(std::shared_ptr<LogSink> sink, LogLevel level = LogLevel::info)
+      : sink_(std::move(sink)), level_(level) {}
 
   bool enabled(LogLevel level) const noexcept { return sink_ && level >= level_; }
   void log(LogLevel level, std::string_view text) const {
