@@ -23,6 +23,7 @@ data::Hdf5DatasetOptions dataset_options(const train::Session& session, std::vec
           .length = options.get<std::int64_t>("particles"),
           .classes = options.get<std::vector<std::string>>("classes"),
           .allow_plugins = options.get<bool>("hdf5-plugins"),
+          .threads = session.threads().loader,
           .logger = session.logger()};
 }
 

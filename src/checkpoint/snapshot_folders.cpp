@@ -48,6 +48,18 @@ std::vector<fs::path> folders_where(const fs::path& store, Predicate&& wanted) {
   return found;
 }
 
+// "latest.partial-4545": a pointer whose writer was killed before the rename.
+void remove_torn_pointers(const fs::path& store) {
+  std::vector<fs::path> torn;
+  if (!fs::exists(store)) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(store)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("latest.partial-") || name.starts_with("best.partial-"))
+      torn.push_back(entry.path());
+  }
+  for (const fs::path& file : torn) fs::remove(file);
+}
+
 // A rename is on the disk only when its folder is.
 void synchronise(const fs::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -96,6 +108,7 @@ fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
 }
 
 void clean_leftovers(const fs::path& store) {
+  remove_torn_pointers(store);
   for (const fs::path& partial : folders_where(store, is_partial_name)) fs::remove_all(partial);
   const auto is_replaced = [](std::string_view name) {
     return name.ends_with(kReplaced) && is_snapshot_name(name);

@@ -12,6 +12,7 @@
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/report/table.hpp"
+#include "bunchtrain/report/text_format.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -81,7 +82,7 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
   if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
   for (const auto& network : networks) {
     const std::string prefix = networks.size() == 1 ? "" : network.name + " ";
-    summary[prefix + "Parameters"] = fmt::format("{}", trainable(network));
+    summary[prefix + "Parameters"] = report::format_integer(trainable(network));
     summary[prefix + "Optimizer"] = network.optimizer->describe();
     summary[prefix + "Gradients"] = network.parallel->plan_description();
   }

@@ -205,6 +205,8 @@ void TrainingLoop::finish_epoch() {
                            [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
     row.valid_loss = validation_->loss;
     row.metrics = {{"valid_accuracy", validation_->accuracy}, {"valid_auc", validation_->auc}};
+    if (classes->classes.size() == 2)
+      row.metrics.push_back({"valid_rejection_50", validation_->rejection(0.5).value});
     metric = validation_->auc;
   }
   result_.samples_per_second = row.samples_per_second;
