@@ -33,7 +33,9 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
 std::optional<data::DataLoader> make_valid_loader(const Session& session, const Settings& settings,
                                                   const data::DatasetPtr& valid) {
   if (!valid || valid->size() == 0) return std::nullopt;
-  return std::make_optional<data::DataLoader>(valid, loader_options(session, settings, false));
+  auto options = loader_options(session, settings, false);
+  options.logger = {};  // it would speak in the middle of the progress bar, and says nothing new
+  return std::make_optional<data::DataLoader>(valid, options);
 }
 
 /// Rows [begin, end) of a rank's share, for gradient accumulation.
