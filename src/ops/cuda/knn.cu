@@ -198,7 +198,8 @@ __device__ void scan_many_dims(const KnnArguments<Real>& a, const Real* set, int
 //   per query for k = 16), FP32
 //             issue from D = 32 or so: 2 P D instructions per query, one 16-byte shared load per 4 candidates
 //             and coordinate
-//   registers nvcc 13.0, sm_75 to sm_100, no spills: 48 to 94 for K <= 16 (k = 16, D = 2: 80), 168 for K = 32
+//   registers nvcc 13.0, sm_75 to sm_100, no spills: 45 to 94 for K <= 16 (k = 16, D = 2: 80), 168 for K =
+//   32, 122 in float64
 template <class Real, class Key, int K, int kDims>
 __global__ void __launch_bounds__(kMaxThreads) knn_kernel(KnnArguments<Real> a) {
   const Real* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// On a GPU gathering and edge sums give the very bits that they give on the CPU, forward and backward.
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+
+#include "bunchtrain/ops/edge_ops.hpp"
+#include "bunchtrain/ops/gather_neighbours.hpp"
+#include "unit/ops/tensor_helpers.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+struct Case {
+  std::int64_t points, neighbours, channels;
+  at::ScalarType type;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << c.points << " points, " << c.neighbours << " neighbours, " << c.channels << " channels, "
+             << c10::toString(c.type);
+}
+
+class EdgesGpuTest : public testing::TestWithParam<Case> {
+ protected:
+  static constexpr std::int64_t kSets = 4;
+  at::Tensor u_ = normal_tensor({kSets, GetParam().points, GetParam().channels}, 1, GetParam().type);
+  at::Tensor v_ = normal_tensor({kSets, GetParam().points, GetParam().channels}, 2, GetParam().type);
+  at::Tensor edges_ = normal_tensor({kSets, GetParam().points, GetParam().neighbours, GetParam().channels}, 3,
+                                    GetParam().type);
+  at::Tensor indices_ =
+      integer_tensor({kSets, GetParam().points, GetParam().neighbours},
+                     static_cast<std::uint64_t>(GetParam().points) * 3 / 4 + 1, 4, at::kInt);
+};
+
+TEST_P(EdgesGpuTest, GivesTheBitsOfTheCpu) {
+  const auto cuda = indices_.cuda();
+  EXPECT_TRUE(ops::gather_neighbours(v_.cuda(), cuda).cpu().equal(ops::gather_neighbours(v_, indices_)));
+  EXPECT_TRUE(
+      ops::scatter_neighbours(edges_.cuda(), cuda).cpu().equal(ops::scatter_neighbours(edges_, indices_)));
+  EXPECT_TRUE(ops::edge_sum(u_.cuda(), v_.cuda(), cuda).cpu().equal(ops::edge_sum(u_, v_, indices_)));
+}
+
+TEST_P(EdgesGpuTest, GivesTheGradientsOfTheCpu) {
+  const auto gradients = [&](at::Tensor u, at::Tensor v, const at::Tensor& indices,
+                             const at::Tensor& gradient) {
+    u.requires_grad_(true);
+    v.requires_grad_(true);
+    ops::edge_sum(u, v, indices).backward(gradient);
+    return std::vector<at::Tensor>{u.grad().cpu(), v.grad().cpu()};
+  };
+  const auto cpu = gradients(u_.clone(), v_.clone(), indices_, edges_);
+  const auto gpu = gradients(u_.cuda(), v_.cuda(), indices_.cuda(), edges_.cuda());
+  EXPECT_TRUE(gpu[0].equal(cpu[0]));
+  EXPECT_TRUE(gpu[1].equal(cpu[1]));
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16})
+    for (const std::int64_t channels : {1, 7, 64, 256}) all.push_back({128, 16, channels, type});
+  all.push_back({300, 5, 12, at::kFloat});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, EdgesGpuTest, testing::ValuesIn(cases()));
+
+}  // namespace
+}  // namespace bunchtrain::test
