@@ -8,9 +8,13 @@
 #include <atomic>
 #include <climits>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <numeric>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/mpi/check.hpp"
@@ -27,6 +31,15 @@ struct Job {
   std::atomic<bool> failed = false;
   std::atomic<std::chrono::milliseconds> timeout = kDefaultTimeout;
 };
+
+/// Keeps what MPI may still write to until the process ends.
+void leave_to_mpi(std::shared_ptr<void> buffers) {
+  static std::mutex mutex;
+  static auto& left =
+      *new std::vector<std::shared_ptr<void>>;  // never destroyed: MPI outlives static objects
+  const std::scoped_lock lock(mutex);
+  left.push_back(std::move(buffers));
+}
 
 struct Reduction {
   std::int64_t mine = 0;
@@ -76,7 +89,7 @@ struct Comm::Impl {
     MPI_Request request = MPI_REQUEST_NULL;
     check(start(*owned, &request), at(operation));
     if (finish(request, operation)) return std::move(*owned);
-    owned.release();  // left to MPI on purpose: it may still write there
+    leave_to_mpi(std::move(owned));
     job->failed = true;
     throw CommError(fmt::format(
         "{}: no answer from the other ranks within {} s; one of them failed or left the common order",
