@@ -22,7 +22,6 @@ struct RunLog::Impl {
   report::JsonlWriter metrics;
   report::TensorBoardWriter events;
   report::Progress progress;
-  std::optional<metrics::ClassificationResult> validation = {};
 
   Impl(const Session& session, const RunFolder& folder, const Settings& settings, const std::string& samples,
        const RunPlan& plan)
@@ -91,7 +90,6 @@ void RunLog::epoch(const report::EpochRow& row,
   for (const auto& metric : row.metrics)
     impl_->events.add_scalar("epoch/" + metric.name, metric.value, row.step);
   impl_->events.sync();
-  impl_->validation = validation;
   impl_->progress.finish_epoch(row);
   report::render_run(impl_->folder.path());
 }
@@ -106,10 +104,12 @@ void RunLog::finish(const FitResult& result) {
   impl_->metrics.sync();
   const auto report = report::render_run(impl_->folder.path());
   std::string text;
-  if (impl_->validation) text += format_results(*impl_->validation);
-  text += fmt::format("{} epochs, {} steps, {} {}/s in the last epoch\nrun folder {}\nreport     {}\n",
-                      result.epochs, result.steps, report::format_count(result.samples_per_second),
-                      impl_->samples, impl_->folder.path().string(), report.string());
+  if (result.validation) text += format_results(*result.validation);
+  text += fmt::format("{} epochs, {} steps", result.epochs, result.steps);
+  if (result.samples_per_second > 0)
+    text += fmt::format(", {} {}/s in the last epoch", report::format_count(result.samples_per_second),
+                        impl_->samples);
+  text += fmt::format("\nrun folder {}\nreport     {}\n", impl_->folder.path().string(), report.string());
   fmt::print("{}", text);
   std::fflush(stdout);
 }

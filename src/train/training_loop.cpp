@@ -86,6 +86,7 @@ FitResult TrainingLoop::run() {
     run_epoch();
     finish_epoch();
   }
+  if (!validation_) validation_ = run_validation();  // a run that was finished already
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
   result_.validation = validation_;
@@ -201,13 +202,11 @@ void TrainingLoop::finish_epoch() {
                .communication = state_.split.communication / steps,
                .optimizer = state_.split.optimizer / steps};
   std::optional<double> metric;
-  const auto classes = classification_options(*train_);
-  if (valid_loader_ && task_.validate && classes) {
-    validation_ = validate(session_, modules_of(task_.networks), task_.validate, *valid_loader_, *classes,
-                           [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
+  validation_ = run_validation();
+  if (validation_) {
     row.valid_loss = validation_->loss;
     row.metrics = {{"valid_accuracy", validation_->accuracy}, {"valid_auc", validation_->auc}};
-    if (classes->classes.size() == 2)
+    if (validation_->classes.size() == 2)
       row.metrics.push_back({"valid_rejection_50", validation_->rejection(0.5).value});
     metric = validation_->auc;
   }
@@ -220,6 +219,13 @@ void TrainingLoop::finish_epoch() {
   save(metric);
   const bool stop = session_.control().all_max(session_.stop_requested()) > 0;
   if (stop && state_.epoch < settings_.epochs) throw Interrupted{StopSignal::received()};
+}
+
+std::optional<metrics::ClassificationResult> TrainingLoop::run_validation() {
+  const auto classes = classification_options(*train_);
+  if (!valid_loader_ || !task_.validate || !classes) return std::nullopt;
+  return validate(session_, modules_of(task_.networks), task_.validate, *valid_loader_, *classes,
+                  [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
 }
 
 void TrainingLoop::save(std::optional<double> metric) {

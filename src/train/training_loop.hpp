@@ -46,6 +46,7 @@ class TrainingLoop {
   StepOutcome run_step(const data::Batch& batch);
   void train_on(const data::Batch& batch, StepEvent& event);
   void finish_epoch();
+  std::optional<metrics::ClassificationResult> run_validation();
   void save(std::optional<double> metric);
   void set_learning_rates(double factor_of_peak);
   bool checkpoint_due();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 
@@ -29,8 +30,9 @@ class TrainerRanksTest : public ::testing::Test {
     if (world().rank() == 0) std::filesystem::remove_all(root_);
     world().barrier();
   }
+  /// One folder for all ranks, another one for every job.
   const std::filesystem::path root_ = std::filesystem::path(::testing::TempDir()) /
-                                      ("trainer_ranks_test_np" + std::to_string(world().size()));
+                                      ("trainer_ranks_" + world().broadcast(std::to_string(getpid())));
 };
 
 TEST_F(TrainerRanksTest, AnyNumberOfRanksComputesTheSameLosses) {

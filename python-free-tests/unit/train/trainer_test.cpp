@@ -69,6 +69,16 @@ TEST_F(TrainerTest, SnapshotsBetweenEpochsChangeNothing) {
   EXPECT_EQ(plain.weights(), often.weights());
 }
 
+TEST_F(TrainerTest, ResumingAFinishedRunShowsItsResultAgain) {
+  ToyTraining first = make("finished");
+  const FitResult before = first.trainer.fit(make_points(200), make_points(50, 2));
+  ToyTraining second = make("finished", {"--resume"});
+  const FitResult after = second.trainer.fit(make_points(200), make_points(50, 2));
+  ASSERT_TRUE(before.validation && after.validation);
+  EXPECT_EQ(after.validation->auc, before.validation->auc);
+  EXPECT_EQ(after.steps, before.steps);
+}
+
 TEST_F(TrainerTest, ResumingOtherDataIsRefused) {
   ToyTraining first = make("run");
   first.trainer.add_callback(std::make_shared<LossRecorder>(&first.session, 3));
