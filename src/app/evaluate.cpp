@@ -141,6 +141,47 @@ void write_scores(const std::filesystem::path& path, const std::vector<FileScore
   writer.commit();
 }
 
+data::DataLoader make_loader(const train::Session& session, const data::Hdf5Dataset& jets) {
+  const auto batch = session.options().get<std::int64_t>("batch");
+  return data::DataLoader(jets.all(), {.global_batch = std::max<std::int64_t>(batch, session.size()),
+                                       .rank = session.rank(),
+                                       .world_size = session.size(),
+                                       .shuffle = false,
+                                       .threads = session.threads().loader,
+                                       .device = session.device(),
+                                       .logger = session.logger()});
+}
+
+metrics::ClassificationOptions metrics_options(const features::Card& card) {
+  metrics::ClassificationOptions options;
+  for (const auto& entry : card.classes) {
+    if (card.classes.size() == 2 && entry.name == card.signal)
+      options.signals = {static_cast<int>(options.classes.size())};
+    options.classes.push_back(entry.name);
+  }
+  return options;
+}
+
+/// Scores, then observers of a sample.
+std::size_t num_values(const features::Card& card) { return card.classes.size() + card.observers.size(); }
+
+/// This rank's share of the data through the network: fills `metrics`, returns one row per sample.
+at::Tensor score_share(const train::Session& session, TrainedModel& trained, data::DataLoader& loader,
+                       metrics::ClassificationMetrics& metrics) {
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> rows = {
+      at::empty({0, static_cast<std::int64_t>(num_values(trained.card)) + 2}, at::kDouble)};
+  while (const auto batch = loader.next()) {
+    if (batch->size() == 0) continue;
+    const device::PrecisionGuard precision(session.precision(), session.device().type());
+    const auto& tensors = *batch;
+    const at::Tensor logits = trained.model->forward(tensors["points"], tensors["features"], tensors["mask"]);
+    metrics.add_logits(logits, tensors["label"]);
+    rows.push_back(score_rows(tensors, logits, trained.card.observers));
+  }
+  return at::cat(rows, 0);
+}
+
 }  // namespace
 
 std::vector<config::OptionSpec> evaluate_options() {
@@ -151,55 +192,37 @@ EvaluateResult evaluate(train::Session& session) {
   const std::vector<std::string> files = session.option("data");
   if (files.empty()) throw ConfigError("data", "", "one or more HDF5 files to evaluate");
   const auto folder = train::RunFolder::existing(session.options().get<std::string>("run"));
-  const TrainedModel trained = load_model(session, folder);
+  TrainedModel trained = load_model(session, folder);
   const data::Hdf5Dataset jets({.files = files,
                                 .labels_required = false,
                                 .allow_plugins = session.option("hdf5-plugins"),
+                                .threads = session.threads().loader,
                                 .logger = session.logger()},
                                trained.card);
-  data::DataLoader loader(jets.all(), {.global_batch = std::max<std::int64_t>(
-                                           session.options().get<std::int64_t>("batch"), session.size()),
-                                       .rank = session.rank(),
-                                       .world_size = session.size(),
-                                       .shuffle = false,
-                                       .threads = session.threads().loader,
-                                       .device = session.device(),
-                                       .logger = session.logger()});
-  const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
-  const auto width = static_cast<std::size_t>(classes) + trained.card.observers.size();
-  std::vector<at::Tensor> rows = {at::empty({0, static_cast<std::int64_t>(width) + 2}, at::kDouble)};
-  metrics::ClassificationOptions options;
-  for (const auto& entry : trained.card.classes) options.classes.push_back(entry.name);
-  for (std::size_t i = 0; i < options.classes.size(); ++i)
-    if (options.classes.size() == 2 && options.classes[i] == trained.card.signal)
-      options.signals = {static_cast<int>(i)};
-  metrics::ClassificationMetrics metrics(options);
-  const at::NoGradGuard no_gradients;
-  while (const auto batch = loader.next()) {
-    if (batch->size() == 0) continue;
-    const device::PrecisionGuard precision(session.precision(), session.device().type());
-    const at::Tensor logits =
-        trained.model->forward((*batch)["points"], (*batch)["features"], (*batch)["mask"]);
-    metrics.add_logits(logits, (*batch)["label"]);
-    rows.push_back(score_rows(*batch, logits, trained.card.observers));
-  }
+  data::DataLoader loader = make_loader(session, jets);
+  metrics::ClassificationMetrics metrics(metrics_options(trained.card));
+  const at::Tensor share = score_share(session, trained, loader, metrics);
+  const at::Tensor rows = gather_rows(session, share, share.size(1));
   auto agreement = session.agreement();
-  EvaluateResult result;
   auto summary = metrics.compute(agreement);
-  if (summary.samples > 0) result.metrics = std::move(summary);
-  const at::Tensor all = gather_rows(session, at::cat(rows, 0), static_cast<std::int64_t>(width) + 2);
+
+  EvaluateResult result;
   const std::string output = session.option("output");
   result.scores = output.empty() ? folder.path() / "scores.h5" : std::filesystem::path(output);
+  if (summary.samples > 0) {
+    result.metrics = std::move(summary);
+    result.curves = std::filesystem::path(result.scores).replace_extension(".json");
+  }
   std::string error;
   if (session.is_root()) try {
-      write_scores(result.scores, sort_into_files(jets, all, width), jets, trained, folder.path().string());
+      write_scores(result.scores, sort_into_files(jets, rows, num_values(trained.card)), jets, trained,
+                   folder.path().string());
+      if (result.metrics)
+        report::write_evaluation(
+            result.curves, train::to_evaluation(*result.metrics, fmt::format("{}", fmt::join(files, " "))));
     } catch (const Error& failure) {
       error = failure.what();
     }
-  if (result.metrics) result.curves = std::filesystem::path(result.scores).replace_extension(".json");
-  if (session.is_root() && result.metrics && error.empty())
-    report::write_evaluation(result.curves,
-                             train::to_evaluation(*result.metrics, fmt::format("{}", fmt::join(files, " "))));
   session.control().agree_or_throw(error);
   return result;
 }
