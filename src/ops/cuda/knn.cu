@@ -189,17 +189,21 @@ __device__ void scan_many_dims(const KnnArguments<Real>& a, const Real* set, int
 }
 
 // Neighbours inside small sets.
-//   formula   the k smallest of (sum_d (x_i[d] - x_j[d])^2, j) over j != i, the sum fused and in ascending d
-//   tiling    grid (queries / block, sets); a thread owns a query and keeps its K best keys, sorted, in
-//   registers: K candidates
-//             at a time are sorted by a network and merged. k > K: further passes above the last key found.
-//   shared    few dims: 128 * (sizeof(Real) * kDims + 1) bytes (1.1 to 8.3 KB); many: K * (16 * sizeof(Real)
-//   + 1) (1 to 2.1 KB) bound     integer min/max issue at small D (about 15 P compare-exchanges of 64 bits
-//   per query for k = 16), FP32
-//             issue from D = 32 or so: 2 P D instructions per query, one 16-byte shared load per 4 candidates
-//             and coordinate
-//   registers nvcc 13.0, sm_75 to sm_100, no spills: 45 to 94 for K <= 16 (k = 16, D = 2: 80), 168 for K =
-//   32, 122 in float64
+//
+//   formula    the k smallest of (sum_d (x_i[d] - x_j[d])^2, j) over j != i, the sum fused, d ascending
+//
+//   tiling     grid (queries / block, sets); a thread owns a query and keeps its K best keys, sorted, in
+//              registers; K candidates at a time are sorted by a network and merged; k > K takes further
+//              passes above the last key found
+//
+//   shared     few dims: 128 * (sizeof(Real) * kDims + 1) bytes (1.1 to 8.3 KB);
+//              many dims: K * (16 * sizeof(Real) + 1) bytes (0.5 to 2.1 KB)
+//
+//   bound      integer issue at small D (about 15 P compare-exchanges of 64 bits per query for k = 16);
+//              FP32 issue from D = 32 or so: 2 P D instructions per query
+//
+//   registers  nvcc 13.0, sm_75 to sm_100, no spills: 45 to 94 for K <= 16 (k = 16, D = 2: 80),
+//              168 for K = 32, 122 in float64
 template <class Real, class Key, int K, int kDims>
 __global__ void __launch_bounds__(kMaxThreads) knn_kernel(KnnArguments<Real> a) {
   const Real* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
