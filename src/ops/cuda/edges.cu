@@ -63,9 +63,13 @@ __global__ void spread_kernel(EdgeShape shape, std::int64_t num_edges, const T* 
 }
 
 // Which edges lead to each point: a stable counting sort.
-//   tiling    a block per set; a thread owns a run of points and scans all edges twice, first to count, then
-//   to list shared    kIndexTile * 4 + (threads + 1) * 4 bytes: 4.6 KB bound     P * P K comparisons per set,
-//   all lanes reading the same shared word; 0.03 ms for 1024 sets of 128 x 16 (estimate)
+//
+//   tiling     a block per set; a thread owns a run of points and scans all edges twice, to count and to list
+//
+//   shared     kIndexTile * 4 + (threads + 1) * 4 bytes: 4.6 KB
+//
+//   bound      P * P K comparisons per set, all lanes reading the same shared word; 0.03 ms for 1024 sets of
+//              128 x 16 (estimate)
 __global__ void reverse_index_kernel(EdgeShape shape, const std::int32_t* indices, std::int32_t* offsets,
                                      std::int32_t* edges) {
   __shared__ std::int32_t tile[kIndexTile];
@@ -137,10 +141,15 @@ __device__ void sum_rows(const EdgeShape& shape, int count, RowOf row_of, T* out
 }
 
 // The adjoint of spread_kernel.
-//   formula   u[b, i] = sum_n edges[b, i, n], v[b, j] = sum of the edges that lead to j, ascending; sums in
-//   float or double tiling    a warp per point, lanes along the channels; a point's sums stay in registers,
-//   nobody else writes them shared    none bound     HBM reads: B P K C elements once (twice with u, the
-//   second time mostly from L2)
+//
+//   formula    u[b, i] = sum_n edges[b, i, n], v[b, j] = sum of the edges that lead to j, ascending; sums in
+//              float or double
+//
+//   tiling     a warp per point, lanes along the channels; a point's sums stay in registers
+//
+//   shared     none
+//
+//   bound      HBM reads: B P K C elements once (twice with u, the second time mostly from L2)
 template <class T, int N>
 __global__ void collect_kernel(EdgeShape shape, std::int64_t num_points, const T* edge_values,
                                const std::int32_t* offsets, const std::int32_t* edges, T* u, T* v) {
