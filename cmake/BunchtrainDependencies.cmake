@@ -10,13 +10,10 @@
 #   hwy::hwy                  SIMD dispatch (ops)                    libhwy-dev
 #   bunchtrain_dep::hdf5      HDF5, serial, C interface (data)       libhdf5-dev
 #   bunchtrain_dep::deflate   libdeflate (data)                      libdeflate-dev
-#   bunchtrain_dep::zstd      zstd (data)                            libzstd-dev
-#   bunchtrain_dep::muparser  expressions of data cards (features)   libmuparser-dev
 #   bunchtrain_dep::xxhash    xxHash, header-only                    libxxhash-dev
 #   bunchtrain_dep::mpi       MPI, C interface (mpi, comm)           libopenmpi-dev
 #   bunchtrain_dep::nccl      NCCL (comm); CUDA builds only          (CUDA toolkit or tools/setup)
 #   bunchtrain_dep::nvml      NVML header only: the library is opened at run time
-#   bunchtrain_dep::hwloc     processor layout (device); optional    libhwloc-dev
 #   bunchtrain_dep::openmp    at::parallel_for (comes with the compiler)
 #   bunchtrain_dep::cudart    the shared CUDA runtime; CUDA builds only
 #   GTest::gtest, GTest::gmock  tests                                libgtest-dev, libgmock-dev
@@ -78,8 +75,8 @@ set(bunchtrain_toolkit ${CMAKE_CUDA_COMPILER_TOOLKIT_ROOT} $ENV{CUDA_HOME} /usr/
 set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia")
 set(bunchtrain_packages
   "fmt=libfmt-dev" "cli11=libcli11-dev" "toml=libtomlplusplus-dev" "json=nlohmann-json3-dev" "hwy=libhwy-dev"
-  "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "zstd=libzstd-dev" "muparser=libmuparser-dev" "xxhash=libxxhash-dev"
-  "mpi=libopenmpi-dev" "hwloc=libhwloc-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
+  "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "xxhash=libxxhash-dev"
+  "mpi=libopenmpi-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
   "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit")
 
 # Finds one dependency by its short name; the target it makes.
@@ -108,18 +105,9 @@ macro(bunchtrain_find_quietly name)
   elseif("${name}" STREQUAL "deflate")
     bunchtrain_import(deflate HEADER libdeflate.h LIBRARY deflate)
     set(bunchtrain_target bunchtrain_dep::deflate)
-  elseif("${name}" STREQUAL "zstd")
-    bunchtrain_import(zstd HEADER zstd.h LIBRARY zstd)
-    set(bunchtrain_target bunchtrain_dep::zstd)
-  elseif("${name}" STREQUAL "muparser")
-    bunchtrain_import(muparser HEADER muParser.h LIBRARY muparser)
-    set(bunchtrain_target bunchtrain_dep::muparser)
   elseif("${name}" STREQUAL "xxhash")
     bunchtrain_import(xxhash HEADER xxhash.h)
     set(bunchtrain_target bunchtrain_dep::xxhash)
-  elseif("${name}" STREQUAL "hwloc")
-    bunchtrain_import(hwloc HEADER hwloc.h LIBRARY hwloc)
-    set(bunchtrain_target bunchtrain_dep::hwloc)
   elseif("${name}" STREQUAL "nccl")
     bunchtrain_import(nccl HEADER nccl.h LIBRARY nccl libnccl.so.2 SUFFIXES include lib64 lib nccl/include nccl/lib
       HINTS ${bunchtrain_toolkit} ${bunchtrain_nvidia})

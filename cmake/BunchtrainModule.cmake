@@ -12,8 +12,7 @@
 # makes bunchtrain_<module>, its alias bunchtrain::<module>, and its install rules. Static by default;
 # BUILD_SHARED_LIBS is honoured. BUNCHTRAIN_WITH_CUDA and BUNCHTRAIN_WITH_NCCL say what is built.
 
-bunchtrain_find(fmt cli11 toml json hwy openmp hdf5 deflate zstd muparser xxhash mpi)
-bunchtrain_find_quietly(hwloc)
+bunchtrain_find(fmt cli11 toml json hwy openmp hdf5 deflate xxhash mpi)
 set(BUNCHTRAIN_WITH_NCCL OFF)
 if(BUNCHTRAIN_WITH_CUDA)
   bunchtrain_find(cudart)
