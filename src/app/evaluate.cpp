@@ -31,6 +31,12 @@ struct TrainedModel {
   std::string hash;
 };
 
+std::vector<std::string> class_names(const features::Card& card) {
+  std::vector<std::string> names;
+  for (const auto& entry : card.classes) names.push_back(entry.name);
+  return names;
+}
+
 const std::string& require(const checkpoint::Metadata& metadata, const std::string& key,
                            const checkpoint::SnapshotInfo& info) {
   const auto found = metadata.find(key);
@@ -120,8 +126,7 @@ std::vector<FileScores> sort_into_files(const data::Hdf5Dataset& jets, const at:
 void write_scores(const std::filesystem::path& path, const std::vector<FileScores>& files,
                   const data::Hdf5Dataset& jets, const TrainedModel& trained, const std::string& run) {
   data::Hdf5Writer writer(path);
-  std::vector<std::string> classes;
-  for (const auto& entry : trained.card.classes) classes.push_back(entry.name);
+  const std::vector<std::string> classes = class_names(trained.card);
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::string name = i == 0 ? "scores" : fmt::format("scores_{}", i);
     std::vector<data::CompoundColumn> columns = {{.name = "row", .integers = files[i].row},
@@ -150,16 +155,6 @@ data::DataLoader make_loader(const train::Session& session, const data::Hdf5Data
                                        .threads = session.threads().loader,
                                        .device = session.device(),
                                        .logger = session.logger()});
-}
-
-metrics::ClassificationOptions metrics_options(const features::Card& card) {
-  metrics::ClassificationOptions options;
-  for (const auto& entry : card.classes) {
-    if (card.classes.size() == 2 && entry.name == card.signal)
-      options.signals = {static_cast<int>(options.classes.size())};
-    options.classes.push_back(entry.name);
-  }
-  return options;
 }
 
 /// Scores, then observers of a sample.
@@ -200,7 +195,8 @@ EvaluateResult evaluate(train::Session& session) {
                                 .logger = session.logger()},
                                trained.card);
   data::DataLoader loader = make_loader(session, jets);
-  metrics::ClassificationMetrics metrics(metrics_options(trained.card));
+  metrics::ClassificationMetrics metrics(
+      train::classification_options(class_names(trained.card), trained.card.signal));
   const at::Tensor share = score_share(session, trained, loader, metrics);
   const at::Tensor rows = gather_rows(session, share, share.size(1));
   auto agreement = session.agreement();

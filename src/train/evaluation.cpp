@@ -29,6 +29,14 @@ report::RocCurve to_curve(const metrics::ClassificationResult& result, const met
 
 }  // namespace
 
+metrics::ClassificationOptions classification_options(std::vector<std::string> classes,
+                                                      std::string_view signal) {
+  metrics::ClassificationOptions options{.classes = std::move(classes)};
+  for (std::size_t i = 0; options.classes.size() == 2 && i < 2; ++i)
+    if (options.classes[i] == signal) options.signals = {static_cast<int>(i)};
+  return options;
+}
+
 report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data) {
   report::Evaluation evaluation;
   evaluation.data = std::move(data);

@@ -3,7 +3,7 @@
 
 #include <torch/nn/module.h>
 
-#include <algorithm>
+#include "bunchtrain/train/evaluation.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -29,13 +29,8 @@ class EvaluationMode {
 std::optional<metrics::ClassificationOptions> classification_options(const data::Dataset& dataset) {
   const auto& classes = dataset.summary().classes;
   if (classes.size() < 2) return std::nullopt;
-  metrics::ClassificationOptions options{.classes = classes};
   const auto* card = dataset.card();
-  if (card && !card->signal.empty() && classes.size() == 2) {
-    const auto found = std::find(classes.begin(), classes.end(), card->signal);
-    options.signals = {static_cast<int>(found - classes.begin())};
-  }
-  return options;
+  return classification_options(classes, card ? card->signal : std::string());
 }
 
 data::Batch in_precision(data::Batch batch, device::Precision precision) {

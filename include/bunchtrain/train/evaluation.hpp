@@ -3,11 +3,18 @@
 /// A classifier's results as tables and curves.
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/evaluation.hpp"
 
 namespace bunchtrain::train {
+
+/// What metrics need to know of a classifier. With two classes `signal` names the one that is selected; it
+/// may be empty.
+metrics::ClassificationOptions classification_options(std::vector<std::string> classes,
+                                                      std::string_view signal);
 
 /// The curves of a result as the report draws them. `data` says what was evaluated.
 report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data);
