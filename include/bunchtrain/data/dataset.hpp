@@ -17,6 +17,8 @@ namespace bunchtrain::data {
 /// What is known of a dataset before the first step: printed once and kept in run.json.
 struct DatasetSummary {
   std::string description;  ///< "18,000 jets in 1 file, card top_tagging"
+  std::string card;         ///< TOML text of the resolved card; empty for data in memory
+  std::string signal;       ///< the class that is selected, if the card names one
   std::vector<std::string> classes;
   std::vector<std::int64_t> class_counts;
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length

@@ -2,7 +2,10 @@
 #pragma once
 /// Initial weights with PyTorch's default distributions, the same on every machine.
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
+#include <string_view>
 
 namespace torch::nn {
 class Module;
@@ -17,5 +20,14 @@ namespace bunchtrain::nn {
 /// The numbers depend on (seed, parameter name, element) only: neither on the order of layers nor on rank or
 /// device.
 void fill_default_weights(torch::nn::Module& module, std::uint64_t seed);
+
+/// Keras' distributions for one `weight` [out, in, ...]; fan counts include the kernel's cells. Numbers
+/// depend on (seed, name, element) only.
+enum class KerasInitializer {
+  glorot_uniform,  ///< U(-a, a), a = sqrt(6 / (fan_in + fan_out)): Dense and convolutions by default
+  glorot_normal,   ///< normal cut at two deviations, scaled to variance 2 / (fan_in + fan_out)
+  he_uniform,      ///< U(-a, a), a = sqrt(6 / fan_in)
+};
+void fill(at::Tensor& weight, KerasInitializer initializer, std::string_view name, std::uint64_t seed);
 
 }  // namespace bunchtrain::nn

@@ -40,6 +40,8 @@ struct EpochRow {
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
   double samples_per_second = std::numeric_limits<double>::quiet_NaN();  ///< training, all ranks
   StepSplit split = {};
+  /// Loss terms of several networks, means over the epoch: "discriminator_real", "generator_energy" ...
+  std::vector<NamedValue> losses = {};
   /// Further metrics in the order of printing: "valid_accuracy", "valid_auc", "valid_rejection_50" ...
   std::vector<NamedValue> metrics = {};
 };

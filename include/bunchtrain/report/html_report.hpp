@@ -8,6 +8,7 @@
 
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/report/evaluation.hpp"
+#include "bunchtrain/report/section.hpp"
 
 namespace bunchtrain::report {
 
@@ -32,7 +33,8 @@ struct TrainingReport {
   std::vector<EpochRow> epochs = {};
   StepSeries steps = {};
   std::optional<Evaluation> evaluation = {};
-  std::string samples = "jets";            ///< what a sample is called
+  std::vector<Section> sections = {};  ///< physics of the last validation, and whatever else a program adds
+  std::string samples = "jets";        ///< what a sample is called
   std::vector<KeyValue> environment = {};  ///< versions, seeds, data fingerprints
   std::string configuration = {};          ///< text, shown as it is
   std::string card = {};                   ///< data card, shown as it is

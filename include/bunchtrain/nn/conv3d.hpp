@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A 3-D convolution layer over channels-last images, with an optional nearest-neighbour upsampling before
+/// it.
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include "bunchtrain/ops/conv3d.hpp"
+
+namespace bunchtrain::nn {
+
+struct Conv3dOptions {
+  std::int64_t in_channels = 1;
+  std::int64_t out_channels = 1;
+  ops::Extent3 kernel = {1, 1, 1};
+  ops::Padding3 padding = {};
+  ops::Extent3 upsampling = {1, 1,
+                             1};  ///< the input is repeated so often first; `padding` counts cells after it
+  bool bias = true;
+};
+
+/// `ops::conv3d`, or `ops::upsampled_conv3d` where `upsampling` is not 1, with parameters `weight` [Cout,
+/// Cin, kx, ky, kz] and `bias` [Cout]: the published form, whatever the computation makes of them.
+class Conv3dImpl : public torch::nn::Module {
+ public:
+  explicit Conv3dImpl(Conv3dOptions options);
+  /// [B, X, Y, Z, Cin] to [B, X', Y', Z', Cout].
+  at::Tensor forward(const at::Tensor& input);
+  const Conv3dOptions& options() const noexcept { return options_; }
+
+  at::Tensor weight, bias;
+
+ private:
+  Conv3dOptions options_;
+};
+TORCH_MODULE(Conv3d);
+
+}  // namespace bunchtrain::nn

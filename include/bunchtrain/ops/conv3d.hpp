@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// 3-D convolutions of channels-last images, alone and behind a nearest-neighbour upsampling.
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+
+namespace bunchtrain::ops {
+
+using Extent3 = std::array<std::int64_t, 3>;  ///< along x, y, z
+
+/// Zeros put around an image; the two sides may differ (Keras' "same" with an even kernel).
+struct Padding3 {
+  Extent3 before = {0, 0, 0};
+  Extent3 after = {0, 0, 0};
+
+  /// As many zeros before as behind.
+  static Padding3 symmetric(Extent3 cells) { return {cells, cells}; }
+  /// The output has the input's shape, as Keras' and TensorFlow's "same" with stride 1: (k - 1) / 2 zeros
+  /// before.
+  static Padding3 same(Extent3 kernel);
+};
+
+/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and
+/// `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1. Differentiable
+/// to any order; only the gradients that backward asks for are computed. CPU and CUDA; under autocast in its
+/// dtype.
+/// @throws ConfigError if shapes do not fit or the kernel is larger than the padded image.
+at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                  const Padding3& padding);
+
+/// What `conv3d` gives for the input whose every cell is repeated `factor` times along each axis
+/// (nearest-neighbour upsampling); `padding` counts cells of the upsampled image.
+///
+/// Exact and without the upsampled tensor: an output cell o = f q + r (phase r) sees input cells q + floor((r
+/// + t - before) / f) for the taps t, so that each phase is a convolution of the small image with a kernel
+/// whose weights are sums of the published ones. All phases are one convolution with f^3 Cout channels, whose
+/// result is sorted into place. Gradients go to the published weights. Differentiable to any order.
+at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                            const Extent3& factor, const Padding3& padding);
+
+}  // namespace bunchtrain::ops

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Parts of a page that know nothing of what they show: text, tables, plots and pictures under a heading.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/report/heat_map.hpp"
+#include "bunchtrain/report/svg_plot.hpp"
+
+namespace bunchtrain::report {
+
+/// A table of texts; the first column is left-aligned, the others right.
+struct SectionTable {
+  std::vector<std::string> header = {};
+  std::vector<std::vector<std::string>> rows = {};
+};
+
+/// Pictures that belong together: one row on a wide page, with a caption.
+struct PictureRow {
+  std::string caption = {};
+  std::vector<HeatMap> pictures = {};
+};
+
+/// One heading of a page, in this order: text, table, plots, pictures. Whatever is empty is left out.
+struct Section {
+  std::string title = {};
+  std::vector<std::string> paragraphs = {};
+  SectionTable table = {};
+  std::vector<Plot> plots = {};
+  std::vector<PictureRow> pictures = {};
+};
+
+/// Writes sections as JSON atomically (a run folder's sections.json). NaN becomes null.
+void write_sections(const std::filesystem::path& path, const std::vector<Section>& sections);
+/// @throws DataError naming the file and the fault.
+std::vector<Section> read_sections(const std::filesystem::path& path);
+
+/// A page of its own: no external resource, no script, light and dark, printable.
+struct Page {
+  std::string title = {};
+  std::string subtitle = {};
+  std::vector<Section> sections = {};
+};
+std::string render_html(const Page& page);
+
+}  // namespace bunchtrain::report
