@@ -35,6 +35,8 @@ struct CountField {
 constexpr std::array<CountField, 3> kCountFields{
     {{"epoch", &EpochRow::epoch}, {"epochs", &EpochRow::epochs}, {"step", &EpochRow::step}}};
 
+constexpr std::string_view kLossPrefix = "loss_";
+
 template <class Fields>
 bool has_name(const Fields& fields, std::string_view name) {
   return std::any_of(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
@@ -42,11 +44,23 @@ bool has_name(const Fields& fields, std::string_view name) {
 
 bool is_metric(const Field& field) {
   return field.name != "kind" && !has_name(kCountFields, field.name) && !has_name(kRealFields, field.name) &&
-         !has_name(kSplitFields, field.name) && !std::holds_alternative<std::string>(field.value) &&
+         !has_name(kSplitFields, field.name) && !field.name.starts_with(kLossPrefix) &&
+         !std::holds_alternative<std::string>(field.value) &&
          !std::holds_alternative<std::vector<double>>(field.value);
 }
 
 }  // namespace
+
+std::string loss_key(std::string_view term) { return std::string(kLossPrefix).append(term); }
+
+std::vector<NamedValue> parse_losses(const Record& record) {
+  std::vector<NamedValue> losses;
+  for (const Field& field : record) {
+    if (field.name.starts_with(kLossPrefix))
+      losses.push_back({field.name.substr(kLossPrefix.size()), number(record, field.name)});
+  }
+  return losses;
+}
 
 Record make_record(const EpochRow& row) {
   Record record{{"kind", "epoch"}};
@@ -55,6 +69,7 @@ Record make_record(const EpochRow& row) {
     if (!std::isnan(row.*member)) record.push_back({std::string(name), row.*member});
   }
   for (const auto& [name, member] : kSplitFields) record.push_back({std::string(name), row.split.*member});
+  for (const NamedValue& loss : row.losses) record.push_back({loss_key(loss.name), loss.value});
   for (const NamedValue& metric : row.metrics) record.push_back({metric.name, metric.value});
   return record;
 }
@@ -71,6 +86,7 @@ std::optional<EpochRow> parse_epoch_row(const Record& record) {
     const double value = number(record, name);
     row.split.*member = std::isfinite(value) ? value : 0;
   }
+  row.losses = parse_losses(record);
   for (const Field& field : record) {
     if (is_metric(field)) row.metrics.push_back({field.name, number(record, field.name)});
   }

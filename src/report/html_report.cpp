@@ -5,44 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
-#include "bunchtrain/core/version.hpp"
 #include "bunchtrain/report/text_format.hpp"
-#include "html_style.hpp"
+#include "html_parts.hpp"
+#include "loss_terms.hpp"
 #include "markup.hpp"
 #include "report_plots.hpp"
 
 namespace bunchtrain::report {
 namespace {
-
-// Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
-constexpr int kFigureWidth = 540, kFigureHeight = 370;
-
-// A heading with content; nothing if there is no content.
-std::string section(std::string_view heading, const std::string& content) {
-  if (content.empty()) return {};
-  return fmt::format("<section><h2>{}</h2>{}</section>\n", escape_markup(heading), content);
-}
-
-std::string figure_html(const Figure& figure) {
-  if (figure.plot.series.empty()) return {};
-  Plot plot = figure.plot;
-  plot.width = kFigureWidth;
-  plot.height = kFigureHeight;
-  plot.description = figure.heading + ": " + plot.y.label + " against " + plot.x.label;
-  std::string html = fmt::format("<figure><h3>{}</h3>{}", escape_markup(figure.heading),
-                                 render_svg(plot, SvgStyle::inline_html));
-  if (!figure.caption.empty())
-    html += fmt::format("<figcaption>{}</figcaption>", escape_markup(figure.caption));
-  return html + "</figure>\n";
-}
-
-std::string figures_html(const std::vector<Figure>& figures) {
-  std::string html;
-  for (const Figure& figure : figures) html += figure_html(figure);
-  return html.empty() ? html : "<div class=\"columns\">" + html + "</div>";
-}
 
 std::string pairs_table(const std::vector<KeyValue>& pairs) {
   if (pairs.empty()) return {};
@@ -64,9 +37,8 @@ std::string percent(double fraction) { return fmt::format("{:g} %", std::round(1
 // validation.
 const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
   const auto score = [](const EpochRow& row) {
-    for (const NamedValue& metric : row.metrics) {
-      if (metric.name == "valid_auc" && std::isfinite(metric.value)) return metric.value;
-    }
+    const double auc = value_of(row.metrics, "valid_auc");
+    if (std::isfinite(auc)) return auc;
     return std::isfinite(row.valid_loss) ? -row.valid_loss : -std::numeric_limits<double>::infinity();
   };
   const auto best = std::max_element(epochs.begin(), epochs.end(),
@@ -128,8 +100,7 @@ std::string rejection_table(const Evaluation& result) {
       rows += fmt::format("<td class=\"number\">{}</td>", escape_markup(format_rejection(point)));
     rows += "</tr>";
   }
-  return fmt::format("<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
-                     head, rows);
+  return table_html("<tr>" + head + "</tr>", rows);
 }
 
 std::string results_section(const TrainingReport& report) {
@@ -144,43 +115,70 @@ std::string results_section(const TrainingReport& report) {
                                   format_integer(result.samples), report.samples, samples);
   if (result.epoch > 0) intro += fmt::format("; after epoch {}", result.epoch);
   if (std::isfinite(result.loss)) intro += fmt::format("; loss {:.5f}", result.loss);
-  return section("Results", fmt::format("<p>{}.</p>", escape_markup(intro)) + rejection_table(result));
+  return section_html("Results", fmt::format("<p>{}.</p>", escape_markup(intro)) + rejection_table(result));
 }
 
 // ---- Epoch table
 // ----------------------------------------------------------------------------------------------------
 
+// A column of numbers: its heading and what it shows of an epoch.
+struct Column {
+  std::string heading;
+  std::function<double(const EpochRow&)> value;
+  std::function<std::string(double)> format;
+};
+
+bool has_values(const Column& column, const std::vector<EpochRow>& epochs) {
+  return std::any_of(epochs.begin(), epochs.end(),
+                     [&](const EpochRow& row) { return std::isfinite(column.value(row)); });
+}
+
+// Losses of a run with named terms: those that are not part of another one.
+std::vector<Column> loss_columns(const TrainingReport& report) {
+  const auto five_digits = [](double value) { return fixed(value, 5); };
+  std::vector<Column> columns;
+  for (const std::string& name : main_terms(names_of(report.epochs, &EpochRow::losses))) {
+    columns.push_back({metric_label(name), [name](const EpochRow& row) { return value_of(row.losses, name); },
+                       five_digits});
+  }
+  if (columns.empty())
+    columns.push_back({"Training loss", [](const EpochRow& row) { return row.train_loss; }, five_digits});
+  columns.push_back({"Validation loss", [](const EpochRow& row) { return row.valid_loss; }, five_digits});
+  return columns;
+}
+
+std::vector<Column> epoch_columns(const TrainingReport& report) {
+  std::vector<Column> columns = loss_columns(report);
+  for (const std::string& name : names_of(report.epochs, &EpochRow::metrics)) {
+    columns.push_back({metric_label(name),
+                       [name](const EpochRow& row) { return value_of(row.metrics, name); },
+                       [](double value) { return fixed(value, std::abs(value) < 10 ? 5 : 1); }});
+  }
+  columns.push_back({"Learning rate", [](const EpochRow& row) { return row.learning_rate; },
+                     [](double value) { return std::isfinite(value) ? fmt::format("{:.3g}", value) : "–"; }});
+  columns.push_back(
+      {report.samples + "/s", [](const EpochRow& row) { return row.samples_per_second; }, format_count});
+  columns.push_back({"Time", [](const EpochRow& row) { return row.seconds; }, format_duration});
+  std::erase_if(columns, [&](const Column& column) { return !has_values(column, report.epochs); });
+  return columns;
+}
+
 std::string epoch_table(const TrainingReport& report) {
   if (report.epochs.empty()) return {};
-  const std::vector<NamedValue>& metrics = report.epochs.front().metrics;
-  std::string head =
-      "<th class=\"number\">Epoch</th><th class=\"number\">Step</th><th class=\"number\">Training loss</th>"
-      "<th class=\"number\">Validation loss</th>";
-  for (const NamedValue& metric : metrics)
-    head += fmt::format("<th class=\"number\">{}</th>", escape_markup(metric_label(metric.name)));
-  head += fmt::format(
-      "<th class=\"number\">Learning rate</th><th class=\"number\">{}/s</th><th class=\"number\">Time</th>",
-      escape_markup(report.samples));
+  const std::vector<Column> columns = epoch_columns(report);
+  std::string head = "<th class=\"number\">Epoch</th><th class=\"number\">Step</th>", rows;
+  for (const Column& column : columns)
+    head += fmt::format("<th class=\"number\">{}</th>", escape_markup(column.heading));
   const EpochRow* best = best_epoch(report.epochs);
-  std::string rows;
-  const auto cell = [](const std::string& text) {
-    return "<td class=\"number\">" + escape_markup(text) + "</td>";
-  };
   for (const EpochRow& row : report.epochs) {
-    rows += &row == best ? "<tr class=\"best\">" : "<tr>";
-    rows += fmt::format("<th class=\"number\" scope=\"row\">{}</th>", row.epoch);
-    rows += cell(format_integer(row.step)) + cell(fixed(row.train_loss, 5)) + cell(fixed(row.valid_loss, 5));
-    for (std::size_t m = 0; m < metrics.size(); ++m) {
-      const double value = m < row.metrics.size() ? row.metrics[m].value : std::nan("");
-      rows += cell(fixed(value, std::abs(value) < 10 ? 5 : 1));
-    }
-    rows += cell(std::isfinite(row.learning_rate) ? fmt::format("{:.3g}", row.learning_rate) : "–");
-    rows += cell(format_count(row.samples_per_second)) + cell(format_duration(row.seconds)) + "</tr>";
+    rows += fmt::format("<tr{}><th class=\"number\" scope=\"row\">{}</th><td class=\"number\">{}</td>",
+                        &row == best ? " class=\"best\"" : "", row.epoch, format_integer(row.step));
+    for (const Column& column : columns)
+      rows += fmt::format("<td class=\"number\">{}</td>", escape_markup(column.format(column.value(row))));
+    rows += "</tr>";
   }
-  return fmt::format(
-      "<details{}><summary>All epochs</summary><div "
-      "class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div></details>",
-      report.epochs.size() <= 12 ? " open" : "", head, rows);
+  return fmt::format("<details{}><summary>All epochs</summary>{}</details>",
+                     report.epochs.size() <= 12 ? " open" : "", table_html("<tr>" + head + "</tr>", rows));
 }
 
 std::string text_block(std::string_view heading, const std::string& text) {
@@ -190,11 +188,12 @@ std::string text_block(std::string_view heading, const std::string& text) {
 
 std::string training_section(const TrainingReport& report) {
   std::vector<Figure> figures{make_loss_figure(report)};
+  for (Figure& figure : make_loss_term_figures(report)) figures.push_back(std::move(figure));
   for (Figure& figure : make_metric_figures(report)) figures.push_back(std::move(figure));
   figures.push_back(make_learning_rate_figure(report));
   figures.push_back(make_throughput_figure(report));
   figures.push_back(make_step_split_figure(report));
-  return section("Training", figures_html(figures) + epoch_table(report));
+  return section_html("Training", figures_html(figures) + epoch_table(report));
 }
 
 std::string performance_section(const TrainingReport& report) {
@@ -203,29 +202,23 @@ std::string performance_section(const TrainingReport& report) {
   for (Figure& figure : make_rejection_figures(*report.evaluation)) figures.push_back(std::move(figure));
   for (Figure& figure : make_score_figures(*report.evaluation, report.samples))
     figures.push_back(std::move(figure));
-  return section("Performance", figures_html(figures));
+  return section_html("Performance", figures_html(figures));
+}
+
+std::string provenance_section(const TrainingReport& report) {
+  return section_html("Configuration and provenance", pairs_table(report.environment) +
+                                                          text_block("Configuration", report.configuration) +
+                                                          text_block("Data card", report.card));
 }
 
 }  // namespace
 
 std::string render_html(const TrainingReport& report) {
-  const std::string title = escape_markup(report.title.empty() ? "Training report" : report.title);
-  std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, "
-      "initial-scale=1\">\n<title>{}</title>\n<style>{}{}</style>\n</head>\n"
-      "<body>\n<main>\n<header><h1>{}</h1>",
-      title, page_style_sheet(), plot_style_sheet(), title);
-  if (!report.subtitle.empty())
-    html += fmt::format("<p class=\"subtitle\">{}</p>", escape_markup(report.subtitle));
-  html += "</header>\n" + big_numbers(report) + results_section(report) +
-          section("Run", pairs_table(report.summary)) + performance_section(report) +
-          training_section(report) +
-          section("Configuration and provenance", pairs_table(report.environment) +
-                                                      text_block("Configuration", report.configuration) +
-                                                      text_block("Data card", report.card));
-  return html + fmt::format("<footer>Made by bunchtrain {}.</footer>\n</main>\n</body>\n</html>\n",
-                            escape_markup(version()));
+  return html_document(report.title.empty() ? "Training report" : report.title, report.subtitle,
+                       big_numbers(report) + results_section(report) +
+                           section_html("Run", pairs_table(report.summary)) + performance_section(report) +
+                           sections_html(report.sections) + training_section(report) +
+                           provenance_section(report));
 }
 
 }  // namespace bunchtrain::report

@@ -30,6 +30,9 @@ tr.best td,tr.best th{font-weight:650}
 .columns{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:34px 36px}
 figure{margin:0}
 figure svg{display:block;width:100%;height:auto}
+.columns+figure,.scroll+.columns,.scroll+figure,figure+figure{margin-top:28px}
+.columns figure+figure{margin-top:0}
+.pictures{display:flex;flex-wrap:wrap;gap:18px 24px}
 figcaption{color:var(--quiet);font-size:.85rem;margin-top:4px}
 details{margin:12px 0}
 summary{cursor:pointer;font-weight:600;font-size:.95rem}

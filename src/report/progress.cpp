@@ -11,6 +11,7 @@
 
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/report/text_format.hpp"
+#include "loss_terms.hpp"
 #include "terminal.hpp"
 
 namespace bunchtrain::report {
@@ -55,6 +56,10 @@ std::string_view short_name(std::string_view name) {
   return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
 }
 
+std::string format_short(double value) {
+  return std::abs(value) < 10 ? fmt::format("{:.4f}", value) : fmt::format("{:.1f}", value);
+}
+
 }  // namespace
 
 std::string format_epoch_line(const EpochRow& row, std::string_view samples) {
@@ -63,11 +68,15 @@ std::string format_epoch_line(const EpochRow& row, std::string_view samples) {
   const auto add = [&line](std::string_view name, double value, const std::string& shown) {
     if (!std::isnan(value)) line += fmt::format("  {} {}", name, shown);
   };
-  add("loss", row.train_loss, fmt::format("{:.4f}", row.train_loss));
+  const auto terms = main_terms(names_of(row.losses));
+  for (const std::string& term : terms) {
+    const double value = value_of(row.losses, term);
+    add(term, value, format_short(value));
+  }
+  if (terms.empty()) add("loss", row.train_loss, fmt::format("{:.4f}", row.train_loss));
   add("valid", row.valid_loss, fmt::format("{:.4f}", row.valid_loss));
   for (const auto& [name, value] : row.metrics) {
-    add(short_name(name), value,
-        std::abs(value) < 10 ? fmt::format("{:.4f}", value) : fmt::format("{:.1f}", value));
+    add(short_name(name), value, format_short(value));
   }
   add("lr", row.learning_rate, fmt::format("{:.2e}", row.learning_rate));
   if (!std::isnan(row.samples_per_second)) {

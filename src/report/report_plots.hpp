@@ -7,17 +7,14 @@
 
 #include "bunchtrain/report/html_report.hpp"
 #include "bunchtrain/report/svg_plot.hpp"
+#include "figure.hpp"
 
 namespace bunchtrain::report {
 
-/// A plot with its heading and the line below it.
-struct Figure {
-  Plot plot = {};
-  std::string heading = {};
-  std::string caption = {};
-};
-
+/// Training and validation loss; of a run with named loss terms only the latter.
 Figure make_loss_figure(const TrainingReport& report);
+/// One figure per network, with all its terms over steps and epochs.
+std::vector<Figure> make_loss_term_figures(const TrainingReport& report);
 Figure make_learning_rate_figure(const TrainingReport& report);
 Figure make_throughput_figure(const TrainingReport& report);
 Figure make_step_split_figure(const TrainingReport& report);

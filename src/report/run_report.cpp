@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "bunchtrain/core/atomic_file.hpp"
@@ -71,27 +72,42 @@ std::vector<double> thin(const std::vector<double>& values, std::size_t most) {
   return result;
 }
 
+void add_step(const Record& record, StepSeries& all) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  for (const NamedValue& loss : parse_losses(record)) {
+    auto found = std::find_if(all.losses.begin(), all.losses.end(),
+                              [&](const NamedSeries& series) { return series.name == loss.name; });
+    if (found == all.losses.end()) found = all.losses.insert(found, {.name = loss.name});
+    found->values.resize(all.step.size(), kUnknown);
+    found->values.push_back(loss.value);
+  }
+  all.step.push_back(number(record, "step"));
+  all.loss.push_back(number(record, "loss"));
+  all.learning_rate.push_back(number(record, "learning_rate"));
+  for (NamedSeries& series : all.losses) series.values.resize(all.step.size(), kUnknown);
+}
+
 void read_metrics(const std::filesystem::path& path, TrainingReport& report) {
   StepSeries all;
   for (const Record& record : read_jsonl(path)) {
     if (auto row = parse_epoch_row(record)) {
       report.epochs.push_back(std::move(*row));
     } else if (text(record, "kind") == "step") {
-      all.step.push_back(number(record, "step"));
-      all.loss.push_back(number(record, "loss"));
-      all.learning_rate.push_back(number(record, "learning_rate"));
+      add_step(record, all);
     }
   }
   report.steps = {.step = thin(all.step, kMostSteps),
                   .loss = thin(all.loss, kMostSteps),
                   .learning_rate = thin(all.learning_rate, kMostSteps)};
+  for (const NamedSeries& series : all.losses)
+    report.steps.losses.push_back({series.name, thin(series.values, kMostSteps)});
 }
 
 }  // namespace
 
 TrainingReport read_run(const std::filesystem::path& run_folder) {
   const auto metrics = run_folder / "metrics.jsonl", run = run_folder / "run.json",
-             curves = run_folder / "curves.json";
+             curves = run_folder / "curves.json", sections = run_folder / "sections.json";
   if (!std::filesystem::exists(metrics) && !std::filesystem::exists(run)) {
     throw DataError(
         fmt::format("{} is not a run folder: it holds neither metrics.jsonl nor run.json. Give the folder "
@@ -104,6 +120,7 @@ TrainingReport read_run(const std::filesystem::path& run_folder) {
   if (std::filesystem::exists(run)) read_run_json(run, report);
   if (std::filesystem::exists(metrics)) read_metrics(metrics, report);
   if (std::filesystem::exists(curves)) report.evaluation = read_evaluation(curves);
+  if (std::filesystem::exists(sections)) report.sections = read_sections(sections);
   return report;
 }
 

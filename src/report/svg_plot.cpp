@@ -8,23 +8,20 @@
 
 #include "axis_map.hpp"
 #include "markup.hpp"
+#include "svg_frame.hpp"
 #include "svg_series.hpp"
 
 namespace bunchtrain::report {
 namespace {
 
-constexpr double kFontSize = 13;
 constexpr double kLegendRow = 19;
 constexpr double kSwatch = 22;
 constexpr double kGap = 8;
 constexpr double kMajorTick = 7, kMinorTick = 3.5;
 
-struct Box {
-  double left, top, right, bottom;
-  double width() const { return right - left; }
-  double height() const { return bottom - top; }
-  bool contains(Pixel p) const { return p.x >= left && p.x <= right && p.y >= top && p.y <= bottom; }
-};
+bool contains(const Box& box, Pixel p) {
+  return p.x >= box.left && p.x <= box.right && p.y >= box.top && p.y <= box.bottom;
+}
 
 struct LegendEntry {
   std::string label;
@@ -44,12 +41,6 @@ std::vector<LegendEntry> make_legend(const std::vector<DrawnSeries>& series) {
 
 double entry_width(const LegendEntry& entry) {
   return kSwatch + kGap + estimate_width(entry.label, kFontSize);
-}
-
-std::string text(double x, double y, std::string_view anchor, std::string_view content,
-                 std::string_view extra = {}) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>", x, y, anchor, extra,
-                     format_label(content));
 }
 
 std::string_view swatch_style(const Series& series) {
@@ -87,7 +78,7 @@ std::string draw_swatch(const LegendEntry& entry, double x, double y) {
 }
 
 std::string draw_entry(const LegendEntry& entry, double x, double y) {
-  return draw_swatch(entry, x, y) + text(x + kSwatch + kGap, y + 4.5, "start", entry.label);
+  return draw_swatch(entry, x, y) + svg_text(x + kSwatch + kGap, y + 4.5, "start", entry.label);
 }
 
 // A drawing in the making: first the axes, then the room they need, then everything at its place.
@@ -157,7 +148,7 @@ bool Drawing::place_legend_inside() {
       {{right, top}, {left, top}, {right, bottom}, {left, bottom}, {(left + right) / 2, top}}};
   for (const Pixel corner : corners) {
     const Box box{corner.x - 4, corner.y - 4, corner.x + width + 8, corner.y + height + 2};
-    if (std::any_of(ink.begin(), ink.end(), [&](Pixel p) { return box.contains(p); })) continue;
+    if (std::any_of(ink.begin(), ink.end(), [&](Pixel p) { return contains(box, p); })) continue;
     for (std::size_t i = 0; i < legend_.size(); ++i) {
       legend_places_.push_back({corner.x, corner.y + kLegendRow * (static_cast<double>(i) + 0.5)});
     }
@@ -187,12 +178,12 @@ std::string Drawing::draw_frame() const {
     const double length = tick.label.empty() ? kMinorTick : kMajorTick, column = x_(tick.value);
     ticks +=
         fmt::format("M{0:.1f} {1:.1f}v{2}M{0:.1f} {3:.1f}v-{2}", column, frame_.top, length, frame_.bottom);
-    if (!tick.label.empty()) labels += text(column, frame_.bottom + 17, "middle", tick.label);
+    if (!tick.label.empty()) labels += svg_text(column, frame_.bottom + 17, "middle", tick.label);
   }
   for (const Tick& tick : y_.ticks()) {
     const double length = tick.label.empty() ? kMinorTick : kMajorTick, row = y_(tick.value);
     ticks += fmt::format("M{0:.1f} {1:.1f}h{2}M{3:.1f} {1:.1f}h-{2}", frame_.left, row, length, frame_.right);
-    if (!tick.label.empty()) labels += text(frame_.left - 7, row + 4.5, "end", tick.label);
+    if (!tick.label.empty()) labels += svg_text(frame_.left - 7, row + 4.5, "end", tick.label);
   }
   return fmt::format(
              "<rect class=\"bt-frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>",
@@ -200,22 +191,13 @@ std::string Drawing::draw_frame() const {
          fmt::format("<path class=\"bt-frame\" d=\"{}\"/>", ticks) + labels;
 }
 
-// At the ends of the axes, as particle physicists draw them.
 std::string Drawing::draw_axis_labels() const {
+  FrameLabels labels{.x = plot_.x.label, .y = plot_.y.label, .title = plot_.title};
+  if (!labels.x.empty() && !x_.common_factor().empty()) labels.x += "  (" + x_.common_factor() + ")";
   std::string result;
-  if (!plot_.x.label.empty()) {
-    const std::string& factor = x_.common_factor();
-    result += text(frame_.right, frame_.bottom + 37, "end",
-                   factor.empty() ? plot_.x.label : plot_.x.label + "  (" + factor + ")");
-  }
-  if (!plot_.y.label.empty()) {
-    constexpr double kBaseline = 13;
-    result += text(kBaseline, frame_.top, "end", plot_.y.label,
-                   fmt::format(" transform=\"rotate(-90 {:.1f} {:.1f})\"", kBaseline, frame_.top));
-  }
-  if (!y_.common_factor().empty()) result += text(frame_.left, frame_.top - 6, "start", y_.common_factor());
-  if (!plot_.title.empty()) result += text(frame_.left, 20, "start", plot_.title, " class=\"bt-title\"");
-  return result;
+  if (!y_.common_factor().empty())
+    result += svg_text(frame_.left, frame_.top - 6, "start", y_.common_factor());
+  return result + draw_frame_labels(frame_, labels);
 }
 
 std::string make_description(const Plot& plot) {
@@ -232,15 +214,7 @@ std::string make_description(const Plot& plot) {
 }
 
 std::string Drawing::render(SvgStyle style) const {
-  std::string svg = fmt::format(
-      "<svg class=\"bt-plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-      "height=\"{1}\" role=\"img\" "
-      "aria-label=\"{2}\">",
-      plot_.width, plot_.height, escape_markup(make_description(plot_)));
-  if (style == SvgStyle::standalone) {
-    svg += fmt::format("<style>{}</style><rect class=\"bt-paper\" width=\"{}\" height=\"{}\"/>",
-                       plot_style_sheet(), plot_.width, plot_.height);
-  }
+  std::string svg = open_svg(plot_.width, plot_.height, make_description(plot_), style, plot_style_sheet());
   // An inner <svg> cuts the data off at the frame and needs no name, unlike a clip path.
   svg += fmt::format(
       "<svg x=\"{0:.1f}\" y=\"{1:.1f}\" width=\"{2:.1f}\" height=\"{3:.1f}\" viewBox=\"{0:.1f} {1:.1f} "
@@ -252,7 +226,7 @@ std::string Drawing::render(SvgStyle style) const {
   for (std::size_t i = 0; i < legend_.size(); ++i)
     svg += draw_entry(legend_[i], legend_places_[i].x, legend_places_[i].y);
   if (series_.empty())
-    svg += text((frame_.left + frame_.right) / 2, (frame_.top + frame_.bottom) / 2, "middle", "no data");
+    svg += svg_text((frame_.left + frame_.right) / 2, (frame_.top + frame_.bottom) / 2, "middle", "no data");
   return svg + "</svg>";
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "loss_terms.hpp"
 #include "report_plots.hpp"
 
 namespace bunchtrain::report {
@@ -50,21 +51,42 @@ Axis progress_axis(const TrainingReport& report) {
   return report.epochs.empty() ? Axis{.label = "Step"} : epoch_axis();
 }
 
-double metric_of(const EpochRow& row, const std::string& name) {
-  for (const NamedValue& metric : row.metrics) {
-    if (metric.name == name) return metric.value;
-  }
-  return std::numeric_limits<double>::quiet_NaN();
-}
-
-std::vector<std::string> metric_names(const TrainingReport& report) {
-  std::vector<std::string> names;
-  for (const EpochRow& row : report.epochs) {
-    for (const NamedValue& metric : row.metrics) {
-      if (std::find(names.begin(), names.end(), metric.name) == names.end()) names.push_back(metric.name);
-    }
+std::vector<std::string> loss_term_names(const TrainingReport& report) {
+  std::vector<std::string> names = names_of(report.epochs, &EpochRow::losses);
+  if (names.empty()) {
+    for (const NamedSeries& series : report.steps.losses) names.push_back(series.name);
   }
   return names;
+}
+
+// One loss term: pale over steps, strong over epochs, as the loss of a single network.
+void add_term(Plot& plot, const TrainingReport& report, const std::string& name, const std::string& label,
+              int color) {
+  for (const NamedSeries& term : report.steps.losses) {
+    if (term.name != name) continue;
+    Series steps{.x = steps_as_epochs(report), .y = term.values, .color = color};
+    steps.faint = !report.epochs.empty();
+    if (!steps.faint) steps.label = label;
+    plot.x.min = 0;
+    add_if_any(plot, std::move(steps));
+  }
+  Series series = over_epochs(report, label, [&](const EpochRow& row) { return value_of(row.losses, name); });
+  series.color = color;
+  add_if_any(plot, std::move(series));
+}
+
+// A log scale for terms of very different size, if all are positive.
+Scale fitting_scale(const Plot& plot) {
+  constexpr double kWide = 30;
+  double least = std::numeric_limits<double>::infinity(), greatest = 0;
+  for (const Series& series : plot.series) {
+    for (double value : series.y) {
+      if (!std::isfinite(value)) continue;
+      least = std::min(least, value);
+      greatest = std::max(greatest, value);
+    }
+  }
+  return least > 0 && greatest > kWide * least ? Scale::log : Scale::linear;
 }
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -81,7 +103,8 @@ std::string metric_label(std::string_view name) {
 
 Figure make_loss_figure(const TrainingReport& report) {
   Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
-  if (!report.steps.loss.empty()) {
+  const bool has_terms = !loss_term_names(report).empty();
+  if (!report.steps.loss.empty() && !has_terms) {
     Series steps{
         .label = "training, per step", .x = steps_as_epochs(report), .y = report.steps.loss, .color = kGrey};
     steps.faint = !report.epochs.empty();
@@ -92,9 +115,21 @@ Figure make_loss_figure(const TrainingReport& report) {
   Series valid = over_epochs(report, "validation", [](const EpochRow& row) { return row.valid_loss; });
   train.color = 0;
   valid.color = 1;
-  add_if_any(plot, std::move(train));
+  if (!has_terms) add_if_any(plot, std::move(train));
   add_if_any(plot, std::move(valid));
   return {.plot = std::move(plot), .heading = "Loss"};
+}
+
+std::vector<Figure> make_loss_term_figures(const TrainingReport& report) {
+  std::vector<Figure> figures;
+  for (const TermGroup& group : group_terms(loss_term_names(report))) {
+    Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
+    for (std::size_t i = 0; i < group.terms.size(); ++i)
+      add_term(plot, report, group.terms[i], group.labels[i], static_cast<int>(i));
+    plot.y.scale = fitting_scale(plot);
+    figures.push_back({.plot = std::move(plot), .heading = "Losses: " + group.name});
+  }
+  return figures;
 }
 
 Figure make_learning_rate_figure(const TrainingReport& report) {
@@ -153,9 +188,9 @@ std::vector<Figure> make_metric_figures(const TrainingReport& report) {
                    .heading = "Background rejection",
                    .caption = "Validation, at fixed signal efficiency."};
   std::vector<Figure> others;
-  for (const std::string& name : metric_names(report)) {
-    Series series =
-        over_epochs(report, metric_label(name), [&](const EpochRow& row) { return metric_of(row, name); });
+  for (const std::string& name : names_of(report.epochs, &EpochRow::metrics)) {
+    Series series = over_epochs(report, metric_label(name),
+                                [&](const EpochRow& row) { return value_of(row.metrics, name); });
     if (!has_values(series)) continue;
     if (contains(name, "accuracy") || contains(name, "auc")) {
       quality.plot.series.push_back(std::move(series));

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/report/record.hpp"
@@ -46,7 +47,13 @@ struct EpochRow {
   std::vector<NamedValue> metrics = {};
 };
 
-/// {"kind": "epoch", "epoch": ..., "step": ..., ..., "seconds_data": ..., metrics}.
+/// The name of a loss term in a record of metrics.jsonl: "loss_generator_energy". Records of kind "step" hold
+/// terms under the same names.
+std::string loss_key(std::string_view term);
+/// The loss terms that a record of any kind holds, in its order.
+std::vector<NamedValue> parse_losses(const Record& record);
+
+/// {"kind": "epoch", "epoch": ..., "step": ..., ..., "seconds_data": ..., "loss_...": ..., metrics}.
 Record make_record(const EpochRow& row);
 /// The inverse of `make_record`; nothing for records of another kind.
 std::optional<EpochRow> parse_epoch_row(const Record& record);

@@ -18,11 +18,18 @@ struct KeyValue {
   std::string value = {};
 };
 
-/// Loss and learning rate over steps, thinned to what a plot can show.
+/// A number over steps with its name.
+struct NamedSeries {
+  std::string name = {};
+  std::vector<double> values = {};
+};
+
+/// Losses and learning rate over steps, thinned to what a plot can show. All of one length.
 struct StepSeries {
   std::vector<double> step = {};
   std::vector<double> loss = {};
   std::vector<double> learning_rate = {};
+  std::vector<NamedSeries> losses = {};  ///< terms of several networks: "generator_energy"; NaN where unknown
 };
 
 /// What the page shows. Whatever is empty is left out.

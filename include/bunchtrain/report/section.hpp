@@ -32,9 +32,13 @@ struct Section {
   std::vector<PictureRow> pictures = {};
 };
 
+/// @throws ConfigError naming the table, plot or picture whose parts do not fit each other.
+void validate(const Section& section);
+
 /// Writes sections as JSON atomically (a run folder's sections.json). NaN becomes null.
+/// @throws ConfigError as `validate`: what could not be drawn is not written.
 void write_sections(const std::filesystem::path& path, const std::vector<Section>& sections);
-/// @throws DataError naming the file and the fault.
+/// @throws DataError naming the file and the fault, also for members that are missing or not known.
 std::vector<Section> read_sections(const std::filesystem::path& path);
 
 /// A page of its own: no external resource, no script, light and dark, printable.

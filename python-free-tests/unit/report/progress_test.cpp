@@ -140,5 +140,18 @@ TEST(EpochLineTest, LeavesOutWhatIsNotKnown) {
             "epoch  3/20  loss 1.0000  0:05");
 }
 
+TEST(EpochLineTest, ShowsLossesOfNetworksButNotTheirParts) {
+  EpochRow row{.epoch = 1, .epochs = 2, .seconds = 5, .train_loss = 0.7};
+  row.losses = {{"discriminator_real", 0.7},
+                {"discriminator_fake", 0.69},
+                {"generator", 12.34},
+                {"generator_energy", 9.5},
+                {"generator_bins", 1}};
+  row.metrics = {{"valid_score", 0.5}};
+  EXPECT_EQ(format_epoch_line(row, "showers"),
+            "epoch 1/2  discriminator_real 0.7000  discriminator_fake 0.6900  generator 12.3  score 0.5000"
+            "  0:05");
+}
+
 }  // namespace
 }  // namespace bunchtrain::report

@@ -69,6 +69,31 @@ TEST(EpochRowTest, SurvivesTheFile) {
   EXPECT_EQ(back->metrics[1].value, 330);
 }
 
+TEST(EpochRowTest, LossTermsAreFlatAndSurviveTheFile) {
+  EpochRow row{.epoch = 1, .epochs = 2, .step = 10};
+  row.losses = {{"discriminator_real", 0.7}, {"generator", 12.5}, {"generator_energy", std::nan("")}};
+  row.metrics = {{"valid_score", 0.5}};
+  const std::string json = to_json(make_record(row));
+  EXPECT_THAT(json, testing::HasSubstr(R"("loss_discriminator_real":0.7,"loss_generator":12.5)"));
+  const auto back = parse_epoch_row(parse_record(json));
+  ASSERT_TRUE(back.has_value());
+  ASSERT_EQ(back->losses.size(), 3u);
+  EXPECT_EQ(back->losses[1].name, "generator");
+  EXPECT_EQ(back->losses[1].value, 12.5);
+  EXPECT_TRUE(std::isnan(back->losses[2].value));
+  ASSERT_EQ(back->metrics.size(), 1u);
+  EXPECT_EQ(back->metrics[0].name, "valid_score");
+}
+
+TEST(EpochRowTest, StepsHoldLossTermsUnderTheSameNames) {
+  const Record record{
+      {"kind", "step"}, {"step", std::int64_t{1}}, {"loss", 0.5}, {loss_key("generator_energy"), 0.25}};
+  const auto losses = parse_losses(parse_record(to_json(record)));
+  ASSERT_EQ(losses.size(), 1u);
+  EXPECT_EQ(losses[0].name, "generator_energy");
+  EXPECT_EQ(losses[0].value, 0.25);
+}
+
 TEST(EpochRowTest, IgnoresOtherKinds) {
   EXPECT_FALSE(parse_epoch_row({{"kind", "step"}, {"step", std::int64_t{1}}}).has_value());
 }

@@ -102,6 +102,67 @@ TEST_F(RunReportTest, LeavesOutWhatIsMissing) {
     EXPECT_THAT(html, Not(HasSubstr(absent)));
 }
 
+// A run of two networks without classes: no accuracy, no validation loss.
+TEST_F(RunReportTest, ShowsARunOfSeveralNetworks) {
+  {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    for (int epoch = 1; epoch <= 3; ++epoch) {
+      for (int i = 1; i <= 10; ++i) {
+        writer.append({{"kind", "step"},
+                       {"step", std::int64_t{(epoch - 1) * 10 + i}},
+                       {"loss", 0.7},
+                       {loss_key("discriminator_real"), 0.7},
+                       {loss_key("generator"), 12.0 / epoch},
+                       {loss_key("generator_energy"), 0.1}});
+      }
+      EpochRow row{.epoch = epoch, .epochs = 3, .step = epoch * 10, .seconds = 9, .train_loss = 0.7};
+      row.losses = {{"discriminator_real", 0.7}, {"generator", 12.0 / epoch}, {"generator_energy", 0.1}};
+      if (epoch > 1) row.metrics = {{"valid_score", 0.25 * epoch}};
+      writer.append(make_record(row));
+    }
+  }
+  Section section{.title = "Shower shapes", .paragraphs = {"Two energies."}};
+  section.pictures = {{.caption = "Side by side", .pictures = {{.values = {{1, 2}}}}}};
+  write_sections(folder_ / "sections.json", {section});
+  const TrainingReport report = read_run(folder_);
+  ASSERT_EQ(report.steps.losses.size(), 3u);
+  EXPECT_EQ(report.steps.losses[1].name, "generator");
+  EXPECT_EQ(report.steps.losses[1].values.size(), report.steps.step.size());
+  const std::string html = render_html(report);
+  EXPECT_EQ(markup_fault(html), "");
+  for (const char* part : {"Losses: discriminator", "Losses: generator", ">discriminator real</th>",
+                           ">generator</th>", ">score</th>", "0.75000", "Shower shapes", "Side by side"}) {
+    EXPECT_THAT(html, HasSubstr(part));
+  }
+  for (const char* absent : {"Accuracy", "AUC", "Validation loss", "Training loss", "<h3>Loss</h3>",
+                             ">generator energy</th>", "Learning rate</th>", "nan"}) {
+    EXPECT_THAT(html, Not(HasSubstr(absent)));
+  }
+  EXPECT_LT(html.find("Shower shapes"), html.find("<h2>Training</h2>"));
+}
+
+TEST_F(RunReportTest, ARunWithoutValidationHasNoEmptyColumn) {
+  {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    writer.append(make_record({.epoch = 1, .epochs = 1, .step = 5, .seconds = 1, .train_loss = 0.5}));
+  }
+  const std::string html = render_html(read_run(folder_));
+  EXPECT_THAT(html, HasSubstr("Training loss</th>"));
+  EXPECT_THAT(html, Not(HasSubstr("Validation loss")));
+}
+
+TEST_F(RunReportTest, ATermThatAppearsLateIsUnknownBefore) {
+  {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    writer.append({{"kind", "step"}, {"step", std::int64_t{1}}, {"loss", 1.0}});
+    writer.append({{"kind", "step"}, {"step", std::int64_t{2}}, {"loss", 1.0}, {loss_key("critic"), 3.0}});
+    writer.append({{"kind", "step"}, {"step", std::int64_t{3}}, {"loss", 1.0}});
+  }
+  const TrainingReport report = read_run(folder_);
+  ASSERT_EQ(report.steps.losses.size(), 1u);
+  EXPECT_THAT(report.steps.losses[0].values, testing::ElementsAre(testing::IsNan(), 3.0, testing::IsNan()));
+}
+
 TEST_F(RunReportTest, RefusesAFolderOfNoRun) {
   try {
     render_run(folder_);
@@ -115,7 +176,7 @@ TEST_F(RunReportTest, RefusesAFolderOfNoRun) {
 
 TEST_F(RunReportTest, NamesADamagedFile) {
   write_metrics();
-  for (const std::string name : {"run.json", "curves.json"}) {
+  for (const std::string name : {"run.json", "curves.json", "sections.json"}) {
     write(name, "{\"name\": ");
     try {
       read_run(folder_);

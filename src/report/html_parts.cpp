@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "html_parts.hpp"
+
+#include <fmt/core.h>
+
+#include "bunchtrain/core/version.hpp"
+#include "html_style.hpp"
+#include "markup.hpp"
+
+namespace bunchtrain::report {
+namespace {
+
+// Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
+constexpr int kFigureWidth = 540, kFigureHeight = 370;
+
+std::string caption_html(const std::string& caption) {
+  return caption.empty() ? caption : fmt::format("<figcaption>{}</figcaption>", escape_markup(caption));
+}
+
+std::string figure_html(const Figure& figure) {
+  if (figure.plot.series.empty()) return {};
+  Plot plot = figure.plot;
+  plot.width = kFigureWidth;
+  plot.height = kFigureHeight;
+  if (plot.description.empty())
+    plot.description = figure.heading + ": " + plot.y.label + " against " + plot.x.label;
+  std::string html = "<figure>";
+  if (!figure.heading.empty()) html += fmt::format("<h3>{}</h3>", escape_markup(figure.heading));
+  return html + render_svg(plot, SvgStyle::inline_html) + caption_html(figure.caption) + "</figure>\n";
+}
+
+std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
+  std::string html;
+  for (const std::string& text : paragraphs) html += fmt::format("<p>{}</p>", escape_markup(text));
+  return html;
+}
+
+std::string row_html(const std::vector<std::string>& cells, std::string_view element) {
+  std::string html = "<tr>";
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    html +=
+        fmt::format("<{0}{1}>{2}</{0}>", element, i == 0 ? "" : " class=\"number\"", escape_markup(cells[i]));
+  }
+  return html + "</tr>";
+}
+
+std::string section_table_html(const SectionTable& table) {
+  if (table.rows.empty()) return {};
+  std::string rows;
+  for (const auto& row : table.rows) rows += row_html(row, "td");
+  return table_html(row_html(table.header, "th"), rows);
+}
+
+// The title moves from the plot to a heading, as everywhere on the page.
+std::string plots_html(const std::vector<Plot>& plots) {
+  std::vector<Figure> figures;
+  for (const Plot& plot : plots) {
+    figures.push_back({.plot = plot, .heading = plot.title});
+    figures.back().plot.title.clear();
+  }
+  return figures_html(figures);
+}
+
+// Four pictures of the usual width fit on a wide page a little smaller than drawn, one on a narrow page.
+std::string pictures_html(const PictureRow& row) {
+  if (row.pictures.empty()) return {};
+  constexpr double kSmallest = 0.77, kLargest = 1.15;
+  std::string html = "<figure><div class=\"pictures\">";
+  for (const HeatMap& map : row.pictures) {
+    html += fmt::format("<div style=\"flex:1 1 {:.0f}px;max-width:{:.0f}px\">{}</div>", kSmallest * map.width,
+                        kLargest * map.width, render_svg(map, SvgStyle::inline_html));
+  }
+  return html + "</div>" + caption_html(row.caption) + "</figure>\n";
+}
+
+}  // namespace
+
+std::string html_document(std::string_view title, std::string_view subtitle, const std::string& body) {
+  const std::string heading = escape_markup(title);
+  std::string html = fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, "
+      "initial-scale=1\">\n<title>{}</title>\n<style>{}{}{}</style>\n</head>\n"
+      "<body>\n<main>\n<header><h1>{}</h1>",
+      heading, page_style_sheet(), plot_style_sheet(), heat_map_style_sheet(), heading);
+  if (!subtitle.empty()) html += fmt::format("<p class=\"subtitle\">{}</p>", escape_markup(subtitle));
+  return html + "</header>\n" + body +
+         fmt::format("<footer>Made by bunchtrain {}.</footer>\n</main>\n</body>\n</html>\n",
+                     escape_markup(version()));
+}
+
+std::string section_html(std::string_view heading, const std::string& content) {
+  if (content.empty()) return {};
+  const std::string title = heading.empty() ? "" : fmt::format("<h2>{}</h2>", escape_markup(heading));
+  return fmt::format("<section>{}{}</section>\n", title, content);
+}
+
+std::string table_html(const std::string& head, const std::string& rows) {
+  return fmt::format("<div class=\"scroll\"><table><thead>{}</thead><tbody>{}</tbody></table></div>", head,
+                     rows);
+}
+
+std::string figures_html(const std::vector<Figure>& figures) {
+  std::string html;
+  for (const Figure& figure : figures) html += figure_html(figure);
+  return html.empty() ? html : "<div class=\"columns\">" + html + "</div>";
+}
+
+std::string sections_html(const std::vector<Section>& sections) {
+  std::string html;
+  for (const Section& section : sections) {
+    std::string content =
+        paragraphs_html(section.paragraphs) + section_table_html(section.table) + plots_html(section.plots);
+    for (const PictureRow& row : section.pictures) content += pictures_html(row);
+    html += section_html(section.title, content);
+  }
+  return html;
+}
+
+std::string render_html(const Page& page) {
+  return html_document(page.title, page.subtitle, sections_html(page.sections));
+}
+
+}  // namespace bunchtrain::report

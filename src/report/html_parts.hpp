@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The parts that every page is made of.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bunchtrain/report/section.hpp"
+#include "figure.hpp"
+
+namespace bunchtrain::report {
+
+/// A whole document with style sheets, heading and footer around `body`. `title` and `subtitle` are texts,
+/// `body` is markup.
+std::string html_document(std::string_view title, std::string_view subtitle, const std::string& body);
+
+/// A heading with content; nothing if there is no content.
+std::string section_html(std::string_view heading, const std::string& content);
+
+/// A table that scrolls on a narrow page. Both are markup.
+std::string table_html(const std::string& head, const std::string& rows);
+
+/// Figures beside each other; those without series are left out.
+std::string figures_html(const std::vector<Figure>& figures);
+
+/// Sections with all that they hold.
+std::string sections_html(const std::vector<Section>& sections);
+
+}  // namespace bunchtrain::report
