@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/hash.hpp"
 #include "card_columns.hpp"
 #include "card_recognition.hpp"
+#include "opened_file.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -57,19 +57,12 @@ struct CardFile::Impl {
     bool per_particle = false;
   };
 
-  std::string path;
-  std::shared_ptr<const FileBytes> bytes;
-  std::shared_ptr<const hdf5::File> file;
-  std::vector<std::string> present;  // datasets of the file
-  std::vector<Source> sources;       // by dataset: one that several sources name is read once
+  OpenedFile file;
+  std::vector<Source> sources;  // by dataset: one that several sources name is read once
   std::size_t rows = 0;
   std::size_t slots = 0;
 
-  ~Impl() {
-    const hdf5::LibraryLock lock;
-    sources.clear();
-    file.reset();
-  }
+  explicit Impl(const std::filesystem::path& path) : file(path) {}
 
   /// Left over from another file or set: absent columns mean something (an unlabelled file).
   void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
@@ -84,23 +77,18 @@ struct CardFile::Impl {
 
 CardFile::CardFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
                    bool labels_required)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->path = path.string();
-  impl_->file = std::make_shared<const hdf5::File>(hdf5::open_read_only(impl_->path));
-  impl_->bytes = std::make_shared<const FileBytes>(impl_->path);
-  impl_->present = list_datasets(*impl_->file);
+    : impl_(std::make_unique<Impl>(path)) {
   for (const auto& name : pipeline.required_columns())
     impl_->find(name, pipeline, !labels_required && contains(pipeline.optional_columns(), name));
   impl_->check_rows(pipeline.card());
   impl_->check_slots();
-  const hdf5::LibraryLock lock;
-  impl_->file.reset();  // datasets that are read through HDF5 keep it open
+  impl_->file.close();
 }
 
 CardFile::~CardFile() = default;
 CardFile::CardFile(CardFile&&) noexcept = default;
 
-const std::string& CardFile::path() const noexcept { return impl_->path; }
+const std::string& CardFile::path() const noexcept { return impl_->file.path(); }
 std::size_t CardFile::rows() const noexcept { return impl_->rows; }
 
 std::size_t CardFile::rows_per_range() const noexcept {
@@ -117,7 +105,7 @@ void CardFile::read(std::size_t first, std::size_t count, ColumnSet set, feature
   raw.rows = static_cast<std::int64_t>(count);
   raw.slots = static_cast<std::int64_t>(impl_->slots);
   raw.first_row = static_cast<std::int64_t>(first);
-  raw.file = impl_->path;
+  raw.file = impl_->file.path();
   impl_->drop_foreign_columns(set, raw);
   for (const auto& source : impl_->sources) {
     if (set == ColumnSet::selection && !source.for_selection) continue;
@@ -161,18 +149,9 @@ std::vector<std::string> CardFile::paths() const {
 }
 
 std::string CardFile::fingerprint() const {
-  Hasher hasher;
-  const auto add = [&hasher](const std::string& text) { hasher.update(std::as_bytes(std::span(text))); };
-  add(fmt::format("{} bytes", impl_->bytes->size()));
-  for (const auto& source : impl_->sources) {
-    const auto& layout = source.dataset.layout();
-    add(fmt::format("{} {}", layout.name, to_string(layout)));
-    for (const std::size_t row : {std::size_t{0}, impl_->rows / 3, 2 * impl_->rows / 3, impl_->rows - 1})
-      source.dataset.read(row, 1, [&](std::size_t, std::size_t, const std::byte* bytes) {
-        hasher.update({bytes, layout.row_bytes()});
-      });
-  }
-  return hasher.hex();
+  std::vector<const StoredDataset*> datasets;
+  for (const auto& source : impl_->sources) datasets.push_back(&source.dataset);
+  return impl_->file.fingerprint(datasets);
 }
 
 bool CardFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& name) const {
@@ -214,27 +193,27 @@ void CardFile::Impl::find(const std::string& full_name, const features::FeatureP
 std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset) {
   for (std::size_t i = 0; i < sources.size(); ++i)
     if (sources[i].dataset.layout().name == dataset) return i;
-  if (!contains(present, dataset)) return std::nullopt;
-  sources.push_back({.dataset = StoredDataset(file, bytes, dataset), .columns = {}});
+  if (!file.has(dataset)) return std::nullopt;
+  sources.push_back({.dataset = file.open(dataset), .columns = {}});
   return sources.size() - 1;
 }
 
 void CardFile::Impl::complain(const std::string& column, const features::Card& card,
                               const std::vector<std::string>& missing) const {
-  const std::string there =
-      present.empty() ? "no dataset at all" : fmt::format("{}", fmt::join(present, ", "));
+  const std::string there = file.list_names();
   if (missing.empty())
     throw DataError(fmt::format(
-        "{}: card '{}' needs the column {}, which none of its sources has here; datasets present: {}", path,
-        card.name, column, there));
-  throw DataError(
-      fmt::format("{}: has no dataset '{}', from which card '{}' reads {}; datasets present: {}.{}", path,
-                  fmt::join(missing, "' or '"), card.name, column, there, suggest_card(*file, path)));
+        "{}: card '{}' needs the column {}, which none of its sources has here; datasets present: {}",
+        file.path(), card.name, column, there));
+  throw DataError(fmt::format(
+      "{}: has no dataset '{}', from which card '{}' reads {}; datasets present: {}.{}", file.path(),
+      fmt::join(missing, "' or '"), card.name, column, there, suggest_card(file.file(), file.path())));
 }
 
 void CardFile::Impl::check_rows(const features::Card& card) {
   std::erase_if(sources, [](const Source& source) { return source.columns.empty(); });
-  if (sources.empty()) throw DataError(fmt::format("{}: card '{}' reads no column of it", path, card.name));
+  if (sources.empty())
+    throw DataError(fmt::format("{}: card '{}' reads no column of it", file.path(), card.name));
   const auto& first = sources.front().dataset;
   for (const auto& source : sources)
     if (source.dataset.layout().rows() != first.layout().rows())

@@ -11,15 +11,6 @@
 #include "contents_of.hpp"
 
 namespace bunchtrain::data {
-namespace {
-
-std::string list(const std::vector<DatasetContents>& contents) {
-  std::vector<std::string> lines;
-  for (const auto& dataset : contents) lines.push_back(dataset.shape.name + " " + dataset.text);
-  return lines.empty() ? "none" : fmt::format("{}", fmt::join(lines, "; "));
-}
-
-}  // namespace
 
 std::string recognise_card(const hdf5::File& file, const std::string& path) {
   const auto contents = contents_of(file, path);
@@ -35,7 +26,7 @@ std::string recognise_card(const hdf5::File& file, const std::string& path) {
   throw DataError(
       fmt::format("{}: no built-in card fits ({}); datasets present: {}. Write a card: bunchtrain inspect {} "
                   "--write-card card.toml",
-                  path, nearest.empty() ? "none is near" : nearest, list(contents), path));
+                  path, nearest.empty() ? "none is near" : nearest, list_contents(contents), path));
 }
 
 std::string suggest_card(const hdf5::File& file, const std::string& path) {

@@ -13,4 +13,7 @@ namespace bunchtrain::data {
 /// As `list_contents`, of a file that is open already. @param path for messages
 std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::string& path);
 
+/// "ECAL [4000, 25, 25, 25] float32; energy [4000] float32" or "none", for messages.
+std::string list_contents(const std::vector<DatasetContents>& contents);
+
 }  // namespace bunchtrain::data

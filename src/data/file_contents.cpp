@@ -58,6 +58,12 @@ std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::stri
   return contents;
 }
 
+std::string list_contents(const std::vector<DatasetContents>& contents) {
+  std::vector<std::string> lines;
+  for (const auto& dataset : contents) lines.push_back(dataset.shape.name + " " + dataset.text);
+  return lines.empty() ? "none" : fmt::format("{}", fmt::join(lines, "; "));
+}
+
 std::vector<features::DatasetShape> shapes_of(const std::vector<DatasetContents>& contents) {
   std::vector<features::DatasetShape> shapes;
   for (const auto& dataset : contents) shapes.push_back(dataset.shape);

@@ -12,6 +12,7 @@
 #include "file_list.hpp"
 #include "hdf5_part.hpp"
 #include "hdf5_source.hpp"
+#include "part_text.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -88,23 +89,17 @@ Hdf5Dataset::Hdf5Dataset(const Hdf5Dataset&) = default;
 Hdf5Dataset& Hdf5Dataset::operator=(const Hdf5Dataset&) = default;
 
 DatasetSplit Hdf5Dataset::split(const SplitOptions& options) const {
-  if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
-    throw ConfigError("valid-fraction", fmt::format("{}", options.valid_fraction),
-                      "a number from 0 to below 1");
+  check_fraction(options);
   const auto source = impl_->source;
   const auto is_valid = [source, options](std::size_t row) {
     return CounterRandom(options.seed, source->split_key(row)).uniform(0) < options.valid_fraction;
   };
   const RowRule train_rule = [is_valid](std::size_t row) { return !is_valid(row); };
   const features::Card card = fit_card(source, train_rule);
-  DatasetSplit split{.train = std::make_shared<const Hdf5Part>(source, card, train_rule, "train"),
-                     .valid = std::make_shared<const Hdf5Part>(source, card, RowRule(is_valid), "valid")};
-  if (split.train->size() == 0 || (split.valid->size() == 0 && options.valid_fraction > 0))
-    throw ConfigError(
-        "valid-fraction", fmt::format("{}", options.valid_fraction),
-        fmt::format(
-            "one that leaves both parts some of the {} jets (now {} and {}); give more data or another seed",
-            size(), split.train->size(), split.valid->size()));
+  const DatasetSplit split{
+      .train = std::make_shared<const Hdf5Part>(source, card, train_rule, "train"),
+      .valid = std::make_shared<const Hdf5Part>(source, card, RowRule(is_valid), "valid")};
+  require_parts(split, options, "jets");
   return split;
 }
 

@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/features/standardisation.hpp"
+#include "part_text.hpp"
 #include "sample_ranges.hpp"
 
 namespace bunchtrain::data {
@@ -19,29 +19,9 @@ namespace {
 
 constexpr std::int64_t kRowsDescribed = 4096;
 
-// "toptagging_train.h5" or "12 files".
-std::string name_files(const std::vector<CardFile>& files) {
-  if (files.size() == 1) return std::filesystem::path(files.front().path()).filename().string();
-  return fmt::format("{} files", files.size());
-}
-
-// A line of every dataset and way of reading, once, with the number of files if not all share it.
-std::vector<std::string> collect_paths(const std::vector<CardFile>& files) {
-  std::vector<std::string> lines;
-  std::vector<std::size_t> counts;
-  for (const auto& file : files) {
-    for (auto& line : file.paths()) {
-      const auto known = std::find(lines.begin(), lines.end(), line);
-      if (known == lines.end()) {
-        lines.push_back(std::move(line));
-        counts.push_back(1);
-      } else {
-        ++counts[static_cast<std::size_t>(known - lines.begin())];
-      }
-    }
-  }
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    if (counts[i] != files.size()) lines[i] += fmt::format(" ({} of {} files)", counts[i], files.size());
+std::vector<std::vector<std::string>> paths_of(const std::vector<CardFile>& files) {
+  std::vector<std::vector<std::string>> lines;
+  for (const auto& file : files) lines.push_back(file.paths());
   return lines;
 }
 
@@ -79,11 +59,14 @@ void Hdf5Part::describe() {
   const auto& card = pipeline_.card();
   for (const auto& entry : card.classes) summary_.classes.push_back(entry.name);
   const std::string part = name_.empty() ? "" : name_ + ": ";
-  summary_.description = fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
-                                     name_files(source_->files()), card.name);
-  summary_.paths = collect_paths(source_->files());
+  summary_.description =
+      fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
+                  name_files(source_->files().front().path(), source_->files().size()), card.name);
+  summary_.paths = collect_paths(paths_of(source_->files()));
+  summary_.card = features::to_toml(card);
+  summary_.signal = card.signal;
   summary_.fingerprint =
-      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), features::to_toml(card), name_, size_));
+      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name_, size_));
   if (features::needs_fit(card)) return;  // a draft that only serves to be fitted
   const Survey found = survey(kRowsDescribed);
   summary_.columns = found.columns;

@@ -3,7 +3,6 @@
 /// A part of the rows of an Hdf5Source as a dataset: training, validation, or all.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,9 +13,6 @@
 #include "hdf5_source.hpp"
 
 namespace bunchtrain::data {
-
-/// Whether a row belongs to a part. Pure.
-using RowRule = std::function<bool(std::size_t row)>;
 
 /// The rows of `source` that are kept and that `rule` takes, as samples in stored order.
 class Hdf5Part final : public Dataset {

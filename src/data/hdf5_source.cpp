@@ -4,42 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
 #include <span>
-#include <thread>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "parallel_for.hpp"
 
 namespace bunchtrain::data {
 namespace {
-
-// Runs `work(i)` for all i; the first exception is thrown when all threads have ended.
-template <class Work>
-void for_each_index(std::size_t count, int threads, const Work& work) {
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr error;
-  std::mutex mutex;
-  const auto run = [&] {
-    try {
-      for (std::size_t i = next++; i < count; i = next++) work(i);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-      next = count;
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    for (int i = 1; i < threads; ++i) helpers.emplace_back(run);
-    run();
-  }
-  if (error) std::rethrow_exception(error);
-}
 
 template <class Values>
 std::span<const std::byte> bytes_of(const Values& values) {
@@ -52,24 +26,12 @@ Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::files
                        features::Card card)
     : logger_(options.logger), pipeline_(std::move(card)) {
   for (const auto& path : paths) files_.emplace_back(path, pipeline_, options.labels_required);
-  cut_ranges();
-  read_labels(options.threads);
-  take_fingerprint();
-}
-
-void Hdf5Source::cut_ranges() {
-  std::size_t rows = 0;
-  for (std::size_t file = 0; file < files_.size(); ++file) {
-    const std::size_t step = files_[file].rows_per_range();
-    for (std::size_t first = 0; first < files_[file].rows(); first += step)
-      ranges_.push_back({.file = file,
-                         .first = first,
-                         .count = std::min(step, files_[file].rows() - first),
-                         .first_row = rows + first});
-    rows += files_[file].rows();
-  }
+  ranges_ = cut_rows(files_);
+  const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
   labels_.assign(rows, kDropped);
   if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
+  read_labels(options.threads);
+  take_fingerprint();
 }
 
 void Hdf5Source::read_labels(int threads) {

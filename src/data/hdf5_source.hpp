@@ -10,16 +10,9 @@
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "card_file.hpp"
+#include "row_ranges.hpp"
 
 namespace bunchtrain::data {
-
-/// Rows of one file that are read together.
-struct RowRange {
-  std::size_t file;
-  std::size_t first;  ///< within the file
-  std::size_t count;
-  std::size_t first_row;  ///< over all files
-};
 
 /// Opens the files, reads label, selection and split key of every row once. Memory: 2 bytes per row, 6 with a
 /// split key. Immutable, thread-safe.
@@ -43,7 +36,6 @@ class Hdf5Source {
   const Logger& logger() const noexcept { return logger_; }
 
  private:
-  void cut_ranges();
   void read_labels(int threads);
   void read_labels(const RowRange& range);
   void take_fingerprint();

@@ -11,6 +11,7 @@
 #include "bunchtrain/config/suggest.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/features/shower_card.hpp"
 #include "detail/builtin_cards.hpp"
 #include "detail/compiled_card.hpp"
 
@@ -102,32 +103,38 @@ void validate(const Card& card) {
   detail::CompiledCard compiled(card);  // every expression compiles
 }
 
-Card load_card(std::string_view name_or_path) {
-  const std::vector<std::string> names = builtin_cards();
-  if (std::ranges::find(names, name_or_path) != names.end()) {
-    return parse_card(builtin_card_text(name_or_path), name_or_path);
-  }
+namespace detail {
+
+std::string card_text(std::string_view name_or_path, const std::vector<std::string>& names) {
+  for (const BuiltinCard& card : builtin_card_list())
+    if (card.name == name_or_path) return std::string(card.text);
   const std::filesystem::path path(name_or_path);
-  if (path.extension() != ".toml" && !std::filesystem::exists(path))
-    builtin_card_text(name_or_path);  // throws
-  return parse_card(read_text_file(path), name_or_path);
+  if (path.extension() == ".toml" || std::filesystem::exists(path)) return read_text_file(path);
+  const std::string near = config::nearest(name_or_path, names);
+  throw ConfigError("card", name_or_path,
+                    fmt::format("a path to a .toml file or one of {}{}", fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format("; did you mean {}?", near)));
+}
+
+}  // namespace detail
+
+Card load_card(std::string_view name_or_path) {
+  return parse_card(detail::card_text(name_or_path, builtin_cards()), name_or_path);
 }
 
 std::vector<std::string> builtin_cards() {
   std::vector<std::string> names;
-  for (const detail::BuiltinCard& card : detail::builtin_card_list()) names.emplace_back(card.name);
+  for (const detail::BuiltinCard& card : detail::builtin_card_list())
+    if (!card.showers) names.emplace_back(card.name);
   return names;
 }
 
 std::string_view builtin_card_text(std::string_view name) {
-  for (const detail::BuiltinCard& card : detail::builtin_card_list()) {
+  for (const detail::BuiltinCard& card : detail::builtin_card_list())
     if (card.name == name) return card.text;
-  }
-  const std::vector<std::string> names = builtin_cards();
-  const std::string near = config::nearest(name, names);
   throw ConfigError("card", name,
-                    fmt::format("a path to a .toml file or one of {}{}", fmt::join(names, ", "),
-                                near.empty() ? "" : fmt::format("; did you mean {}?", near)));
+                    fmt::format("one of {}, {}", fmt::join(builtin_cards(), ", "),
+                                fmt::join(builtin_shower_cards(), ", ")));
 }
 
 void override_length(Card& card, std::int64_t length) {

@@ -9,14 +9,13 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/recognition.hpp"
+#include "detail/dataset_shapes.hpp"
 #include "detail/expression_parser.hpp"
 
 namespace bunchtrain::features {
 namespace {
 
-bool is_number(ElementKind kind) noexcept {
-  return kind == ElementKind::real || kind == ElementKind::integer || kind == ElementKind::boolean;
-}
+using detail::is_number;
 
 /// A name that expressions can use, from the last part of a dataset's path.
 std::string usable_name(std::string_view path) {

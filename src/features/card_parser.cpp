@@ -1,62 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// TOML text to cards. The TOML library is seen in this file only.
+// TOML text to cards of jets.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <initializer_list>
 
-#include "bunchtrain/config/suggest.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "detail/card_expressions.hpp"
 #include "detail/kinematics.hpp"
-#include "detail/units.hpp"
+#include "detail/toml_reader.hpp"
 
 namespace bunchtrain::features {
 namespace {
 
-/// A key of a table with its value. TOML tables are unordered; a card's order is that of its text.
-struct Entry {
-  std::string name;
-  const toml::node* value;
-};
-
-std::vector<Entry> entries_of(const toml::table& table) {
-  std::vector<Entry> entries;
-  for (const auto& [key, value] : table) entries.push_back({std::string(key.str()), &value});
-  std::ranges::sort(entries, [](const Entry& a, const Entry& b) {
-    const auto x = a.value->source().begin, y = b.value->source().begin;
-    return x.line != y.line ? x.line < y.line : x.column < y.column;
-  });
-  return entries;
-}
-
 /// Reads one card; every error names the line.
-class CardReader {
+class CardReader : private detail::TomlReader {
  public:
-  CardReader(std::string_view text, std::string_view origin) : origin_(origin), text_(text) {}
+  using TomlReader::TomlReader;
 
   Card read();
 
  private:
-  [[noreturn]] void fail(const toml::node& at, std::string_view what) const {
-    throw ConfigError(fmt::format("card {}, line {}: {}", origin_, at.source().begin.line, what));
-  }
-  void check_keys(const toml::table& table, std::string_view where,
-                  std::initializer_list<std::string_view> known) const;
-
-  const toml::table& as_table(const toml::node& node, std::string_view what) const;
-  const toml::array& as_array(const toml::node& node, std::string_view what) const;
-  std::string as_string(const toml::node& node, std::string_view what) const;
   std::string as_expression(const toml::node& node, std::string_view what);
-  std::int64_t as_integer(const toml::node& node, std::string_view what) const;
-  double as_number(const toml::node& node, std::string_view what) const;
-  bool as_flag(const toml::node& node, std::string_view what) const;
-  std::vector<std::string> as_strings(const toml::node& node, std::string_view what) const;
 
   void read_sections(const toml::table& root);
   void read_sources(const toml::table& read);
@@ -74,40 +42,11 @@ class CardReader {
   void read_split(const toml::table& table);
   void check_expressions() const;
 
-  std::string origin_;
-  std::string_view text_;
   Card card_;
   bool uses_kinematics_ = false;
   const toml::node* kinematics_place_ = nullptr;
   std::vector<std::pair<const toml::node*, std::string>> expressions_;  ///< with the places where they stand
 };
-
-void CardReader::check_keys(const toml::table& table, std::string_view where,
-                            std::initializer_list<std::string_view> known) const {
-  const std::vector<std::string> names(known.begin(), known.end());
-  for (const Entry& entry : entries_of(table)) {
-    if (std::ranges::find(names, entry.name) != names.end()) continue;
-    const std::string near = config::nearest(entry.name, names);
-    fail(*entry.value, fmt::format("unknown key \"{}\" {}{}; known: {}", entry.name, where,
-                                   near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near),
-                                   fmt::join(names, ", ")));
-  }
-}
-
-const toml::table& CardReader::as_table(const toml::node& node, std::string_view what) const {
-  if (const toml::table* table = node.as_table()) return *table;
-  fail(node, fmt::format("{} is a table", what));
-}
-
-const toml::array& CardReader::as_array(const toml::node& node, std::string_view what) const {
-  if (const toml::array* array = node.as_array()) return *array;
-  fail(node, fmt::format("{} is an array: [ ... ]", what));
-}
-
-std::string CardReader::as_string(const toml::node& node, std::string_view what) const {
-  if (const auto value = node.value_exact<std::string>()) return *value;
-  fail(node, fmt::format("{} is a text in quotes", what));
-}
 
 std::string CardReader::as_expression(const toml::node& node, std::string_view what) {
   std::string text = as_string(node, what);
@@ -115,47 +54,24 @@ std::string CardReader::as_expression(const toml::node& node, std::string_view w
   return text;
 }
 
-std::int64_t CardReader::as_integer(const toml::node& node, std::string_view what) const {
-  if (const auto value = node.value_exact<std::int64_t>()) return *value;
-  fail(node, fmt::format("{} is a whole number", what));
-}
-
-double CardReader::as_number(const toml::node& node, std::string_view what) const {
-  if (const auto value = node.value<double>(); value && node.is_number()) return *value;
-  fail(node, fmt::format("{} is a number", what));
-}
-
-bool CardReader::as_flag(const toml::node& node, std::string_view what) const {
-  if (const auto value = node.value_exact<bool>()) return *value;
-  fail(node, fmt::format("{} is true or false", what));
-}
-
-std::vector<std::string> CardReader::as_strings(const toml::node& node, std::string_view what) const {
-  std::vector<std::string> values;
-  for (const toml::node& value : as_array(node, what)) values.push_back(as_string(value, what));
-  return values;
-}
-
 Card CardReader::read() {
-  try {
-    const toml::table root = toml::parse(text_, origin_);
-    read_sections(root);
-    if (uses_kinematics_) {
-      try {
-        detail::define_kinematics(card_);
-      } catch (const ConfigError& error) {
-        fail(*kinematics_place_, error.message());
-      }
+  const toml::table root = parse();
+  if (root.contains("shower"))
+    throw ConfigError(fmt::format(
+        "card {} is a card of showers (it has a table [shower]): train_3dgan reads it", origin()));
+  read_sections(root);
+  if (uses_kinematics_) {
+    try {
+      detail::define_kinematics(card_);
+    } catch (const ConfigError& error) {
+      fail(*kinematics_place_, error.message());
     }
-    check_expressions();
-  } catch (const toml::parse_error& error) {
-    throw ConfigError(
-        fmt::format("card {}, line {}: {}", origin_, error.source().begin.line, error.description()));
   }
+  check_expressions();
   try {
     validate(card_);
   } catch (Error& error) {
-    error.add_context(fmt::format("in card {}", origin_));
+    error.add_context(fmt::format("in card {}", origin()));
     throw;
   }
   return std::move(card_);
@@ -165,27 +81,19 @@ void CardReader::read_sections(const toml::table& root) {
   check_keys(root, "at top level",
              {"card", "name", "read", "particles", "define", "inputs", "label", "select", "weights", "split",
               "output"});
-  const toml::node* version = root.get("card");
-  if (!version) throw ConfigError(fmt::format("card {}: the first line of a card is \"card = 1\"", origin_));
-  if (as_integer(*version, "card") != 1) fail(*version, "this program reads cards of version 1 only");
-  card_.name = root.contains("name") ? as_string(*root.get("name"), "name")
-                                     : std::filesystem::path(origin_).stem().string();
-
-  const auto section = [&](std::string_view name, auto read) {
-    if (const toml::node* node = root.get(name)) read(as_table(*node, name));
-  };
-  section("read", [&](const toml::table& table) { read_sources(table); });
-  section("particles", [&](const toml::table& table) { read_particles(table); });
-  section("define", [&](const toml::table& table) { read_definitions(table, ""); });
-  section("inputs", [&](const toml::table& table) { read_inputs(table); });
-  section("label", [&](const toml::table& table) { read_label(table); });
-  section("select", [&](const toml::table& table) {
+  card_.name = name_of(root);
+  section(root, "read", [&](const toml::table& table) { read_sources(table); });
+  section(root, "particles", [&](const toml::table& table) { read_particles(table); });
+  section(root, "define", [&](const toml::table& table) { read_definitions(table, ""); });
+  section(root, "inputs", [&](const toml::table& table) { read_inputs(table); });
+  section(root, "label", [&](const toml::table& table) { read_label(table); });
+  section(root, "select", [&](const toml::table& table) {
     check_keys(table, "in [select]", {"jets"});
     if (const toml::node* jets = table.get("jets")) card_.select = as_expression(*jets, "select.jets");
   });
-  section("weights", [&](const toml::table& table) { read_weights(table); });
-  section("split", [&](const toml::table& table) { read_split(table); });
-  section("output", [&](const toml::table& table) {
+  section(root, "weights", [&](const toml::table& table) { read_weights(table); });
+  section(root, "split", [&](const toml::table& table) { read_split(table); });
+  section(root, "output", [&](const toml::table& table) {
     check_keys(table, "in [output]", {"observers"});
     const toml::node* observers = table.get("observers");
     if (!observers) return;
@@ -260,15 +168,11 @@ void CardReader::read_place(const toml::node& node, ReadSource& source) const {
 
 void CardReader::read_units(const toml::node& node, ReadSource& source) const {
   const auto add = [&](std::string column, const toml::node& value) {
-    const std::string unit = as_string(value, "a unit");
-    if (!detail::unit_factor(unit)) {
-      fail(value, fmt::format("unit \"{}\" does not convert; known: {}", unit,
-                              fmt::join(detail::known_units(), " ")));
-    }
-    source.units.emplace(std::move(column), unit);
+    source.units.emplace(std::move(column), as_unit(value));
   };
   if (node.is_string()) return add("*", node);
-  for (const Entry& entry : entries_of(as_table(node, "unit (\"GeV\", or { pt = \"GeV\" })"))) {
+  for (const detail::TomlEntry& entry :
+       detail::entries_of(as_table(node, "unit (\"GeV\", or { pt = \"GeV\" })"))) {
     if (!source.columns.empty() && std::ranges::find(source.columns, entry.name) == source.columns.end()) {
       fail(*entry.value, fmt::format("unit of \"{}\": no such column; columns: {}", entry.name,
                                      fmt::join(source.columns, ", ")));
@@ -291,7 +195,7 @@ void CardReader::read_particles(const toml::table& table) {
 }
 
 void CardReader::read_definitions(const toml::table& table, const std::string& prefix) {
-  for (const Entry& entry : entries_of(table)) {
+  for (const detail::TomlEntry& entry : detail::entries_of(table)) {
     const std::string name = prefix + entry.name;
     if (const toml::table* inner = entry.value->as_table()) {
       read_definitions(*inner, name + ".");  // jet.pt = "..." is a table jet with a key pt
@@ -306,7 +210,7 @@ void CardReader::read_definitions(const toml::table& table, const std::string& p
 }
 
 void CardReader::read_inputs(const toml::table& table) {
-  for (const Entry& tensor : entries_of(table)) {
+  for (const detail::TomlEntry& tensor : detail::entries_of(table)) {
     std::vector<InputSpec> columns;
     for (const toml::node& node : as_array(*tensor.value, "an input tensor")) {
       if (node.value<std::string>() == "kinematics7") {
@@ -412,15 +316,7 @@ void CardReader::read_weights(const toml::table& table) {
 void CardReader::read_split(const toml::table& table) {
   check_keys(table, "in [split]", {"by", "fractions"});
   if (const toml::node* by = table.get("by")) card_.split_by = as_expression(*by, "by");
-  const toml::node* fractions = table.get("fractions");
-  if (!fractions) return;
-  const toml::table& shares = as_table(*fractions, "fractions ({ valid = 0.2 })");
-  check_keys(shares, "in split.fractions", {"valid"});
-  if (const toml::node* valid = shares.get("valid")) {
-    card_.valid_fraction = as_number(*valid, "valid");
-    if (!(card_.valid_fraction >= 0 && card_.valid_fraction < 1))
-      fail(*valid, "valid is at least 0 and below 1");
-  }
+  read_fractions(table, card_.valid_fraction);
 }
 
 /// Compiles every expression once, so that a mistake is reported with its line.

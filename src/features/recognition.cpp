@@ -8,22 +8,14 @@
 #include <set>
 
 #include "bunchtrain/features/feature_pipeline.hpp"
+#include "detail/dataset_shapes.hpp"
 
 namespace bunchtrain::features {
 namespace {
 
-bool is_number(ElementKind kind) noexcept {
-  return kind == ElementKind::real || kind == ElementKind::integer || kind == ElementKind::boolean;
-}
-
-const DatasetShape* find(std::span<const DatasetShape> datasets, const std::string& name) {
-  const auto found = std::ranges::find(datasets, name, &DatasetShape::name);
-  return found == datasets.end() ? nullptr : &*found;
-}
-
-std::string shape_text(const DatasetShape& dataset) {
-  return fmt::format("{} has shape [{}]", dataset.name, fmt::join(dataset.shape, ", "));
-}
+using detail::find_dataset;
+using detail::is_number;
+using detail::shape_text;
 
 /// How many numbers a slice takes of `available`, -1 if it reaches beyond.
 std::int64_t slice_length(const ReadSource& source, std::int64_t available) {
@@ -107,7 +99,7 @@ CardFit fit_card(const Card& card, std::span<const DatasetShape> datasets) {
   CardFit fit{.card = card.name, .matched = {}, .problems = {}};
   std::int64_t rows = -1;
   for (const ReadSource& source : card.sources) {
-    const DatasetShape* dataset = find(datasets, source.dataset);
+    const DatasetShape* dataset = find_dataset(datasets, source.dataset);
     if (!dataset) {
       if (is_optional(source, pipeline))
         fit.labelled = false;
@@ -134,6 +126,8 @@ CardFit fit_card(const Card& card, std::span<const DatasetShape> datasets) {
 std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets) {
   std::vector<CardFit> fits;
   for (const std::string& name : builtin_cards()) fits.push_back(fit_card(load_card(name), datasets));
+  for (const std::string& name : builtin_shower_cards())
+    fits.push_back(fit_card(load_shower_card(name), datasets));
   std::ranges::stable_sort(fits, [](const CardFit& a, const CardFit& b) {
     if (a.fits() != b.fits()) return a.fits();
     if (a.matched.size() != b.matched.size()) return a.matched.size() > b.matched.size();

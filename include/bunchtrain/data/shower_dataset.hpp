@@ -24,6 +24,16 @@ struct ShowerDatasetOptions {
   Logger logger = {};
 };
 
+/// What the first pass found among the selected showers.
+struct ShowerOverview {
+  std::int64_t showers = 0;  ///< in the files, also those left out
+  double lowest_energy = 0;  ///< primary energy, GeV
+  double highest_energy = 0;
+  double sampling_fraction = 0;  ///< median of cell sum over energy, of the first file
+  double lowest_theta = 0;       ///< rad; without meaning unless the card has an angle
+  double highest_theta = 0;
+};
+
 /// Files with one layout. Samples are decoded chunk by chunk while the loader runs; memory does not grow with
 /// the files.
 ///
@@ -49,7 +59,8 @@ class ShowerDataset {
   DatasetPtr all() const;
   const features::ShowerCard& card() const noexcept;
   std::int64_t size() const noexcept;
-  /// Smallest and largest primary energy, GeV.
+  const ShowerOverview& overview() const noexcept;
+  /// Smallest and largest primary energy of the selected showers, GeV.
   double lowest_energy() const noexcept;
   double highest_energy() const noexcept;
 

@@ -85,9 +85,9 @@ void validate(const Card& card);
 Card parse_card(std::string_view toml, std::string_view origin);
 /// A built-in name ("top_tagging") or a path to a .toml file. @throws ConfigError listing the built-in names.
 Card load_card(std::string_view name_or_path);
-/// Names of the cards inside the library; the same files are installed under share/bunchtrain/cards.
+/// Names of the cards of jets inside the library; the same files are installed under share/bunchtrain/cards.
 std::vector<std::string> builtin_cards();
-/// The text of a built-in card, with its comments. @throws ConfigError listing the built-in names.
+/// The text of a built-in card, of jets or showers, with its comments. @throws ConfigError listing the names.
 std::string_view builtin_card_text(std::string_view name);
 /// TOML text of the fully resolved card: parses back to an equal card.
 std::string to_toml(const Card& card);

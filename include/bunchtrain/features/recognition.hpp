@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/features/shower_card.hpp"
 
 namespace bunchtrain::features {
 
@@ -38,6 +39,7 @@ struct CardFit {
   std::vector<std::string>
       problems;  ///< "jet_label is missing", "X has shape [100, 4], the card reads 4 columns per particle"
   bool labelled = true;  ///< false: everything but the label is there
+  bool showers = false;  ///< a card of showers, not of jets
 
   bool fits() const noexcept { return problems.empty(); }
 };
@@ -45,8 +47,11 @@ struct CardFit {
 /// Judges one card. Datasets that only serve label, weights and the split may be missing (labelled = false).
 CardFit fit_card(const Card& card, std::span<const DatasetShape> datasets);
 
-/// Judges all built-in cards, the best first: those that fit, of these the ones that use more datasets, then
-/// the nearest.
+/// The same of showers. Angles may be missing: they are measured.
+CardFit fit_card(const ShowerCard& card, std::span<const DatasetShape> datasets);
+
+/// Judges all built-in cards of jets and showers, the best first: those that fit, of these the ones that use
+/// more datasets, then the nearest.
 std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets);
 
 /// The built-in card that alone fits; a card whose datasets another fitting card uses too, with more besides,

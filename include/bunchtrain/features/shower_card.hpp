@@ -24,7 +24,8 @@ struct CellBlock {
   bool operator==(const CellBlock&) const = default;
 };
 
-/// A number per shower, from the first of several places that the file has: "energy", "target[1]".
+/// A number per shower, from the first of several places that the file has: "energy", "target[1]" (see
+/// `place_of`).
 struct ShowerColumn {
   std::vector<std::string> from = {};
   std::string unit = {};  ///< "GeV", "MeV", "rad", "deg"
@@ -45,10 +46,10 @@ struct ShowerCard {
   double scale = 1;        ///< the file holds that many times the energy: 50 in LCD variable-angle files
   double threshold = 0;    ///< GeV; cells below become 0
   double minimum_sum = 0;  ///< GeV; showers with no more than that in all cells are left out
-  std::array<double, 2> ratio = {0,
-                                 1};  ///< of cell sum to primary energy: where the median of a file must lie
-  ShowerColumn energy;                ///< primary energy, required
-  ShowerColumn theta;                 ///< true angle to the calorimeter's face; may be missing
+  /// Of cell sum to primary energy: where the median of a file must lie.
+  std::array<double, 2> ratio = {0, 2};
+  ShowerColumn energy;          ///< primary energy, required
+  ShowerColumn theta;           ///< true angle to the calorimeter's face; may be missing
   ShowerColumn measured_theta;  ///< angle of the image's axis; measured (`ops::ecal_angle`) where missing
   double image_scale = 1;       ///< image cell = (GeV x image_scale)^image_power
   double image_power = 1;
@@ -59,6 +60,15 @@ struct ShowerCard {
   std::int64_t num_cells() const noexcept;
   bool operator==(const ShowerCard&) const = default;
 };
+
+/// Where a number per shower lies.
+struct ColumnPlace {
+  std::string dataset;
+  std::int64_t column = -1;  ///< of the second axis; -1: the dataset holds one number per shower
+};
+
+/// "target[1]": a dataset and, in brackets, one of its columns. @throws ConfigError
+ColumnPlace place_of(std::string_view text);
 
 /// @throws ConfigError naming the entry.
 void validate(const ShowerCard& card);

@@ -49,6 +49,43 @@ TEST(RecognitionTest, EachLayoutHasOneCard) {
   EXPECT_EQ(recognise(cms_file()), "cms_btag");
 }
 
+TEST(RecognitionTest, ShowersAreToldByTheirGrid) {
+  const auto energy = real("energy", {100});
+  EXPECT_EQ(recognise(Shapes{real("ECAL", {100, 25, 25, 25}), energy}), "lcd_fixed");
+  EXPECT_EQ(recognise(Shapes{real("ECAL", {100, 25, 25, 25}), real("target", {100, 2})}), "lcd_fixed");
+  EXPECT_EQ(recognise(Shapes{real("ECAL", {100, 25, 25, 25, 1}), energy}), "lcd_fixed");
+  EXPECT_EQ(recognise(Shapes{real("ECAL", {100, 51, 51, 25}), energy}), "lcd_angle");
+  EXPECT_EQ(
+      recognise(Shapes{real("ECAL", {100, 51, 51, 25}), energy, real("theta", {100}), real("mtheta", {100})}),
+      "lcd_angle");
+  const auto incident = real("incident_energies", {100, 1});
+  EXPECT_EQ(recognise(Shapes{incident, real("showers", {100, 368})}), "calochallenge_1_photons");
+  EXPECT_EQ(recognise(Shapes{incident, real("showers", {100, 533})}), "calochallenge_1_pions");
+  EXPECT_EQ(recognise(Shapes{incident, real("showers", {100, 6480})}), "calochallenge_2");
+  EXPECT_EQ(recognise(Shapes{incident, real("showers", {100, 40500})}), "calochallenge_3");
+  EXPECT_EQ(recognise(Shapes{real("energy", {100, 1}), real("layer_0", {100, 3, 96}),
+                             real("layer_1", {100, 12, 12}), real("layer_2", {100, 12, 6}),
+                             real("overflow", {100, 3})}),
+            "calogan");
+}
+
+TEST(RecognitionTest, ShowersThatDoNotFitSayWhy) {
+  const ShowerCard card = load_shower_card("lcd_fixed");
+  const auto problems = [&](const Shapes& shapes) {
+    const CardFit fit = fit_card(card, shapes);
+    EXPECT_TRUE(fit.showers);
+    EXPECT_FALSE(fit.fits());
+    return fit.problems.empty() ? std::string() : fit.problems.front();
+  };
+  const auto energy = real("energy", {100});
+  EXPECT_THAT(problems({real("ECAL", {100, 25, 25, 24}), energy}), HasSubstr("25 x 25 x 25 cells"));
+  EXPECT_THAT(problems({real("ECAL", {}), energy}), HasSubstr("ECAL has shape []"));
+  EXPECT_THAT(problems({real("ECAL", {100, 25, 25, 25}), real("energy", {90})}), HasSubstr("has 90 rows"));
+  EXPECT_THAT(problems({real("ECAL", {100, 25, 25, 25}), real("target", {100, 1})}), HasSubstr("target[1]"));
+  EXPECT_THAT(problems({{.name = "ECAL", .kind = ElementKind::other, .shape = {100, 25, 25, 25}}, energy}),
+              HasSubstr("holds no numbers"));
+}
+
 TEST(RecognitionTest, LabelsMayBeMissing) {
   EXPECT_EQ(recognise(jetnet_file()), "jetnet");
   const CardFit fit = fit_card(load_card("jetnet"), jetnet_file());
@@ -76,7 +113,9 @@ TEST(RecognitionTest, NearestCardSaysWhatIsMissing) {
   EXPECT_THAT(
       describe_nearest(Shapes{real("X", {300, 136, 5}), integer("y", {300})}),
       AllOf(HasSubstr("quark_gluon"), HasSubstr("[300, 136, 5]"), HasSubstr("4 columns per particle")));
-  EXPECT_EQ(describe_nearest(Shapes{real("ECAL", {10, 25, 25, 25})}), "");
+  EXPECT_THAT(describe_nearest(Shapes{real("ECAL", {10, 25, 25, 25})}),
+              AllOf(HasSubstr("lcd_fixed"), HasSubstr("energy or target[1] is missing")));
+  EXPECT_EQ(describe_nearest(Shapes{real("hits", {10, 3})}), "");
 }
 
 TEST(RecognitionTest, DraftOfAKnownLayoutIsItsCard) {

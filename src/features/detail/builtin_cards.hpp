@@ -3,15 +3,22 @@
 /// The cards of share/bunchtrain/cards, put into the library by the build.
 
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace bunchtrain::features::detail {
 
 struct BuiltinCard {
   std::string_view name;
   std::string_view text;
+  bool showers;  ///< else jets
 };
 
 std::span<const BuiltinCard> builtin_card_list();
+
+/// The text of a built-in card of either kind, or of a file. @param names the built-in cards that a message
+/// offers. @throws ConfigError for a name that is none of them.
+std::string card_text(std::string_view name_or_path, const std::vector<std::string>& names);
 
 }  // namespace bunchtrain::features::detail

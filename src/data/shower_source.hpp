@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// All files of a ShowerDataset with energy, angles and sum of every shower: what its parts share.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/shower_dataset.hpp"
+#include "bunchtrain/features/shower_pipeline.hpp"
+#include "row_ranges.hpp"
+#include "shower_file.hpp"
+
+namespace bunchtrain::data {
+
+/// Opens the files and looks at every cell once. Memory: 16 bytes per shower. Immutable, thread-safe.
+class ShowerSource {
+ public:
+  ShowerSource(const ShowerDatasetOptions& options, const std::vector<std::filesystem::path>& paths,
+               features::ShowerCard card);
+
+  const features::ShowerPipeline& pipeline() const noexcept { return pipeline_; }
+  const std::vector<ShowerFile>& files() const noexcept { return files_; }
+  const std::vector<RowRange>& ranges() const noexcept { return ranges_; }
+  std::size_t rows() const noexcept { return sums_.size(); }
+  bool kept(std::size_t row) const noexcept { return sums_[row] != kLeftOut; }
+  std::size_t file_of(std::size_t row) const noexcept;
+
+  float energy(std::size_t row) const noexcept { return energies_[row]; }  ///< GeV
+  float sum(std::size_t row) const noexcept { return sums_[row]; }         ///< GeV, of a kept shower
+  bool has_angle() const noexcept { return pipeline_.card().has_angle(); }
+  float theta(std::size_t row) const noexcept { return thetas_[row]; }  ///< rad, if it has an angle
+  float measured_theta(std::size_t row) const noexcept {
+    return measured_[row];
+  }  ///< rad, if it has an angle
+  /// Cell sum over energy in the middle of the kept showers of a file.
+  double median_ratio(std::size_t file) const;
+
+  const std::string& fingerprint() const noexcept { return fingerprint_; }
+
+ private:
+  static constexpr float kLeftOut = -1;  // as a sum
+  struct Findings;
+
+  void collect_numbers(const Logger& logger);
+  void look_at_cells(const ShowerDatasetOptions& options);
+  void look_at_range(const RowRange& range, Findings& findings);
+  void require_showers() const;
+  void check_ratios() const;
+  void take_fingerprint();
+
+  features::ShowerPipeline pipeline_;
+  std::vector<ShowerFile> files_;
+  std::vector<RowRange> ranges_;
+  std::vector<std::size_t> first_rows_;  // of each file
+  std::vector<float> energies_, thetas_, measured_, sums_;
+  std::vector<bool> measures_;  // per file: the angle of its images has to be measured
+  std::string fingerprint_;
+};
+
+}  // namespace bunchtrain::data
