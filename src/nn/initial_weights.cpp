@@ -37,6 +37,20 @@ void fill_uniform(at::Tensor parameter, double bound, const CounterRandom& rando
   parameter.copy_(values);
 }
 
+/// A normal distribution cut at two deviations, of standard deviation `width` after the cut.
+void fill_truncated_normal(at::Tensor parameter, double width, const CounterRandom& random) {
+  constexpr double kCut = 2, kWidthOfCut = 0.87962566103423978;
+  const at::Tensor values = at::empty(parameter.sizes(), at::kDouble);
+  auto* value = values.mutable_data_ptr<double>();
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    RandomSequence draws(random.child(static_cast<std::uint64_t>(i)));
+    double normal = draws.normal();
+    while (std::abs(normal) > kCut) normal = draws.normal();
+    value[i] = normal * width / kWidthOfCut;
+  }
+  parameter.copy_(values);
+}
+
 }  // namespace
 
 void fill_default_weights(torch::nn::Module& module, std::uint64_t seed) {
@@ -50,6 +64,22 @@ void fill_default_weights(torch::nn::Module& module, std::uint64_t seed) {
     const std::string beside = item.key().substr(0, item.key().size() - kWeight.size()) + "bias";
     if (const at::Tensor* bias = parameters.find(beside))
       fill_uniform(*bias, bound, CounterRandom(seed, hash_name(beside)));
+  }
+}
+
+void fill(at::Tensor& weight, KerasInitializer initializer, std::string_view name, std::uint64_t seed) {
+  const c10::NoGradGuard no_grad;
+  const auto cells = static_cast<double>(weight.numel() / (weight.size(0) * weight.size(1)));
+  const double fan_in = cells * static_cast<double>(weight.size(1));
+  const double fan_out = cells * static_cast<double>(weight.size(0));
+  const CounterRandom random(seed, hash_name(name));
+  switch (initializer) {
+    case KerasInitializer::glorot_uniform:
+      return fill_uniform(weight, std::sqrt(6 / (fan_in + fan_out)), random);
+    case KerasInitializer::he_uniform:
+      return fill_uniform(weight, std::sqrt(6 / fan_in), random);
+    case KerasInitializer::glorot_normal:
+      return fill_truncated_normal(weight, std::sqrt(2 / (fan_in + fan_out)), random);
   }
 }
 

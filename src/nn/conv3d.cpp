@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/nn/conv3d.hpp"
+
+#include <ATen/ops/zeros.h>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::nn {
+
+Conv3dImpl::Conv3dImpl(Conv3dOptions options) : options_(options) {
+  expects(options.in_channels > 0 && options.out_channels > 0, "a convolution needs channels on both sides");
+  const auto& k = options.kernel;
+  weight =
+      register_parameter("weight", at::zeros({options.out_channels, options.in_channels, k[0], k[1], k[2]}));
+  if (options.bias) bias = register_parameter("bias", at::zeros({options.out_channels}));
+}
+
+at::Tensor Conv3dImpl::forward(const at::Tensor& input) {
+  if (options_.upsampling == ops::Extent3{1, 1, 1}) return ops::conv3d(input, weight, bias, options_.padding);
+  return ops::upsampled_conv3d(input, weight, bias, options_.upsampling, options_.padding);
+}
+
+}  // namespace bunchtrain::nn
