@@ -26,11 +26,11 @@ struct ShowerDiscriminatorOptions {
 
 /// What the discriminator says of each shower, float32 or wider.
 struct ShowerJudgement {
-  at::Tensor logit;   ///< [B] of being real (Keras' `generation` before its sigmoid)
-  at::Tensor energy;  ///< [B] primary energy / 100 GeV (`auxiliary`)
-  at::Tensor angle;   ///< [B] rad, `ops::ecal_angle`; undefined for fixed angle
-  at::Tensor sum;     ///< [B] `ops::ecal_sum` in the image's unit
-  at::Tensor counts;  ///< [B, 8] `ops::bin_counts`; undefined unless asked for
+  at::Tensor logit = {};   ///< [B] of being real (Keras' `generation` before its sigmoid)
+  at::Tensor energy = {};  ///< [B] primary energy / 100 GeV (`auxiliary`)
+  at::Tensor angle = {};   ///< [B] rad, `ops::ecal_angle`; undefined for fixed angle
+  at::Tensor sum = {};     ///< [B] `ops::ecal_sum` in the image's unit
+  at::Tensor counts = {};  ///< [B, 8] `ops::bin_counts`; undefined unless asked for
 };
 
 /// Trainable parameters 73,402 (fixed angle) or 87,354 (variable angle). Parameter names: conv1 ... conv4,

@@ -12,11 +12,11 @@ namespace bunchtrain::models {
 
 /// What a discriminator should say of each shower; as `ShowerJudgement`.
 struct ShowerTargets {
-  at::Tensor real;    ///< [B] 1 or 0, label flips applied
-  at::Tensor energy;  ///< [B] primary energy / 100 GeV
-  at::Tensor angle;   ///< [B] rad, undefined for fixed angle
-  at::Tensor sum;     ///< [B] in the image's unit
-  at::Tensor counts;  ///< [B, 8], empty bins already set to 1; undefined without bin counts
+  at::Tensor real = {};    ///< [B] 1 or 0, label flips applied
+  at::Tensor energy = {};  ///< [B] primary energy / 100 GeV
+  at::Tensor angle = {};   ///< [B] rad, undefined for fixed angle
+  at::Tensor sum = {};     ///< [B] in the image's unit
+  at::Tensor counts = {};  ///< [B, 8], empty bins already set to 1; undefined without bin counts
 };
 
 /// Weights of the terms in the sum. Published: 6, 0.2, 0.1 (fixed angle); 3, 0.1, 25, 0.1 and 0.1 for the
@@ -33,12 +33,12 @@ struct ShowerLossWeights {
 
 /// Means over the batch, scalars with a graph; undefined where the judgement has no such part.
 struct ShowerLosses {
-  at::Tensor total;       ///< weighted sum
-  at::Tensor generation;  ///< binary cross-entropy of the logit
-  at::Tensor energy;      ///< mean absolute percentage error
-  at::Tensor angle;       ///< mean absolute error, rad
-  at::Tensor sum;         ///< mean absolute percentage error: 100 means that the showers are empty
-  at::Tensor counts;      ///< mean absolute percentage error
+  at::Tensor total = {};       ///< weighted sum
+  at::Tensor generation = {};  ///< binary cross-entropy of the logit
+  at::Tensor energy = {};      ///< mean absolute percentage error
+  at::Tensor angle = {};       ///< mean absolute error, rad
+  at::Tensor sum = {};         ///< mean absolute percentage error: 100 means that the showers are empty
+  at::Tensor counts = {};      ///< mean absolute percentage error
 };
 
 /// An empty batch gives zeros with a graph.
