@@ -82,6 +82,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
                             program.summary.empty() ? name + ": a bunchtrain program" : program.summary);
     options.declare(train::standard_options());
     options.declare(program.options);
+    for (const auto& [option, value] : program.defaults) options.set_default(option, value);
     environment.emplace();
     const std::string text = options.parse(argc, argv);
     if (!text.empty()) {

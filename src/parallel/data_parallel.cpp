@@ -89,6 +89,7 @@ struct DataParallel::Impl {
   bool in_pass = false;
   bool last_pass = false;
   std::int64_t steps = 0;
+  double total_seconds = 0;  ///< of exposed communication
 };
 
 DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Communicator ranks,
@@ -137,6 +138,7 @@ void DataParallel::Impl::finish() {
   if (!last_pass) return;
   if (communicator.size() > 1) {
     buckets.finish();
+    total_seconds += buckets.seconds();
     check_footer();
   }
   ++steps;
@@ -212,6 +214,7 @@ torch::nn::Module& DataParallel::module() noexcept { return *impl_->module; }
 comm::Communicator& DataParallel::communicator() noexcept { return impl_->communicator; }
 c10::Device DataParallel::device() const noexcept { return impl_->arenas.front().values().device(); }
 double DataParallel::exposed_seconds() const noexcept { return impl_->buckets.seconds(); }
+double DataParallel::total_exposed_seconds() const noexcept { return impl_->total_seconds; }
 const std::string& DataParallel::plan_description() const noexcept { return impl_->plan.description; }
 
 }  // namespace bunchtrain::parallel

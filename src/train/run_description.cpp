@@ -10,7 +10,6 @@
 
 #include "bunchtrain/core/version.hpp"
 #include "bunchtrain/device/device.hpp"
-#include "bunchtrain/features/card.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/report/text_format.hpp"
 
@@ -33,7 +32,8 @@ std::string class_counts(const data::DatasetSummary& summary) {
 
 std::string describe_data(const data::Dataset& dataset) {
   const auto& summary = dataset.summary();
-  std::string text = fmt::format("{} ({})", summary.description, class_counts(summary));
+  std::string text = summary.description;
+  if (!summary.classes.empty()) text += fmt::format(" ({})", class_counts(summary));
   if (summary.truncated > 0 && dataset.size() > 0)
     text += fmt::format(", {:.1f} % have more particles than the padded length",
                         100.0 * static_cast<double>(summary.truncated) / static_cast<double>(dataset.size()));
@@ -105,10 +105,8 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
       {"data_paths", train.summary().paths},
       {"configuration", session.options().to_toml()}};
   RunDescription description;
-  if (const auto* card = train.card()) {
-    description.card = features::to_toml(*card);
-    json["card"] = description.card;
-  }
+  description.card = train.summary().card;
+  if (!description.card.empty()) json["card"] = description.card;
   for (const auto& part : {summary, json["environment"]})
     for (const auto& [key, value] : part.items())
       description.lines.push_back(fmt::format("{:<17} {}", key, value.get<std::string>()));

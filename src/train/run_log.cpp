@@ -39,6 +39,16 @@ struct RunLog::Impl {
     if (plan.first_step > 0) events.mark_restart(plan.first_step + 1);
     metrics.truncate_after(plan.first_step);
   }
+
+  void keep(const ValidationResult& validation, const report::EpochRow& row) {
+    if (validation.loss) events.add_scalar("epoch/valid_loss", *validation.loss, row.step);
+    if (!validation.sections.empty()) report::write_sections(folder.sections(), validation.sections);
+    if (!validation.classification) return;
+    report::Evaluation evaluation = to_evaluation(*validation.classification, "validation");
+    evaluation.epoch = row.epoch;
+    evaluation.step = row.step;
+    report::write_evaluation(folder.curves(), evaluation);
+  }
 };
 
 RunLog::RunLog(const Session& session, const RunFolder& folder, const Settings& settings,
@@ -58,12 +68,17 @@ void RunLog::describe(std::span<const TrainedNetwork> networks, const data::Data
 
 void RunLog::step(const StepEvent& event, double samples_per_second) {
   if (!impl_) return;
-  impl_->metrics.append({{"kind", "step"},
-                         {"step", event.step},
-                         {"epoch", event.epoch + 1},
-                         {"loss", event.loss},
-                         {"learning_rate", event.learning_rate},
-                         {"gradient_norm", event.gradient_norm}});
+  report::Record record = {{"kind", "step"},
+                           {"step", event.step},
+                           {"epoch", event.epoch + 1},
+                           {"loss", event.loss},
+                           {"learning_rate", event.learning_rate},
+                           {"gradient_norm", event.gradient_norm}};
+  for (const auto& term : event.terms) {
+    record.push_back({fmt::format("loss_{}", term.name), term.value});
+    impl_->events.add_scalar("train/" + term.name, term.value, event.step);
+  }
+  impl_->metrics.append(record);
   impl_->events.add_scalar("train/loss", event.loss, event.step);
   impl_->events.add_scalar("train/learning_rate", event.learning_rate, event.step);
   impl_->progress.update({.step = event.step, .loss = event.loss, .samples_per_second = samples_per_second});
@@ -73,20 +88,13 @@ void RunLog::validating(std::int64_t done, std::int64_t total) {
   if (impl_) impl_->progress.update_phase("validating", done, total);
 }
 
-void RunLog::epoch(const report::EpochRow& row,
-                   const std::optional<metrics::ClassificationResult>& validation) {
+void RunLog::epoch(const report::EpochRow& row, const std::optional<ValidationResult>& validation) {
   if (!impl_) return;
   impl_->metrics.append(report::make_record(row));
   impl_->metrics.sync();
   impl_->events.add_scalar("epoch/train_loss", row.train_loss, row.step);
   impl_->events.add_scalar("epoch/samples_per_second", row.samples_per_second, row.step);
-  if (validation) {
-    impl_->events.add_scalar("epoch/valid_loss", row.valid_loss, row.step);
-    report::Evaluation evaluation = to_evaluation(*validation, "validation");
-    evaluation.epoch = row.epoch;
-    evaluation.step = row.step;
-    report::write_evaluation(impl_->folder.curves(), evaluation);
-  }
+  if (validation) impl_->keep(*validation, row);
   for (const auto& metric : row.metrics)
     impl_->events.add_scalar("epoch/" + metric.name, metric.value, row.step);
   impl_->events.sync();
@@ -104,7 +112,7 @@ void RunLog::finish(const FitResult& result) {
   impl_->metrics.sync();
   const auto report = report::render_run(impl_->folder.path());
   std::string text;
-  if (result.validation) text += format_results(*result.validation);
+  if (result.validation) text += result.validation->text;
   text += fmt::format("{} epochs, {} steps", result.epochs, result.steps);
   if (result.samples_per_second > 0)
     text += fmt::format(", {} {}/s in the last epoch", report::format_count(result.samples_per_second),

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "bunchtrain/data/dataset.hpp"
-#include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/train/callback.hpp"
 #include "bunchtrain/train/session.hpp"
@@ -37,7 +36,7 @@ class RunLog {
                 const data::Dataset* valid, const std::map<std::string, std::string>& metadata);
   void step(const StepEvent& event, double samples_per_second);
   void validating(std::int64_t done, std::int64_t total);
-  void epoch(const report::EpochRow& row, const std::optional<metrics::ClassificationResult>& validation);
+  void epoch(const report::EpochRow& row, const std::optional<ValidationResult>& validation);
   void note(const std::string& line);
   /// curves.json, report.html and the closing table.
   void finish(const FitResult& result);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_state.hpp"
 
+#include <ATen/ops/tensor.h>
 #include <torch/nn/module.h>
 
 #include "bunchtrain/core/error.hpp"
@@ -34,6 +35,7 @@ StateDict counters(const RunState& state) {
   values.set("loss_sum", state.loss_sum);
   values.set("samples", state.samples);
   values.set("epoch_steps", state.epoch_steps);
+  values.tensors.set("term_sums", at::tensor(state.term_sums, at::kDouble));
   return values;
 }
 
@@ -49,6 +51,7 @@ StateDict rank_counters(const RunState& state) {
 void RunState::start_next_epoch() {
   ++epoch;
   loss_sum = samples = seconds = timed_samples = 0;
+  term_sums.clear();
   epoch_steps = timed_steps = 0;
   split = {};
 }
@@ -103,6 +106,8 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.loss_sum = values.real("loss_sum");
   state.samples = values.real("samples");
   state.epoch_steps = values.integer("epoch_steps");
+  if (const at::Tensor* sums = values.tensors.find("term_sums"))
+    state.term_sums.assign(sums->const_data_ptr<double>(), sums->const_data_ptr<double>() + sums->numel());
   if (const auto own = snapshot.rank_components.find("trainer"); own != snapshot.rank_components.end())
     state.unsynchronized_samples = own->second.integer("unsynchronized_samples");
   return state;

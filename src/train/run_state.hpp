@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
 #include "bunchtrain/data/data_loader.hpp"
@@ -19,6 +20,7 @@ struct RunState {
   std::int64_t epoch = 0;  ///< the current epoch, from 0
   double loss_sum = 0;     ///< loss times samples
   double samples = 0;
+  std::vector<double> term_sums = {};  ///< loss terms times samples, in the order of the step
   std::int64_t epoch_steps = 0;
   double seconds = 0;  ///< since this process took the epoch up, with its samples and steps
   double timed_samples = 0;

@@ -41,8 +41,9 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
   Settings settings{};
   settings.epochs = require_positive("epochs", choose(given, "epochs", options.epochs));
   settings.batch = require_positive("batch", choose(given, "batch", options.batch));
-  settings.reference_batch =
-      require_positive("reference-batch", choose(given, "reference-batch", options.reference_batch));
+  settings.reference_batch = choose(given, "reference-batch", options.reference_batch);
+  if (settings.reference_batch == 0) settings.reference_batch = settings.batch;
+  require_positive("reference-batch", settings.reference_batch);
   settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
   settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
   const bool program_decides = options.schedule && !given.given("schedule");

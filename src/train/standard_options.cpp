@@ -20,7 +20,7 @@ std::vector<config::OptionSpec> standard_options() {
       {"epochs", Integer{10}, "passes over the training data"},
       {"batch", Integer{256}, "samples per optimizer step over all ranks"},
       {"reference-batch", Integer{256},
-       "batch that --learning-rate belongs to; the rate scales with batch / reference"},
+       "batch that --learning-rate belongs to; the rate scales with batch / reference; 0 = any batch"},
       {"learning-rate", 5e-3, "peak learning rate at the reference batch"},
       {"weight-decay", 1e-4, "decoupled weight decay"},
       {"optimizer", Text{"adamw"}, "update rule", "", {"adamw", "adam", "sgd", "ranger", "rmsprop"}},

@@ -17,19 +17,19 @@ Trainer::Trainer(Session& session, parallel::DataParallel& parallel, optim::Opti
                      {.networks = {{"model", &parallel, &optimizer}},
                       .step = step,
                       .manual_step = {},
-                      .validate = step,
+                      .validation = nullptr,
                       .options = std::move(options),
                       .callbacks = {}}}) {
   expects(static_cast<bool>(step), "the trainer needs a step");
 }
 
-Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step, Step validate,
-                 TrainerOptions options)
+Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step,
+                 std::shared_ptr<Validation> validation, TrainerOptions options)
     : impl_(new Impl{session,
                      {.networks = std::move(networks),
                       .step = {},
                       .manual_step = std::move(step),
-                      .validate = std::move(validate),
+                      .validation = std::move(validation),
                       .options = std::move(options),
                       .callbacks = {}}}) {
   expects(!impl_->task.networks.empty(), "the trainer needs at least one network");

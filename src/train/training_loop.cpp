@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 #include <torch/nn/module.h>
 
+#include <cmath>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
-#include "validation.hpp"
+#include "validation_pass.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -47,6 +50,13 @@ data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end
   return part;
 }
 
+/// The validation of a classifier, if the data have classes.
+std::shared_ptr<Validation> default_validation(const Step& step, const data::Dataset& dataset) {
+  const auto& summary = dataset.summary();
+  if (!step || summary.classes.size() < 2) return nullptr;
+  return make_classification_validation(step, classification_options(summary.classes, summary.signal));
+}
+
 std::vector<torch::nn::Module*> modules_of(std::span<const TrainedNetwork> networks) {
   std::vector<torch::nn::Module*> modules;
   for (const auto& network : networks) modules.push_back(&network.parallel->module());
@@ -66,6 +76,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::Data
       valid_loader_(make_valid_loader(session, settings_, valid)),
       store_(session.run_folder().checkpoints(), session.agreement(),
              {.keep_last = settings_.keep_last, .logger = session.logger()}) {
+  if (!task_.validation) task_.validation = default_validation(task_.step, *train_);
   const bool override_rate = session.options().given("learning-rate");
   for (const auto& network : task_.networks)
     peak_rates_.push_back(settings_.rate_scale() * (override_rate
@@ -86,7 +97,7 @@ FitResult TrainingLoop::run() {
     run_epoch();
     finish_epoch();
   }
-  if (!validation_) validation_ = run_validation();  // a run that was finished already
+  if (!validation_) validation_ = judge();  // a run that was finished already
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
   result_.validation = validation_;
@@ -109,6 +120,7 @@ void TrainingLoop::run_epoch() {
     state_.seconds += seconds_since(start);
     log_->step(outcome.event, samples_per_second());
     for (const auto& callback : task_.callbacks) callback->on_step(outcome.event);
+    require_progress(outcome.event);
     if (state_.epoch_steps == loader_.steps_per_epoch()) {
       if (outcome.stop) session_.request_stop();  // the epoch is finished and saved first
     } else if (outcome.stop || outcome.save) {
@@ -130,35 +142,37 @@ TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
   loss_of_rank_ = 0;
   train_on(batch, event);
 
-  // One small collective per step carries the loss and the wish to stop, so that all ranks stop at the same
+  // One small collective per step carries the losses and the wish to stop, so that all ranks stop at the same
   // step.
   const bool due = checkpoint_due();
-  at::Tensor shared =
-      at::tensor({loss_of_rank_, session_.stop_requested() ? 1.0 : 0.0, due ? 1.0 : 0.0}, at::kDouble);
+  std::vector<double> of_rank = {session_.stop_requested() ? 1.0 : 0.0, due ? 1.0 : 0.0, loss_of_rank_};
+  for (const auto& term : terms_of_rank_) of_rank.push_back(term.value);
+  at::Tensor shared = at::tensor(of_rank, at::kDouble);
   session_.agreement().all_reduce(shared).wait();
   const double* sums = shared.const_data_ptr<double>();
-  event.loss = sums[0] / static_cast<double>(batch.global_size());
+  const auto global_samples = static_cast<double>(batch.global_size());
+  event.loss = sums[2] / global_samples;
+  state_.term_sums.resize(terms_of_rank_.size());
+  for (std::size_t i = 0; i < terms_of_rank_.size(); ++i) {
+    event.terms.push_back({terms_of_rank_[i].name, sums[3 + i] / global_samples});
+    state_.term_sums[i] += sums[3 + i];
+  }
 
   state_.step += 1;
   state_.epoch_steps += 1;
-  state_.loss_sum += sums[0];
-  state_.samples += static_cast<double>(batch.global_size());
-  state_.timed_samples += static_cast<double>(batch.global_size());
+  state_.loss_sum += sums[2];
+  state_.samples += global_samples;
+  state_.timed_samples += global_samples;
   state_.timed_steps += 1;
   state_.unsynchronized_samples += batch.size();
-  return {.event = event, .stop = sums[1] > 0, .save = sums[2] > 0};
+  return {.event = event, .stop = sums[0] > 0, .save = sums[1] > 0};
 }
 
 void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
   const device::PrecisionGuard precision(session_.precision(), session_.device().type());
   const data::Batch ready = in_precision(batch, session_.precision());
   if (task_.manual_step) {
-    const nn::StepContext context(session_.seed(), state_.step, ready.sample_ids);
-    const auto start = Clock::now();
-    const auto losses = task_.manual_step(ready);
-    expects(!losses.empty(), "a manual step returns at least one loss term");
-    loss_of_rank_ = losses.front().value * static_cast<double>(ready.size());
-    state_.split.forward += seconds_since(start);
+    run_manual_step(ready);
     return;
   }
   auto& network = task_.networks.front();
@@ -185,6 +199,42 @@ void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
   state_.split.optimizer += seconds_since(start);
 }
 
+void TrainingLoop::run_manual_step(const data::Batch& batch) {
+  const auto exposed = [this] {
+    double seconds = 0;
+    for (const auto& network : task_.networks) seconds += network.parallel->total_exposed_seconds();
+    return seconds;
+  };
+  const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids);
+  const auto start = Clock::now();
+  const double exposed_before = exposed();
+  terms_of_rank_ = task_.manual_step(batch);
+  expects(!terms_of_rank_.empty(), "a manual step returns at least one loss term");
+  // A mean over no samples may be NaN: it counts nothing.
+  for (auto& term : terms_of_rank_)
+    term.value = batch.size() == 0 ? 0 : term.value * static_cast<double>(batch.size());
+  loss_of_rank_ = terms_of_rank_.front().value;
+  const double communication = exposed() - exposed_before;
+  state_.split.communication += communication;
+  state_.split.forward += seconds_since(start) - communication;
+}
+
+void TrainingLoop::require_progress(const StepEvent& event) {
+  bool finite = std::isfinite(event.loss);
+  for (const auto& term : event.terms) finite = finite && std::isfinite(term.value);
+  if (!finite)
+    throw TrainingHalted(
+        fmt::format("the loss is not finite at step {}: the networks are lost from here on. The newest "
+                    "snapshot in {} is from "
+                    "before; go on from it by --resume with a lower --learning-rate or with --clip-norm",
+                    event.step, session_.run_folder().checkpoints().string()));
+  const std::string reason = task_.options.halt_when ? task_.options.halt_when(event) : std::string();
+  if (reason.empty()) return;
+  save(std::nullopt);
+  throw TrainingHalted(fmt::format("{} (step {}; a snapshot is in {})", reason, event.step,
+                                   session_.run_folder().checkpoints().string()));
+}
+
 void TrainingLoop::finish_epoch() {
   const auto start = Clock::now();
   for (auto& network : task_.networks) network.parallel->synchronize_buffers(state_.unsynchronized_samples);
@@ -202,13 +252,13 @@ void TrainingLoop::finish_epoch() {
                .communication = state_.split.communication / steps,
                .optimizer = state_.split.optimizer / steps};
   std::optional<double> metric;
-  validation_ = run_validation();
+  for (std::size_t i = 0; i < terms_of_rank_.size(); ++i)
+    row.losses.push_back({terms_of_rank_[i].name, state_.term_sums[i] / std::max(state_.samples, 1.0)});
+  validation_ = judge();
   if (validation_) {
-    row.valid_loss = validation_->loss;
-    row.metrics = {{"valid_accuracy", validation_->accuracy}, {"valid_auc", validation_->auc}};
-    if (validation_->classes.size() == 2)
-      row.metrics.push_back({"valid_rejection_50", validation_->rejection(0.5).value});
-    metric = validation_->auc;
+    if (validation_->loss) row.valid_loss = *validation_->loss;
+    row.metrics = validation_->metrics;
+    metric = validation_->score;
   }
   result_.samples_per_second = row.samples_per_second;
   result_.train_loss = row.train_loss;
@@ -221,17 +271,16 @@ void TrainingLoop::finish_epoch() {
   if (stop && state_.epoch < settings_.epochs) throw Interrupted{StopSignal::received()};
 }
 
-std::optional<metrics::ClassificationResult> TrainingLoop::run_validation() {
-  const auto classes = classification_options(*train_);
-  if (!valid_loader_ || !task_.validate || !classes) return std::nullopt;
-  return validate(session_, modules_of(task_.networks), task_.validate, *valid_loader_, *classes,
-                  [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
+std::optional<ValidationResult> TrainingLoop::judge() {
+  if (!valid_loader_ || !task_.validation) return std::nullopt;
+  return run_validation(session_, modules_of(task_.networks), *task_.validation, *valid_loader_,
+                        [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
 }
 
 void TrainingLoop::save(std::optional<double> metric) {
   const CapturedState captured = capture(state_, task_.networks, loader_);
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
-  if (const auto* card = train_->card()) metadata["card"] = features::to_toml(*card);
+  if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   const auto info = store_.save({.step = state_.step,
                                  .components = captured.replicated,
                                  .rank_components = captured.of_rank,

@@ -21,7 +21,7 @@ struct TrainingTask {
   std::vector<TrainedNetwork> networks;
   Step step;  ///< one network; empty if `manual_step` is set
   ManualStep manual_step;
-  Step validate;  ///< may be empty
+  std::shared_ptr<Validation> validation;  ///< null with a `step`: that of a classifier, if there are classes
   TrainerOptions options;
   std::vector<std::shared_ptr<Callback>> callbacks;
 };
@@ -45,8 +45,10 @@ class TrainingLoop {
   void run_epoch();
   StepOutcome run_step(const data::Batch& batch);
   void train_on(const data::Batch& batch, StepEvent& event);
+  void run_manual_step(const data::Batch& batch);
   void finish_epoch();
-  std::optional<metrics::ClassificationResult> run_validation();
+  std::optional<ValidationResult> judge();
+  void require_progress(const StepEvent& event);
   void save(std::optional<double> metric);
   void set_learning_rates(double factor_of_peak);
   bool checkpoint_due();
@@ -63,10 +65,11 @@ class TrainingLoop {
   std::vector<double> peak_rates_;
   RunState state_;
   std::unique_ptr<RunLog> log_;
-  std::optional<metrics::ClassificationResult> validation_;
+  std::optional<ValidationResult> validation_;
   FitResult result_;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
-  double loss_of_rank_ = 0;  ///< loss times samples of the current step
+  double loss_of_rank_ = 0;              ///< loss times samples of the current step
+  std::vector<LossTerm> terms_of_rank_;  ///< likewise, of a manual step
 };
 
 }  // namespace bunchtrain::train

@@ -3,6 +3,7 @@
 /// `bt::run`: the frame of a program that trains.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct Program {
   std::string name = {};     ///< empty: from argv[0]
   std::string summary = {};  ///< first line of --help
   std::vector<config::OptionSpec> options = {};
+  std::map<std::string, config::OptionValue> defaults = {};  ///< of standard options, where they differ
 };
 
 using Body = std::function<void(train::Session&)>;

@@ -95,6 +95,8 @@ class DataParallel {
   c10::Device device() const noexcept;
   /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives.
   double exposed_seconds() const noexcept;
+  /// The same, of all steps since construction.
+  double total_exposed_seconds() const noexcept;
   /// "one all-reduce of 1.5 MB after backward (latency 12 us, 3.1 GB/s)".
   const std::string& plan_description() const noexcept;
 

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "bunchtrain/report/epoch_row.hpp"
+#include "bunchtrain/train/step.hpp"
 
 namespace bunchtrain::train {
 
@@ -15,7 +17,8 @@ struct StepEvent {
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
-  double gradient_norm = 0;  ///< 0 if not computed
+  double gradient_norm = 0;          ///< 0 if not computed
+  std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };
 
 /// Called on every rank, in the order of registration. An exception ends the run. Override what is needed.

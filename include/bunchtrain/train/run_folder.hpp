@@ -29,6 +29,7 @@ class RunFolder {
   std::filesystem::path description() const { return path_ / "run.json"; }
   std::filesystem::path card() const { return path_ / "card.toml"; }
   std::filesystem::path curves() const { return path_ / "curves.json"; }
+  std::filesystem::path sections() const { return path_ / "sections.json"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
   std::filesystem::path events() const { return path_ / "events"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }

@@ -23,15 +23,15 @@ struct StepResult {
 /// validation.
 using Step = std::function<StepResult(const data::Batch&)>;
 
-/// A named loss term of a step that does its own passes.
+/// A named loss term of a step that does its own passes: "discriminator_real", "generator_energy".
 struct LossTerm {
   std::string name;
   double value = 0;
 };
 
 /// For several networks: runs its own passes (`DataParallel::backward`) and updates (`Optimizer::step`), in
-/// any order and number; returns its losses (means over this rank's samples), the first of which is the one
-/// shown.
+/// any order and number. Returns its losses, means over this rank's samples, the same terms on every rank and
+/// in every step; the first is the one shown. All of them are kept, averaged over ranks.
 using ManualStep = std::function<std::vector<LossTerm>(const data::Batch&)>;
 
 /// Cross-entropy of logits [B, C] against batch["label"] in float32 (float64 stays), weighted by

@@ -4,20 +4,22 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/dataset.hpp"
-#include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/callback.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/validation.hpp"
 
 namespace bunchtrain::train {
 
@@ -34,6 +36,16 @@ struct TrainerOptions {
   std::string samples = "jets";                 ///< what a sample is called
   std::map<std::string, std::string> metadata =
       {};  ///< kept in every checkpoint ("model": how to rebuild it)
+  /// Looks at every step's losses (means over all ranks, so that all ranks decide alike). A text ends the run
+  /// with a snapshot and `TrainingHalted`; an empty one goes on.
+  std::function<std::string(const StepEvent&)> halt_when = {};
+};
+
+/// The run was ended because it leads nowhere: a loss that is not finite, or what `halt_when` found. Thrown
+/// on all ranks.
+class TrainingHalted : public Error {
+ public:
+  using Error::Error;
 };
 
 /// A network with its optimizer. Both must outlive the trainer.
@@ -47,9 +59,9 @@ struct TrainedNetwork {
 struct FitResult {
   std::int64_t epochs = 0;
   std::int64_t steps = 0;
-  double samples_per_second = 0;                            ///< training, all ranks, last epoch
-  double train_loss = 0;                                    ///< last epoch
-  std::optional<metrics::ClassificationResult> validation;  ///< of the last epoch
+  double samples_per_second = 0;               ///< training, all ranks, last epoch
+  double train_loss = 0;                       ///< last epoch
+  std::optional<ValidationResult> validation;  ///< of the last epoch
   std::filesystem::path run_folder;
 };
 
@@ -63,9 +75,9 @@ class Trainer {
  public:
   Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step,
           TrainerOptions options = {});
-  /// @param validate called without gradients on validation batches, may be empty.
-  Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step, Step validate,
-          TrainerOptions options = {});
+  /// @param validation may be null.
+  Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step,
+          std::shared_ptr<Validation> validation, TrainerOptions options = {});
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
@@ -73,7 +85,7 @@ class Trainer {
   void add_callback(std::shared_ptr<Callback> callback);
   /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
   /// `valid` may be null.
-  /// @throws Interrupted on all ranks after a stop request, once the snapshot is written.
+  /// @throws Interrupted on all ranks after a stop request, once the snapshot is written; TrainingHalted.
   FitResult fit(const data::DatasetPtr& train, const data::DatasetPtr& valid);
 
  private:

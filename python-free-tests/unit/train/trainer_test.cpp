@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <utility>
+
 #include "../../support/toy_training.hpp"
+#include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
@@ -75,7 +79,7 @@ TEST_F(TrainerTest, ResumingAFinishedRunShowsItsResultAgain) {
   ToyTraining second = make("finished", {"--resume"});
   const FitResult after = second.trainer.fit(make_points(200), make_points(50, 2));
   ASSERT_TRUE(before.validation && after.validation);
-  EXPECT_EQ(after.validation->auc, before.validation->auc);
+  EXPECT_EQ(after.validation->classification->auc, before.validation->classification->auc);
   EXPECT_EQ(after.steps, before.steps);
 }
 
@@ -116,12 +120,116 @@ TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {
   Trainer trainer(
       parts.session,
       {{"first", &parts.parallel, &parts.optimizer}, {"second", &other_parallel, &other_optimizer}}, both,
-      parts.step(), {.epochs = 2, .batch = 32});
+      nullptr, {.epochs = 2, .batch = 32});
   const auto before = other->first->weight.detach().clone();
   const FitResult result = trainer.fit(make_points(96), nullptr);
   EXPECT_EQ(calls, 6);
   EXPECT_EQ(result.steps, 6);
   EXPECT_FALSE(before.equal(other->first->weight));
+}
+
+/// A step that trains nothing and reports losses as the test wants them.
+class ReportedLossesTest : public TrainerTest {
+ protected:
+  Trainer make_trainer(ToyTraining& parts, std::function<double(std::int64_t)> second, TrainerOptions options,
+                       std::shared_ptr<Validation> validation = nullptr) {
+    auto step = [calls = std::int64_t{0}, second](const data::Batch&) mutable -> std::vector<LossTerm> {
+      ++calls;
+      return {{"gan_first", static_cast<double>(calls)}, {"gan_second", second(calls)}};
+    };
+    return Trainer(parts.session, {{"gan", &parts.parallel, &parts.optimizer}}, step, std::move(validation),
+                   std::move(options));
+  }
+};
+
+TEST_F(ReportedLossesTest, EveryTermIsKeptPerStepAndPerEpoch) {
+  ToyTraining parts = make("terms");
+  make_trainer(parts, [](std::int64_t call) { return 10.0 * static_cast<double>(call); },
+               {.epochs = 2, .batch = 32})
+      .fit(make_points(64), nullptr);
+  const auto records = report::read_jsonl(root_ / "terms" / "metrics.jsonl");
+  ASSERT_EQ(records.size(), 6U);
+  EXPECT_EQ(report::number(records[1], "loss"), 2);
+  EXPECT_EQ(report::number(records[1], "loss_gan_second"), 20);
+  const auto row = report::parse_epoch_row(records[5]);
+  ASSERT_TRUE(row);
+  ASSERT_EQ(row->losses.size(), 2U);
+  EXPECT_EQ(row->losses[0].name, "gan_first");
+  EXPECT_EQ(row->losses[1].value, 35);
+}
+
+TEST_F(ReportedLossesTest, EpochMeansSurviveAResume) {
+  const auto second = [](std::int64_t call) { return static_cast<double>(call); };
+  ToyTraining first = make("stopped");
+  Trainer trainer = make_trainer(first, second, {.epochs = 1, .batch = 16});
+  trainer.add_callback(std::make_shared<LossRecorder>(&first.session, 2));
+  EXPECT_THROW(trainer.fit(make_points(64), nullptr), Interrupted);
+  ToyTraining again = make("stopped", {"--resume"});
+  make_trainer(again, second, {.epochs = 1, .batch = 16}).fit(make_points(64), nullptr);
+  const auto row = report::parse_epoch_row(report::read_jsonl(root_ / "stopped" / "metrics.jsonl").back());
+  ASSERT_TRUE(row);
+  EXPECT_EQ(row->losses[1].value, (1 + 2 + 3 + 1) / 4.0);  // the new process counts its calls from 1 again
+}
+
+TEST_F(ReportedLossesTest, AHaltLeavesASnapshotAndSaysWhy) {
+  ToyTraining parts = make("halted");
+  Trainer trainer =
+      make_trainer(parts, [](std::int64_t call) { return call == 3 ? 100.0 : 50.0; },
+                   {.epochs = 5, .batch = 32, .halt_when = [](const StepEvent& event) {
+                      return event.terms[1].value == 100 ? std::string("collapsed") : std::string();
+                    }});
+  try {
+    trainer.fit(make_points(64), nullptr);
+    FAIL() << "not halted";
+  } catch (const TrainingHalted& halted) {
+    EXPECT_NE(halted.message().find("collapsed (step 3"), std::string::npos) << halted.message();
+  }
+  EXPECT_TRUE(std::filesystem::exists(root_ / "halted" / "checkpoints" / "step-000003"));
+}
+
+TEST_F(ReportedLossesTest, ALossThatIsNotFiniteEndsTheRunAndSparesTheSnapshotBefore) {
+  ToyTraining parts = make("lost");
+  Trainer trainer = make_trainer(parts, [](std::int64_t call) { return call == 4 ? std::nan("") : 1.0; },
+                                 {.epochs = 5, .batch = 32});
+  try {
+    trainer.fit(make_points(64), nullptr);
+    FAIL() << "not halted";
+  } catch (const TrainingHalted& halted) {
+    EXPECT_NE(halted.message().find("not finite at step 4"), std::string::npos) << halted.message();
+  }
+  EXPECT_TRUE(std::filesystem::exists(root_ / "lost" / "checkpoints" / "step-000002"));
+  EXPECT_FALSE(std::filesystem::exists(root_ / "lost" / "checkpoints" / "step-000004"));
+}
+
+/// Counts samples; its score falls from epoch to epoch.
+class CountingValidation final : public Validation {
+ public:
+  void add(const data::Batch& batch) override { samples_ += batch.size(); }
+  ValidationResult finish(comm::Communicator&) override {
+    const auto seen = std::exchange(samples_, 0);
+    return {.metrics = {{"valid_samples", static_cast<double>(seen)}},
+            .score = -static_cast<double>(++calls_),
+            .sections = {{.title = "Seen", .paragraphs = {"Something."}}},
+            .text = "counted\n"};
+  }
+
+ private:
+  std::int64_t samples_ = 0, calls_ = 0;
+};
+
+TEST_F(ReportedLossesTest, AnOwnValidationIsShownAndChoosesTheBestSnapshot) {
+  ToyTraining parts = make("judged");
+  const FitResult result = make_trainer(
+                               parts, [](std::int64_t) { return 1.0; }, {.epochs = 3, .batch = 32},
+                               std::make_shared<CountingValidation>())
+                               .fit(make_points(64), make_points(21, 2));
+  ASSERT_TRUE(result.validation);
+  EXPECT_EQ(result.validation->metrics.front().value, 21);
+  const auto row = report::parse_epoch_row(report::read_jsonl(root_ / "judged" / "metrics.jsonl").back());
+  EXPECT_EQ(row->metrics.front().name, "valid_samples");
+  EXPECT_TRUE(std::filesystem::exists(root_ / "judged" / "sections.json"));
+  const checkpoint::Store store(root_ / "judged" / "checkpoints", parts.session.agreement());
+  EXPECT_EQ(store.load_best()->info.step, 2);
 }
 
 TEST_F(TrainerTest, AnEmptyDatasetIsRefused) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How networks are judged at the end of every epoch.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/data/batch.hpp"
+#include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/report/epoch_row.hpp"
+#include "bunchtrain/report/section.hpp"
+#include "bunchtrain/train/step.hpp"
+
+namespace bunchtrain::train {
+
+/// What one validation found. Whatever does not apply is left empty.
+struct ValidationResult {
+  std::optional<double> loss = {};
+  std::vector<report::NamedValue> metrics = {};  ///< "valid_auc": printed every epoch, kept in metrics.jsonl
+  std::optional<double> score = {};              ///< larger is better: decides which snapshot is the best
+  std::optional<metrics::ClassificationResult> classification = {};
+  std::vector<report::Section> sections = {};  ///< shown in report.html
+  std::string text = {};                       ///< printed at the end of the run
+};
+
+/// Judges networks on validation data. Every rank has one and sees its own share. Not thread-safe.
+class Validation {
+ public:
+  virtual ~Validation() = default;
+  /// One batch, never empty. Networks are in evaluation mode, gradients off, the session's precision on.
+  virtual void add(const data::Batch& batch) = 0;
+  /// Collective. The result over all that all ranks added since the last call.
+  virtual ValidationResult finish(comm::Communicator& ranks) = 0;
+};
+
+/// Accuracy, AUC, rejection and loss of a classifier. `step` gives logits as `outputs`.
+std::shared_ptr<Validation> make_classification_validation(Step step, metrics::ClassificationOptions options);
+
+}  // namespace bunchtrain::train
