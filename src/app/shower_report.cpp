@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/shower_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bunchtrain/report/table.hpp"
+#include "bunchtrain/report/text_format.hpp"
+#include "shower_plots.hpp"
+
+namespace bunchtrain::app {
+namespace {
+
+using metrics::ComparedQuantity;
+using metrics::Estimate;
+using metrics::ShowerComparison;
+using report::Section;
+
+/// "0.02653 ± 0.00012": as many digits as the error deserves.
+std::string format_estimate(const Estimate& estimate) {
+  if (!(estimate.error > 0)) return fmt::format("{:.4g}", estimate.value);
+  const int decimals = std::clamp(1 - static_cast<int>(std::floor(std::log10(estimate.error))), 0, 9);
+  return fmt::format("{0:.{2}f} ± {1:.{2}f}", estimate.value, estimate.error, decimals);
+}
+
+std::string format_percent(double relative) {
+  return std::isfinite(relative) ? fmt::format("{:+.2f} %", 100 * relative) : "-";
+}
+
+std::string format_pull(double pull) { return std::isfinite(pull) ? fmt::format("{:+.1f}", pull) : "-"; }
+
+std::string name_with_unit(const ComparedQuantity& quantity) {
+  return quantity.unit.empty() ? quantity.name : fmt::format("{} [{}]", quantity.name, quantity.unit);
+}
+
+std::vector<std::string> quantity_row(const ComparedQuantity& quantity) {
+  return {quantity.bin,
+          name_with_unit(quantity),
+          format_estimate(quantity.reference),
+          format_estimate(quantity.candidate),
+          format_percent(quantity.relative()),
+          format_pull(quantity.pull())};
+}
+
+std::string describe(const metrics::ShowerSummary& sample) {
+  std::string text = fmt::format("{} showers", report::format_integer(sample.showers));
+  if (sample.outside > 0)
+    text += fmt::format(", {} outside the bins", report::format_integer(sample.outside));
+  if (sample.empty > 0) text += fmt::format(", {} without energy", report::format_integer(sample.empty));
+  return text;
+}
+
+std::string format_worst_profile(const ShowerComparison& comparison) {
+  if (comparison.worst_profile == 0) return "0 %";
+  return fmt::format("{:.1f} % ({})", 100 * comparison.worst_profile, comparison.worst_profile_where);
+}
+
+Section score_section(const ShowerComparison& comparison) {
+  const auto& score = comparison.score;
+  return {
+      .title = "Showers against the reference",
+      .paragraphs =
+          {fmt::format("Reference: {}, {}.", comparison.reference.name, describe(comparison.reference)),
+           fmt::format("Candidate: {}, {}.", comparison.candidate.name, describe(comparison.candidate)),
+           "Points with errors are the reference, steps the candidate. Errors are statistical; a pull is a "
+           "difference in units of its error. The score is the published scalar of 3DGAN, lower is better."},
+      .table = {.header = {"Measure", "Value"},
+                .rows = {{"Score", fmt::format("{:.4f}", score.total())},
+                         {"Part of first and second moments", fmt::format("{:.4f}", score.moments)},
+                         {"Part of profiles", fmt::format("{:.4f}", score.profiles)},
+                         {"Part of the measured angle", fmt::format("{:.4f}", score.angle)},
+                         {"Worst profile bin above 1 % of the largest", format_worst_profile(comparison)}}}};
+}
+
+Section quantity_section(const ShowerComparison& comparison) {
+  Section section{.title = "Means and moments",
+                  .table = {.header = {"Bin", "Quantity", "Reference", "Candidate", "Difference", "Pull"}}};
+  for (const ComparedQuantity& quantity : comparison.quantities)
+    section.table.rows.push_back(quantity_row(quantity));
+  return section;
+}
+
+}  // namespace
+
+std::vector<Section> to_sections(const ShowerComparison& comparison) {
+  std::vector<Section> sections = {
+      score_section(comparison),
+      {.title = "Shower images",
+       .paragraphs =
+           {"Energy in GeV, seen from two sides. Colours are logarithmic and the same within a pair."},
+       .pictures = make_example_pictures(comparison)},
+      {.title = "Mean showers", .pictures = make_mean_pictures(comparison)},
+      {.title = "Profiles",
+       .paragraphs = {"One colour per energy bin. Ratios are drawn where the reference has more than 1 % of "
+                      "its largest "
+                      "bin."},
+       .plots = make_profile_plots(comparison)},
+      {.title = "Sampling fraction", .plots = make_fraction_plots(comparison)},
+      {.title = "Cell energies", .plots = make_cell_plots(comparison)},
+      {.title = "Hit multiplicity",
+       .paragraphs = {"One colour per energy bin."},
+       .plots = make_hit_plots(comparison)},
+      {.title = "Measured angle", .plots = make_theta_plots(comparison)},
+      quantity_section(comparison),
+      {.title = "Correlations", .pictures = {make_correlation_pictures(comparison)}},
+  };
+  std::erase_if(sections, [](const Section& section) {
+    return section.table.rows.empty() && section.plots.empty() && section.pictures.empty();
+  });
+  return sections;
+}
+
+std::string format_comparison(const ShowerComparison& comparison) {
+  std::string text =
+      fmt::format("reference  {}: {}\ncandidate  {}: {}\n", comparison.reference.name,
+                  describe(comparison.reference), comparison.candidate.name, describe(comparison.candidate));
+  report::Table table({"bin", "quantity", "reference", "candidate", "difference", "pull"});
+  std::string bin;
+  for (const ComparedQuantity& quantity : comparison.quantities) {
+    if (!bin.empty() && quantity.bin != bin) table.add_rule();
+    bin = quantity.bin;
+    table.add_row(quantity_row(quantity));
+  }
+  text += table.to_string();
+  const auto& score = comparison.score;
+  text += fmt::format(
+      "score {:.4f} (moments {:.4f}, profiles {:.4f}, angle {:.4f}; lower is better)\nworst profile bin {}\n",
+      score.total(), score.moments, score.profiles, score.angle, format_worst_profile(comparison));
+  return text;
+}
+
+}  // namespace bunchtrain::app
