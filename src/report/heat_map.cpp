@@ -105,7 +105,8 @@ class Drawing {
   std::string description() const;
   std::string draw_cells() const;
   std::string draw_values() const;
-  std::string draw_value(std::size_t row, std::size_t column) const;
+  std::string format_value(double value) const;
+  double value_size() const;
   std::string draw_axes() const;
   std::string draw_color_bar() const;
 
@@ -129,9 +130,9 @@ void Drawing::place() {
             .top = 10 + (map_.title.empty() ? 0 : 20) + factor,
             .right = map_.width - kBarGap - kBarWidth - bar_labels - 14,
             .bottom = 0};
-  const double name_width = widest(map_.column_names);
-  columns_upright_ =
-      name_width + 4 > frame_.width() / static_cast<double>(std::max<std::size_t>(columns_, 1));
+  const double name_width = widest(map_.column_names);  // 0 without names
+  const double cell_width = frame_.width() / static_cast<double>(std::max<std::size_t>(columns_, 1));
+  columns_upright_ = name_width > 0 && name_width + 4 > cell_width;
   names_height_ = columns_upright_ ? name_width + 8 : 20;
   frame_.bottom = map_.height - names_height_ - (map_.x_label.empty() ? 4 : 20);
   bar_ = {.left = frame_.right + kBarGap,
@@ -170,27 +171,37 @@ std::string Drawing::draw_cells() const {
   return cells + "</svg>";
 }
 
-std::string Drawing::draw_value(std::size_t row, std::size_t column) const {
-  const double value = map_.values[row][column];
-  const int color = level(value);
-  if (color == kBlank) return {};
-  const int strength = map_.diverging ? 2 * std::abs(color - kColorLevels / 2) : color;
+std::string Drawing::format_value(double value) const {
+  return map_.diverging ? fmt::format("{:.2f}", value) : fmt::format("{:.3g}", value);
+}
+
+// One size for all numbers, so that none looks more important than another.
+double Drawing::value_size() const {
+  double widest = 0;
+  for (const auto& row : map_.values) {
+    for (double value : row) {
+      if (level(value) != kBlank) widest = std::max(widest, estimate_width(format_value(value), 1));
+    }
+  }
   const double width = frame_.width() / static_cast<double>(columns_);
-  const std::string shown = map_.diverging ? fmt::format("{:.2f}", value) : fmt::format("{:.3g}", value);
-  const double fitting = 0.86 * width * kFontSize / estimate_width(shown, kFontSize);
-  const double size =
-      std::min({fitting, 0.7 * frame_.height() / static_cast<double>(map_.values.size()), kFontSize});
-  return svg_text(
-      x_(static_cast<double>(column)), y_(static_cast<double>(row)) + 0.36 * size, "middle", shown,
-      fmt::format(" style=\"font-size:{:.1f}px\"{}", size, strength > kDarkFrom ? " class=\"bt-over\"" : ""));
+  const double height = frame_.height() / static_cast<double>(map_.values.size());
+  return std::min({kFontSize, 0.7 * height, 0.9 * width / std::max(widest, 1e-9)});
 }
 
 std::string Drawing::draw_values() const {
+  const double size = value_size();
   std::string values;
   for (std::size_t row = 0; row < map_.values.size(); ++row) {
-    for (std::size_t column = 0; column < columns_; ++column) values += draw_value(row, column);
+    for (std::size_t column = 0; column < columns_; ++column) {
+      const double value = map_.values[row][column];
+      const int color = level(value);
+      if (color == kBlank) continue;
+      const int strength = map_.diverging ? 2 * std::abs(color - kColorLevels / 2) : color;
+      values += svg_text(x_(static_cast<double>(column)), y_(static_cast<double>(row)) + 0.36 * size,
+                         "middle", format_value(value), strength > kDarkFrom ? " class=\"bt-over\"" : "");
+    }
   }
-  return values;
+  return fmt::format("<g class=\"bt-values\" style=\"--bt-size:{:.1f}px\">{}</g>", size, values);
 }
 
 // Ticks point outwards, where no cell hides them.
@@ -198,9 +209,9 @@ std::string Drawing::draw_axes() const {
   std::string ticks, labels;
   for (const Tick& tick : x_ticks_) {
     if (tick.label.empty()) continue;
-    const double at = x_(tick.value), below = frame_.bottom + 17;
+    const double at = x_(tick.value), below = frame_.bottom + kTick + 12;
     ticks += fmt::format("M{:.1f} {:.1f}v{}", at, frame_.bottom, kTick);
-    if (!map_.column_names.empty() && columns_upright_) {
+    if (columns_upright_) {
       const double baseline = at + 4.5, end = frame_.bottom + kTick + 3;
       labels += svg_text(baseline, end, "end", tick.label,
                          fmt::format(" transform=\"rotate(-90 {:.1f} {:.1f})\"", baseline, end));
@@ -257,7 +268,7 @@ std::string Drawing::render(SvgStyle style) const {
       open_svg(map_.width, map_.height, description(), style,
                style == SvgStyle::standalone ? plot_style_sheet() + heat_map_style_sheet() : "");
   const FrameLabels labels{
-      .x = map_.x_label, .y = map_.y_label, .title = map_.title, .x_baseline = names_height_ + 13};
+      .x = map_.x_label, .y = map_.y_label, .title = map_.title, .x_baseline = names_height_ + 14};
   if (is_empty()) {
     svg += svg_text((frame_.left + frame_.right) / 2, (frame_.top + frame_.bottom) / 2, "middle", "no data");
   } else {
@@ -294,7 +305,8 @@ std::string render_svg(const HeatMap& map, SvgStyle style) {
 }
 
 std::string heat_map_style_sheet() {
-  return color_style_sheet() + ".bt-plot .bt-over{fill:var(--bt-paper)}\n";
+  return color_style_sheet() +
+         ".bt-plot .bt-over{fill:var(--bt-paper)}.bt-plot .bt-values text{font-size:var(--bt-size)}\n";
 }
 
 }  // namespace bunchtrain::report

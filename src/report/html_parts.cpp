@@ -64,7 +64,7 @@ std::string plots_html(const std::vector<Plot>& plots) {
 // Four pictures of the usual width fit on a wide page a little smaller than drawn, one on a narrow page.
 std::string pictures_html(const PictureRow& row) {
   if (row.pictures.empty()) return {};
-  constexpr double kSmallest = 0.77, kLargest = 1.15;
+  constexpr double kSmallest = 0.77, kLargest = 1.1;
   std::string html = "<figure><div class=\"pictures\">";
   for (const HeatMap& map : row.pictures) {
     html += fmt::format("<div style=\"flex:1 1 {:.0f}px;max-width:{:.0f}px\">{}</div>", kSmallest * map.width,

@@ -49,6 +49,7 @@ const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
 // ---- Results
 // --------------------------------------------------------------------------------------------------------
 
+// `label` is markup.
 std::string big_number(std::string_view label, const std::string& value, std::string_view unit = {}) {
   if (value.empty() || value == "–" || value == "-") return {};
   std::string small = unit.empty() ? "" : fmt::format(" <small>{}</small>", escape_markup(unit));
@@ -70,6 +71,10 @@ std::string big_numbers(const TrainingReport& report) {
         html += big_number(rejection_label(point), format_rejection(point));
       }
     }
+  }
+  if (!report.evaluation && !report.epochs.empty()) {
+    for (const NamedValue& metric : report.epochs.back().metrics)
+      html += big_number(escape_markup(metric_heading(metric.name)), fixed(metric.value, 4));
   }
   if (!report.epochs.empty()) {
     double seconds = 0;

@@ -30,5 +30,7 @@ std::vector<Figure> make_score_figures(const Evaluation& evaluation, const std::
 
 /// "valid_rejection_50" becomes "rejection 50".
 std::string metric_label(std::string_view name);
+/// The same as a heading: "Rejection 50".
+std::string metric_heading(std::string_view name);
 
 }  // namespace bunchtrain::report

@@ -101,6 +101,12 @@ std::string metric_label(std::string_view name) {
   return label;
 }
 
+std::string metric_heading(std::string_view name) {
+  std::string heading = metric_label(name);
+  if (!heading.empty() && heading[0] >= 'a' && heading[0] <= 'z') heading[0] += 'A' - 'a';
+  return heading;
+}
+
 Figure make_loss_figure(const TrainingReport& report) {
   Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
   const bool has_terms = !loss_term_names(report).empty();
@@ -199,7 +205,7 @@ std::vector<Figure> make_metric_figures(const TrainingReport& report) {
     } else {
       const std::string label = std::exchange(series.label, "");
       others.push_back({.plot = {.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}},
-                        .heading = label});
+                        .heading = metric_heading(name)});
     }
   }
   std::vector<Figure> figures{std::move(quality), std::move(rejection)};

@@ -131,6 +131,20 @@ TEST(HeatMapTest, NamesStandAtTheAxes) {
   EXPECT_THAT(svg, HasSubstr("rotate(-90"));
 }
 
+TEST(HeatMapTest, TheLabelOfAnAxisStandsClearOfItsNumbers) {
+  const auto height_of = [](const std::string& svg, const std::string& text) {
+    const std::size_t end = svg.find(">" + text + "</text>"), begin = svg.rfind("<text", end);
+    EXPECT_NE(end, std::string::npos) << text;
+    return std::stod(svg.substr(svg.find("y=\"", begin) + 3));
+  };
+  for (const std::size_t cells : {3u, 25u, 51u, 200u}) {
+    const std::string svg =
+        render_svg({.x_label = "x [cell]", .values = make_grid(2, cells)}, SvgStyle::inline_html);
+    EXPECT_GT(height_of(svg, "x [cell]") - height_of(svg, "0"), 12) << cells;
+    EXPECT_LT(height_of(svg, "x [cell]"), 260 - 3) << cells;
+  }
+}
+
 TEST(HeatMapTest, AwkwardValuesStillMakeAPicture) {
   const std::vector<std::vector<std::vector<double>>> awkward{
       {}, {{}}, {{kNan}}, {{0}}, {{3, 3}, {3, 3}}, {{1e-300, 1e300}}, {{-2, -1}}};

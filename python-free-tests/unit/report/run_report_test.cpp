@@ -130,8 +130,9 @@ TEST_F(RunReportTest, ShowsARunOfSeveralNetworks) {
   EXPECT_EQ(report.steps.losses[1].values.size(), report.steps.step.size());
   const std::string html = render_html(report);
   EXPECT_EQ(markup_fault(html), "");
-  for (const char* part : {"Losses: discriminator", "Losses: generator", ">discriminator real</th>",
-                           ">generator</th>", ">score</th>", "0.75000", "Shower shapes", "Side by side"}) {
+  for (const char* part :
+       {"Losses: discriminator", "Losses: generator", ">discriminator real</th>", ">generator</th>",
+        ">score</th>", "<dt>Score</dt><dd>0.7500", "0.75000", "Shower shapes", "Side by side"}) {
     EXPECT_THAT(html, HasSubstr(part));
   }
   for (const char* absent : {"Accuracy", "AUC", "Validation loss", "Training loss", "<h3>Loss</h3>",
