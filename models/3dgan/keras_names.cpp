@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/models/3dgan/keras_names.hpp"
 
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -106,8 +105,6 @@ class Conversion {
     for (const Array& array : expected.arrays) {
       state.set(fmt::format("{}.{}", expected.name, array.our_name), ours(layer.arrays[array.keras_name]));
     }
-    if (layer.arrays.contains("gamma"))
-      state.set(expected.name + ".num_batches_tracked", at::zeros({}, at::kLong));
   }
 
   /// @throws CheckpointError if the file holds more than the network.

@@ -32,6 +32,9 @@ std::string shape_text(const at::Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.sizes(), ", "));
 }
 
+/// Batch norm's count of its batches: nothing here reads it, and other frameworks have none.
+bool may_be_missing(std::string_view name) { return name.ends_with("num_batches_tracked"); }
+
 using TensorsByName = std::unordered_map<std::string_view, at::Tensor>;
 
 TensorsByName index_by_stripped_name(const NamedTensors& tensors, std::string_view origin) {
@@ -50,6 +53,7 @@ void check_same_names_and_shapes(const NamedTensors& state, const TensorsByName&
                                  const NamedTensors& in_order, std::string_view origin) {
   for (const auto& [name, tensor] : state) {
     const auto found = given.find(name);
+    if (found == given.end() && may_be_missing(name)) continue;
     if (found == given.end()) {
       throw CheckpointError(
           fmt::format("{} belongs to another model: this one has '{}' {}, the file has no such tensor",
@@ -94,7 +98,9 @@ void load_into(torch::nn::Module& module, const NamedTensors& tensors, std::stri
   const TensorsByName given = index_by_stripped_name(tensors, origin);
   check_same_names_and_shapes(state, given, tensors, origin);
   const c10::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : state) at::Tensor(tensor).copy_(given.at(name));
+  for (const auto& [name, tensor] : state) {
+    if (const auto found = given.find(name); found != given.end()) at::Tensor(tensor).copy_(found->second);
+  }
 }
 
 void check_classes(const SafeTensors& file, std::span<const std::string> classes, std::string_view origin) {

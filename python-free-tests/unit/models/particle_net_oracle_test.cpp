@@ -7,9 +7,13 @@
 
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
+#include "support/oracle.hpp"
 
 namespace bunchtrain::models {
 namespace {
+
+using test::child;
+using test::relative_difference;
 
 constexpr double kLogitTolerance =
     2e-8;  // the weights were rounded to float32 after the outputs were computed
@@ -28,21 +32,6 @@ void PrintTo(const Case& value, std::ostream* out) {
   *out << value.name << (value.recompute ? " recompute" : "");
 }
 
-double relative_difference(const at::Tensor& value, const at::Tensor& expected) {
-  const at::Tensor reference = expected.to(at::kDouble).reshape(value.sizes());
-  const double scale = reference.abs().max().item<double>();
-  return value.detach().to(at::kDouble).sub(reference).abs().max().item<double>() / std::max(scale, 1e-30);
-}
-
-/// The tensors under "prefix.", the prefix stripped.
-NamedTensors child(const NamedTensors& all, const std::string& prefix) {
-  NamedTensors tensors;
-  for (const auto& [name, tensor] : all) {
-    if (name.starts_with(prefix + ".")) tensors.set(name.substr(prefix.size() + 1), tensor);
-  }
-  return tensors;
-}
-
 /// Whether a gradient of the full network has passed the ReLU that the rounding of the weights flips.
 bool lies_before_flipped_relu(std::string_view name) {
   return name.starts_with("bn_fts") || name.starts_with("edge_convs.0") ||
@@ -51,10 +40,7 @@ bool lies_before_flipped_relu(std::string_view name) {
 
 class ParticleNetOracleTest : public testing::TestWithParam<Case> {
  protected:
-  ParticleNetOracleTest()
-      : file_(weights::read_safetensors(std::filesystem::path(BUNCHTRAIN_TEST_DATA) / "oracle" /
-                                        (GetParam().name + ".safetensors"))),
-        model_(make_options()) {
+  ParticleNetOracleTest() : file_(test::read_oracle(GetParam().name)), model_(make_options()) {
     model_->to(at::kDouble);
     weights::load_into(*model_, child(file_.tensors, "weights"), GetParam().name);
     features_ = input("input.features").transpose(1, 2);

@@ -10,11 +10,10 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <functional>
-
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
+#include "gradient_check.hpp"
 #include "tensor_helpers.hpp"
 
 namespace bunchtrain::test {
@@ -37,30 +36,6 @@ at::Tensor gather_by_libtorch(const at::Tensor& features, const at::Tensor& indi
   const auto b = indices.size(0), p = indices.size(1), k = indices.size(2), c = features.size(2);
   const at::Tensor flat = indices.to(at::kLong).reshape({b, p * k, 1}).expand({b, p * k, c});
   return at::gather(features, 1, flat).reshape({b, p, k, c});
-}
-
-/// Gradients of sum(weights * f(inputs)) by autograd, and by central differences: f in float64.
-void expect_gradients(const std::function<at::Tensor(const std::vector<at::Tensor>&)>& f,
-                      std::vector<at::Tensor> inputs) {
-  for (at::Tensor& input : inputs) input.requires_grad_(true);
-  const at::Tensor out = f(inputs);
-  const at::Tensor weights = normal_tensor(out.sizes(), 99, at::kDouble);
-  const auto gradients = torch::autograd::grad({(out * weights).sum()}, {inputs.begin(), inputs.end()});
-  constexpr double kStep = 1e-3;
-  for (std::size_t n = 0; n < inputs.size(); ++n) {
-    const auto analytic = values<double>(gradients[n]);
-    double* x = inputs[n].mutable_data_ptr<double>();
-    for (std::size_t i = 0; i < analytic.size(); ++i) {
-      const double middle = x[i];
-      const auto value_at = [&](double shifted) {
-        x[i] = shifted;
-        return (f(inputs).detach() * weights).sum().item<double>();
-      };
-      const double numeric = (value_at(middle + kStep) - value_at(middle - kStep)) / (2 * kStep);
-      x[i] = middle;
-      ASSERT_NEAR(analytic[i], numeric, 1e-8 * (1 + std::abs(numeric))) << "input " << n << ", element " << i;
-    }
-  }
 }
 
 struct EdgeCase {
