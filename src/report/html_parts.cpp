@@ -17,16 +17,20 @@ std::string caption_html(const std::string& caption) {
   return caption.empty() ? caption : fmt::format("<figcaption>{}</figcaption>", escape_markup(caption));
 }
 
-std::string figure_html(const Figure& figure) {
+std::string figure_html(const Figure& figure, int height) {
   if (figure.plot.series.empty()) return {};
   Plot plot = figure.plot;
   plot.width = kFigureWidth;
-  plot.height = kFigureHeight;
+  plot.height = height;
   if (plot.description.empty())
     plot.description = figure.heading + ": " + plot.y.label + " against " + plot.x.label;
   std::string html = "<figure>";
   if (!figure.heading.empty()) html += fmt::format("<h3>{}</h3>", escape_markup(figure.heading));
   return html + render_svg(plot, SvgStyle::inline_html) + caption_html(figure.caption) + "</figure>\n";
+}
+
+std::string columns_html(const std::string& figures) {
+  return figures.empty() ? figures : "<div class=\"columns\">" + figures + "</div>";
 }
 
 std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
@@ -51,14 +55,15 @@ std::string section_table_html(const SectionTable& table) {
   return table_html(row_html(table.header, "th"), rows);
 }
 
-// The title moves from the plot to a heading, as everywhere on the page.
+// The title moves from the plot to a heading, as everywhere on the page; plots keep their shape.
 std::string plots_html(const std::vector<Plot>& plots) {
-  std::vector<Figure> figures;
+  std::string html;
   for (const Plot& plot : plots) {
-    figures.push_back({.plot = plot, .heading = plot.title});
-    figures.back().plot.title.clear();
+    Figure figure{.plot = plot, .heading = plot.title};
+    figure.plot.title.clear();
+    html += figure_html(figure, kFigureWidth * plot.height / plot.width);
   }
-  return figures_html(figures);
+  return columns_html(html);
 }
 
 // Four pictures of the usual width fit on a wide page a little smaller than drawn, one on a narrow page.
@@ -102,8 +107,8 @@ std::string table_html(const std::string& head, const std::string& rows) {
 
 std::string figures_html(const std::vector<Figure>& figures) {
   std::string html;
-  for (const Figure& figure : figures) html += figure_html(figure);
-  return html.empty() ? html : "<div class=\"columns\">" + html + "</div>";
+  for (const Figure& figure : figures) html += figure_html(figure, kFigureHeight);
+  return columns_html(html);
 }
 
 std::string sections_html(const std::vector<Section>& sections) {

@@ -143,8 +143,8 @@ std::vector<Column> loss_columns(const TrainingReport& report) {
   const auto five_digits = [](double value) { return fixed(value, 5); };
   std::vector<Column> columns;
   for (const std::string& name : main_terms(names_of(report.epochs, &EpochRow::losses))) {
-    columns.push_back({metric_label(name), [name](const EpochRow& row) { return value_of(row.losses, name); },
-                       five_digits});
+    columns.push_back({metric_label(without_total(name)),
+                       [name](const EpochRow& row) { return value_of(row.losses, name); }, five_digits});
   }
   if (columns.empty())
     columns.push_back({"Training loss", [](const EpochRow& row) { return row.train_loss; }, five_digits});

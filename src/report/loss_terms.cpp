@@ -8,10 +8,28 @@ namespace bunchtrain::report {
 namespace {
 
 bool is_part_of(std::string_view term, std::string_view whole) {
-  return term.size() > whole.size() && term.starts_with(whole) && term[whole.size()] == '_';
+  const std::string_view stem = without_total(whole);
+  return term != whole && term.size() > stem.size() && term.starts_with(stem) && term[stem.size()] == '_';
+}
+
+// The network that a term belongs to: the longest X of all "X_total" that it begins with, else what stands
+// before its first "_".
+std::string network_of(const std::string& term, const std::vector<std::string>& names) {
+  std::string_view network;
+  for (const std::string& name : names) {
+    const std::string_view stem = without_total(name);
+    if (stem != name && stem.size() > network.size() && (term == name || is_part_of(term, name)))
+      network = stem;
+  }
+  return network.empty() ? term.substr(0, term.find('_')) : std::string(network);
 }
 
 }  // namespace
+
+std::string_view without_total(std::string_view term) noexcept {
+  constexpr std::string_view kTotal = "_total";
+  return term.ends_with(kTotal) ? term.substr(0, term.size() - kTotal.size()) : term;
+}
 
 double value_of(const std::vector<NamedValue>& values, std::string_view name) noexcept {
   const auto found =
@@ -48,7 +66,7 @@ std::vector<std::string> main_terms(const std::vector<std::string>& names) {
 std::vector<TermGroup> group_terms(const std::vector<std::string>& names) {
   std::vector<TermGroup> groups;
   for (const std::string& term : names) {
-    const std::string network = term.substr(0, term.find('_'));
+    const std::string network = network_of(term, names);
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const TermGroup& known) { return known.name == network; });
     if (group == groups.end()) group = groups.insert(group, {.name = network});

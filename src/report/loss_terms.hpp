@@ -18,12 +18,17 @@ std::vector<std::string> names_of(const std::vector<NamedValue>& values);
 std::vector<std::string> names_of(const std::vector<EpochRow>& epochs,
                                   std::vector<NamedValue> EpochRow::*values);
 
-/// The terms that are not part of another: "generator" but not "generator_energy" beside it.
+/// The terms that are not part of another: "generator" or "generator_total", but not "generator_energy"
+/// beside it.
 std::vector<std::string> main_terms(const std::vector<std::string>& names);
 
-/// The loss terms of one network.
+/// "generator" for "generator_total", any other name as it is.
+std::string_view without_total(std::string_view term) noexcept;
+
+/// The loss terms of one network, or of one kind of pass if these have totals of their own:
+/// "discriminator_real_total", "discriminator_fake_total".
 struct TermGroup {
-  std::string name = {};                 ///< what stands before the first "_"
+  std::string name = {};  ///< "discriminator_real"; what stands before the first "_" if there is no total
   std::vector<std::string> terms = {};   ///< full names
   std::vector<std::string> labels = {};  ///< without the network's name
 };

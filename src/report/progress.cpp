@@ -71,7 +71,7 @@ std::string format_epoch_line(const EpochRow& row, std::string_view samples) {
   const auto terms = main_terms(names_of(row.losses));
   for (const std::string& term : terms) {
     const double value = value_of(row.losses, term);
-    add(term, value, format_short(value));
+    add(without_total(term), value, format_short(value));
   }
   if (terms.empty()) add("loss", row.train_loss, fmt::format("{:.4f}", row.train_loss));
   add("valid", row.valid_loss, fmt::format("{:.4f}", row.valid_loss));

@@ -133,7 +133,7 @@ std::vector<Figure> make_loss_term_figures(const TrainingReport& report) {
     for (std::size_t i = 0; i < group.terms.size(); ++i)
       add_term(plot, report, group.terms[i], group.labels[i], static_cast<int>(i));
     plot.y.scale = fitting_scale(plot);
-    figures.push_back({.plot = std::move(plot), .heading = "Losses: " + group.name});
+    figures.push_back({.plot = std::move(plot), .heading = "Losses: " + metric_label(group.name)});
   }
   return figures;
 }

@@ -153,5 +153,16 @@ TEST(EpochLineTest, ShowsLossesOfNetworksButNotTheirParts) {
             "  0:05");
 }
 
+TEST(EpochLineTest, ATotalStandsForItsTerms) {
+  EpochRow row{.epoch = 1, .epochs = 2, .seconds = 5, .train_loss = 12};
+  row.losses = {{"generator_total", 12.5},
+                {"generator_energy", 9.5},
+                {"discriminator_real_total", 3},
+                {"discriminator_real_energy", 2},
+                {"discriminator_fake_total", 4}};
+  EXPECT_EQ(format_epoch_line(row, "showers"),
+            "epoch 1/2  generator 12.5  discriminator_real 3.0000  discriminator_fake 4.0000  0:05");
+}
+
 }  // namespace
 }  // namespace bunchtrain::report

@@ -142,6 +142,25 @@ TEST_F(RunReportTest, ShowsARunOfSeveralNetworks) {
   EXPECT_LT(html.find("Shower shapes"), html.find("<h2>Training</h2>"));
 }
 
+TEST_F(RunReportTest, PassesWithTotalsHavePlotsOfTheirOwn) {
+  {
+    JsonlWriter writer(folder_ / "metrics.jsonl");
+    EpochRow row{.epoch = 1, .epochs = 1, .step = 5, .seconds = 1};
+    row.losses = {{"generator_total", 9},
+                  {"generator_energy", 8},
+                  {"discriminator_real_total", 2},
+                  {"discriminator_real_energy", 1},
+                  {"discriminator_fake_total", 3}};
+    writer.append(make_record(row));
+  }
+  const std::string html = render_html(read_run(folder_));
+  for (const char* part : {"Losses: generator</h3>", "Losses: discriminator real</h3>",
+                           "Losses: discriminator fake</h3>", ">discriminator real</th>"}) {
+    EXPECT_THAT(html, HasSubstr(part));
+  }
+  EXPECT_THAT(html, Not(HasSubstr("real energy</th>")));
+}
+
 TEST_F(RunReportTest, ARunWithoutValidationHasNoEmptyColumn) {
   {
     JsonlWriter writer(folder_ / "metrics.jsonl");
