@@ -12,6 +12,7 @@ namespace {
 
 // Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
 constexpr int kFigureWidth = 540, kFigureHeight = 370;
+constexpr std::size_t kMostOpenRows = 30;  ///< a longer table is folded
 
 std::string caption_html(const std::string& caption) {
   return caption.empty() ? caption : fmt::format("<figcaption>{}</figcaption>", escape_markup(caption));
@@ -52,7 +53,9 @@ std::string section_table_html(const SectionTable& table) {
   if (table.rows.empty()) return {};
   std::string rows;
   for (const auto& row : table.rows) rows += row_html(row, "td");
-  return table_html(row_html(table.header, "th"), rows);
+  const std::string html = table_html(row_html(table.header, "th"), rows);
+  if (table.rows.size() <= kMostOpenRows) return html;
+  return fmt::format("<details><summary>Table of {} rows</summary>{}</details>", table.rows.size(), html);
 }
 
 // The title moves from the plot to a heading, as everywhere on the page; plots keep their shape.

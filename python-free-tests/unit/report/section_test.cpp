@@ -183,6 +183,16 @@ TEST(PageTest, ShowsEveryPart) {
   }
 }
 
+TEST(PageTest, FoldsLongTables) {
+  Section section{.title = "t", .table = {.header = {"a"}}};
+  section.table.rows.assign(30, {"x"});
+  EXPECT_THAT(render_html(Page{.sections = {section}}), Not(HasSubstr("<details>")));
+  section.table.rows.push_back({"x"});
+  const std::string html = render_html(Page{.sections = {section}});
+  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_THAT(html, HasSubstr("<details><summary>Table of 31 rows</summary>"));
+}
+
 TEST(PageTest, LeavesOutWhatIsEmpty) {
   const std::string html = render_html(Page{.title = "t", .sections = {{.title = "nothing"}}});
   EXPECT_EQ(markup_fault(html), "");
