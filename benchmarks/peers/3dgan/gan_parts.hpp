@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The networks of a 3DGAN with what trains them, as the trainer puts them together.
+
+#include <cstdint>
+
+#include "bunchtrain/app/shower_gan_step.hpp"
+#include "bunchtrain/data/batch.hpp"
+#include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/weights/safetensors.hpp"
+
+namespace gan_benchmark {
+
+/// One rank's GAN with its step. Not copyable: the step points into it.
+class GanParts {
+ public:
+  GanParts(bunchtrain::models::ShowerVariant variant, double dropout);
+  GanParts(const GanParts&) = delete;
+  GanParts& operator=(const GanParts&) = delete;
+
+  /// Takes "generator.*" and "discriminator.*".
+  void load(const bunchtrain::NamedTensors& tensors);
+  bunchtrain::app::ShowerGanStep& step() noexcept { return step_; }
+
+ private:
+  bunchtrain::models::ShowerGenerator generator_;
+  bunchtrain::models::ShowerDiscriminator discriminator_;
+  bunchtrain::parallel::DataParallel generator_parallel_, discriminator_parallel_;
+  bunchtrain::optim::Rmsprop generator_optimizer_, discriminator_optimizer_;
+  bunchtrain::app::ShowerGanStep step_;
+};
+
+/// Numbers in the place of showers: a fifth of the cells hold something.
+bunchtrain::data::Batch random_batch(bunchtrain::models::ShowerVariant variant, std::int64_t size);
+
+}  // namespace gan_benchmark
