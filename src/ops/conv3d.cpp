@@ -2,15 +2,16 @@
 #include "bunchtrain/ops/conv3d.hpp"
 
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/conv3d.h>
 #include <ATen/ops/tensordot.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
+#include "convolution.hpp"
 
 namespace bunchtrain::ops {
 namespace {
@@ -38,15 +39,6 @@ void require_shapes(const at::Tensor& input, const at::Tensor& weight, const Ext
 at::Tensor pad(const at::Tensor& input, const Extent3& before, const Extent3& after) {
   if (before == Extent3{} && after == Extent3{}) return input;
   return at::constant_pad_nd(input, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
-}
-
-/// The convolution itself, on channels-last views of dense tensors.
-at::Tensor convolve(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                    const Extent3& symmetric) {
-  const at::Tensor output = at::conv3d(input.contiguous().permute({0, 4, 1, 2, 3}),
-                                       weight.contiguous(at::MemoryFormat::ChannelsLast3d), bias, {1, 1, 1},
-                                       at::IntArrayRef(symmetric.data(), 3));
-  return output.permute({0, 2, 3, 4, 1}).contiguous();
 }
 
 /// How one axis of an upsampled convolution falls apart into phases.
@@ -108,7 +100,7 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
     before[axis] = padding.before[axis] - symmetric[axis];
     after[axis] = padding.after[axis] - symmetric[axis];
   }
-  return convolve(pad(input, before, after), weight, bias, symmetric);
+  return detail::convolve(pad(input, before, after), weight, bias, symmetric);
 }
 
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
@@ -120,7 +112,7 @@ at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, c
                   weight.options());
   };
   const Phases x = phases(0), y = phases(1), z = phases(2);
-  const at::Tensor all_phases = convolve(
+  const at::Tensor all_phases = detail::convolve(
       pad(input, {x.before, y.before, z.before}, {x.after, y.after, z.after}), sum_kernels(weight, x, y, z),
       bias.defined() ? bias.repeat(x.factor * y.factor * z.factor) : bias, {0, 0, 0});
   const std::int64_t batch = input.size(0), channels = weight.size(0);
