@@ -5,7 +5,7 @@
 
 #include "bunchtrain/core/error.hpp"
 
-namespace bunchtrain::data::hdf5 {
+namespace bunchtrain::hdf5 {
 namespace {
 
 // IEEE 754 binary16: HDF5 1.10 knows no such type by name.
@@ -48,4 +48,4 @@ Datatype type_of(c10::ScalarType type) {
   return Datatype(check(H5Tcopy(native_type(type)), "copying an HDF5 type"));
 }
 
-}  // namespace bunchtrain::data::hdf5
+}  // namespace bunchtrain::hdf5

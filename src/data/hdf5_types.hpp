@@ -6,10 +6,10 @@
 
 #include "hdf5_library.hpp"
 
-namespace bunchtrain::data::hdf5 {
+namespace bunchtrain::hdf5 {
 
 /// The in-memory type of `type`; booleans are stored as 8-bit integers. @throws ConfigError for types HDF5
 /// has no room for.
 Datatype type_of(c10::ScalarType type);
 
-}  // namespace bunchtrain::data::hdf5
+}  // namespace bunchtrain::hdf5

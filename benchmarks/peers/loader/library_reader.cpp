@@ -10,11 +10,11 @@
 namespace loader_benchmark {
 
 namespace bt = bunchtrain;
-using bt::data::hdf5::check;
-using bt::data::hdf5::LibraryLock;
+using bt::hdf5::check;
+using bt::hdf5::LibraryLock;
 
 LibraryReader::LibraryReader(const std::string& path, const bt::features::FeaturePipeline& pipeline)
-    : file_(bt::data::hdf5::open_read_only(path)), path_(path) {
+    : file_(bt::hdf5::open_read_only(path)), path_(path) {
   for (const auto& name : pipeline.required_columns()) {
     const bool per_particle = name.starts_with("part.");
     const std::string column = name.substr(name.find('.') + 1);
@@ -35,8 +35,8 @@ std::size_t LibraryReader::open(const std::string& name) {
   for (std::size_t i = 0; i < sources_.size(); ++i)
     if (sources_[i].layout.name == name) return i;
   const LibraryLock lock;
-  bt::data::hdf5::Dataset dataset(check(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), name));
-  bt::data::hdf5::Datatype type(check(H5Dget_type(dataset.get()), name));
+  bt::hdf5::Dataset dataset(check(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), name));
+  bt::hdf5::Datatype type(check(H5Dget_type(dataset.get()), name));
   auto layout = bt::data::describe_dataset(dataset.get(), name, name);
   sources_.push_back({std::move(dataset), std::move(type), std::move(layout), {}});
   return sources_.size() - 1;
@@ -60,10 +60,10 @@ void LibraryReader::read_rows(const Source& source, std::int64_t first, std::int
   std::vector<hsize_t> start(source.layout.shape.size(), 0), extent(source.layout.shape);
   start[0] = static_cast<hsize_t>(first);
   extent[0] = static_cast<hsize_t>(count);
-  const bt::data::hdf5::Dataspace space(check(H5Dget_space(source.dataset.get()), path_));
+  const bt::hdf5::Dataspace space(check(H5Dget_space(source.dataset.get()), path_));
   check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
         path_);
-  const bt::data::hdf5::Dataspace memory(
+  const bt::hdf5::Dataspace memory(
       check(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), path_));
   check(H5Dread(source.dataset.get(), source.type.get(), memory.get(), space.get(), H5P_DEFAULT, out), path_);
 }

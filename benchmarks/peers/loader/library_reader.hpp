@@ -37,8 +37,8 @@ class LibraryReader {
     bunchtrain::data::ColumnLayout layout;
   };
   struct Source {
-    bunchtrain::data::hdf5::Dataset dataset;
-    bunchtrain::data::hdf5::Datatype type;
+    bunchtrain::hdf5::Dataset dataset;
+    bunchtrain::hdf5::Datatype type;
     bunchtrain::data::DatasetLayout layout;
     std::vector<Column> columns;
   };
@@ -48,7 +48,7 @@ class LibraryReader {
   bunchtrain::features::RawColumns widen_all(std::int64_t count,
                                              const std::vector<std::vector<std::byte>>& bytes) const;
 
-  bunchtrain::data::hdf5::File file_;
+  bunchtrain::hdf5::File file_;
   std::string path_;
   std::vector<Source> sources_;
   std::int64_t rows_ = 0, slots_ = 0;

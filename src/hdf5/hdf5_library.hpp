@@ -10,7 +10,7 @@
 
 #include "bunchtrain/core/unique_handle.hpp"
 
-namespace bunchtrain::data::hdf5 {
+namespace bunchtrain::hdf5 {
 
 template <herr_t (*Close)(hid_t)>
 struct IdTraits {
@@ -63,4 +63,4 @@ File open_read_only(const std::string& path);
 /// allows it.
 void allow_plugins(bool allow);
 
-}  // namespace bunchtrain::data::hdf5
+}  // namespace bunchtrain::hdf5

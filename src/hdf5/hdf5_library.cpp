@@ -9,7 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 
-namespace bunchtrain::data::hdf5 {
+namespace bunchtrain::hdf5 {
 namespace {
 
 std::recursive_mutex& library_mutex() {
@@ -54,7 +54,7 @@ File open_read_only(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (!std::filesystem::exists(status))
-    throw DataError(fmt::format("{}: no such file; check the path given to --data", path));
+    throw DataError(fmt::format("{}: no such file; check the path", path));
   if (std::filesystem::is_directory(status))
     throw DataError(fmt::format("{}: is a folder; name its files, for example '{}/*.h5'", path, path));
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
@@ -83,4 +83,4 @@ void allow_plugins(bool allow) {
   check(H5PLset_loading_state(allow ? H5PL_ALL_PLUGIN : 0), "choosing whether HDF5 plug-ins may load");
 }
 
-}  // namespace bunchtrain::data::hdf5
+}  // namespace bunchtrain::hdf5
