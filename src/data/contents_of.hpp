@@ -10,6 +10,9 @@
 
 namespace bunchtrain::data {
 
+/// Names of all datasets of a file, groups included, in alphabetical order. The caller holds no lock.
+std::vector<std::string> list_datasets(const hdf5::File& file);
+
 /// As `list_contents`, of a file that is open already. @param path for messages
 std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::string& path);
 

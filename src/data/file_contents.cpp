@@ -6,7 +6,6 @@
 
 #include "contents_of.hpp"
 #include "dataset_layout.hpp"
-#include "stored_dataset.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -39,7 +38,28 @@ std::string storage_of(const DatasetLayout& layout) {
   return filters.empty() ? chunks : fmt::format("{}, {}", chunks, fmt::join(filters, " + "));
 }
 
+herr_t collect_dataset(hid_t object, const char* name, const H5O_info_t*, void* names) {
+  // The info of this callback differs between versions; opening the object tells its type in all of them.
+  const hdf5::Object opened(H5Oopen(object, name, H5P_DEFAULT));
+  if (opened && H5Iget_type(opened.get()) == H5I_DATASET)
+    static_cast<std::vector<std::string>*>(names)->push_back(name);
+  return 0;
+}
+
 }  // namespace
+
+std::vector<std::string> list_datasets(const hdf5::File& file) {
+  const hdf5::LibraryLock lock;
+  std::vector<std::string> names;
+#if H5_VERSION_GE(1, 12, 0)
+  hdf5::check(H5Ovisit1(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
+        "listing the datasets of a file");
+#else
+  hdf5::check(H5Ovisit(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
+        "listing the datasets of a file");
+#endif
+  return names;
+}
 
 std::vector<DatasetContents> list_contents(const std::string& path) {
   return contents_of(hdf5::open_read_only(path), path);

@@ -291,6 +291,10 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read() {
 }
 
 LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
+  if (ahead_epoch_ < plan_epoch_) {  // batches have asked for all that was left of it
+    ahead_epoch_ = plan_epoch_;
+    ahead_index_ = 0;
+  }
   while (ahead_epoch_ <= plan_epoch_ + 1) {
     const auto order = order_of(ahead_epoch_);
     const auto sequence = order->reading_order();
@@ -301,8 +305,7 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
     }
     const std::size_t range = sequence[ahead_index_];
     const auto residence = order->residence(range);
-    const bool passed = ahead_epoch_ < plan_epoch_ ||
-                        (ahead_epoch_ == plan_epoch_ && residence.last < share_.begin(plan_step_));
+    const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < share_.begin(plan_step_);
     if (passed || !share_.reads_ahead(residence, order->streams())) {
       ++ahead_index_;
       continue;

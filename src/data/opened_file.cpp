@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "bunchtrain/core/hash.hpp"
+#include "contents_of.hpp"
 
 namespace bunchtrain::data {
 

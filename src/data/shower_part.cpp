@@ -52,7 +52,7 @@ SampleBlock ShowerPart::read(std::size_t index) const {
   const RowRange& range = source_->ranges()[index];
   const auto& pipeline = source_->pipeline();
   const SampleRange samples = ranges_.at(index);
-  const at::Tensor image = floats(image_sizes(pipeline.card(), samples.count));
+  const at::Tensor image = memory_.empty(image_sizes(pipeline.card(), samples.count), at::kFloat);
   const at::Tensor energy = floats({samples.count}), sum = floats({samples.count});
   const at::Tensor theta = floats({samples.count}), measured = floats({samples.count});
   if (samples.count > 0) {

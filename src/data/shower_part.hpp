@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/data/dataset.hpp"
+#include "recycled_tensors.hpp"
 #include "shower_source.hpp"
 
 namespace bunchtrain::data {
@@ -33,6 +34,7 @@ class ShowerPart final : public Dataset {
   std::vector<SampleRange> ranges_;
   std::int64_t size_ = 0;
   DatasetSummary summary_;
+  RecycledTensors memory_;  // of images
 };
 
 }  // namespace bunchtrain::data

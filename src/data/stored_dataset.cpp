@@ -61,14 +61,6 @@ std::size_t product_behind_first(const std::vector<hsize_t>& extents) {
   return product;
 }
 
-herr_t collect_dataset(hid_t object, const char* name, const H5O_info_t*, void* names) {
-  // The info of this callback differs between versions; opening the object tells its type in all of them.
-  const hdf5::Object opened(H5Oopen(object, name, H5P_DEFAULT));
-  if (opened && H5Iget_type(opened.get()) == H5I_DATASET)
-    static_cast<std::vector<std::string>*>(names)->push_back(name);
-  return 0;
-}
-
 }  // namespace
 
 struct StoredDataset::Impl {
@@ -386,19 +378,6 @@ void StoredDataset::Impl::read_library(hid_t from, std::size_t first, std::size_
     check(H5Dread(from, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data()), what);
   }
   sink(0, count, rows.data());
-}
-
-std::vector<std::string> list_datasets(const hdf5::File& file) {
-  const hdf5::LibraryLock lock;
-  std::vector<std::string> names;
-#if H5_VERSION_GE(1, 12, 0)
-  check(H5Ovisit1(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
-        "listing the datasets of a file");
-#else
-  check(H5Ovisit(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
-        "listing the datasets of a file");
-#endif
-  return names;
 }
 
 }  // namespace bunchtrain::data

@@ -51,7 +51,4 @@ class StoredDataset {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Names of all datasets of a file, groups included, in alphabetical order. The caller holds no lock.
-std::vector<std::string> list_datasets(const hdf5::File& file);
-
 }  // namespace bunchtrain::data

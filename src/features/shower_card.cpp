@@ -99,6 +99,10 @@ ShowerCard load_shower_card(std::string_view name_or_path) {
   return parse_shower_card(detail::card_text(name_or_path, builtin_shower_cards()), name_or_path);
 }
 
+bool names_shower_card(std::string_view name_or_path) {
+  return is_shower_card(detail::card_text(name_or_path, builtin_shower_cards()));
+}
+
 std::vector<std::string> builtin_shower_cards() {
   std::vector<std::string> names;
   for (const detail::BuiltinCard& card : detail::builtin_card_list())

@@ -34,18 +34,19 @@ void count_unsound(std::span<const float> cells, ShowerScan& scan) {
   }
 }
 
-// Zeros are most of a shower: a line of them costs one comparison, everything else a power per cell.
+// Zeros are most of a shower: a line of them costs one comparison. The other lines go through an array of
+// their own, which the compiler knows not to overlap with `cells`.
 template <class Cell>
 void transform_lines(std::span<const float> cells, float* image, const Cell& cell) {
+  std::array<float, kLanes> line;
   std::size_t at = 0;
   for (; at + kLanes <= cells.size(); at += kLanes) {
     std::uint32_t any = 0;
     for (std::size_t lane = 0; lane < kLanes; ++lane) any |= std::bit_cast<std::uint32_t>(cells[at + lane]);
-    if (any == 0) {
-      std::fill_n(image + at, kLanes, 0.0f);
-    } else {
-      for (std::size_t lane = 0; lane < kLanes; ++lane) image[at + lane] = cell(cells[at + lane]);
-    }
+    line.fill(0);
+    if (any != 0)
+      for (std::size_t lane = 0; lane < kLanes; ++lane) line[lane] = cell(cells[at + lane]);
+    std::copy(line.begin(), line.end(), image + at);
   }
   for (; at < cells.size(); ++at) image[at] = cell(cells[at]);
 }
@@ -91,11 +92,8 @@ void ShowerPipeline::make_image(std::span<const float> cells, float* image) cons
   const auto factor = static_cast<float>(physical_ ? cell_factor_ : cell_factor_ * card_.image_scale);
   const auto power = static_cast<float>(physical_ ? 1 : card_.image_power);
   const float threshold = threshold_;
-  if (power == 1) {
-    for (std::size_t at = 0; at < cells.size(); ++at)
-      image[at] = cells[at] < threshold ? 0.0f : cells[at] * factor;
-    return;
-  }
+  if (power == 1)
+    return transform_lines(cells, image, [=](float cell) { return cell < threshold ? 0.0f : cell * factor; });
   transform_lines(cells, image, [=](float cell) {
     return cell < threshold || cell == 0 ? 0.0f : std::pow(cell * factor, power);
   });

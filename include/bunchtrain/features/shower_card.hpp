@@ -81,6 +81,8 @@ ShowerCard parse_shower_card(std::string_view toml, std::string_view origin);
 /// A built-in name ("lcd_fixed", "lcd_angle", "calogan", "calochallenge_2" ...) or a path to a .toml file.
 /// @throws ConfigError listing the built-in names.
 ShowerCard load_shower_card(std::string_view name_or_path);
+/// Whether a built-in name or a path to a .toml file means a card of showers. @throws as load_shower_card.
+bool names_shower_card(std::string_view name_or_path);
 /// Names of the built-in shower cards.
 std::vector<std::string> builtin_shower_cards();
 /// TOML text of the resolved card: parses back to an equal card.

@@ -9,15 +9,18 @@
 
 #include <optional>
 
+#include "recycled_tensors.hpp"
+
 namespace bunchtrain::data {
 
 struct DeviceTransfer::Impl {
   c10::Device device;
   std::optional<c10::cuda::CUDAStream> copy_stream;  // none on the CPU
+  RecycledTensors memory;                            // of batches that stay on the CPU
 };
 
 DeviceTransfer::DeviceTransfer(c10::Device device)
-    : impl_(std::make_unique<Impl>(Impl{device, std::nullopt})) {
+    : impl_(std::make_unique<Impl>(Impl{device, std::nullopt, RecycledTensors()})) {
   if (device.is_cuda())
     impl_->copy_stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index());
 }
@@ -25,7 +28,8 @@ DeviceTransfer::DeviceTransfer(c10::Device device)
 DeviceTransfer::~DeviceTransfer() = default;
 
 at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) const {
-  return at::empty(sizes, at::TensorOptions().dtype(type).pinned_memory(impl_->copy_stream.has_value()));
+  if (!impl_->copy_stream) return impl_->memory.empty(sizes, type);
+  return at::empty(sizes, at::TensorOptions().dtype(type).pinned_memory(true));
 }
 
 DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host) const {

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_transfer.hpp"
 
-#include <ATen/ops/empty.h>
-
 #include "bunchtrain/core/error.hpp"
+#include "recycled_tensors.hpp"
 
 namespace bunchtrain::data {
 
-struct DeviceTransfer::Impl {};
+struct DeviceTransfer::Impl {
+  RecycledTensors memory;
+};
 
-DeviceTransfer::DeviceTransfer(c10::Device device) {
+DeviceTransfer::DeviceTransfer(c10::Device device) : impl_(std::make_unique<Impl>()) {
   if (!device.is_cpu()) throw NotBuiltError("loading data to a GPU", "BUNCHTRAIN_CUDA");
 }
 
 DeviceTransfer::~DeviceTransfer() = default;
 
 at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) const {
-  return at::empty(sizes, at::TensorOptions().dtype(type));
+  return impl_->memory.empty(sizes, type);
 }
 
 DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host) const {

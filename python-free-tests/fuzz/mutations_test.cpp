@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ATen/core/Tensor.h>
+// The entry point of one fuzz target, over its corpus and mutations of it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
-namespace bunchtrain::weights {
+namespace bunchtrain {
 namespace {
 
 constexpr int kMutationsPerSeed = 2000;
@@ -66,13 +66,13 @@ std::string mutate(std::string text, RandomSequence& random) {
   return text;
 }
 
-TEST(SafeTensorsMutationsTest, SeedsPass) {
+TEST(MutationsTest, SeedsPass) {
   const auto seeds = corpus();
   ASSERT_GE(seeds.size(), 5U);
   for (const std::string& seed : seeds) EXPECT_EQ(feed(seed), 0);
 }
 
-TEST(SafeTensorsMutationsTest, MutationsNeitherCrashNorEscape) {
+TEST(MutationsTest, MutationsNeitherCrashNorEscape) {
   int fed = 0;
   for (const std::string& seed : corpus()) {
     RandomSequence random(CounterRandom(7, static_cast<std::uint64_t>(fed)));
@@ -82,4 +82,4 @@ TEST(SafeTensorsMutationsTest, MutationsNeitherCrashNorEscape) {
 }
 
 }  // namespace
-}  // namespace bunchtrain::weights
+}  // namespace bunchtrain
