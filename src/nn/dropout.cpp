@@ -3,46 +3,93 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "dropout_kernel.hpp"
+#include "held_state.hpp"
 
 namespace bunchtrain::nn {
 namespace {
 
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
 /// Keeps dropout's numbers apart from those of other uses of the same seed.
 constexpr std::uint64_t kDropoutStream = 0x64726f706f7574;  // "dropout"
-constexpr std::int64_t kRowsPerThread = 16;
+constexpr std::int64_t kChunk = 128 * detail::kDropoutBlock;
 
-/// What the numbers of one call are drawn from.
-struct Key {
-  std::uint64_t seed;
-  std::int64_t step;
-  at::Tensor sample_ids;
+/// What one call drops: a key for each row, and the probability in steps. Drawn again by the backward pass
+/// instead of kept.
+struct Choice {
+  std::vector<std::uint64_t> keys;
+  std::uint32_t threshold;
+
+  double scale() const { return detail::kDropoutSteps / double(detail::kDropoutSteps - threshold); }
 };
 
-/// [B, n] float32: 0 or 1 / (1 - probability).
-at::Tensor draw_factors(const Key& key, const DropoutOptions& options, std::int64_t elements) {
-  const at::Tensor ids = key.sample_ids.to(at::kCPU, at::kLong).contiguous();
-  const at::Tensor factors = at::empty({ids.numel(), elements}, at::kFloat);
-  const auto* id = ids.const_data_ptr<std::int64_t>();
-  auto* factor = factors.mutable_data_ptr<float>();
-  const auto kept = static_cast<float>(1.0 / (1.0 - options.probability));
-  const CounterRandom site =
-      CounterRandom(key.seed, kDropoutStream).child(options.site).child(static_cast<std::uint64_t>(key.step));
-  at::parallel_for(0, ids.numel(), kRowsPerThread, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-      const CounterRandom sample = site.child(static_cast<std::uint64_t>(id[row]));
-      for (std::int64_t i = 0; i < elements; ++i) {
-        const bool dropped = sample.uniform(static_cast<std::uint64_t>(i)) < options.probability;
-        factor[row * elements + i] = dropped ? 0.0F : kept;
-      }
+template <class S>
+void drop_rows(const at::Tensor& x, const at::Tensor& y, const Choice& choice) {
+  const auto rows = static_cast<std::int64_t>(choice.keys.size()), elements = x.numel() / rows;
+  const std::int64_t chunks = (elements + kChunk - 1) / kChunk;
+  const auto* from = static_cast<const S*>(x.const_data_ptr());
+  auto* to = static_cast<S*>(y.mutable_data_ptr());
+  const auto scale = static_cast<detail::Real<S>>(choice.scale());
+  at::parallel_for(0, rows * chunks, 1 + kChunk / (1 + elements), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = i / chunks, first = i % chunks * kChunk, place = row * elements + first;
+      detail::drop(from + place, to + place, first, std::min(kChunk, elements - first),
+                   choice.keys[static_cast<std::size_t>(row)], choice.threshold, scale);
     }
   });
-  return factors;
+}
+
+/// Elements kept and scaled, or zero. Types without a kernel and other devices multiply by factors drawn on
+/// the host.
+at::Tensor drop(const at::Tensor& input, const Choice& choice) {
+  const at::ScalarType type = input.scalar_type();
+  const bool has_kernel = type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
+  if (!input.is_cpu() || !has_kernel) {
+    const at::Tensor ones = at::ones(input.sizes(), has_kernel ? type : at::kFloat);
+    return input.mul(drop(ones, choice).to(input.device(), type));
+  }
+  const at::Tensor x = input.contiguous(), y = at::empty_like(x);
+  if (type == at::kFloat) drop_rows<float>(x, y, choice);
+  if (type == at::kDouble) drop_rows<double>(x, y, choice);
+  if (type == at::kBFloat16) drop_rows<detail::Bf16>(x, y, choice);
+  return y;
+}
+
+/// Linear: the gradient is dropped as the input was, to any order.
+class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const Choice& choice) {
+    detail::hold_state(context, std::make_shared<Choice>(choice));
+    return drop(input, choice);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    return {apply(gradients[0], detail::held_state<Choice>(context)), {}};
+  }
+};
+
+/// The key of each row, from (seed, step, sample, site).
+std::vector<std::uint64_t> row_keys(std::uint64_t seed, std::int64_t step, std::uint64_t site,
+                                    const at::Tensor& sample_ids) {
+  const at::Tensor ids = sample_ids.to(at::kCPU, at::kLong).contiguous();
+  const CounterRandom random =
+      CounterRandom(seed, kDropoutStream).child(site).child(static_cast<std::uint64_t>(step));
+  std::vector<std::uint64_t> keys;
+  for (std::int64_t row = 0; row < ids.numel(); ++row)
+    keys.push_back(random.bits(static_cast<std::uint64_t>(ids.const_data_ptr<std::int64_t>()[row])));
+  return keys;
 }
 
 }  // namespace
@@ -57,16 +104,20 @@ DropoutImpl::DropoutImpl(DropoutOptions options) : options_(options) {
 at::Tensor DropoutImpl::forward(const at::Tensor& input) {
   if (!is_training() || options_.probability == 0) return input;
   const StepContext* context = StepContext::current();
-  const Key key = context ? Key{context->seed(), context->step(), context->sample_ids()}
-                          : Key{0, calls_++, at::arange(input.size(0), at::kLong)};
-  if (key.sample_ids.numel() != input.size(0)) {
+  const at::Tensor ids = context ? context->sample_ids() : at::arange(input.size(0), at::kLong);
+  if (ids.numel() != input.size(0)) {
     throw ConfigError(
         fmt::format("dropout got {} rows in a step of {} samples; give StepContext the ids of this batch",
-                    input.size(0), key.sample_ids.numel()));
+                    input.size(0), ids.numel()));
   }
-  if (input.size(0) == 0) return input;
-  const at::Tensor factors = draw_factors(key, options_, input.numel() / input.size(0));
-  return input.mul(factors.reshape(input.sizes()).to(input.device(), input.scalar_type()));
+  if (input.numel() == 0) return input;
+  // One element in 65536 must stay for the others to be scaled by.
+  const auto threshold = static_cast<std::uint32_t>(
+      std::min(std::round(options_.probability * detail::kDropoutSteps), detail::kDropoutSteps - 1.0));
+  const Choice choice = {context ? row_keys(context->seed(), context->step(), options_.site, ids)
+                                 : row_keys(0, calls_++, options_.site, ids),
+                         threshold};
+  return DropoutFunction::apply(input, choice);
 }
 
 }  // namespace bunchtrain::nn

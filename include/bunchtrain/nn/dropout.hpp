@@ -12,15 +12,17 @@
 namespace bunchtrain::nn {
 
 struct DropoutOptions {
-  double probability = 0.1;  ///< of an element to be zeroed; the others are scaled by 1 / (1 - probability)
-  std::uint64_t site = 0;    ///< which dropout of the model this is: sites draw independent numbers
+  /// Of an element to be zeroed, rounded to a multiple of 1/65536; the others are scaled by 1 / (1 - that).
+  double probability = 0.1;
+  std::uint64_t site = 0;  ///< which dropout of the model this is: sites draw independent numbers
 };
 
 /// Dropout on [B, ...]: row b belongs to sample b of the current `StepContext`.
 ///
 /// Without a context the numbers are keyed by (0, how often this layer was called in training mode, row),
-/// reproducible for one process but not across ranks. The choice is drawn on the host. Does nothing in
-/// evaluation mode.
+/// reproducible for one process but not across ranks. The choice is drawn on the host, on the CPU without a
+/// mask in memory: the backward pass draws it again. Does nothing in evaluation mode. Differentiable to any
+/// order.
 class DropoutImpl : public torch::nn::Module {
  public:
   /// @throws ConfigError unless 0 <= probability < 1.
