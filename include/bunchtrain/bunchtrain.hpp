@@ -4,6 +4,7 @@
 
 #include "bunchtrain/app/classifier.hpp"
 #include "bunchtrain/app/run.hpp"
+#include "bunchtrain/app/shower_gan.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"

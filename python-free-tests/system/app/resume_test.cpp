@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Interrupted runs: signals, kills, damaged snapshots.
-#include <algorithm>
-
-#include "bunchtrain/checkpoint/snapshot.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
 #include "user_session.hpp"
 
@@ -18,24 +15,6 @@ class ResumeTest : public UserSession {
   std::string command(const std::string& run, const std::string& more = "") const {
     return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --data " + jets_ + " --run " +
                  path(run) + " " + more);
-  }
-  std::filesystem::path latest(const std::string& run) const {
-    std::string name = read_file(folder_ / run / "checkpoints" / "latest");
-    name.erase(std::find_if(name.begin(), name.end(), [](unsigned char c) { return std::isspace(c); }),
-               name.end());
-    return folder_ / run / "checkpoints" / name;
-  }
-  /// The steps recorded so far.
-  std::int64_t lines(const std::string& run) const {
-    const std::string text = read_file(folder_ / run / "metrics.jsonl");
-    return std::count(text.begin(), text.end(), '\n');
-  }
-  void expect_same_weights(const std::string& a, const std::string& b) const {
-    const auto first = checkpoint::read_snapshot(latest(a));
-    const auto second = checkpoint::read_snapshot(latest(b));
-    EXPECT_EQ(first.info.step, second.info.step);
-    for (const auto& [name, tensor] : first.components.at("model").tensors)
-      EXPECT_TRUE(tensor.equal(second.components.at("model").tensors[name])) << name;
   }
   void run_undisturbed(int ranks) const {
     const Finished done = run(mpirun(ranks, command("undisturbed")));

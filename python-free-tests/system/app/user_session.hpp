@@ -4,10 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <string>
 
 #include "../../support/process.hpp"
+#include "bunchtrain/checkpoint/snapshot.hpp"
 
 namespace bunchtrain::test {
 
@@ -39,6 +42,27 @@ class UserSession : public ::testing::Test {
                                    " --seed " + std::to_string(seed) + " --particles 24"));
     EXPECT_EQ(made.exit_code, 0) << made.output;
     return path(name);
+  }
+
+  /// The newest snapshot of a run in the folder.
+  std::filesystem::path latest(const std::string& run) const {
+    std::string name = read_file(folder_ / run / "checkpoints" / "latest");
+    std::erase_if(name, [](unsigned char c) { return std::isspace(c); });
+    return folder_ / run / "checkpoints" / name;
+  }
+  /// The steps and epochs recorded so far.
+  std::int64_t lines(const std::string& run) const {
+    const std::string text = read_file(folder_ / run / "metrics.jsonl");
+    return std::count(text.begin(), text.end(), '\n');
+  }
+  /// Both runs ended at the same step with the same bits in `component`.
+  void expect_same_weights(const std::string& a, const std::string& b,
+                           const std::string& component = "model") const {
+    const auto first = checkpoint::read_snapshot(latest(a));
+    const auto second = checkpoint::read_snapshot(latest(b));
+    EXPECT_EQ(first.info.step, second.info.step);
+    for (const auto& [name, tensor] : first.components.at(component).tensors)
+      EXPECT_TRUE(tensor.equal(second.components.at(component).tensors[name])) << component << " " << name;
   }
 
   const std::filesystem::path folder_ =

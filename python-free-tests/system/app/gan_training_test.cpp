@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The 3DGAN trainer and the shower commands as a user runs them, on simulated showers.
+#include "bunchtrain/report/jsonl_writer.hpp"
+#include "user_session.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+class GanTrainingTest : public UserSession {
+ protected:
+  /// A few small steps: 27 showers train, 3 validate.
+  std::string gan(const std::string& run, const std::string& more = "") const {
+    return example("train_3dgan", "--showers 30 --batch 9 --epochs 1 --run " + path(run) + " " + more);
+  }
+  std::string make_showers(const std::string& name, int count, const std::string& more = "") const {
+    const Finished made =
+        run(tool("generate gflash --out " + path(name) + " --count " + std::to_string(count) + " " + more));
+    EXPECT_EQ(made.exit_code, 0) << made.output;
+    return path(name);
+  }
+  std::vector<report::Record> records(const std::string& run) const {
+    return report::read_jsonl(folder_ / run / "metrics.jsonl");
+  }
+};
+
+TEST_F(GanTrainingTest, TwoRanksTrainOnSimulatedShowersAndFillTheRunFolder) {
+  const Finished done = run(mpirun(2, gan("run")));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  for (const char* file : {"run.json", "metrics.jsonl", "sections.json", "report.html", "checkpoints/best"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / file)) << file;
+  const auto last = records("run").back();
+  EXPECT_TRUE(std::isfinite(report::number(last, "valid_score")));
+  const auto first = records("run").front();
+  for (const char* term : {"loss_generator_total", "loss_generator_sum", "loss_discriminator_real_generation",
+                           "loss_discriminator_fake_energy"})
+    EXPECT_TRUE(std::isfinite(report::number(first, term))) << term;
+  EXPECT_LT(report::number(first, "loss_generator_sum"), 100) << "empty showers";
+  EXPECT_NE(done.output.find("GFlash"), std::string::npos) << done.output;
+}
+
+TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
+  const std::string flags = "--precision float64 --sync-batch-norm";
+  const Finished one = run(gan("one", flags));
+  ASSERT_EQ(one.exit_code, 0) << one.output;
+  const Finished two = run(mpirun(2, gan("two", flags)));
+  ASSERT_EQ(two.exit_code, 0) << two.output;
+  const auto first = records("one"), second = records("two");
+  ASSERT_EQ(first.size(), second.size());
+  ASSERT_EQ(first.size(), 4U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (const auto& field : first[i]) {
+      if (!field.name.starts_with("loss_")) continue;
+      EXPECT_NEAR(report::number(first[i], field.name), report::number(second[i], field.name), 1e-7)
+          << "step " << i + 1 << ", " << field.name;
+    }
+  }
+}
+
+TEST_F(GanTrainingTest, ARunThatWasKilledResumesBitEqual) {
+  const std::string flags = "--epochs 2 --checkpoint-every 1";
+  const Finished whole = run(mpirun(2, gan("undisturbed", flags)));
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  {
+    Process process(mpirun(2, gan("disturbed", flags)), folder_ / "log");
+    ASSERT_TRUE(process.wait_until([&] { return lines("disturbed") >= 2; })) << process.output();
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const Finished resumed = run(mpirun(2, gan("disturbed", flags + " --resume")));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+  for (const char* component : {"generator-model", "discriminator-model", "generator-optimizer"})
+    expect_same_weights("undisturbed", "disturbed", component);
+}
+
+TEST_F(GanTrainingTest, ACollapsedGeneratorEndsTheRunWithASnapshot) {
+  // A rate that drives the last ReLU of the generator to zero at once.
+  const Finished done = run(gan("collapsed", "--epochs 20 --batch 3 --showers 10 --learning-rate 0.3"));
+  EXPECT_EQ(done.exit_code, 1) << done.output;
+  EXPECT_NE(done.output.find("the generator has collapsed"), std::string::npos) << done.output;
+  EXPECT_TRUE(std::filesystem::exists(latest("collapsed") / "manifest.json")) << done.output;
+}
+
+TEST_F(GanTrainingTest, FilesOfBothVariantsTrainGenerateAndValidate) {
+  const std::string fixed = make_showers("fixed.h5", 40, "--energy 20:60");
+  const Finished trained = run(gan("fixed", "--data " + fixed + " --precision bfloat16"));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const Finished made = run(tool("generate showers --model " + path("fixed") +
+                                 " --energy 20:80 --count 20 --out " + path("made.h5")));
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  EXPECT_NE(made.output.find("warning"), std::string::npos)
+      << "energies above the training's: " << made.output;
+  const Finished same = run(tool("validate showers --reference " + fixed + " --candidate " + fixed +
+                                 " --tolerance fraction=0.001,profile=0.001"));
+  EXPECT_EQ(same.exit_code, 0) << same.output;
+  const Finished judged = run(tool("validate showers --reference " + fixed + " --candidate " + path("fixed") +
+                                   " --tolerance fraction=0.001 --html " + path("page.html")));
+  EXPECT_NE(judged.exit_code, 0) << judged.output;
+  EXPECT_NE(judged.exit_code, 78) << judged.output;
+  EXPECT_TRUE(std::filesystem::exists(path("page.html")));
+}
+
+TEST_F(GanTrainingTest, TheVariableAngleVariantTrains) {
+  const std::string inclined = make_showers("angle.h5", 8, "--grid 51x51x25 --theta 60:120");
+  const Finished done =
+      run(example("train_3dgan", "--variant angle --epochs 1 --batch 3 --valid-fraction 0.25 --data " +
+                                     inclined + " --run " + path("angle")));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_TRUE(std::isfinite(report::number(records("angle").front(), "loss_generator_angle")));
+  const Finished wrong = run(gan("wrong", "--data " + inclined));
+  EXPECT_EQ(wrong.exit_code, 78);
+  EXPECT_NE(wrong.output.find("--variant angle"), std::string::npos) << wrong.output;
+}
+
+TEST_F(GanTrainingTest, AnOwnGanTrainsUnderTheTrainer) {
+  const Finished done = run(mpirun(2, example("wgan_gp", "--epochs 1 --run " + path("profiles"))));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  const auto steps = records("profiles");
+  EXPECT_LT(report::number(steps[steps.size() - 2], "loss_critic_penalty"),
+            report::number(steps.front(), "loss_critic_penalty"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::test
