@@ -3,12 +3,14 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
+#include <fmt/format.h>
 #include <torch/nn/module.h>
 
 #include <cmath>
 #include <string>
 #include <string_view>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 
 namespace bunchtrain::nn {
@@ -68,6 +70,10 @@ void fill_default_weights(torch::nn::Module& module, std::uint64_t seed) {
 }
 
 void fill(at::Tensor& weight, KerasInitializer initializer, std::string_view name, std::uint64_t seed) {
+  if (weight.dim() < 2) {
+    throw ConfigError(fmt::format(
+        "'{}' has {} dimension(s): initial weights need inputs and outputs to count", name, weight.dim()));
+  }
   const c10::NoGradGuard no_grad;
   const auto cells = static_cast<double>(weight.numel() / (weight.size(0) * weight.size(1)));
   const double fan_in = cells * static_cast<double>(weight.size(1));

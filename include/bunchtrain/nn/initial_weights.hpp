@@ -28,6 +28,7 @@ enum class KerasInitializer {
   glorot_normal,   ///< normal cut at two deviations, scaled to variance 2 / (fan_in + fan_out)
   he_uniform,      ///< U(-a, a), a = sqrt(6 / fan_in)
 };
+/// @throws ConfigError if `weight` has fewer than two dimensions.
 void fill(at::Tensor& weight, KerasInitializer initializer, std::string_view name, std::uint64_t seed);
 
 }  // namespace bunchtrain::nn
