@@ -190,7 +190,8 @@ void Options::read_flags(int argc, const char* const* argv) {
     } else if (std::holds_alternative<std::vector<std::string>>(entries_[i].value)) {
       option->expected(1, 1 << 20);
     } else {
-      option->expected(1)->take_last();
+      // Without the last call an option that the last value wins takes all that follow, positional ones too.
+      option->expected(1)->take_last()->allow_extra_args(false);
     }
   }
   try {

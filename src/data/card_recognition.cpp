@@ -31,7 +31,10 @@ std::string recognise_card(const hdf5::File& file, const std::string& path) {
 
 std::string suggest_card(const hdf5::File& file, const std::string& path) {
   const auto card = features::recognise(shapes_of(contents_of(file, path)));
-  return card ? fmt::format(" It looks like card '{0}' (--card {0}).", *card) : std::string();
+  if (!card) return {};
+  const bool showers = features::names_shower_card(*card);
+  return fmt::format(" It looks like card '{0}' (--card {0}), which {1} reads.", *card,
+                     showers ? "train_3dgan" : "train_particlenet");
 }
 
 }  // namespace bunchtrain::data

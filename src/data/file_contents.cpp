@@ -53,10 +53,10 @@ std::vector<std::string> list_datasets(const hdf5::File& file) {
   std::vector<std::string> names;
 #if H5_VERSION_GE(1, 12, 0)
   hdf5::check(H5Ovisit1(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
-        "listing the datasets of a file");
+              "listing the datasets of a file");
 #else
   hdf5::check(H5Ovisit(file.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names),
-        "listing the datasets of a file");
+              "listing the datasets of a file");
 #endif
   return names;
 }

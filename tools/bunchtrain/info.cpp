@@ -5,6 +5,7 @@
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/thread_budget.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/features/shower_card.hpp"
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "subcommand.hpp"
@@ -23,6 +24,7 @@ void print_info(const config::Options&) {
   fmt::print("threads      {} ({})\n", threads.compute, threads.reason);
   fmt::print("launched by  {}\n", launch.by_mpi ? launch.launcher : "no MPI launcher: one rank");
   fmt::print("cards        {}\n", fmt::join(features::builtin_cards(), ", "));
+  fmt::print("shower cards {}\n", fmt::join(features::builtin_shower_cards(), ", "));
   fmt::print("models       {}\n", fmt::join(models::names(), ", "));
 }
 

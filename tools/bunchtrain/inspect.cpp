@@ -2,17 +2,23 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <numbers>
+#include <thread>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/file_contents.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "subcommand.hpp"
 
 namespace bunchtrain::tool {
 namespace {
+
+constexpr double kDegrees = 180 / std::numbers::pi;
 
 void print_datasets(const std::vector<data::DatasetContents>& contents) {
   bunchtrain::report::Table table({"dataset", "shape and type", "storage"});
@@ -20,7 +26,7 @@ void print_datasets(const std::vector<data::DatasetContents>& contents) {
   fmt::print("{}", table.to_string());
 }
 
-void print_card(const std::string& file, const std::string& card) {
+void print_jets(const std::string& file, const std::string& card) {
   const data::Hdf5Dataset jets({.files = {file}, .card = card, .labels_required = false});
   const auto all = jets.all();
   const auto& summary = all->summary();
@@ -28,6 +34,28 @@ void print_card(const std::string& file, const std::string& card) {
   for (std::size_t i = 0; i < summary.classes.size() && i < summary.class_counts.size(); ++i)
     fmt::print("  {:<12} {}\n", summary.classes[i], summary.class_counts[i]);
   for (const auto& path : summary.paths) fmt::print("  {}\n", path);
+}
+
+void print_showers(const std::string& file, const std::string& card) {
+  const auto threads = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
+  const data::ShowerDataset showers({.files = {file}, .card = card, .threads = threads});
+  const auto& summary = showers.all()->summary();
+  const auto& found = showers.overview();
+  fmt::print("{}\n", summary.description);
+  for (const auto& block : showers.card().cells)
+    fmt::print("  {:<18} {} cells of {}\n", "grid", fmt::join(block.shape, " x "), block.dataset);
+  fmt::print("  {:<18} {:.4g} to {:.4g} GeV\n", "energy", found.lowest_energy, found.highest_energy);
+  fmt::print("  {:<18} {:.4g} (cell sum over energy, median)\n", "sampling fraction",
+             found.sampling_fraction);
+  if (showers.card().has_angle())
+    fmt::print("  {:<18} {:.4g} to {:.4g} rad ({:.1f} to {:.1f} degrees)\n", "theta", found.lowest_theta,
+               found.highest_theta, found.lowest_theta * kDegrees, found.highest_theta * kDegrees);
+  for (const auto& path : summary.paths) fmt::print("  {}\n", path);
+}
+
+void print_card(const std::string& file, const std::string& card) {
+  if (features::names_shower_card(card)) return print_showers(file, card);
+  print_jets(file, card);
 }
 
 void print_fits(const std::vector<features::DatasetShape>& shapes) {

@@ -71,6 +71,14 @@ TEST_F(OptionsTest, ReadsListsAndSwitches) {
   EXPECT_EQ(options.get<std::string>("precision"), "bfloat16");
 }
 
+TEST_F(OptionsTest, AnOptionLeavesWhatFollowsToThePositionalOnes) {
+  Options options("inspect", "Looks.");
+  options.declare({{"file", Texts{}, "files", "FILE...", {}, true}, {"card", std::string(), "a card"}});
+  parse(options, {"--card", "jetnet", "--card", "mine", "a.h5", "b.h5"});
+  EXPECT_EQ(options.get<std::string>("card"), "mine");
+  EXPECT_EQ(options.get<Texts>("file"), (Texts{"a.h5", "b.h5"}));
+}
+
 TEST_F(OptionsTest, PrintedConfigurationCanBeFedBack) {
   Options first = make();
   const std::string printed =
