@@ -51,7 +51,7 @@ std::uint64_t chunk_bytes(hid_t create, std::size_t element_bytes) {
   return bytes;
 }
 
-/// Whether the library itself can undo all filters: others are code from plug-ins.
+/// Whether the library itself can undo all filters: others may be code from plug-ins.
 bool has_plain_filters(hid_t create) {
   const int count = H5Pget_nfilters(create);
   for (int i = 0; i < count; ++i) {
@@ -234,7 +234,7 @@ void KerasFile::check_storage(hid_t dataset, std::uint64_t elements, const std::
   const H5D_layout_t layout = H5Pget_layout(create.get());
   if (layout == H5D_VIRTUAL || H5Pget_external_count(create.get()) > 0)
     fail(path, "lies in another file; such files are not read");
-  if (!has_plain_filters(create.get())) fail(path, "is packed by a filter that would need a plug-in");
+  if (!has_plain_filters(create.get())) fail(path, "is packed by a filter that no Keras file uses");
   const bool chunked = layout == H5D_CHUNKED;
   if (stored > bytes_left_ || (chunked ? bytes / kDeflateLimit > stored : bytes != stored)) {
     fail(path, fmt::format("claims {} bytes, but the file of {} bytes holds {} of it; fetch it again", bytes,
