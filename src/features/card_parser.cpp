@@ -68,13 +68,7 @@ Card CardReader::read() {
     }
   }
   check_expressions();
-  try {
-    validate(card_);
-  } catch (Error& error) {
-    error.add_context(fmt::format("in card {}", origin()));
-    throw;
-  }
-  return std::move(card_);
+  return validated(std::move(card_));
 }
 
 void CardReader::read_sections(const toml::table& root) {

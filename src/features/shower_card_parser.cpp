@@ -60,13 +60,7 @@ ShowerCard ShowerCardReader::read() {
     }
     read_fractions(table, card_.valid_fraction);
   });
-  try {
-    validate(card_);
-  } catch (Error& error) {
-    error.add_context(fmt::format("in card {}", origin()));
-    throw;
-  }
-  return std::move(card_);
+  return validated(std::move(card_));
 }
 
 void ShowerCardReader::read_shower(const toml::table& table) {

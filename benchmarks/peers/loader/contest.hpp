@@ -11,6 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/data_loader.hpp"
+
 namespace loader_benchmark {
 
 inline double median(std::vector<double> values) {
@@ -27,6 +30,14 @@ inline void share_out(std::int64_t count, int threads, const std::function<void(
     workers.emplace_back([&] {
       for (std::int64_t piece = next++; piece < count; piece = next++) work(piece);
     });
+}
+
+/// An epoch of shuffled batches, first to last.
+inline void read_by_loader(const bunchtrain::data::DatasetPtr& dataset, std::int64_t batch, int threads) {
+  bunchtrain::data::DataLoader loader(dataset, {.global_batch = batch, .threads = threads});
+  std::int64_t samples = 0;
+  while (const auto next = loader.next()) samples += next->size();
+  bunchtrain::expects(samples == dataset->size(), "the loader lost samples");
 }
 
 struct Contestant {

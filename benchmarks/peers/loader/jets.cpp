@@ -17,7 +17,6 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
-#include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "contest.hpp"
 #include "contests.hpp"
@@ -71,13 +70,6 @@ void read_by_chunk(const LibraryReader& reader, const bt::features::FeaturePipel
   });
 }
 
-void read_by_loader(const bt::data::DatasetPtr& dataset, int threads) {
-  bt::data::DataLoader loader(dataset, {.global_batch = kBatch, .threads = threads});
-  std::int64_t samples = 0;
-  while (const auto batch = loader.next()) samples += batch->size();
-  bt::expects(samples == dataset->size(), "the loader lost jets");
-}
-
 nlohmann::json measure(const std::string& path, int threads, int repetitions) {
   const bt::data::Hdf5Dataset opened({.files = {path}});
   const auto dataset = opened.all();
@@ -89,7 +81,7 @@ nlohmann::json measure(const std::string& path, int threads, int repetitions) {
       {"rows", tried, [&] { read_by_row(reader, pipeline, threads, true); }},
       {"in order", tried, [&] { read_by_row(reader, pipeline, threads, false); }},
       {"chunks", reader.rows(), [&] { read_by_chunk(reader, pipeline, threads, step); }},
-      {"ours", reader.rows(), [&] { read_by_loader(dataset, threads); }},
+      {"ours", reader.rows(), [&] { read_by_loader(dataset, kBatch, threads); }},
   };
   let_compete(contestants, repetitions);
   nlohmann::json row = {{"card", opened.card().name}, {"rows_in_file", reader.rows()}, {"threads", threads}};

@@ -12,7 +12,6 @@
 #include <tuple>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/features/shower_pipeline.hpp"
 #include "contest.hpp"
@@ -32,8 +31,7 @@ constexpr std::int64_t kBatch = 64;
 /// The cells of a file by H5Dread. Calls of several threads take turns, as in the library itself.
 class CellReader {
  public:
-  CellReader(const std::string& path, const std::string& dataset)
-      : file_(bt::hdf5::open_read_only(path)) {
+  CellReader(const std::string& path, const std::string& dataset) : file_(bt::hdf5::open_read_only(path)) {
     const LibraryLock lock;
     dataset_.reset(check(H5Dopen2(file_.get(), dataset.c_str(), H5P_DEFAULT), dataset));
     layout_ = bt::data::describe_dataset(dataset_.get(), dataset, path);
@@ -82,13 +80,6 @@ void read_by_chunk(const CellReader& reader, int threads, const bt::features::Sh
   });
 }
 
-void read_by_loader(const bt::data::DatasetPtr& dataset, int threads) {
-  bt::data::DataLoader loader(dataset, {.global_batch = kBatch, .threads = threads});
-  std::int64_t samples = 0;
-  while (const auto batch = loader.next()) samples += batch->size();
-  bt::expects(samples == dataset->size(), "the loader lost showers");
-}
-
 nlohmann::json measure(const std::string& path, int threads, int repetitions) {
   const bt::data::ShowerDataset opened({.files = {path}, .threads = threads});
   const auto dataset = opened.all();
@@ -97,7 +88,7 @@ nlohmann::json measure(const std::string& path, int threads, int repetitions) {
   std::vector<Contestant> contestants = {
       {"H5Dread", reader.rows(), [&] { read_by_chunk(reader, threads, nullptr); }},
       {"chunks", reader.rows(), [&] { read_by_chunk(reader, threads, &pipeline); }},
-      {"ours", dataset->size(), [&] { read_by_loader(dataset, threads); }},
+      {"ours", dataset->size(), [&] { read_by_loader(dataset, kBatch, threads); }},
   };
   let_compete(contestants, repetitions);
   nlohmann::json row = {{"card", opened.card().name}, {"showers", reader.rows()}, {"threads", threads}};
@@ -121,8 +112,8 @@ nlohmann::json compare_showers(const std::string& data_folder, int threads, int 
   fmt::print("\nShowers per second, {} thread(s), warm cache, medians of {} runs\n\n", threads, repetitions);
   fmt::print(
       "| card | threads | H5Dread | chunks | ours | ours, GB of cells/s | ours / H5Dread | ours / chunks | "
-      "cpu of "
-      "chunks / ours |\n");
+      "cpu "
+      "of chunks / ours |\n");
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   auto rows = nlohmann::json::array();
   for (const char* file : {"EleEscan_fixed_10_100_000.h5", "Ele_VarAngleMeas_10_100_000.h5"})

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/core/error.hpp"
+
 namespace bunchtrain::features::detail {
 
 /// A key of a table with its value.
@@ -50,6 +52,18 @@ class TomlReader {
   std::string as_unit(const toml::node& node) const;
   /// `fractions = { valid = 0.1 }` of [split], if it is there.
   void read_fractions(const toml::table& split, double& valid) const;
+
+  /// The card if `validate` accepts it.
+  template <class Card>
+  Card validated(Card card) const {
+    try {
+      validate(card);
+    } catch (Error& error) {
+      error.add_context("in card " + origin_);
+      throw;
+    }
+    return card;
+  }
 
   /// Calls `read` with the table of that name, if there is one.
   template <class Read>
