@@ -99,6 +99,14 @@ TEST(ModuleWeightsTest, ADifferenceChangesNothing) {
   EXPECT_TRUE(at::equal(module.weight.detach(), at::zeros({2, 3})));
 }
 
+TEST(ModuleWeightsTest, KeepsTheBatchCountThatOtherFrameworksDoNotHave) {
+  Small module;
+  module.norm->register_buffer("num_batches_tracked", at::ones({}, at::kLong));
+  load_into(module, state_with_prefix(""), "x.safetensors");
+  EXPECT_TRUE(at::equal(module.norm->mean, at::arange(3, at::kFloat)));
+  EXPECT_EQ(module.norm->named_buffers()["num_batches_tracked"].item<std::int64_t>(), 1);
+}
+
 TEST(ModuleWeightsTest, SavesAndLoads) {
   const auto path =
       std::filesystem::path(testing::TempDir()) / ("small" + std::to_string(::getpid()) + ".safetensors");
