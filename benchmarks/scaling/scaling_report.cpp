@@ -149,10 +149,9 @@ std::string write_report(const Plan& plan, const std::vector<Point>& points,
   }
   write("scaling.json", to_json(plan, points, circumstances).dump(2) + "\n");
   const std::string text = fmt::format(
-      "Machine: {}\nCommand: {}\nCompute threads per rank: {} for any number of ranks; medians of {} epochs "
-      "after "
-      "one "
-      "of warm-up; times in ms.\n\n{}",
+      "Machine: {}\nCommand: {}\nCompute threads per rank: {}, for any number of ranks. Median epoch of "
+      "every point; "
+      "epochs measured, after one of warm-up: {}. Times in ms per step.\n\n{}",
       circumstances.machine, circumstances.command, plan.threads, points.front().epochs.size(),
       table(plan, points));
   write("scaling.md", text);
