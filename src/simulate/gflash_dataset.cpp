@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/report/text_format.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
 #include "shower_batch.hpp"
 #include "shower_generator.hpp"
@@ -20,15 +21,9 @@ namespace {
 
 constexpr std::int64_t kShowersPerRange = 16;
 
-/// "9,000"
-std::string with_thousands(std::int64_t count) {
-  if (count < 1000) return fmt::format("{}", count);
-  return fmt::format("{},{:03}", with_thousands(count / 1000), count % 1000);
-}
-
 std::string describe(const GflashOptions& options) {
   std::string text =
-      fmt::format("{} GFlash {}s, {:g}-{:g} GeV, {}x{}x{}", with_thousands(options.count),
+      fmt::format("{} GFlash {}s, {:g}-{:g} GeV, {}x{}x{}", report::format_integer(options.count),
                   options.particle == ShowerParticle::electron ? "electron" : "photon", options.lowest_energy,
                   options.highest_energy, options.cells[0], options.cells[1], options.cells[2]);
   constexpr double kDegrees = 180 / std::numbers::pi;
