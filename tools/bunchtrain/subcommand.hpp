@@ -10,7 +10,9 @@
 namespace bunchtrain::tool {
 
 int evaluate(int argc, char** argv);  ///< initialises MPI if launched with it; the others never do
+int generate_gflash(int argc, char** argv);
 int generate_jets(int argc, char** argv);
+int generate_showers(int argc, char** argv);
 int info(int argc, char** argv);
 int inspect(int argc, char** argv);
 int report(int argc, char** argv);

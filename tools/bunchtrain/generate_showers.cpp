@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/generate_showers.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <numbers>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/device/host_memory.hpp"
+#include "bunchtrain/report/progress.hpp"
+#include "bunchtrain/report/text_format.hpp"
+#include "number_range.hpp"
+#include "subcommand.hpp"
+
+namespace bunchtrain::tool {
+namespace {
+
+constexpr double kRadPerDegree = std::numbers::pi / 180;
+
+app::GenerateShowersOptions shower_options(const config::Options& given) {
+  const NumberRange energy = parse_range("energy", given.get<std::string>("energy"));
+  const NumberRange theta = parse_range("theta", given.get<std::string>("theta"));
+  app::GenerateShowersOptions options{.count = given.get<std::int64_t>("count"),
+                                      .lowest_energy = energy.low,
+                                      .highest_energy = energy.high,
+                                      .lowest_theta = theta.low * kRadPerDegree,
+                                      .highest_theta = theta.high * kRadPerDegree,
+                                      .batch = given.get<std::int64_t>("batch"),
+                                      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed"))};
+  options.validate();
+  return options;
+}
+
+app::ShowerSource open_source(const config::Options& given, std::uint64_t seed) {
+  const auto model = given.get<std::string>("model");
+  if (model.empty())
+    throw ConfigError("model", "", "a run folder of train_3dgan, a safetensors file or a Keras weight file");
+  const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
+  const auto precision = device::parse_precision(given.get<std::string>("precision"));
+  device::require_supported(precision, device.type());
+  return app::ShowerSource::open(model, {.device = device, .precision = precision, .seed = seed});
+}
+
+/// A network says nothing sensible of energies that it has never seen.
+void warn_outside(const app::ShowerSource& source, const app::GenerateShowersOptions& options) {
+  const auto& trained = source.trained_energies();
+  if (!trained || (options.lowest_energy >= trained->lowest && options.highest_energy <= trained->highest))
+    return;
+  fmt::print(
+      stderr,
+      "warning: energies from {:.4g} to {:.4g} GeV are asked for, the network was trained from {:.4g} to "
+      "{:.4g} GeV: showers outside are extrapolated\n",
+      options.lowest_energy, options.highest_energy, trained->lowest, trained->highest);
+}
+
+void generate(const config::Options& given) {
+  const auto out = given.get<std::string>("out");
+  if (out.empty()) throw ConfigError("out", "", "the name of the HDF5 file to write");
+  const auto options = shower_options(given);
+  device::keep_freed_memory();
+  app::ShowerSource source = open_source(given, options.seed);
+  warn_outside(source, options);
+  const auto start = std::chrono::steady_clock::now();
+  bunchtrain::report::Progress progress({.samples = "showers"});
+  app::generate_showers(out, source, options, [&](std::int64_t showers) {
+    progress.update_phase("showers", showers, options.count);
+  });
+  progress.close();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("{}: {} 3DGAN showers in {:.1f} s ({} showers/s, writing included)\n", out,
+             bunchtrain::report::format_integer(options.count), seconds,
+             bunchtrain::report::format_count(static_cast<double>(options.count) / seconds));
+}
+
+}  // namespace
+
+int generate_showers(int argc, char** argv) {
+  config::Options options("bunchtrain generate showers",
+                          "Makes calorimeter showers with a trained 3DGAN, in the layout of the LCD files.");
+  options.declare(
+      {{"model", std::string{},
+        "run folder (its best checkpoint), safetensors or Keras weight file of a generator",
+        "RUN_OR_WEIGHTS"},
+       {"out", std::string{}, "file to write", "FILE"},
+       {"count", std::int64_t{10000}, "number of showers"},
+       {"energy", std::string{"10:100"}, "primary energies in GeV, uniform between both", "LOW:HIGH"},
+       {"theta", std::string{"60:120"},
+        "variable angle: degrees to the calorimeter's face, uniform between both", "LOW:HIGH"},
+       {"batch", std::int64_t{64}, "showers made at a time"},
+       {"seed", std::int64_t{1}, "the same seed makes the same showers"},
+       {"precision", std::string{"float32"}, "numbers of the network", "", {"float32", "tf32", "bfloat16"}},
+       {"device", std::string{"auto"}, "where to compute", "", {"auto", "cpu", "cuda"}}});
+  return run_subcommand(std::move(options), argc, argv, generate);
+}
+
+}  // namespace bunchtrain::tool
