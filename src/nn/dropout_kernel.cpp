@@ -33,17 +33,14 @@ BUNCHTRAIN_INLINE void philox_lanes(std::uint64_t counter, std::uint64_t key, Wo
   }
 }
 
-/// One block: element 32 w + 16 h + l takes half h of word w of counter l.
-template <class S>
-BUNCHTRAIN_INLINE void drop_block(const S* x, S* y, const Words& words, std::uint32_t threshold,
-                                  Real<S> scale) {
+/// Zero or `scale` for the elements of a block: element 32 w + 16 h + l takes half h of word w of counter l.
+template <class R>
+BUNCHTRAIN_INLINE void block_factors(const Words& words, std::uint32_t threshold, R scale, R* factors) {
   for (int word = 0; word < 4; ++word) {
-    for (int half = 0; half < 2; ++half, x += kLanes, y += kLanes) {
-#pragma GCC ivdep
+    for (int half = 0; half < 2; ++half, factors += kLanes) {
       for (std::int64_t lane = 0; lane < kLanes; ++lane) {
         const std::uint32_t number = words[word][lane] >> (16 * half) & 0xFFFFU;
-        const Real<S> value = load(x[lane]) * scale;
-        store(y[lane], number < threshold ? Real<S>(0) : value);
+        factors[lane] = number < threshold ? R(0) : scale;
       }
     }
   }
@@ -53,16 +50,15 @@ template <class S>
 BUNCHTRAIN_INLINE void drop_loop(const S* x, S* y, std::int64_t first, std::int64_t count, std::uint64_t key,
                                  std::uint32_t threshold, Real<S> scale) {
   Words words;
-  for (std::int64_t i = 0; i < count; i += kDropoutBlock) {
-    philox_lanes(static_cast<std::uint64_t>((first + i) / kDropoutBlock * kLanes), key, words);
-    if (count - i >= kDropoutBlock) {
-      drop_block(x + i, y + i, words, threshold, scale);
-      continue;
-    }
-    S rest[kDropoutBlock] = {};
-    std::copy(x + i, x + count, rest);
-    drop_block(rest, rest, words, threshold, scale);
-    std::copy(rest, rest + (count - i), y + i);
+  Real<S> factors[kDropoutBlock];
+  for (std::int64_t begin = 0; begin < count;
+       begin += kDropoutBlock, x += kDropoutBlock, y += kDropoutBlock) {
+    philox_lanes(static_cast<std::uint64_t>((first + begin) / kDropoutBlock * kLanes), key, words);
+    block_factors(words, threshold, scale, factors);
+    const std::int64_t size = std::min(kDropoutBlock, count - begin);
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < size; ++i)
+      store(y[i], factors[i] == 0 ? Real<S>(0) : load(x[i]) * factors[i]);
   }
 }
 

@@ -32,7 +32,7 @@ class Convolution : public torch::autograd::Function<Convolution> {
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.has_value();
     context->saved_data["padding"] = at::IntArrayRef(padding);
-    return convolve_strips(input, weight, bias.value_or(at::Tensor()), padding, strip_of(weight.size(0)));
+    return convolution_output(input, weight, bias.value_or(at::Tensor()), padding);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {

@@ -14,6 +14,22 @@
 namespace bunchtrain::ops::detail {
 namespace {
 
+/// How many neighbours along y and z are computed at once.
+struct Strip {
+  std::int64_t y = 1, z = 1;
+};
+
+/// The best strip for the kernel's output channels (measured: benchmarks/micro/conv3d), where the image has
+/// room for the longer kernel: see `convolve` on kernels beyond it.
+Strip strip_of(const at::Tensor& input, const at::Tensor& weight) {
+  const std::int64_t channels = weight.size(0);
+  if (channels > 8) return {};
+  const Strip strip = channels > 2 ? Strip{.z = 2} : Strip{.y = 4, .z = 4};
+  const bool has_room =
+      weight.size(3) + strip.y - 1 <= input.size(2) && weight.size(4) + strip.z - 1 <= input.size(3);
+  return has_room ? strip : Strip{};
+}
+
 /// LibTorch's order of the axes, on the same memory.
 at::Tensor channels_second(const at::Tensor& cells) { return cells.permute({0, 4, 1, 2, 3}); }
 at::Tensor channels_last(const at::Tensor& cells) { return cells.permute({0, 2, 3, 4, 1}).contiguous(); }
@@ -47,24 +63,9 @@ at::Tensor taps_as_channels(const at::Tensor& input, std::int64_t taps, std::int
   return at::constant_pad_nd(input.squeeze(4), {padding, padding}).unfold(3, taps, 1).contiguous();
 }
 
-at::Tensor plain_weight_gradient(const at::Tensor& gradient, const at::Tensor& input,
-                                 const at::Tensor& weight, const Extent3& stride, const Extent3& padding) {
-  return std::get<1>(at::convolution_backward(
-      channels_second(gradient), channels_second(input), weight.contiguous(at::MemoryFormat::ChannelsLast3d),
-      c10::nullopt, stride, padding, {1, 1, 1},
-      /*transposed=*/false, {0, 0, 0}, /*groups=*/1, {false, true, false}));
-}
-
-}  // namespace
-
-Strip strip_of(std::int64_t channels) noexcept {
-  if (channels > 8) return {};
-  if (channels > 2) return {.z = 2};
-  return {.y = 4, .z = 4};
-}
-
 at::Tensor convolve_strips(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                           const Extent3& padding, Strip strip) {
+                           const Extent3& padding) {
+  const Strip strip = strip_of(input, weight);
   const Groups y = groups_of(input, weight, padding, 1, strip.y);
   const Groups z = groups_of(input, weight, padding, 2, strip.z);
   const at::Tensor groups = channels_last(at::conv3d(
@@ -79,8 +80,30 @@ at::Tensor convolve_strips(const at::Tensor& input, const at::Tensor& weight, co
       .contiguous();
 }
 
+at::Tensor plain_weight_gradient(const at::Tensor& gradient, const at::Tensor& input,
+                                 const at::Tensor& weight, const Extent3& stride, const Extent3& padding) {
+  return std::get<1>(at::convolution_backward(
+      channels_second(gradient), channels_second(input), weight.contiguous(at::MemoryFormat::ChannelsLast3d),
+      c10::nullopt, stride, padding, {1, 1, 1},
+      /*transposed=*/false, {0, 0, 0}, /*groups=*/1, {false, true, false}));
+}
+
+}  // namespace
+
+at::Tensor convolution_output(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                              const Extent3& padding) {
+  if (input.scalar_type() == at::kDouble) return double_output(input, weight, bias, padding);
+  // In bfloat16 oneDNN sums over pairs of input channels.
+  if (weight.size(1) == 1 && input.scalar_type() == at::kBFloat16) {
+    return convolve_strips(taps_as_channels(input, weight.size(4), padding[2]), weight.transpose(1, 4), bias,
+                           {padding[0], padding[1], 0});
+  }
+  return convolve_strips(input, weight, bias, padding);
+}
+
 at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
                            const Extent3& padding) {
+  if (input.scalar_type() == at::kDouble) return double_weight_gradient(gradient, input, weight, padding);
   const std::int64_t outputs = weight.size(0), inputs = weight.size(1), taps = weight.size(4);
   if (inputs == 1 && taps > 1) {
     const at::Tensor flat = at::empty({outputs, taps, weight.size(2), weight.size(3), 1}, weight.options());
@@ -88,7 +111,7 @@ at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& input, 
                                  {padding[0], padding[1], 0})
         .transpose(1, 4);
   }
-  const std::int64_t strip = strip_of(outputs).z;
+  const std::int64_t strip = strip_of(input, weight).z;
   if (strip == 1) return plain_weight_gradient(gradient, input, weight, {1, 1, 1}, padding);
   const Groups z = groups_of(input, weight, padding, 2, strip);
   const at::Tensor groups =
@@ -109,8 +132,7 @@ at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, 
   Extent3 mirrored;
   for (std::size_t axis = 0; axis < 3; ++axis)
     mirrored[axis] = weight.size(2 + static_cast<std::int64_t>(axis)) - 1 - padding[axis];
-  return convolve_strips(gradient, at::flip(weight, {2, 3, 4}).transpose(0, 1), {}, mirrored,
-                         strip_of(weight.size(1)));
+  return convolve_strips(gradient, at::flip(weight, {2, 3, 4}).transpose(0, 1), {}, mirrored);
 }
 
 }  // namespace bunchtrain::ops::detail

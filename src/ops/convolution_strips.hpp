@@ -13,25 +13,16 @@
 
 namespace bunchtrain::ops::detail {
 
-/// How many neighbours along y and z are computed at once.
-struct Strip {
-  std::int64_t y = 1, z = 1;
-  bool is_single() const noexcept { return y == 1 && z == 1; }
-};
+/// Dense [B, X', Y', Z', Cout] of the dense [B, X, Y, Z, Cin]; all three without autograd.
+at::Tensor convolution_output(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                              const Extent3& padding);
 
-/// The best strip for that many output channels (measured: benchmarks/micro/conv3d).
-Strip strip_of(std::int64_t channels) noexcept;
+/// The gradient of the input from that of the output: its convolution with the mirrored kernel.
+/// @pre padding < kernel
+at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, const Extent3& padding);
 
-/// Dense [B, X', Y', Z', Cout] of the dense [B, X, Y, Z, Cin], without autograd.
-at::Tensor convolve_strips(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                           const Extent3& padding, Strip strip);
-
-/// The gradient of the weight [Cout, Cin, kx, ky, kz] from that of the output [B, X', Y', Z', Cout]. Takes
-/// strips along z only.
+/// The gradient of the weight [Cout, Cin, kx, ky, kz] from that of the output.
 at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
                            const Extent3& padding);
-
-/// The gradient of the input: the convolution of the output's with the mirrored kernel. @pre padding < kernel
-at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, const Extent3& padding);
 
 }  // namespace bunchtrain::ops::detail

@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::int64_t kRows = 5000, kChannels = 19;
 
-BatchNorm make_norm(at::ScalarType type) {
-  BatchNorm norm(BatchNormOptions{.channels = kChannels});
+BatchNorm make_norm(at::ScalarType type, std::int64_t channels = kChannels) {
+  BatchNorm norm(BatchNormOptions{.channels = channels});
   const c10::NoGradGuard no_grad;
-  norm->weight.copy_(random_normal({kChannels}, 100));
-  norm->bias.copy_(random_normal({kChannels}, 101));
+  norm->weight.copy_(random_normal({channels}, 100));
+  norm->bias.copy_(random_normal({channels}, 101));
   norm->to(type);
   return norm;
 }
@@ -92,6 +92,21 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values(Precision{at::kDouble, 1e-11}, Precision{at::kFloat, 3e-5},
                                      Precision{at::kBFloat16, 2e-2}, Precision{at::kHalf, 4e-3}),
                      testing::Bool(), testing::Bool()));
+
+/// Few channels are computed several rows at a time: as many as fit, and the rows that are left.
+class BatchNormChannelsTest : public testing::TestWithParam<std::int64_t> {};
+
+TEST_P(BatchNormChannelsTest, EqualsLibTorch) {
+  const std::int64_t channels = GetParam();
+  for (const std::int64_t rows : {7, 63, 64, 4099}) {
+    const at::Tensor input = random_normal({rows, channels}, 1).add(2.0);
+    const at::Tensor probe = random_normal({rows, channels}, 2);
+    const BatchNorm ours = make_norm(at::kDouble, channels), theirs = make_norm(at::kDouble, channels);
+    expect_close(run_ours(ours, input, probe, true), run_libtorch(theirs, input, probe, true, true), 1e-10);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Few, BatchNormChannelsTest, testing::Values(1, 6, 8, 32, 33, 64, 65));
 
 TEST(BatchNormMaskTest, StatisticsAreThoseOfTheMaskedRows) {
   const at::Tensor input = random_normal({4, 30, kChannels}, 3);
