@@ -11,6 +11,8 @@
 #include <tuple>
 #include <vector>
 
+#include "convolution_double.hpp"
+
 namespace bunchtrain::ops::detail {
 namespace {
 
@@ -132,7 +134,9 @@ at::Tensor input_gradient(const at::Tensor& gradient, const at::Tensor& weight, 
   Extent3 mirrored;
   for (std::size_t axis = 0; axis < 3; ++axis)
     mirrored[axis] = weight.size(2 + static_cast<std::int64_t>(axis)) - 1 - padding[axis];
-  return convolve_strips(gradient, at::flip(weight, {2, 3, 4}).transpose(0, 1), {}, mirrored);
+  const at::Tensor kernel = at::flip(weight, {2, 3, 4}).transpose(0, 1);
+  if (gradient.scalar_type() == at::kDouble) return double_output(gradient, kernel, {}, mirrored);
+  return convolve_strips(gradient, kernel, {}, mirrored);
 }
 
 }  // namespace bunchtrain::ops::detail
