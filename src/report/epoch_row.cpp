@@ -12,11 +12,12 @@ struct SplitField {
   std::string_view name;
   double StepSplit::*member;
 };
-constexpr std::array<SplitField, 5> kSplitFields{{{"seconds_data", &StepSplit::data},
+constexpr std::array<SplitField, 6> kSplitFields{{{"seconds_data", &StepSplit::data},
                                                   {"seconds_forward", &StepSplit::forward},
                                                   {"seconds_backward", &StepSplit::backward},
                                                   {"seconds_communication", &StepSplit::communication},
-                                                  {"seconds_optimizer", &StepSplit::optimizer}}};
+                                                  {"seconds_optimizer", &StepSplit::optimizer},
+                                                  {"seconds_idle", &StepSplit::idle}}};
 
 struct RealField {
   std::string_view name;

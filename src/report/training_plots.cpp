@@ -161,12 +161,13 @@ Figure make_step_split_figure(const TrainingReport& report) {
     const char* label;
     double StepSplit::*member;
   };
-  constexpr std::array<Part, 5> kParts{{{"data", &StepSplit::data},
+  constexpr std::array<Part, 6> kParts{{{"data", &StepSplit::data},
                                         {"forward", &StepSplit::forward},
                                         {"backward", &StepSplit::backward},
                                         {"communication", &StepSplit::communication},
-                                        {"optimizer", &StepSplit::optimizer}}};
-  constexpr std::array<int, 5> kColors{4, 0, 7, 1, 2};
+                                        {"optimizer", &StepSplit::optimizer},
+                                        {"idle", &StepSplit::idle}}};
+  constexpr std::array<int, 6> kColors{4, 0, 7, 1, 2, 3};
   constexpr double kMilliseconds = 1e3;
 
   Plot plot{.x = epoch_axis(), .y = {.label = "Time per step [ms]"}};
@@ -184,7 +185,9 @@ Figure make_step_split_figure(const TrainingReport& report) {
     caption += fmt::format("{}{} {:.1f} %", i == 0 ? "Mean: " : ", ", part.label, 100 * sum / total);
     plot.series.push_back(std::move(series));
   }
-  if (!caption.empty()) caption += ". Communication is what is not hidden behind the backward pass.";
+  if (!caption.empty())
+    caption +=
+        ". Communication is what is not hidden behind the backward pass, idle is waiting for other ranks.";
   return {.plot = std::move(plot), .heading = "Where a step spends its time", .caption = std::move(caption)};
 }
 

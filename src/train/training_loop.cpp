@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <torch/nn/module.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/step_context.hpp"
@@ -139,7 +141,7 @@ TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
                                         .warmup_steps = settings_.warmup_steps};
   set_learning_rates(optim::learning_rate_at(schedule, state_.step));
   event.learning_rate = task_.networks.front().optimizer->learning_rate();
-  loss_of_rank_ = 0;
+  loss_of_rank_ = exposed_ = 0;
   train_on(batch, event);
 
   // One small collective per step carries the losses and the wish to stop, so that all ranks stop at the same
@@ -147,9 +149,7 @@ TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
   const bool due = checkpoint_due();
   std::vector<double> of_rank = {session_.stop_requested() ? 1.0 : 0.0, due ? 1.0 : 0.0, loss_of_rank_};
   for (const auto& term : terms_of_rank_) of_rank.push_back(term.value);
-  at::Tensor shared = at::tensor(of_rank, at::kDouble);
-  session_.agreement().all_reduce(shared).wait();
-  const double* sums = shared.const_data_ptr<double>();
+  const std::vector<double> sums = sum_over_ranks(std::move(of_rank));
   const auto global_samples = static_cast<double>(batch.global_size());
   event.loss = sums[2] / global_samples;
   state_.term_sums.resize(terms_of_rank_.size());
@@ -166,6 +166,38 @@ TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
   state_.timed_steps += 1;
   state_.unsynchronized_samples += batch.size();
   return {.event = event, .stop = sums[0] > 0, .save = sums[1] > 0};
+}
+
+/// Collective. The seconds that the ranks spent on gradients travel too: the rank that came last waited for
+/// nobody, so that its time is the collectives' own, and what the others have above it is waiting.
+std::vector<double> TrainingLoop::sum_over_ranks(std::vector<double> of_rank) {
+  const auto values = of_rank.size();
+  of_rank.resize(values + static_cast<std::size_t>(session_.size()));
+  of_rank[values + static_cast<std::size_t>(session_.rank())] = exposed_;
+  const auto start = Clock::now();
+  at::Tensor shared = at::tensor(of_rank, at::kDouble);
+  session_.agreement().all_reduce(shared).wait();
+  const std::span sums(shared.const_data_ptr<double>(), of_rank.size());
+  const double communication = *std::ranges::min_element(sums.subspan(values));
+  state_.split.communication += communication;
+  state_.split.idle += exposed_ - communication + seconds_since(start);
+  return {sums.begin(), sums.begin() + static_cast<std::ptrdiff_t>(values)};
+}
+
+/// Collective. Of one step, over the epoch's steps and all ranks.
+report::StepSplit TrainingLoop::mean_split() {
+  const report::StepSplit& sum = state_.split;
+  at::Tensor shared = at::tensor(
+      {sum.data, sum.forward, sum.backward, sum.communication, sum.optimizer, sum.idle}, at::kDouble);
+  session_.agreement().all_reduce(shared).wait();
+  shared.div_(static_cast<double>(std::max<std::int64_t>(state_.timed_steps, 1) * session_.size()));
+  const double* mean = shared.const_data_ptr<double>();
+  return {.data = mean[0],
+          .forward = mean[1],
+          .backward = mean[2],
+          .communication = mean[3],
+          .optimizer = mean[4],
+          .idle = mean[5]};
 }
 
 void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
@@ -191,7 +223,7 @@ void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
                                              .zero_first = pass == 0});
     const double exposed = pass + 1 == passes ? network.parallel->exposed_seconds() : 0;
     state_.split.backward += seconds_since(start) - exposed;
-    state_.split.communication += exposed;
+    exposed_ += exposed;
     loss_of_rank_ += result.loss.item<double>() * static_cast<double>(result.samples);
   }
   const auto start = Clock::now();
@@ -214,9 +246,8 @@ void TrainingLoop::run_manual_step(const data::Batch& batch) {
   for (auto& term : terms_of_rank_)
     term.value = batch.size() == 0 ? 0 : term.value * static_cast<double>(batch.size());
   loss_of_rank_ = terms_of_rank_.front().value;
-  const double communication = exposed() - exposed_before;
-  state_.split.communication += communication;
-  state_.split.forward += seconds_since(start) - communication;
+  exposed_ = exposed() - exposed_before;
+  state_.split.forward += seconds_since(start) - exposed_;
 }
 
 void TrainingLoop::require_progress(const StepEvent& event) {
@@ -245,12 +276,7 @@ void TrainingLoop::finish_epoch() {
                        .train_loss = state_.loss_sum / std::max(state_.samples, 1.0),
                        .learning_rate = task_.networks.front().optimizer->learning_rate(),
                        .samples_per_second = samples_per_second()};
-  const double steps = static_cast<double>(std::max<std::int64_t>(state_.timed_steps, 1));
-  row.split = {.data = state_.split.data / steps,
-               .forward = state_.split.forward / steps,
-               .backward = state_.split.backward / steps,
-               .communication = state_.split.communication / steps,
-               .optimizer = state_.split.optimizer / steps};
+  row.split = mean_split();
   std::optional<double> metric;
   for (std::size_t i = 0; i < terms_of_rank_.size(); ++i)
     row.losses.push_back({terms_of_rank_[i].name, state_.term_sums[i] / std::max(state_.samples, 1.0)});

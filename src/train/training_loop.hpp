@@ -44,6 +44,8 @@ class TrainingLoop {
   void resume();
   void run_epoch();
   StepOutcome run_step(const data::Batch& batch);
+  std::vector<double> sum_over_ranks(std::vector<double> of_rank);
+  report::StepSplit mean_split();
   void train_on(const data::Batch& batch, StepEvent& event);
   void run_manual_step(const data::Batch& batch);
   void finish_epoch();
@@ -69,6 +71,7 @@ class TrainingLoop {
   FitResult result_;
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
   double loss_of_rank_ = 0;              ///< loss times samples of the current step
+  double exposed_ = 0;                   ///< seconds of the current step spent on collectives
   std::vector<LossTerm> terms_of_rank_;  ///< likewise, of a manual step
 };
 

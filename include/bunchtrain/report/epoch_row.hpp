@@ -13,15 +13,16 @@
 
 namespace bunchtrain::report {
 
-/// Where the time of one training step goes, mean over an epoch, in seconds.
+/// Where the time of one training step goes, mean over an epoch and over all ranks, in seconds.
 struct StepSplit {
   double data = 0;  ///< waiting for the loader
   double forward = 0;
   double backward = 0;       ///< communication hidden behind it included
-  double communication = 0;  ///< exposed only
+  double communication = 0;  ///< exposed only: of the rank that came last and waited for nobody
   double optimizer = 0;
+  double idle = 0;  ///< waiting for other ranks, in collectives and at the end of the step
 
-  double total() const noexcept { return data + forward + backward + communication + optimizer; }
+  double total() const noexcept { return data + forward + backward + communication + optimizer + idle; }
 };
 
 /// A number with its name, as in "valid_auc".

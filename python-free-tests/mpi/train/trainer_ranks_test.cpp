@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
+#include <string>
+#include <thread>
 
 #include "../../support/toy_training.hpp"
 #include "bunchtrain/mpi/environment.hpp"
@@ -66,6 +69,38 @@ TEST_F(TrainerRanksTest, AStopOnOneRankStopsAllAndResumeIsBitEqual) {
   second.trainer.fit(make_points(200), make_points(50, 2));
   EXPECT_EQ(second.weights(), undisturbed.weights());
   for (auto* training : {&undisturbed, &first, &second}) training->session.close();
+}
+
+/// Dawdles after every step on one rank, and keeps where the time of the last epoch went.
+class Dawdler : public Callback {
+ public:
+  explicit Dawdler(std::chrono::milliseconds pause) : pause_(pause) {}
+  void on_step(const StepEvent&) override { std::this_thread::sleep_for(pause_); }
+  void on_epoch(const report::EpochRow& row) override { split = row.split; }
+  report::StepSplit split;
+
+ private:
+  std::chrono::milliseconds pause_;
+};
+
+TEST_F(TrainerRanksTest, WaitingForASlowRankIsIdleAndNotCommunication) {
+  constexpr std::chrono::milliseconds kPause(20);
+  const bool is_slow = world().rank() == world().size() - 1;
+  ToyTraining training(world(), root_ / "dawdling");
+  auto dawdler = std::make_shared<Dawdler>(is_slow ? kPause : std::chrono::milliseconds(0));
+  training.trainer.add_callback(dawdler);
+  training.trainer.fit(make_points(320), nullptr);
+  training.session.close();
+
+  // 10 steps an epoch, the first of which is not preceded by a pause; all ranks but one wait for it.
+  const double waiting = world().size() - 1.0;
+  const double expected = 0.9 * std::chrono::duration<double>(kPause).count() * waiting / world().size();
+  EXPECT_GE(dawdler->split.idle, 0.8 * expected);
+  if (world().size() > 1) {
+    EXPECT_LT(dawdler->split.communication, dawdler->split.idle);
+  }
+  EXPECT_EQ(world().broadcast(std::to_string(dawdler->split.total())), std::to_string(dawdler->split.total()))
+      << "the means are over all ranks";
 }
 
 }  // namespace
