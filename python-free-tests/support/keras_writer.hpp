@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,6 +21,15 @@ struct KerasArray {
   std::vector<hsize_t> shape;
   std::vector<float> values;
 };
+
+/// Values 0, 1, 2, ...
+inline KerasArray counting(std::string name, std::vector<hsize_t> shape) {
+  KerasArray array{.name = std::move(name), .shape = std::move(shape), .values = {}};
+  array.values.resize(
+      std::accumulate(array.shape.begin(), array.shape.end(), hsize_t{1}, std::multiplies<>()));
+  std::iota(array.values.begin(), array.values.end(), 0.0F);
+  return array;
+}
 
 inline hid_t checked(hid_t result) {
   if (result < 0) throw std::runtime_error("HDF5 call failed in a test");

@@ -6,8 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <numeric>
-
 #include "bunchtrain/core/error.hpp"
 #include "support/keras_writer.hpp"
 #include "unit/report/temporary_folder.hpp"
@@ -15,19 +13,10 @@
 namespace bunchtrain::weights {
 namespace {
 
-using test::KerasArray;
+using test::counting;
 using test::KerasWriter;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-/// Values 0, 1, 2, ...
-KerasArray counting(std::string name, std::vector<hsize_t> shape) {
-  KerasArray array{.name = std::move(name), .shape = std::move(shape), .values = {}};
-  array.values.resize(
-      std::accumulate(array.shape.begin(), array.shape.end(), hsize_t{1}, std::multiplies<>()));
-  std::iota(array.values.begin(), array.values.end(), 0.0F);
-  return array;
-}
 
 std::vector<std::string> layer_names(const std::vector<KerasLayer>& layers) {
   std::vector<std::string> names;
@@ -250,15 +239,6 @@ TEST_F(KerasWeightsTest, IsNotCaughtInGroupsThatHoldThemselves) {
       H5Lcreate_hard(writer.root(), "a", writer.root(), name, H5P_DEFAULT, H5P_DEFAULT);
   }
   EXPECT_THAT(message(), HasSubstr("deeper than any Keras model"));
-}
-
-TEST_F(KerasWeightsTest, SurvivesTruncationAnywhere) {
-  write_small();
-  const std::string whole = read(path_);
-  for (std::size_t length = 0; length < whole.size(); length += 37) {
-    write("weights.h5", whole.substr(0, length));
-    EXPECT_NE(message(), "no error") << length << " of " << whole.size() << " bytes";
-  }
 }
 
 }  // namespace
