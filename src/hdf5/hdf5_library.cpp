@@ -35,6 +35,9 @@ std::string plain(std::string reason) {
 }  // namespace
 
 LibraryLock::LibraryLock() : lock_(library_mutex()) {
+  // HDF5's clean-up at exit crashes on a file that could not be closed because the disk was full. Ours are
+  // closed by then. Has no effect where the application has begun to use HDF5 before us.
+  [[maybe_unused]] static const herr_t without_cleanup = H5dont_atexit();
   H5Eget_auto2(H5E_DEFAULT, &printer_, &printer_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Mean profiles and their fluctuations of electron showers in a sampling calorimeter: hep-ex/0001020.
+/// Mean profiles and their fluctuations of electron showers in a sampling calorimeter: hep-ex/0001020,
+/// the formulas as listed in docs/simulate.md.
 ///
 /// Depths t are in radiation lengths, radii r in Moliere radii of the effective medium.
 

@@ -15,7 +15,7 @@ struct Material {
   static Material tungsten();
   static Material silicon();
 
-  /// MeV: 2.66 (X0 Z / A)^1.1 with X0 in g/cm2 (hep-ex/0001020, eq. 5).
+  /// MeV: 2.66 (X0 Z / A)^1.1 with X0 in g/cm2.
   double critical_energy() const;
 };
 
@@ -42,7 +42,7 @@ struct SamplingCalorimeter {
   double sampling_fraction() const;
 };
 
-/// The homogeneous medium that showers as the layers do (hep-ex/0001020, section 3).
+/// The homogeneous medium that showers as the layers do (hep-ex/0001020).
 struct EffectiveMedium {
   double z, a;
   double radiation_length;    ///< cm

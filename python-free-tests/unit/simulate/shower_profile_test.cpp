@@ -24,7 +24,8 @@ TEST(ShowerProfileTest, FluctuatesAsThePaperSays) {
     t += ln_t / kDraws, a += ln_a / kDraws;
     tt += ln_t * ln_t / kDraws, aa += ln_a * ln_a / kDraws, ta += ln_t * ln_a / kDraws;
   }
-  // y = 50 GeV / 8.22 MeV, ln y = 8.713; section 4 with F_S = 1.448, e-hat = 0.704, Z = 72.5, by hand.
+  // y = 50 GeV / 8.22 MeV, ln y = 8.713; docs/simulate.md, formulas 2 to 4, with F_S = 1.448, e-hat = 0.704,
+  // Z = 72.5, by hand.
   const double sigma_t = std::sqrt(tt - t * t), sigma_a = std::sqrt(aa - a * a);
   EXPECT_NEAR(std::exp(t), 7.317, 0.02);
   EXPECT_NEAR(std::exp(a), 4.743, 0.03);
