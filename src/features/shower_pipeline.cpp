@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "bunchtrain/ops/shower_observables.hpp"
@@ -34,21 +35,42 @@ void count_unsound(std::span<const float> cells, ShowerScan& scan) {
   }
 }
 
-// Zeros are most of a shower: a line of them costs one comparison. The other lines go through an array of
-// their own, which the compiler knows not to overlap with `cells`.
-template <class Cell>
-void transform_lines(std::span<const float> cells, float* image, const Cell& cell) {
-  std::array<float, kLanes> line;
+bool is_zero(const float* line) {
+  std::array<std::uint64_t, kLanes / 2> words;
+  std::memcpy(words.data(), line, sizeof(words));
+  std::uint64_t any = 0;
+  for (const std::uint64_t word : words) any |= word;
+  return any == 0;
+}
+
+// Zeros are most of a shower: a line of them costs one comparison, another a power per cell.
+void raise_lines(std::span<const float> cells, float threshold, float factor, float power, float* image) {
+  const auto raise = [=](float cell) {
+    return cell < threshold || cell == 0 ? 0.0f : std::pow(cell * factor, power);
+  };
   std::size_t at = 0;
   for (; at + kLanes <= cells.size(); at += kLanes) {
-    std::uint32_t any = 0;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) any |= std::bit_cast<std::uint32_t>(cells[at + lane]);
-    line.fill(0);
-    if (any != 0)
-      for (std::size_t lane = 0; lane < kLanes; ++lane) line[lane] = cell(cells[at + lane]);
-    std::copy(line.begin(), line.end(), image + at);
+    if (is_zero(&cells[at]))
+      std::fill_n(image + at, kLanes, 0.0f);
+    else
+      std::transform(&cells[at], &cells[at] + kLanes, image + at, raise);
   }
-  for (; at < cells.size(); ++at) image[at] = cell(cells[at]);
+  std::transform(cells.begin() + static_cast<std::ptrdiff_t>(at), cells.end(), image + at, raise);
+}
+
+// Without a power a comparison and a product are cheaper than looking whether a line is zero. The compiler
+// does not make vectors of a loop whose arrays may overlap, hence the type.
+void scale_lines(std::span<const float> cells, float threshold, float factor, float* image) {
+  using Line = float __attribute__((vector_size(16)));
+  constexpr std::size_t kWidth = sizeof(Line) / sizeof(float);
+  std::size_t at = 0;
+  for (; at + kWidth <= cells.size(); at += kWidth) {
+    Line line;
+    std::memcpy(&line, &cells[at], sizeof(line));
+    line = line < threshold ? Line{} : line * factor;
+    std::memcpy(image + at, &line, sizeof(line));
+  }
+  for (; at < cells.size(); ++at) image[at] = cells[at] < threshold ? 0.0f : cells[at] * factor;
 }
 
 }  // namespace
@@ -91,12 +113,8 @@ ShowerScan ShowerPipeline::scan(std::span<const float> cells) const {
 void ShowerPipeline::make_image(std::span<const float> cells, float* image) const {
   const auto factor = static_cast<float>(physical_ ? cell_factor_ : cell_factor_ * card_.image_scale);
   const auto power = static_cast<float>(physical_ ? 1 : card_.image_power);
-  const float threshold = threshold_;
-  if (power == 1)
-    return transform_lines(cells, image, [=](float cell) { return cell < threshold ? 0.0f : cell * factor; });
-  transform_lines(cells, image, [=](float cell) {
-    return cell < threshold || cell == 0 ? 0.0f : std::pow(cell * factor, power);
-  });
+  if (power == 1) return scale_lines(cells, threshold_, factor, image);
+  raise_lines(cells, threshold_, factor, power, image);
 }
 
 std::vector<float> ShowerPipeline::measure_angles(std::span<const float> cells) const {
