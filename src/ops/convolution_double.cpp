@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include "bunchtrain/core/vector_clones.hpp"
+
 namespace bunchtrain::ops::detail {
 namespace {
 
@@ -40,41 +42,47 @@ at::Tensor padded(const at::Tensor& input, const Extent3& p) {
   return at::constant_pad_nd(input, {0, 0, p[2], p[2], p[1], p[1], p[0], p[0]}).contiguous();
 }
 
-/// Calls `body` with the number of channels, as a constant for the numbers that 3DGAN has.
-template <class Body>
-void with_channels(std::int64_t channels, const Body& body) {
-  switch (channels) {
-    case 1:
-      return body(std::integral_constant<std::int64_t, 1>{});
-    case 6:
-      return body(std::integral_constant<std::int64_t, 6>{});
-    case 8:
-      return body(std::integral_constant<std::int64_t, 8>{});
-    case 32:
-      return body(std::integral_constant<std::int64_t, 32>{});
-    default:
-      return body(channels);
-  }
-}
-
-/// sum[z, :] += cells[z + tap, channel] * weight[:] for one tap and input channel, all z of a row.
+/// sum[z, :] += cells[z * stride + place] * weights[place, :] for all z of a row and all places: taps along z
+/// and input channels, which lie one after the other.
 template <class Channels>
-void add_tap(const double* cells, std::int64_t stride, const double* weight, double* sum, std::int64_t rows,
-             Channels channels) {
-  for (std::int64_t z = 0; z < rows; ++z) {
-    const double cell = cells[z * stride];
-    for (std::int64_t o = 0; o < channels; ++o) sum[z * channels + o] += cell * weight[o];
-  }
+BUNCHTRAIN_INLINE void add_taps_of(const double* cells, std::int64_t stride, const double* weights,
+                                   std::int64_t places, double* sum, std::int64_t rows, Channels channels) {
+  for (std::int64_t place = 0; place < places; ++place)
+    for (std::int64_t z = 0; z < rows; ++z) {
+      const double cell = cells[z * stride + place];
+      for (std::int64_t o = 0; o < channels; ++o)
+        sum[z * channels + o] += cell * weights[place * channels + o];
+    }
 }
 
 /// sum[c, :] += cells[z, c] * gradient[z, :] over all z of a row.
 template <class Channels>
-void add_products(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
-                  std::int64_t rows, Channels channels) {
+BUNCHTRAIN_INLINE void add_products_of(const double* cells, std::int64_t inputs, const double* gradient,
+                                       double* sum, std::int64_t rows, Channels channels) {
   for (std::int64_t z = 0; z < rows; ++z)
     for (std::int64_t c = 0; c < inputs; ++c)
       for (std::int64_t o = 0; o < channels; ++o)
         sum[c * channels + o] += cells[z * inputs + c] * gradient[z * channels + o];
+}
+
+template <std::int64_t kChannels>
+using Fixed = std::integral_constant<std::int64_t, kChannels>;
+
+/// The same for any number of channels, those of 3DGAN's inner layers as constants.
+BUNCHTRAIN_VECTOR_CLONES
+void add_taps(const double* cells, std::int64_t stride, const double* weights, std::int64_t places,
+              double* sum, std::int64_t rows, std::int64_t channels) {
+  if (channels == 6) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<6>{});
+  if (channels == 8) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<8>{});
+  add_taps_of(cells, stride, weights, places, sum, rows, channels);
+}
+
+BUNCHTRAIN_VECTOR_CLONES
+void add_products(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
+                  std::int64_t rows, std::int64_t channels) {
+  if (channels == 6) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<6>{});
+  if (channels == 8) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<8>{});
+  add_products_of(cells, inputs, gradient, sum, rows, channels);
 }
 
 }  // namespace
@@ -92,19 +100,16 @@ at::Tensor double_output(const at::Tensor& input, const at::Tensor& weight, cons
   const double* cell = cells.const_data_ptr<double>();
   const double* tap = taps.const_data_ptr<double>();
   double* sum = output.mutable_data_ptr<double>();
-  const auto add_row = [&](std::int64_t b, std::int64_t i, std::int64_t j, auto channels) {
-    const double* weights = tap;
-    for (std::int64_t dx = 0; dx < shape.kx; ++dx)
-      for (std::int64_t dy = 0; dy < shape.ky; ++dy)
-        for (std::int64_t place = 0; place < shape.kz * shape.in; ++place, weights += channels)
-          add_tap(cell + shape.input_row(b, i + dx, j + dy) + place, shape.in, weights,
-                  sum + shape.output_row(b, i, j), shape.z, channels);
-  };
-  at::parallel_for(0, shape.batch * shape.x, 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t plane = first; plane < last; ++plane)
-      for (std::int64_t j = 0; j < shape.y; ++j)
-        with_channels(shape.out,
-                      [&](auto channels) { add_row(plane / shape.x, plane % shape.x, j, channels); });
+  const std::int64_t places = shape.kz * shape.in;
+  at::parallel_for(0, shape.batch * shape.x * shape.y, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t row = first; row < last; ++row) {
+      const std::int64_t j = row % shape.y, i = row / shape.y % shape.x, b = row / (shape.y * shape.x);
+      for (std::int64_t dx = 0; dx < shape.kx; ++dx)
+        for (std::int64_t dy = 0; dy < shape.ky; ++dy)
+          add_taps(cell + shape.input_row(b, i + dx, j + dy), shape.in,
+                   tap + (dx * shape.ky + dy) * places * shape.out, places, sum + shape.output_row(b, i, j),
+                   shape.z, shape.out);
+    }
   });
   return output;
 }
@@ -117,18 +122,17 @@ at::Tensor double_weight_gradient(const at::Tensor& gradient, const at::Tensor& 
   const double* cell = cells.const_data_ptr<double>();
   const double* change = slope.const_data_ptr<double>();
   double* sums = taps.mutable_data_ptr<double>();
-  const auto add_all_rows = [&](std::int64_t tap, auto channels) {
-    const std::int64_t dz = tap % shape.kz, dy = tap / shape.kz % shape.ky, dx = tap / (shape.kz * shape.ky);
-    for (std::int64_t b = 0; b < shape.batch; ++b)
-      for (std::int64_t i = 0; i < shape.x; ++i)
-        for (std::int64_t j = 0; j < shape.y; ++j)
-          add_products(cell + shape.input_row(b, i + dx, j + dy) + dz * shape.in, shape.in,
-                       change + shape.output_row(b, i, j), sums + tap * shape.in * shape.out, shape.z,
-                       channels);
-  };
   at::parallel_for(0, shape.kx * shape.ky * shape.kz, 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t tap = first; tap < last; ++tap)
-      with_channels(shape.out, [&](auto channels) { add_all_rows(tap, channels); });
+    for (std::int64_t tap = first; tap < last; ++tap) {
+      const std::int64_t dz = tap % shape.kz, dy = tap / shape.kz % shape.ky,
+                         dx = tap / (shape.kz * shape.ky);
+      for (std::int64_t row = 0; row < shape.batch * shape.x * shape.y; ++row) {
+        const std::int64_t j = row % shape.y, i = row / shape.y % shape.x, b = row / (shape.y * shape.x);
+        add_products(cell + shape.input_row(b, i + dx, j + dy) + dz * shape.in, shape.in,
+                     change + shape.output_row(b, i, j), sums + tap * shape.in * shape.out, shape.z,
+                     shape.out);
+      }
+    }
   });
   return taps.permute({4, 3, 0, 1, 2}).contiguous();
 }

@@ -5,6 +5,7 @@
 
 #include "bunchtrain/app/shower_gan_step.hpp"
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
@@ -110,7 +111,10 @@ class GanStepOracle {
   ShowerGanStep step;
 };
 
-class GanOracleTest : public ::testing::TestWithParam<ShowerVariant> {};
+class GanOracleTest : public ::testing::TestWithParam<ShowerVariant> {
+ protected:
+  void SetUp() override { device::keep_freed_memory(); }
+};
 
 TEST_P(GanOracleTest, EveryPassOfAStepEqualsTheIndependentImplementation) {
   GanStepOracle oracle(GetParam());
@@ -136,8 +140,8 @@ TEST_P(GanOracleTest, EveryPassOfAStepEqualsTheIndependentImplementation) {
   oracle.expect_buffers("generator", *oracle.generator);
 }
 
-TEST_P(GanOracleTest, TheGeneratorsUpdateComputesNoGradientOfTheDiscriminator) {
-  GanStepOracle oracle(GetParam());
+TEST(GanStepTest, TheGeneratorsUpdateComputesNoGradientOfTheDiscriminator) {
+  GanStepOracle oracle(ShowerVariant::fixed_angle);
   for (auto& parameter : oracle.discriminator->parameters()) parameter.mutable_grad().fill_(7);
   const at::Tensor ones = at::ones_like(oracle["label.d_real"]);
   oracle.step.train_generator(oracle["input.latent"][1], oracle.targets("fake_target", ones, 1),

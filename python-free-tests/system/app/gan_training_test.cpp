@@ -39,15 +39,16 @@ TEST_F(GanTrainingTest, TwoRanksTrainOnSimulatedShowersAndFillTheRunFolder) {
 }
 
 TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
-  const std::string flags = "--precision float64 --sync-batch-norm";
+  const std::string flags =
+      "--precision float64 --sync-batch-norm --showers 8 --valid-fraction 0.25 --batch 4";
   const Finished one = run(gan("one", flags));
   ASSERT_EQ(one.exit_code, 0) << one.output;
   const Finished two = run(mpirun(2, gan("two", flags)));
   ASSERT_EQ(two.exit_code, 0) << two.output;
   const auto first = records("one"), second = records("two");
   ASSERT_EQ(first.size(), second.size());
-  ASSERT_EQ(first.size(), 4U);
-  for (std::size_t i = 0; i < 3; ++i) {
+  ASSERT_EQ(first.size(), 3U);
+  for (std::size_t i = 0; i < 2; ++i) {
     for (const auto& field : first[i]) {
       if (!field.name.starts_with("loss_")) continue;
       EXPECT_NEAR(report::number(first[i], field.name), report::number(second[i], field.name), 1e-7)
@@ -103,7 +104,7 @@ TEST_F(GanTrainingTest, FilesOfBothVariantsTrainGenerateAndValidate) {
 TEST_F(GanTrainingTest, TheVariableAngleVariantTrains) {
   const std::string inclined = make_showers("angle.h5", 8, "--grid 51x51x25 --theta 60:120");
   const Finished done =
-      run(example("train_3dgan", "--variant angle --epochs 1 --batch 3 --valid-fraction 0.25 --data " +
+      run(example("train_3dgan", "--variant angle --epochs 1 --batch 3 --valid-fraction 0.5 --data " +
                                      inclined + " --run " + path("angle")));
   ASSERT_EQ(done.exit_code, 0) << done.output;
   EXPECT_TRUE(std::isfinite(report::number(records("angle").front(), "loss_generator_angle")));
