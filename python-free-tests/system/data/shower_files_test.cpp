@@ -35,6 +35,8 @@ TEST(AShowerFilesTest, MemoryIsBoundedByThePrefetch) {
   std::int64_t samples = 0;
   while (const auto batch = loader.next()) samples += batch->size();
   EXPECT_EQ(samples, showers.size());
+  RecordProperty("held_mib", std::to_string(loader.statistics().bytes_peak >> 20));
+  RecordProperty("process_mib", std::to_string((peak_bytes() - before) >> 20));
   // A batch needs as many chunks as the shuffle window says; what is read ahead stays below the bound.
   EXPECT_LT(loader.statistics().bytes_peak, std::int64_t{320} << 20);
   EXPECT_LT(peak_bytes() - before, std::int64_t{480} << 20);
