@@ -177,6 +177,22 @@ TEST(Conv3dGradientTest, ComputesOnlyWhatIsAskedFor) {
   EXPECT_TRUE(w.grad().defined());
 }
 
+TEST(Conv3dEmptyBatchTest, GivesAnEmptyBatchAndZeroGradients) {
+  for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+    for (const Case& c : {kCases[1], kCases[8]}) {
+      const auto all = arguments(c, type);
+      const at::Tensor none = all[0].detach().slice(0, 0, 0).requires_grad_(true);
+      const at::Tensor out = ours(c, none, all[1], all[2]);
+      EXPECT_EQ(out.size(0), 0);
+      EXPECT_EQ(out.size(4), c.out);
+      const auto gradients = torch::autograd::grad({out.sum()}, {none, all[1], all[2]});
+      EXPECT_EQ(gradients[0].sizes(), none.sizes());
+      EXPECT_EQ(gradients[1].abs().sum().item<double>(), 0);
+      EXPECT_EQ(gradients[2].abs().sum().item<double>(), 0);
+    }
+  }
+}
+
 TEST(Conv3dErrorTest, NamesTheAxisOrTheShapes) {
   const at::Tensor image = normal_tensor({1, 4, 4, 4, 2}, 1);
   EXPECT_THROW(ops::conv3d(image, normal_tensor({3, 1, 2, 2, 2}, 2), {}, {}), ConfigError);
