@@ -31,6 +31,11 @@ std::string fixed(double value, int decimals) {
   return std::isfinite(value) ? fmt::format("{:.{}f}", value, decimals) : "–";
 }
 
+// Metrics of any size: decimals only where they say something.
+std::string fixed_short(double value, int decimals) {
+  return fixed(value, std::abs(value) < 10 ? decimals : 1);
+}
+
 std::string percent(double fraction) { return fmt::format("{:g} %", std::round(1000 * fraction) / 10); }
 
 // The epoch with the greatest validation AUC, or else the smallest validation loss; nullptr without
@@ -74,7 +79,7 @@ std::string big_numbers(const TrainingReport& report) {
   }
   if (!report.evaluation && !report.epochs.empty()) {
     for (const NamedValue& metric : report.epochs.back().metrics)
-      html += big_number(escape_markup(metric_heading(metric.name)), fixed(metric.value, 4));
+      html += big_number(escape_markup(metric_heading(metric.name)), fixed_short(metric.value, 4));
   }
   if (!report.epochs.empty()) {
     double seconds = 0;
@@ -140,7 +145,7 @@ bool has_values(const Column& column, const std::vector<EpochRow>& epochs) {
 
 // Losses of a run with named terms: those that are not part of another one.
 std::vector<Column> loss_columns(const TrainingReport& report) {
-  const auto five_digits = [](double value) { return fixed(value, 5); };
+  const auto five_digits = [](double value) { return fixed_short(value, 5); };
   std::vector<Column> columns;
   for (const std::string& name : main_terms(names_of(report.epochs, &EpochRow::losses))) {
     columns.push_back({metric_label(without_total(name)),
@@ -157,7 +162,7 @@ std::vector<Column> epoch_columns(const TrainingReport& report) {
   for (const std::string& name : names_of(report.epochs, &EpochRow::metrics)) {
     columns.push_back({metric_label(name),
                        [name](const EpochRow& row) { return value_of(row.metrics, name); },
-                       [](double value) { return fixed(value, std::abs(value) < 10 ? 5 : 1); }});
+                       [](double value) { return fixed_short(value, 5); }});
   }
   columns.push_back({"Learning rate", [](const EpochRow& row) { return row.learning_rate; },
                      [](double value) { return std::isfinite(value) ? fmt::format("{:.3g}", value) : "–"; }});

@@ -75,7 +75,7 @@ void add_term(Plot& plot, const TrainingReport& report, const std::string& name,
   add_if_any(plot, std::move(series));
 }
 
-// A log scale for terms of very different size, if all are positive.
+// A log scale for values of very different size, if all are positive.
 Scale fitting_scale(const Plot& plot) {
   constexpr double kWide = 30;
   double least = std::numeric_limits<double>::infinity(), greatest = 0;
@@ -207,8 +207,9 @@ std::vector<Figure> make_metric_figures(const TrainingReport& report) {
       rejection.plot.series.push_back(std::move(series));
     } else {
       const std::string label = std::exchange(series.label, "");
-      others.push_back({.plot = {.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}},
-                        .heading = metric_heading(name)});
+      Plot plot{.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}};
+      plot.y.scale = fitting_scale(plot);
+      others.push_back({.plot = std::move(plot), .heading = metric_heading(name)});
     }
   }
   std::vector<Figure> figures{std::move(quality), std::move(rejection)};
