@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
@@ -34,6 +35,13 @@ NumberRange parse_range(std::string_view option, std::string_view text) {
   if (!numbers || numbers->size() > 2 || numbers->front() > numbers->back())
     throw ConfigError(option, text, "LOWEST:HIGHEST, such as 10:100, or one number");
   return {numbers->front(), numbers->back()};
+}
+
+std::vector<double> parse_list(std::string_view option, std::string_view text) {
+  if (text.empty()) return {};
+  auto numbers = parse_numbers<double>(text, ',');
+  if (!numbers) throw ConfigError(option, text, "numbers with commas between them, such as 10,40,100");
+  return std::move(*numbers);
 }
 
 std::array<std::int64_t, 3> parse_grid(std::string_view option, std::string_view text) {

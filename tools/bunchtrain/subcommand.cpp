@@ -8,13 +8,12 @@
 
 namespace bunchtrain::tool {
 
-int run_subcommand(config::Options options, int argc, char** argv,
-                   const std::function<void(const config::Options&)>& body) {
+int run_with_code(config::Options options, int argc, char** argv,
+                  const std::function<int(const config::Options&)>& body) {
   try {
     const std::string text = options.parse(argc, argv);
-    if (text.empty()) body(options);
     fmt::print("{}", text);
-    return 0;
+    return text.empty() ? body(options) : 0;
   } catch (const Error& error) {
     fmt::print(stderr, "{}: error: {}\n", options.program(), error.what());
     return app::kExitUsage;
@@ -22,6 +21,14 @@ int run_subcommand(config::Options options, int argc, char** argv,
     fmt::print(stderr, "{}: error: {}\n", options.program(), error.what());
     return 1;
   }
+}
+
+int run_subcommand(config::Options options, int argc, char** argv,
+                   const std::function<void(const config::Options&)>& body) {
+  return run_with_code(std::move(options), argc, argv, [&](const config::Options& given) {
+    body(given);
+    return 0;
+  });
 }
 
 }  // namespace bunchtrain::tool

@@ -16,8 +16,13 @@ int generate_showers(int argc, char** argv);
 int info(int argc, char** argv);
 int inspect(int argc, char** argv);
 int report(int argc, char** argv);
+int validate_showers(int argc, char** argv);
 
-/// Parses, prints help if asked, runs `body`, prints one message on failure.
+/// Parses, prints help if asked, runs `body`, prints one message on failure. `body` returns the exit code.
+int run_with_code(config::Options options, int argc, char** argv,
+                  const std::function<int(const config::Options&)>& body);
+
+/// The same for a body that returns nothing: 0 if it does not throw.
 int run_subcommand(config::Options options, int argc, char** argv,
                    const std::function<void(const config::Options&)>& body);
 

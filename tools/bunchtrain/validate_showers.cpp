@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/validate_showers.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <numbers>
+
+#include "bunchtrain/app/shower_report.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/device/host_memory.hpp"
+#include "bunchtrain/device/thread_budget.hpp"
+#include "bunchtrain/report/progress.hpp"
+#include "number_range.hpp"
+#include "subcommand.hpp"
+
+namespace bunchtrain::tool {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+/// A tolerance does not hold: neither bad input (78) nor a failure (1).
+constexpr int kExitViolated = 2;
+constexpr double kRadPerDegree = std::numbers::pi / 180;
+
+app::ValidateShowersOptions validate_options(const config::Options& given) {
+  app::ValidateShowersOptions options{
+      .reference = given.get<Texts>("reference"),
+      .candidate = given.get<Texts>("candidate"),
+      .reference_card = given.get<std::string>("reference-card"),
+      .candidate_card = given.get<std::string>("candidate-card"),
+      .energy_edges = parse_list("energy-edges", given.get<std::string>("energy-edges")),
+      .energy_bins = given.get<std::int64_t>("energy-bins"),
+      .theta_edges = parse_list("theta-edges", given.get<std::string>("theta-edges")),
+      .hit_threshold = given.get<double>("hit-threshold"),
+      .max_showers = given.get<std::int64_t>("max-showers"),
+      .measured_theta = given.get<std::string>("theta") == "measured",
+      .allow_plugins = given.get<bool>("hdf5-plugins"),
+      .threads = device::make_thread_budget(device::observe_threads(1, 0)).compute,
+      .device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {}),
+      .precision = device::parse_precision(given.get<std::string>("precision")),
+      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed"))};
+  for (double& edge : options.theta_edges) edge *= kRadPerDegree;
+  device::require_supported(options.precision, options.device.type());
+  options.validate();
+  return options;
+}
+
+void write_results(const config::Options& given, const metrics::ShowerComparison& comparison,
+                   const std::vector<std::string>& violations) {
+  if (const auto path = given.get<std::string>("json"); !path.empty()) {
+    app::write_comparison(path, comparison, violations);
+    fmt::print("numbers  {}\n", path);
+  }
+  if (const auto path = given.get<std::string>("html"); !path.empty()) {
+    write_file_atomically(
+        path,
+        bunchtrain::report::render_html(
+            {.title = "Showers compared",
+             .subtitle = fmt::format("{} against {}", comparison.candidate.name, comparison.reference.name),
+             .sections = app::to_sections(comparison)}));
+    fmt::print("page     {}\n", path);
+  }
+}
+
+int validate(const config::Options& given) {
+  const auto options = validate_options(given);
+  const auto tolerances = app::parse_tolerances(given.get<std::string>("tolerance"));
+  device::keep_freed_memory();
+  bunchtrain::report::Progress progress({.samples = "showers"});
+  const auto comparison =
+      app::validate_showers(options, [&](std::string_view sample, std::int64_t done, std::int64_t of) {
+        progress.update_phase(std::string(sample), done, of);
+      });
+  progress.close();
+  fmt::print("{}", app::format_comparison(comparison));
+  const auto violations = metrics::violations(comparison, tolerances);
+  for (const auto& line : violations) fmt::print("violated: {}\n", line);
+  write_results(given, comparison, violations);
+  return violations.empty() ? 0 : kExitViolated;
+}
+
+}  // namespace
+
+int validate_showers(int argc, char** argv) {
+  config::Options options("bunchtrain validate showers",
+                          "Compares showers with a reference by their physics; exit code 2 if a tolerance is "
+                          "violated.");
+  options.declare(
+      {{"reference", Texts{}, "HDF5 files that are right (Geant4, GFlash)", "FILE..."},
+       {"candidate", Texts{},
+        "HDF5 files; or a run folder or weight file of a generator, which makes showers of the "
+        "reference's energies and angles",
+        "FILE_OR_RUN..."},
+       {"reference-card", std::string{"auto"}, "shower card of the reference", "NAME|FILE"},
+       {"candidate-card", std::string{"auto"}, "shower card of the candidate", "NAME|FILE"},
+       {"energy-edges", std::string{}, "edges of energy bins in GeV; empty = chosen", "E1,E2,..."},
+       {"energy-bins", std::int64_t{4}, "how many bins are chosen"},
+       {"theta-edges", std::string{}, "edges of angle bins in degrees; empty = chosen", "T1,T2,..."},
+       {"hit-threshold", 2e-4, "GeV in a cell that make a hit"},
+       {"tolerance", std::string{},
+        "largest relative differences, of fraction, profile, moments, hits, theta; and score", "NAME=X,..."},
+       {"json", std::string{}, "write every number", "FILE"},
+       {"html", std::string{}, "write a page with pictures", "FILE"},
+       {"max-showers", std::int64_t{0}, "of each sample, the first ones; 0 = all"},
+       {"theta", std::string{"measured"}, "angle that a generator gets", "", {"measured", "true"}},
+       {"seed", std::int64_t{1}, "of a generator's noise"},
+       {"precision", std::string{"float32"}, "numbers of a generator", "", {"float32", "tf32", "bfloat16"}},
+       {"device", std::string{"auto"}, "where a generator computes", "", {"auto", "cpu", "cuda"}},
+       {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"}});
+  return run_with_code(std::move(options), argc, argv, validate);
+}
+
+}  // namespace bunchtrain::tool
