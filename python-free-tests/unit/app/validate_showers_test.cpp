@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/validate_showers.hpp"
+
+#include <ATen/ops/roll.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "bunchtrain/app/shower_report.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/shower_writer.hpp"
+#include "bunchtrain/report/section.hpp"
+#include "bunchtrain/simulate/gflash.hpp"
+
+namespace bunchtrain::app {
+namespace {
+
+/// GFlash showers in files: as they are, and with all cells moved along x.
+class ValidateShowersTest : public ::testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string write(const std::string& name, const simulate::GflashOptions& options,
+                    std::int64_t shift = 0) const {
+    NamedTensors showers = simulate::make_gflash_showers(options, 0, options.count);
+    showers.set("image", at::roll(showers["image"], shift, 1));
+    const auto path = folder_ / name;
+    data::ShowerWriter file(path, {.inclined = options.inclined});
+    file.append(showers);
+    file.commit();
+    return path.string();
+  }
+  static const metrics::ComparedQuantity& find(const metrics::ShowerComparison& comparison,
+                                               const std::string& name) {
+    for (const auto& quantity : comparison.quantities)
+      if (quantity.name == name && quantity.bin == "all") return quantity;
+    throw ConfigError("no quantity " + name);
+  }
+  std::string message_of(const ValidateShowersOptions& options) const {
+    try {
+      validate_showers(options);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "nothing was thrown";
+  }
+  const std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / "validate_showers_test";
+};
+
+TEST_F(ValidateShowersTest, AFileEqualsItself) {
+  const std::string file = write("a.h5", {.count = 120});
+  const auto comparison = validate_showers({.reference = {file}, .candidate = {file}});
+  EXPECT_EQ(comparison.score.total(), 0);
+  EXPECT_EQ(comparison.worst_profile, 0);
+  EXPECT_EQ(comparison.reference.showers, 120);
+  for (const auto& quantity : comparison.quantities) EXPECT_EQ(quantity.relative(), 0) << quantity.name;
+  EXPECT_TRUE(
+      metrics::violations(comparison, parse_tolerances("fraction=1e-9,profile=1e-9,score=1e-9")).empty());
+}
+
+TEST_F(ValidateShowersTest, AShiftByOneCellIsSeenAndMeasured) {
+  const std::string file = write("a.h5", {.count = 120}), moved = write("b.h5", {.count = 120}, 1);
+  const auto comparison = validate_showers({.reference = {file}, .candidate = {moved}});
+  const auto& place = find(comparison, "first moment x");
+  // Nearly: what lies in the last row of cells comes back in the first.
+  EXPECT_NEAR(place.candidate.value - place.reference.value, 1, 0.02);
+  EXPECT_EQ(find(comparison, "first moment z").relative(), 0);
+  const auto violated = metrics::violations(comparison, parse_tolerances("profile=0.05,fraction=0.001"));
+  ASSERT_FALSE(violated.empty());
+  for (const auto& line : violated) EXPECT_EQ(line.find("fraction"), std::string::npos) << line;
+}
+
+TEST_F(ValidateShowersTest, OnlySoManyShowersAsWanted) {
+  const std::string file = write("a.h5", {.count = 60});
+  const auto comparison =
+      validate_showers({.reference = {file}, .candidate = {file}, .max_showers = 17, .batch = 8});
+  EXPECT_EQ(comparison.reference.showers, 17);
+}
+
+TEST_F(ValidateShowersTest, AnglesAreBinnedAndCompared) {
+  const std::string file = write("angle.h5", {.cells = {51, 51, 25}, .inclined = true, .count = 40});
+  const auto comparison = validate_showers(
+      {.reference = {file}, .candidate = {file}, .energy_edges = {0, 1000}, .theta_edges = {1, 1.5, 2.2}});
+  EXPECT_EQ(comparison.reference.binning.theta_edges.size(), 3U);
+  EXPECT_GT(find(comparison, "measured theta").reference.value, 1);
+  EXPECT_EQ(comparison.score.angle, 0);
+}
+
+TEST_F(ValidateShowersTest, OtherCellsCannotBeCompared) {
+  const std::string fixed = write("a.h5", {.count = 20});
+  const std::string inclined = write("b.h5", {.cells = {51, 51, 25}, .inclined = true, .count = 20});
+  const std::string text = message_of({.reference = {fixed}, .candidate = {inclined}});
+  EXPECT_NE(text.find("25 x 25 x 25"), std::string::npos) << text;
+  EXPECT_NE(text.find("51 x 51 x 25"), std::string::npos) << text;
+}
+
+TEST_F(ValidateShowersTest, AnEnergyBinWithoutCandidatesIsNamed) {
+  const std::string wide = write("a.h5", {.count = 60});
+  const std::string low = write("b.h5", {.lowest_energy = 10, .highest_energy = 20, .count = 20});
+  const std::string text =
+      message_of({.reference = {wide}, .candidate = {low}, .energy_edges = {10, 50, 100}});
+  EXPECT_NE(text.find("50-100 GeV"), std::string::npos) << text;
+}
+
+TEST_F(ValidateShowersTest, TolerancesAreNamesWithPositiveNumbers) {
+  EXPECT_EQ(parse_tolerances("moments=0.1,score=2").score, 2);
+  for (const char* wrong : {"fraction", "fraction=", "fraction=-1", "fraction=x", "speed=1"})
+    EXPECT_THROW(parse_tolerances(wrong), ConfigError) << wrong;
+}
+
+TEST_F(ValidateShowersTest, EveryNumberIsWrittenAndThePageIsWhole) {
+  const std::string file = write("a.h5", {.count = 40});
+  const auto comparison = validate_showers({.reference = {file}, .candidate = {file}});
+  write_comparison(folder_ / "numbers.json", comparison, {"something is violated"});
+  std::ifstream stream(folder_ / "numbers.json");
+  std::stringstream text;
+  text << stream.rdbuf();
+  for (const char* part : {"\"score\"", "\"quantities\"", "something is violated", "sampling fraction"})
+    EXPECT_NE(text.str().find(part), std::string::npos) << part;
+  const std::string page = report::render_html({.title = "t", .sections = to_sections(comparison)});
+  EXPECT_NE(page.find("</html>"), std::string::npos);
+  EXPECT_GT(page.find("<svg"), 0U);
+}
+
+}  // namespace
+}  // namespace bunchtrain::app
