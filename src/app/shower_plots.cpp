@@ -173,8 +173,9 @@ std::vector<Plot> make_profile_plots(const ShowerComparison& comparison) {
   for (const std::size_t axis : {std::size_t{2}, std::size_t{0}, std::size_t{1}}) {
     plots.push_back(profile_plot(comparison, axis, Scale::linear));
     plots.push_back(profile_plot(comparison, axis, Scale::log));
-    plots.push_back(profile_ratio_plot(comparison, axis));
   }
+  for (const std::size_t axis : {std::size_t{2}, std::size_t{0}, std::size_t{1}})
+    plots.push_back(profile_ratio_plot(comparison, axis));
   return plots;
 }
 

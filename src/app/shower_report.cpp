@@ -112,13 +112,14 @@ std::vector<Section> to_sections(const ShowerComparison& comparison) {
   return sections;
 }
 
-std::string format_comparison(const ShowerComparison& comparison) {
+std::string format_comparison(const ShowerComparison& comparison, BinsShown bins) {
   std::string text =
       fmt::format("reference  {}: {}\ncandidate  {}: {}\n", comparison.reference.name,
                   describe(comparison.reference), comparison.candidate.name, describe(comparison.candidate));
   report::Table table({"bin", "quantity", "reference", "candidate", "difference", "pull"});
   std::string bin;
   for (const ComparedQuantity& quantity : comparison.quantities) {
+    if (bins == BinsShown::all_together && quantity.bin != comparison.reference.bins.front().label) continue;
     if (!bin.empty() && quantity.bin != bin) table.add_rule();
     bin = quantity.bin;
     table.add_row(quantity_row(quantity));

@@ -49,7 +49,7 @@ class ShowerValidation final : public train::Validation {
                         {"valid_worst_profile", comparison.worst_profile}},
             .score = -comparison.score.total(),
             .sections = to_sections(comparison),
-            .text = format_comparison(comparison)};
+            .text = format_comparison(comparison, BinsShown::all_together)};
   }
 
  private:

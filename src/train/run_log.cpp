@@ -75,7 +75,7 @@ void RunLog::step(const StepEvent& event, double samples_per_second) {
                            {"learning_rate", event.learning_rate},
                            {"gradient_norm", event.gradient_norm}};
   for (const auto& term : event.terms) {
-    record.push_back({fmt::format("loss_{}", term.name), term.value});
+    record.push_back({report::loss_key(term.name), term.value});
     impl_->events.add_scalar("train/" + term.name, term.value, event.step);
   }
   impl_->metrics.append(record);

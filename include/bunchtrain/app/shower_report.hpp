@@ -16,8 +16,11 @@ namespace bunchtrain::app {
 /// points with errors are the reference, steps the candidate.
 std::vector<report::Section> to_sections(const metrics::ShowerComparison& comparison);
 
-/// Score and quantities per energy bin as a table for the terminal.
-std::string format_comparison(const metrics::ShowerComparison& comparison);
+/// Which bins a table shows.
+enum class BinsShown { every, all_together };
+
+/// Score and quantities as a table for the terminal.
+std::string format_comparison(const metrics::ShowerComparison& comparison, BinsShown bins = BinsShown::every);
 
 /// Every number of the comparison with its unit as JSON (format: docs/validate.md), written atomically;
 /// numbers that are not finite become null. @throws DataError if the file cannot be written.

@@ -28,15 +28,15 @@ struct ValidateShowersOptions {
   std::int64_t energy_bins = 4;
   /// rad; empty: three bins over the reference's angles if both samples have some.
   std::vector<double> theta_edges = {};
-  double hit_threshold = 2e-4;      ///< GeV
-  std::int64_t max_showers = 0;     ///< of each sample, the first ones; 0 = all
-  bool measured_theta = true;       ///< a generator gets the measured angle of the reference, else the true one
-  bool allow_plugins = false;       ///< HDF5 filter plug-ins (they load code named by the file)
+  double hit_threshold = 2e-4;   ///< GeV
+  std::int64_t max_showers = 0;  ///< of each sample, the first ones; 0 = all
+  bool measured_theta = true;    ///< a generator gets the measured angle of the reference, else the true one
+  bool allow_plugins = false;    ///< HDF5 filter plug-ins (they load code named by the file)
   std::int64_t batch = 64;
-  int threads = 1;                  ///< that decode
-  c10::Device device = c10::kCPU;   ///< of the generator
+  int threads = 1;                 ///< that decode
+  c10::Device device = c10::kCPU;  ///< of the generator
   device::Precision precision = device::Precision::float32;
-  std::uint64_t seed = 1;           ///< of the generator
+  std::uint64_t seed = 1;  ///< of the generator
   Logger logger = {};
 
   /// @throws ConfigError naming the field.

@@ -55,7 +55,12 @@ TEST(EpochRowTest, SurvivesTheFile) {
   EpochRow row{
       .epoch = 3, .epochs = 20, .step = 300, .seconds = 41.5, .train_loss = 0.25, .learning_rate = 1e-3};
   row.samples_per_second = 12345;
-  row.split = {.data = 1e-3, .forward = 2e-3, .backward = 3e-3, .communication = 4e-4, .optimizer = 5e-5, .idle = 6e-4};
+  row.split = {.data = 1e-3,
+               .forward = 2e-3,
+               .backward = 3e-3,
+               .communication = 4e-4,
+               .optimizer = 5e-5,
+               .idle = 6e-4};
   row.metrics = {{"valid_auc", 0.98}, {"valid_rejection_50", 330}};
   const auto back = parse_epoch_row(parse_record(to_json(make_record(row))));
   ASSERT_TRUE(back.has_value());
