@@ -17,7 +17,18 @@ Conv3dImpl::Conv3dImpl(Conv3dOptions options) : options_(options) {
 
 at::Tensor Conv3dImpl::forward(const at::Tensor& input) {
   if (options_.upsampling == ops::Extent3{1, 1, 1}) return ops::conv3d(input, weight, bias, options_.padding);
-  return ops::upsampled_conv3d(input, weight, bias, options_.upsampling, options_.padding);
+  return ops::upsampled_conv3d(input, weight, bias, options_.upsampling, options_.padding, kernels());
+}
+
+at::Tensor Conv3dImpl::kernels() {
+  if (at::GradMode::is_enabled()) return {};
+  const std::lock_guard lock(kept_->mutex);
+  if (kept_->weight != weight.const_data_ptr() || kept_->version != weight._version()) {
+    kept_->kernels = ops::phase_kernels(weight, options_.upsampling, options_.padding);
+    kept_->weight = weight.const_data_ptr();
+    kept_->version = weight._version();
+  }
+  return kept_->kernels;
 }
 
 }  // namespace bunchtrain::nn

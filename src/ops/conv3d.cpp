@@ -41,43 +41,38 @@ at::Tensor pad(const at::Tensor& input, const Extent3& before, const Extent3& af
   return at::constant_pad_nd(input, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
 }
 
-/// How one axis of an upsampled convolution falls apart into phases.
-struct Phases {
-  std::int64_t factor, taps, outputs;  ///< taps of the largest phase; outputs in the fine grid
-  std::int64_t before, after;          ///< padding of the small image, negative = cut
-  at::Tensor sums;                     ///< [factor, taps, kernel], 1 where a kernel cell counts to a tap
-
-  Phases(std::int64_t cells, std::int64_t kernel, std::int64_t factor, std::int64_t pad_before,
-         std::int64_t pad_after, const at::TensorOptions& options);
-  std::int64_t steps() const { return (outputs + factor - 1) / factor; }
-};
-
 std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-Phases::Phases(std::int64_t cells, std::int64_t kernel, std::int64_t f, std::int64_t pad_before,
-               std::int64_t pad_after, const at::TensorOptions& options)
-    : factor(f), outputs(f * cells + pad_before + pad_after - kernel + 1) {
-  const std::int64_t first = floor_divide(-pad_before, factor);
-  const std::int64_t last = floor_divide(factor - 1 + kernel - 1 - pad_before, factor);
-  taps = last - first + 1;
-  before = -first;
-  after = steps() - 1 + last - (cells - 1);
-  const at::Tensor host = at::zeros({factor, taps, kernel}, at::kDouble);
-  auto counts = host.accessor<double, 3>();
-  for (std::int64_t phase = 0; phase < factor; ++phase)
-    for (std::int64_t cell = 0; cell < kernel; ++cell)
-      counts[phase][floor_divide(phase + cell - pad_before, factor) - first][cell] = 1;
-  sums = host.to(options);
-}
+/// How one axis of an upsampled convolution falls apart into phases.
+struct Phases {
+  std::int64_t factor, kernel, first,
+      last;  ///< the small image's cells that an output cell sees, counted from its own
 
-/// [fx fy fz Cout, Cin, taps x, y, z] from [Cout, Cin, kx, ky, kz].
-at::Tensor sum_kernels(const at::Tensor& weight, const Phases& x, const Phases& y, const Phases& z) {
-  // Sums of weights keep the weights' width, also under autocast.
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  at::Tensor sums = weight;
-  for (const Phases* axis : {&x, &y, &z}) sums = at::tensordot(sums, axis->sums, {2}, {2});
-  return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
-      .reshape({x.factor * y.factor * z.factor * weight.size(0), weight.size(1), x.taps, y.taps, z.taps});
+  Phases(std::int64_t factor, std::int64_t kernel, std::int64_t padding)
+      : factor(factor),
+        kernel(kernel),
+        first(floor_divide(-padding, factor)),
+        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)),
+        padding_(padding) {}
+  std::int64_t taps() const { return last - first + 1; }
+  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap.
+  at::Tensor sums(const at::TensorOptions& options) const {
+    const at::Tensor host = at::zeros({factor, taps(), kernel}, at::kDouble);
+    auto counts = host.accessor<double, 3>();
+    for (std::int64_t phase = 0; phase < factor; ++phase)
+      for (std::int64_t cell = 0; cell < kernel; ++cell)
+        counts[phase][floor_divide(phase + cell - padding_, factor) - first][cell] = 1;
+    return host.to(options);
+  }
+
+ private:
+  std::int64_t padding_;
+};
+
+std::array<Phases, 3> phases_of(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
+  return {Phases(factor[0], weight.size(2), padding.before[0]),
+          Phases(factor[1], weight.size(3), padding.before[1]),
+          Phases(factor[2], weight.size(4), padding.before[2])};
 }
 
 }  // namespace
@@ -103,25 +98,42 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
   return detail::convolve(pad(input, before, after), weight, bias, symmetric);
 }
 
+at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
+  // Sums of weights keep the weights' width, also under autocast.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const auto phases = phases_of(weight, factor, padding);
+  at::Tensor sums = weight;
+  for (const Phases& axis : phases) sums = at::tensordot(sums, axis.sums(weight.options()), {2}, {2});
+  return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
+      .reshape({factor[0] * factor[1] * factor[2] * weight.size(0), weight.size(1), phases[0].taps(),
+                phases[1].taps(), phases[2].taps()});
+}
+
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                            const Extent3& factor, const Padding3& padding) {
+                            const Extent3& factor, const Padding3& padding, const at::Tensor& kernels) {
   require_shapes(input, weight, factor, padding);
-  const auto phases = [&](int axis) {
-    const auto i = static_cast<std::size_t>(axis);
-    return Phases(input.size(1 + axis), weight.size(2 + axis), factor[i], padding.before[i], padding.after[i],
-                  weight.options());
-  };
-  const Phases x = phases(0), y = phases(1), z = phases(2);
+  const auto phases = phases_of(weight, factor, padding);
+  Extent3 outputs, steps, before,
+      after;  // outputs in the fine grid; steps and padding (negative: cut) in the small one
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const auto place = static_cast<std::int64_t>(axis);
+    const std::int64_t cells = input.size(1 + place);
+    outputs[axis] =
+        factor[axis] * cells + padding.before[axis] + padding.after[axis] - weight.size(2 + place) + 1;
+    steps[axis] = (outputs[axis] + factor[axis] - 1) / factor[axis];
+    before[axis] = -phases[axis].first;
+    after[axis] = steps[axis] - 1 + phases[axis].last - (cells - 1);
+  }
   const at::Tensor all_phases = detail::convolve(
-      pad(input, {x.before, y.before, z.before}, {x.after, y.after, z.after}), sum_kernels(weight, x, y, z),
-      bias.defined() ? bias.repeat(x.factor * y.factor * z.factor) : bias, {0, 0, 0});
+      pad(input, before, after), kernels.defined() ? kernels : phase_kernels(weight, factor, padding),
+      bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, {0, 0, 0});
   const std::int64_t batch = input.size(0), channels = weight.size(0);
-  return all_phases.view({batch, x.steps(), y.steps(), z.steps(), x.factor, y.factor, z.factor, channels})
+  return all_phases.view({batch, steps[0], steps[1], steps[2], factor[0], factor[1], factor[2], channels})
       .permute({0, 1, 4, 2, 5, 3, 6, 7})
-      .reshape({batch, x.steps() * x.factor, y.steps() * y.factor, z.steps() * z.factor, channels})
-      .slice(1, 0, x.outputs)
-      .slice(2, 0, y.outputs)
-      .slice(3, 0, z.outputs)
+      .reshape({batch, steps[0] * factor[0], steps[1] * factor[1], steps[2] * factor[2], channels})
+      .slice(1, 0, outputs[0])
+      .slice(2, 0, outputs[1])
+      .slice(3, 0, outputs[2])
       .contiguous();
 }
 

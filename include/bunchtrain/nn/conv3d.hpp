@@ -6,6 +6,10 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
 #include "bunchtrain/ops/conv3d.hpp"
 
 namespace bunchtrain::nn {
@@ -22,6 +26,8 @@ struct Conv3dOptions {
 
 /// `ops::conv3d`, or `ops::upsampled_conv3d` where `upsampling` is not 1, with parameters `weight` [Cout,
 /// Cin, kx, ky, kz] and `bias` [Cout]: the published form, whatever the computation makes of them.
+/// Without gradients the summed kernels of an upsampling layer are kept until the weight changes. `forward`
+/// is thread-safe as long as nobody changes the parameters.
 class Conv3dImpl : public torch::nn::Module {
  public:
   explicit Conv3dImpl(Conv3dOptions options);
@@ -32,7 +38,18 @@ class Conv3dImpl : public torch::nn::Module {
   at::Tensor weight, bias;
 
  private:
+  at::Tensor kernels();
+
+  /// Phase kernels of one state of the weight.
+  struct KeptKernels {
+    std::mutex mutex;
+    const void* weight = nullptr;
+    std::uint32_t version = 0;
+    at::Tensor kernels;
+  };
+
   Conv3dOptions options_;
+  std::shared_ptr<KeptKernels> kept_ = std::make_shared<KeptKernels>();
 };
 TORCH_MODULE(Conv3d);
 

@@ -38,7 +38,14 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 /// + t - before) / f) for the taps t, so that each phase is a convolution of the small image with a kernel
 /// whose weights are sums of the published ones. All phases are one convolution with f^3 Cout channels, whose
 /// result is sorted into place. Gradients go to the published weights. Differentiable to any order.
+///
+/// @param kernels `phase_kernels` of the same weight, to use again where it does not change; undefined:
+/// summed here.
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                            const Extent3& factor, const Padding3& padding);
+                            const Extent3& factor, const Padding3& padding, const at::Tensor& kernels = {});
+
+/// The summed kernels of all phases: [fx fy fz Cout, Cin, taps along x, y, z]. They do not depend on the
+/// image.
+at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding);
 
 }  // namespace bunchtrain::ops

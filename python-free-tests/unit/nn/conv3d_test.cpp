@@ -51,6 +51,21 @@ TEST(Conv3dTest, ParametersKeepThePublishedForm) {
   EXPECT_EQ(layer->weight.grad().sizes(), layer->weight.sizes());
 }
 
+TEST(Conv3dTest, KernelsKeptWithoutGradientsFollowTheWeight) {
+  Conv3d layer = make_layer(kLayer);
+  const at::Tensor image = random_normal({1, 3, 4, 5, 4}, 3, at::kFloat);
+  const auto expected = [&] {
+    return ops::upsampled_conv3d(image, layer->weight, layer->bias, {2, 2, 2}, kLayer.padding);
+  };
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(layer->forward(image), expected()));
+  EXPECT_TRUE(at::equal(layer->forward(image), expected()));  // from kept kernels
+  layer->weight.mul_(2);
+  EXPECT_TRUE(at::equal(layer->forward(image), expected()));
+  layer->to(at::kDouble);
+  EXPECT_EQ(layer->forward(image.to(at::kDouble)).scalar_type(), at::kDouble);
+}
+
 TEST(Conv3dTest, RefusesNoChannels) {
   EXPECT_THROW(Conv3d(Conv3dOptions{.in_channels = 0}), Error);
   EXPECT_THROW(Conv3d(Conv3dOptions{.out_channels = -1}), Error);
