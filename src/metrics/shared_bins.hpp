@@ -6,8 +6,9 @@
 
 namespace bunchtrain::metrics {
 
-/// Joins neighbouring bins of the histograms of sampling fraction, hits and angle until about 50 of them span
-/// what either sample fills. Both sides must have the same bins.
+/// Joins neighbouring bins of the histograms of sampling fraction, hits and angle until about 40 of them span
+/// what either sample fills. A few stray showers at the ends count in the outermost bins. Both sides must
+/// have the same bins.
 void share_bins(ShowerBinResult& reference, ShowerBinResult& candidate);
 
 }  // namespace bunchtrain::metrics

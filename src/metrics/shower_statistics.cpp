@@ -74,7 +74,7 @@ struct ShowerStatistics::Impl {
     if (geometry.image.empty()) return;
     const auto wanted =
         std::min(sums.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, most_examples)));
-    for (std::size_t i = 0; i < wanted; ++i) example_bins.push_back(i * sums.size() / wanted);
+    for (std::size_t i = 0; i < wanted; ++i) example_bins.push_back((2 * i + 1) * sums.size() / (2 * wanted));
     examples.resize(wanted);
   }
 

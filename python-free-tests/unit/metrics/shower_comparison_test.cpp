@@ -181,6 +181,23 @@ TEST(ShowerComparisonTest, HistogramsShareBins) {
   }
 }
 
+TEST(ShowerComparisonTest, AStrayShowerDoesNotStretchTheBins) {
+  const RandomShowers showers(600);
+  RandomShowers stray = showers;
+  stray.cells = showers.cells.clone();
+  stray.cells.narrow(0, 0, 1).mul_(0.01);
+  const auto of = [&](const RandomShowers& candidate) {
+    return compare(statistics_of(showers).compute("a"), statistics_of(candidate).compute("b"))
+        .candidate.bins[0];
+  };
+  const ShowerHistogram without = of(showers).fraction_histogram, with = of(stray).fraction_histogram;
+  EXPECT_EQ(with.edges, without.edges);
+  EXPECT_GE(with.contents.front(), 1.0 / 600);
+  double total = 0;
+  for (double content : with.contents) total += content;
+  EXPECT_NEAR(total, 1, 1e-12);
+}
+
 TEST(ShowerComparisonTest, RefusesAnotherGeometry) {
   const RandomShowers showers(20);
   ShowerStatistics other(CellGeometry::grid({4, 6, 5}), test_binning());
