@@ -53,6 +53,19 @@ class DataError : public Error {
   using Error::Error;
 };
 
+/// The system refused to read or write, for a reason that may pass: a full disk or quota, a stale handle, an
+/// I/O error. Not for files that are missing or damaged: those are the other classes' matter.
+class IoError : public Error {
+ public:
+  IoError(std::string message, int code, std::source_location where = std::source_location::current())
+      : Error(std::move(message), where), code_(code) {}
+  /// The system's errno.
+  int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
 /// A device (GPU, driver, memory) cannot do what was asked.
 class DeviceError : public Error {
  public:

@@ -14,6 +14,24 @@
 
 namespace bunchtrain::data {
 
+/// A file behind a dataset, for telling whether two datasets share rows: by what is in it, not by its name.
+struct FileIdentity {
+  std::string path;
+  /// Hash of size, layout, chunk map, ends and sampled rows: equal for copies and links.
+  std::string fingerprint;
+};
+
+/// What became of the stored rows: those that are not among the samples, and those that are odd ones.
+struct RowCounts {
+  std::int64_t stored = 0;             ///< rows in the files
+  std::int64_t not_selected = 0;       ///< left out by the card's selection
+  std::int64_t other_labels = 0;       ///< left out because their label is of no class
+  std::int64_t not_finite = 0;         ///< left out because of NaN, where the card says so
+  std::int64_t without_particles = 0;  ///< samples without a real particle
+  std::int64_t empty = 0;              ///< showers left out because they have no energy
+  std::int64_t filled = 0;             ///< rows never written or whose source is missing (`missing = "fill"`)
+};
+
 /// What is known of a dataset before the first step: printed once and kept in run.json.
 struct DatasetSummary {
   std::string description;  ///< "18,000 jets in 1 file, card top_tagging"
@@ -21,12 +39,18 @@ struct DatasetSummary {
   std::string signal;       ///< the class that is selected, if the card names one
   std::vector<std::string> classes;
   std::vector<std::int64_t> class_counts;
+  /// How labels become classes: "jet.is_top: 0 qcd, 1 top".
+  std::string labels;
+  RowCounts rows = {};
+  /// Sample weights were multiplied by it: their magnitude has mean 1.
+  double weight_factor = 1;
+  std::vector<FileIdentity> files;
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
   std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
-  std::vector<std::string>
-      paths;  ///< per dataset: the way it is read and why ("table/table: pread + own inflate")
-  std::string
-      fingerprint;  ///< hash of file sizes, layout, labels, sampled rows, card: resume refuses other data
+  /// Per dataset: the way it is read and why ("table/table: pread + own inflate").
+  std::vector<std::string> paths;
+  /// Hash of file sizes, layout, labels, sampled rows, card: resume refuses other data.
+  std::string fingerprint;
 };
 
 /// Decoded samples of one range: tensors [n, ...] in the range's order.
