@@ -21,6 +21,7 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+constexpr std::chrono::milliseconds kWaitingSlice{50};
 constexpr std::string_view kSampleIds = "sample_ids";  // travels to the device with the other tensors
 
 NamedTensors without_rows(const NamedTensors& tensors) {
@@ -127,9 +128,9 @@ LoaderPipeline::~LoaderPipeline() {
 Batch LoaderPipeline::take() {
   const auto begin = Clock::now();
   Lock lock(mutex_);
-  batch_there_.wait(
-      lock, [this] { return !batches_.empty() && batches_.front()->state == PlannedBatch::State::ready; });
+  wait_for_batch(lock);
   statistics_.wait_seconds += seconds_since(begin);
+  if (failure_) std::rethrow_exception(failure_);
   if (batches_.front()->error)
     std::rethrow_exception(batches_.front()->error);  // stays in front: the loader has ended
 
@@ -151,6 +152,18 @@ Batch LoaderPipeline::take() {
   return batch;
 }
 
+void LoaderPipeline::wait_for_batch(Lock& lock) {
+  const auto there = [this] {
+    return failure_ || (!batches_.empty() && batches_.front()->state == PlannedBatch::State::ready);
+  };
+  if (!options_.while_waiting) return batch_there_.wait(lock, there);
+  while (!batch_there_.wait_for(lock, kWaitingSlice, there)) {
+    lock.unlock();
+    options_.while_waiting();
+    lock.lock();
+  }
+}
+
 void LoaderPipeline::collect(LoaderStatistics& statistics) {
   const Lock lock(mutex_);
   statistics.wait_seconds += statistics_.wait_seconds;
@@ -160,14 +173,23 @@ void LoaderPipeline::collect(LoaderStatistics& statistics) {
   statistics_ = {};
 }
 
-void LoaderPipeline::work(std::stop_token stop) {
+// An exception that no batch carries (no memory to plan the next one) ends the pipeline, not the process.
+void LoaderPipeline::work(std::stop_token stop) noexcept {
   Lock lock(mutex_);
-  while (!stop.stop_requested()) {
-    if (work_once(lock)) continue;
-    bool there = false;
-    work_there_.wait(lock, stop,
-                     [&] { return std::exchange(there, true); });  // any notification ends the wait
+  try {
+    while (!stop.stop_requested() && !failure_) {
+      if (work_once(lock)) continue;
+      bool there = false;
+      work_there_.wait(lock, stop,
+                       [&] { return std::exchange(there, true); });  // any notification ends the wait
+    }
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    failure_ = std::current_exception();
   }
+  if (!failure_) return;
+  batch_there_.notify_all();
+  work_there_.notify_all();
 }
 
 // Does one piece of work; false if there is none. The lock is held on entry and exit, not while decoding or

@@ -46,7 +46,8 @@ class LoaderPipeline {
   using Lock = std::unique_lock<std::mutex>;
   using ChunkKey = std::pair<std::int64_t, std::size_t>;  // epoch (0 if chunks are kept) and range
 
-  void work(std::stop_token stop);
+  void work(std::stop_token stop) noexcept;
+  void wait_for_batch(Lock& lock);
   bool work_once(Lock& lock);
   bool may_plan() const;
   void plan_next();
@@ -90,6 +91,7 @@ class LoaderPipeline {
   std::size_t ahead_index_ = 0;
   std::int64_t bytes_held_ = 0;
   LoaderStatistics statistics_;
+  std::exception_ptr failure_;  // of the pipeline itself: no batch will come any more
 
   std::vector<std::jthread> workers_;  // last: they end before what they use
 };

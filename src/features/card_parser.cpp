@@ -73,9 +73,10 @@ Card CardReader::read() {
 
 void CardReader::read_sections(const toml::table& root) {
   check_keys(root, "at top level",
-             {"card", "name", "read", "particles", "define", "inputs", "label", "select", "weights", "split",
-              "output"});
+             {"card", "name", "missing", "read", "particles", "define", "inputs", "label", "select",
+              "weights", "split", "output"});
   card_.name = name_of(root);
+  read_missing(root, card_.fill_missing);
   section(root, "read", [&](const toml::table& table) { read_sources(table); });
   section(root, "particles", [&](const toml::table& table) { read_particles(table); });
   section(root, "define", [&](const toml::table& table) { read_definitions(table, ""); });
@@ -132,7 +133,7 @@ ReadSource CardReader::read_source(const toml::table& table, bool per_particle) 
 
 /// DATASET:member[begin:end]; member and slice may be missing.
 void CardReader::read_place(const toml::node& node, ReadSource& source) const {
-  std::string text = as_string(node, "from");
+  std::string text = as_dataset(node, "from");
   const auto slice_error = [&] {
     fail(node, fmt::format("\"{}\": a slice is [begin:end] with 0 <= begin < end", text));
   };

@@ -98,6 +98,7 @@ std::string weights_text(const Card& card) {
 
 std::string to_toml(const Card& card) {
   std::string text = fmt::format("card = 1\nname = {}\n", toml_quote(card.name));
+  if (card.fill_missing) text += "missing = \"fill\"\n";
   for (const ReadSource& source : card.sources) text += source_text(source);
   text += particles_text(card);
   if (!card.define.empty()) {

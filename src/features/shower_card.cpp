@@ -56,6 +56,7 @@ std::int64_t ShowerCard::num_cells() const noexcept {
 }
 
 ColumnPlace place_of(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of('/'), text.size()));  // "/energy" is "energy"
   const std::size_t open = text.find('[');
   if (open == std::string_view::npos && !text.empty()) return {std::string(text)};
   const auto refuse = [&] {

@@ -33,8 +33,9 @@ ShowerCard ShowerCardReader::read() {
   if (!root.contains("shower"))
     throw ConfigError(
         fmt::format("card {} has no table [shower]: a card of jets, train_particlenet reads it", origin()));
-  check_keys(root, "at top level", {"card", "name", "shower", "primary", "image", "split"});
+  check_keys(root, "at top level", {"card", "name", "missing", "shower", "primary", "image", "split"});
   card_.name = name_of(root);
+  read_missing(root, card_.fill_missing);
   section(root, "shower", [&](const toml::table& table) { read_shower(table); });
   section(root, "primary", [&](const toml::table& table) {
     check_keys(table, "in [primary]", {"energy", "theta", "measured_theta"});
@@ -90,7 +91,7 @@ CellBlock ShowerCardReader::read_block(const toml::node& node) const {
   const toml::node* from = table.get("from");
   const toml::node* shape = table.get("shape");
   if (!from || !shape) fail(node, "an entry of cells needs \"from\" and \"shape\"");
-  CellBlock block{.dataset = as_string(*from, "from"), .shape = {}};
+  CellBlock block{.dataset = as_dataset(*from, "from"), .shape = {}};
   const toml::array& extents = as_array(*shape, "shape");
   if (extents.size() != block.shape.size())
     fail(*shape, fmt::format("shape has {} extents", block.shape.size()));

@@ -28,7 +28,9 @@ std::string column_text(std::string_view name, const ShowerColumn& column) {
 }  // namespace
 
 std::string to_toml(const ShowerCard& card) {
-  std::string text = fmt::format("card = 1\nname = {}\n\n[shower]\ncells = [\n", toml_quote(card.name));
+  std::string text = fmt::format("card = 1\nname = {}\n", toml_quote(card.name));
+  if (card.fill_missing) text += "missing = \"fill\"\n";
+  text += "\n[shower]\ncells = [\n";
   for (const CellBlock& block : card.cells)
     text += fmt::format("  {{ from = {}, shape = [{}] }},\n", toml_quote(block.dataset),
                         fmt::join(block.shape, ", "));

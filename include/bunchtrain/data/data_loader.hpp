@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -26,6 +27,9 @@ struct DataLoaderOptions {
   std::int64_t prefetch_batches = 3;
   std::int64_t prefetch_bytes = std::int64_t{256} << 20;  ///< bound on decoded memory held
   c10::Device device = c10::kCPU;  ///< batches arrive there (pinned staging and a copy stream on GPU)
+  /// Called every 50 ms by the thread that waits in `next` for data: it can answer its peers meanwhile. What
+  /// it throws, `next` throws.
+  std::function<void()> while_waiting = {};
   Logger logger = {};
 
   /// @throws ConfigError: batch below the world size, fewer samples than ranks, ...

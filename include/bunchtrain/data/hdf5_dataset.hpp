@@ -23,6 +23,8 @@ struct Hdf5DatasetOptions {
       true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over labels
+  /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
+  bool hash_data = false;
   Logger logger = {};
 };
 

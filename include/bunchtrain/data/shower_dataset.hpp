@@ -21,6 +21,8 @@ struct ShowerDatasetOptions {
   bool physical = false;       ///< cells in GeV (validation) instead of the card's image scale and power
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over the showers
+  /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
+  bool hash_data = false;
   Logger logger = {};
 };
 

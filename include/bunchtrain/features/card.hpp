@@ -70,6 +70,9 @@ struct Card {
   std::string split_by;               ///< "jet.event": rows with equal values stay together
   double valid_fraction = 0.1;
   std::vector<std::string> observers;  ///< columns written beside the scores
+  /// Rows that were never written, or whose source file is missing, are read as the dataset's fill value and
+  /// counted; else they are an error.
+  bool fill_missing = false;
 
   std::size_t num_inputs(std::string_view tensor) const;  ///< columns of an input tensor
   bool operator==(const Card&) const = default;

@@ -55,6 +55,7 @@ struct ShowerCard {
   double image_power = 1;
   bool split_by_file = true;  ///< validation gets whole files where there are several, else showers
   double valid_fraction = 0.1;
+  bool fill_missing = false;  ///< as `Card::fill_missing`
 
   bool has_angle() const noexcept { return !theta.from.empty() || !measured_theta.from.empty(); }
   std::int64_t num_cells() const noexcept;

@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <new>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -15,6 +17,22 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
+
+namespace {
+
+// While set, all threads but one get no memory from `new`.
+std::atomic<bool> starved = false;
+std::thread::id starved_but_for;
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  if (starved && std::this_thread::get_id() != starved_but_for) throw std::bad_alloc();
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace bunchtrain::data {
 namespace {
@@ -314,6 +332,28 @@ TEST(DataLoaderTest, DeliversWhatComesBeforeTheError) {
   DataLoader loader(dataset, {.global_batch = 100, .shuffle = false, .threads = 4});
   for (int step = 0; step < 8; ++step) ASSERT_TRUE(loader.next());
   EXPECT_THROW(loader.next(), DataError);
+}
+
+TEST(DataLoaderTest, ServesOthersWhileItWaits) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(1000));
+  dataset->dawdle = std::chrono::milliseconds(200);
+  int served = 0;
+  DataLoader loader(dataset, {.global_batch = 100, .while_waiting = [&] { ++served; }});
+  ASSERT_TRUE(loader.next());
+  EXPECT_GT(served, 0);
+  DataLoader ended(dataset,
+                   {.global_batch = 100, .while_waiting = [] { throw CommError("rank 1 has ended"); }});
+  EXPECT_THROW(ended.next(), CommError);
+}
+
+// Work outside reading and copying, here the planning of a batch, may fail too: the process goes on.
+TEST(DataLoaderTest, LackOfMemoryInAThreadReachesNext) {
+  DataLoader loader(numbered(1000), {.global_batch = 100});
+  starved_but_for = std::this_thread::get_id();
+  starved = true;
+  EXPECT_THROW(loader.next(), std::bad_alloc);
+  EXPECT_THROW(loader.next(), std::bad_alloc) << "a failed loader goes on";
+  starved = false;
 }
 
 TEST(DataLoaderTest, EndsWhileThreadsAreReading) {

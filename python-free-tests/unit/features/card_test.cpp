@@ -162,6 +162,27 @@ features = ["kinematics7"]
               AllOf(HasSubstr("line 6"), HasSubstr("kinematics7 needs jet.pt")));
 }
 
+TEST(CardTest, AbsoluteNamesOfDatasetsAreTheRelativeOnes) {
+  const auto place = [](const std::string& from) {
+    return parse_card("card = 1\n[[read.part]]\nfrom = \"" + from +
+                          "\"\ncolumns = [\"pt\"]\n[inputs]\nfeatures = [\"part.pt\"]\n",
+                      "c")
+        .sources.front();
+  };
+  EXPECT_EQ(place("/jets"), place("jets"));
+  EXPECT_EQ(place("/a/b:member[0:1]"), place("a/b:member[0:1]"));
+  EXPECT_EQ(place("//a").dataset, "a");
+  EXPECT_THAT(error_of("card = 1\n[[read.jet]]\nfrom = \"/\"\n"), HasSubstr("names no dataset"));
+}
+
+TEST(CardTest, SaysWhatBecomesOfRowsThatAreMissing) {
+  EXPECT_FALSE(parse_card(small_card(), "c").fill_missing);
+  EXPECT_FALSE(parse_card("missing = \"error\"\n" + small_card(), "c").fill_missing);
+  EXPECT_TRUE(parse_card("missing = \"fill\"\n" + small_card(), "c").fill_missing);
+  EXPECT_THAT(error_of("missing = \"zero\"\n" + small_card()),
+              AllOf(HasSubstr("line 1"), HasSubstr("\"zero\""), HasSubstr("\"fill\"")));
+}
+
 TEST(CardTest, ReadsCompoundsWithoutColumnList) {
   const Card card = parse_card(kUppCard, "cards/upp.toml");
   EXPECT_EQ(card.name, "upp");
@@ -186,6 +207,7 @@ TEST(CardTest, WrittenCardsReadBackEqual) {
   odd.inputs[0].second[1].multiply = 0.1 + 0.2;
   odd.sources[0].slice_begin = 2;
   odd.sort_by_pt = true;
+  odd.fill_missing = true;
   cards.push_back(odd);
   for (const Card& card : cards) EXPECT_EQ(parse_card(to_toml(card), "elsewhere"), card) << to_toml(card);
 }

@@ -79,6 +79,7 @@ TEST(ShowerCardTest, WrittenCardsReadBackEqual) {
   odd.split_by_file = false;
   odd.threshold = 0.1 + 0.2;
   odd.energy.unit = "MeV";
+  odd.fill_missing = true;
   cards.push_back(odd);
   for (const ShowerCard& card : cards)
     EXPECT_EQ(parse_shower_card(to_toml(card), "elsewhere"), card) << to_toml(card);
@@ -94,6 +95,7 @@ TEST(ShowerCardTest, ColumnsAreTextsListsOrTables) {
   EXPECT_EQ(place_of("target[1]").dataset, "target");
   EXPECT_EQ(place_of("target[1]").column, 1);
   EXPECT_EQ(place_of("energy").column, -1);
+  EXPECT_EQ(place_of("/a/target[1]").dataset, "a/target");
 }
 
 TEST(ShowerCardTest, UnknownKeysNameLineAndNearestKey) {

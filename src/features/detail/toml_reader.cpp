@@ -101,6 +101,24 @@ std::string TomlReader::as_unit(const toml::node& node) const {
   return unit;
 }
 
+std::string TomlReader::as_dataset(const toml::node& node, std::string_view what) const {
+  const std::string text = as_string(node, what);
+  const std::size_t begin = text.find_first_not_of('/');
+  if (begin == std::string::npos) fail(node, fmt::format("{} names no dataset", what));
+  return text.substr(begin);
+}
+
+void TomlReader::read_missing(const toml::table& root, bool& fill) const {
+  const toml::node* missing = root.get("missing");
+  if (!missing) return;
+  const std::string choice = as_string(*missing, "missing");
+  if (choice != "fill" && choice != "error")
+    fail(*missing, fmt::format("missing = \"{}\": \"error\", or \"fill\" to read rows that were never "
+                               "written as the fill value",
+                               choice));
+  fill = choice == "fill";
+}
+
 void TomlReader::read_fractions(const toml::table& split, double& valid) const {
   section(split, "fractions", [&](const toml::table& shares) {
     check_keys(shares, "in split.fractions", {"valid"});

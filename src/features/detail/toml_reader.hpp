@@ -50,6 +50,10 @@ class TomlReader {
   std::vector<std::string> as_strings(const toml::node& node, std::string_view what) const;
   /// A unit that converts.
   std::string as_unit(const toml::node& node) const;
+  /// The name of a dataset, perhaps with what follows it: "/a/b" and "a/b" are one.
+  std::string as_dataset(const toml::node& node, std::string_view what) const;
+  /// `missing = "fill"` at top level, if it is there.
+  void read_missing(const toml::table& root, bool& fill) const;
   /// `fractions = { valid = 0.1 }` of [split], if it is there.
   void read_fractions(const toml::table& split, double& valid) const;
 
