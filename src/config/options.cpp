@@ -44,6 +44,15 @@ void check_allowed(const OptionSpec& spec, const OptionValue& value, std::string
                     fmt::format("one of {}", fmt::join(spec.allowed, ", ")));
 }
 
+/// What may stand without its flag says what a command is about: of two the last would win in silence.
+void require_once(const OptionSpec& spec, const std::vector<std::string>& given) {
+  if (!spec.positional || std::holds_alternative<std::vector<std::string>>(spec.default_value) ||
+      given.size() < 2)
+    return;
+  throw ConfigError(fmt::format("--{} is given {} times ({}): one at a time", spec.name, given.size(),
+                                fmt::join(given, ", ")));
+}
+
 /// A TOML value as text pieces, in the form that `parse_value` reads.
 std::vector<std::string> pieces_of(const toml::node& node) {
   std::vector<std::string> pieces;
@@ -85,6 +94,10 @@ void Options::set_default(std::string_view name, OptionValue value) {
           fmt::format("the default of option '{}' has another type", name));
   target.spec.default_value = value;
   if (target.source == OptionSource::default_value) target.value = std::move(value);
+}
+
+void Options::hide(std::span<const std::string> names) {
+  for (const auto& name : names) entry(name).hidden = true;
 }
 
 Options::Entry& Options::entry(std::string_view name) {
@@ -132,6 +145,7 @@ std::string Options::parse(int argc, const char* const* argv) {
 
 void Options::read_environment() {
   for (auto& option : entries_) {
+    if (option.hidden) continue;
     const std::string variable = environment_name(option.spec.name);
     const char* text = std::getenv(variable.c_str());
     if (!text) continue;
@@ -155,7 +169,7 @@ void Options::read_file(const std::string& path) {
     throw ConfigError(fmt::format("{} line {}: {}", path, error.source().begin.line, error.description()));
   }
   std::vector<std::string> names;
-  for (const auto& option : entries_) names.push_back(option.spec.name);
+  for (const auto& option : entries_) names.push_back(option.hidden ? "" : option.spec.name);
   for (const auto& [key, node] : table) {
     const std::string name = with_dashes(key.str());
     const auto found = std::find(names.begin(), names.end(), name);
@@ -181,6 +195,7 @@ void Options::read_flags(int argc, const char* const* argv) {
   std::vector<std::vector<std::string>> values(entries_.size());
   std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
   for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].hidden) continue;
     const std::string flag = "--" + entries_[i].spec.name;
     names.push_back(flag);
     CLI::Option* option =
@@ -207,9 +222,11 @@ void Options::read_flags(int argc, const char* const* argv) {
     throw ConfigError(fmt::format("'{}' belongs to no option; try {} --help", extra, program_));
   }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].hidden) continue;
     const auto* option = app.get_option("--" + entries_[i].spec.name);
     if (option->count() == 0) continue;
     const std::string where = "--" + entries_[i].spec.name;
+    require_once(entries_[i].spec, option->results());
     entries_[i].value = parse_value(entries_[i].spec,
                                     values[i].empty() ? std::vector<std::string>{"true"} : values[i], where);
     check_allowed(entries_[i].spec, entries_[i].value, where);
@@ -219,8 +236,10 @@ void Options::read_flags(int argc, const char* const* argv) {
 
 std::string Options::to_toml() const {
   std::string text = fmt::format("# Options of {}: use with --config FILE\n", program_);
-  for (const auto& option : entries_)
+  for (const auto& option : entries_) {
+    if (option.hidden) continue;
     text += fmt::format("\n# {}\n{} = {}\n", option.spec.help, option.spec.name, toml_text(option.value));
+  }
   return text;
 }
 
@@ -228,6 +247,7 @@ std::string Options::help() const {
   std::string text = fmt::format("{}\n\nUsage: {} [OPTIONS]\n\n", summary_, program_);
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& option : entries_) {
+    if (option.hidden) continue;
     const std::string value =
         option.spec.value_name.empty() ? value_placeholder(option.spec) : option.spec.value_name;
     rows.emplace_back(fmt::format("{}{} {}", option.spec.positional ? "[--]" : "--", option.spec.name, value),

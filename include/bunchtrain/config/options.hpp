@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -39,6 +40,9 @@ class Options {
   void declare(std::vector<OptionSpec> specs);
   /// Replaces the default of a declared option.
   void set_default(std::string_view name, OptionValue value);
+  /// Takes declared options away from the user: they keep their defaults, and are in no help, file or
+  /// environment.
+  void hide(std::span<const std::string> names);
 
   /// Reads flags, the file and the environment. Returns the text to print instead of running (`--help`,
   /// `--print-config`, `--version`), or an empty one.
@@ -64,6 +68,7 @@ class Options {
     OptionSpec spec;
     OptionValue value;
     OptionSource source = OptionSource::default_value;
+    bool hidden = false;
   };
   const OptionValue& value_of(std::string_view name, std::size_t type_index) const;
   Entry& entry(std::string_view name);

@@ -19,6 +19,14 @@ struct FileIdentity {
   std::string path;
   /// Hash of size, layout, chunk map, ends and sampled rows: equal for copies and links.
   std::string fingerprint;
+  std::int64_t rows = 0;  ///< stored
+};
+
+/// Which part of a split a dataset is: it shares files, but no row, with the other part of the same split.
+struct SplitPart {
+  std::string name;  ///< "train" or "valid"; empty: no part, everything
+  double valid_fraction = 0;
+  std::uint64_t seed = 0;
 };
 
 /// What became of the stored rows: those that are not among the samples, and those that are odd ones.
@@ -45,6 +53,7 @@ struct DatasetSummary {
   /// Sample weights were multiplied by it: their magnitude has mean 1.
   double weight_factor = 1;
   std::vector<FileIdentity> files;
+  SplitPart part = {};
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
   std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
   /// Per dataset: the way it is read and why ("table/table: pread + own inflate").

@@ -117,6 +117,30 @@ TEST_F(OptionsTest, HelpNamesEveryOption) {
     EXPECT_NE(help.find(name), std::string::npos);
 }
 
+TEST_F(OptionsTest, HiddenOptionsKeepTheirDefaultsAndBelongToNobody) {
+  Options options = make();
+  const Texts hidden = {"batch"};
+  options.hide(hidden);
+  setenv("BUNCHTRAIN_BATCH", "8", 1);
+  EXPECT_NO_THROW(parse(options, {"--resume"}));
+  unsetenv("BUNCHTRAIN_BATCH");
+  EXPECT_EQ(options.get<std::int64_t>("batch"), 256);
+  EXPECT_EQ(options.help().find("batch"), std::string::npos);
+  EXPECT_EQ(options.to_toml().find("batch"), std::string::npos);
+  EXPECT_THROW(parse(options, {"--batch", "8"}), ConfigError);
+}
+
+TEST_F(OptionsTest, WhatMayStandWithoutAFlagIsGivenOnce) {
+  Options options("evaluate", "Evaluates.");
+  options.declare({"run", std::string{}, "run folder", "FOLDER", {}, true});
+  try {
+    parse(options, {"--run", "first", "--run", "second"});
+    ADD_FAILURE() << "taken: " << options.get<std::string>("run");
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("2 times (first, second)"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(OptionsTest, WrongTypeOrNameInTheProgramIsAnError) {
   const Options options = make();
   EXPECT_THROW(options.get<double>("batch"), ConfigError);
