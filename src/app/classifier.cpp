@@ -6,6 +6,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/overlap.hpp"
 #include "bunchtrain/optim/adam.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/ranger.hpp"
@@ -27,18 +28,24 @@ data::Hdf5DatasetOptions dataset_options(const train::Session& session, std::vec
           .logger = session.logger()};
 }
 
+/// The Trainer looks again; here it is known before anything is built or written.
+data::DatasetSplit disjoint(data::DatasetSplit split) {
+  data::require_disjoint(*split.train, *split.valid);
+  return split;
+}
+
 data::DatasetSplit open_files(const train::Session& session) {
   const auto& options = session.options();
   const data::Hdf5Dataset jets(dataset_options(session, options.get<std::vector<std::string>>("data")));
   if (const auto& files = options.get<std::vector<std::string>>("valid"); !files.empty()) {
     const data::Hdf5Dataset valid(dataset_options(session, files), jets.card());
-    return {jets.all(), valid.all()};
+    return disjoint({jets.all(), valid.all()});
   }
   const double fraction = options.get<double>("valid-fraction");
   if (fraction < 0 || fraction >= 1)
     throw ConfigError("valid-fraction", fmt::format("{}", fraction), "a number from 0 to below 1");
-  return jets.split(
-      {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()});
+  return disjoint(jets.split(
+      {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()}));
 }
 
 void start_from(const std::string& path, torch::nn::Module& module, const features::Card& card) {

@@ -5,6 +5,7 @@
 
 #include "bunchtrain/app/classifier.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/overlap.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
@@ -58,9 +59,13 @@ data::ShowerDataset open_file_showers(const train::Session& session, const std::
 data::DatasetSplit open_files(const train::Session& session, const std::vector<std::string>& files) {
   const data::ShowerDataset showers = open_file_showers(session, files);
   const std::vector<std::string> valid = session.option("valid");
-  if (!valid.empty()) return {showers.all(), open_file_showers(session, valid).all()};
-  return showers.split({.valid_fraction = share_of_validation(session, showers.card().valid_fraction),
-                        .seed = session.seed()});
+  const data::DatasetSplit split =
+      valid.empty()
+          ? showers.split({.valid_fraction = share_of_validation(session, showers.card().valid_fraction),
+                           .seed = session.seed()})
+          : data::DatasetSplit{showers.all(), open_file_showers(session, valid).all()};
+  data::require_disjoint(*split.train, *split.valid);
+  return split;
 }
 
 data::DatasetSplit simulate_showers(const train::Session& session) {

@@ -38,10 +38,14 @@ features::Card with_choices(features::Card card, const Hdf5DatasetOptions& optio
 features::Card fit_card(const std::shared_ptr<const Hdf5Source>& source, const RowRule& rule) {
   features::Card card = source->card();
   if (!features::needs_fit(card) && !card.balanced_classes) return card;
-  const Hdf5Part draft(source, card, rule, "");
+  const Hdf5Part draft(source, card, rule, SplitPart{});
   if (features::needs_fit(card)) features::freeze(card, draft.survey(kRowsFitted).columns);
   features::freeze_class_weights(card, draft.summary().class_counts);
   return card;
+}
+
+bool goes_to_validation(std::uint64_t key, const SplitOptions& options) {
+  return CounterRandom(options.seed, key).uniform(0) < options.valid_fraction;
 }
 
 void require_rows(const Hdf5Source& source) {
@@ -68,7 +72,7 @@ struct Hdf5Dataset::Impl {
         files(std::move(paths)) {
     require_rows(*source);
     const RowRule every = [](std::size_t) { return true; };
-    all = std::make_shared<const Hdf5Part>(source, fit_card(source, every), every, "");
+    all = std::make_shared<const Hdf5Part>(source, fit_card(source, every), every, SplitPart{});
   }
 };
 
@@ -92,13 +96,13 @@ DatasetSplit Hdf5Dataset::split(const SplitOptions& options) const {
   check_fraction(options);
   const auto source = impl_->source;
   const auto is_valid = [source, options](std::size_t row) {
-    return CounterRandom(options.seed, source->split_key(row)).uniform(0) < options.valid_fraction;
+    return goes_to_validation(source->split_key(row), options);
   };
   const RowRule train_rule = [is_valid](std::size_t row) { return !is_valid(row); };
   const features::Card card = fit_card(source, train_rule);
   const DatasetSplit split{
-      .train = std::make_shared<const Hdf5Part>(source, card, train_rule, "train"),
-      .valid = std::make_shared<const Hdf5Part>(source, card, RowRule(is_valid), "valid")};
+      .train = std::make_shared<const Hdf5Part>(source, card, train_rule, part_of(options, "train")),
+      .valid = std::make_shared<const Hdf5Part>(source, card, RowRule(is_valid), part_of(options, "valid"))};
   require_parts(split, options, "jets");
   return split;
 }
@@ -109,6 +113,23 @@ std::int64_t Hdf5Dataset::size() const noexcept { return impl_->all->size(); }
 Hdf5Dataset::RowReference Hdf5Dataset::row_of(std::int64_t sample) const {
   return impl_->all->row_of(sample);
 }
+
+std::vector<Hdf5Dataset::RowReference> Hdf5Dataset::rows_of(const Dataset& part) const {
+  const auto* own = dynamic_cast<const Hdf5Part*>(&part);
+  expects(own != nullptr, "rows are known of the parts of HDF5 files only");
+  return own->rows();
+}
+
+bool Hdf5Dataset::is_validated(RowReference row, const SplitOptions& options, FilePlace place) const {
+  const Hdf5Source& source = *impl_->source;
+  if (!source.splits_by_key())
+    return goes_to_validation(static_cast<std::uint64_t>(place.first_row + row.row), options);
+  std::size_t first = 0;
+  for (std::int32_t file = 0; file < row.file; ++file)
+    first += source.files()[static_cast<std::size_t>(file)].rows();
+  return goes_to_validation(source.split_key(first + static_cast<std::size_t>(row.row)), options);
+}
+
 const std::vector<std::filesystem::path>& Hdf5Dataset::files() const noexcept { return impl_->files; }
 
 std::int64_t Hdf5Dataset::rows_in_file(std::size_t file) const {

@@ -28,8 +28,9 @@ std::vector<std::vector<std::string>> paths_of(const std::vector<CardFile>& file
 }  // namespace
 
 Hdf5Part::Hdf5Part(std::shared_ptr<const Hdf5Source> source, features::Card card, RowRule rule,
-                   std::string name)
-    : source_(std::move(source)), pipeline_(std::move(card)), rule_(std::move(rule)), name_(std::move(name)) {
+                   SplitPart part)
+    : source_(std::move(source)), pipeline_(std::move(card)), rule_(std::move(rule)) {
+  summary_.part = std::move(part);
   count();
   describe();
 }
@@ -58,15 +59,17 @@ void Hdf5Part::count() {
 void Hdf5Part::describe() {
   const auto& card = pipeline_.card();
   for (const auto& entry : card.classes) summary_.classes.push_back(entry.name);
-  const std::string part = name_.empty() ? "" : name_ + ": ";
+  const std::string& name = summary_.part.name;
+  const std::string part = name.empty() ? "" : name + ": ";
   summary_.description =
       fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
                   name_files(source_->files().front().path(), source_->files().size()), card.name);
   summary_.paths = collect_paths(paths_of(source_->files()));
   summary_.card = features::to_toml(card);
   summary_.signal = card.signal;
+  summary_.files = source_->identities();
   summary_.fingerprint =
-      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name_, size_));
+      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name, size_));
   if (features::needs_fit(card)) return;  // a draft that only serves to be fitted
   const Survey found = survey(kRowsDescribed);
   summary_.columns = found.columns;
@@ -120,6 +123,16 @@ Hdf5Dataset::RowReference Hdf5Part::row_of(std::int64_t sample) const {
   const RowRange& range = source_->ranges()[index];
   const auto row = rows_in(range)[static_cast<std::size_t>(sample - ranges_[index].first)];
   return {.file = static_cast<std::int32_t>(range.file), .row = static_cast<std::int64_t>(range.first) + row};
+}
+
+std::vector<Hdf5Dataset::RowReference> Hdf5Part::rows() const {
+  std::vector<Hdf5Dataset::RowReference> all;
+  all.reserve(static_cast<std::size_t>(size_));
+  for (const RowRange& range : source_->ranges())
+    for (const std::int64_t row : rows_in(range))
+      all.push_back({.file = static_cast<std::int32_t>(range.file),
+                     .row = static_cast<std::int64_t>(range.first) + row});
+  return all;
 }
 
 }  // namespace bunchtrain::data

@@ -17,8 +17,8 @@ namespace bunchtrain::data {
 /// The rows of `source` that are kept and that `rule` takes, as samples in stored order.
 class Hdf5Part final : public Dataset {
  public:
-  /// @param card the source's, with everything fitted. @param name "train", "valid" or "": for messages.
-  Hdf5Part(std::shared_ptr<const Hdf5Source> source, features::Card card, RowRule rule, std::string name);
+  /// @param card the source's, with everything fitted. @param part which part of which split `rule` takes.
+  Hdf5Part(std::shared_ptr<const Hdf5Source> source, features::Card card, RowRule rule, SplitPart part);
 
   std::int64_t size() const noexcept override { return size_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
@@ -28,6 +28,8 @@ class Hdf5Part final : public Dataset {
 
   /// File and row of a sample.
   Hdf5Dataset::RowReference row_of(std::int64_t sample) const;
+  /// The same of every sample.
+  std::vector<Hdf5Dataset::RowReference> rows() const;
   /// Mean and width of every input over at most `most_rows` samples, spread evenly; also those truncated,
   /// scaled to all.
   struct Survey {
@@ -45,7 +47,6 @@ class Hdf5Part final : public Dataset {
   std::shared_ptr<const Hdf5Source> source_;
   features::FeaturePipeline pipeline_;
   RowRule rule_;
-  std::string name_;
   std::vector<SampleRange> ranges_;
   std::int64_t size_ = 0;
   DatasetSummary summary_;

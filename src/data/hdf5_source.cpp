@@ -57,7 +57,12 @@ void Hdf5Source::read_labels(const RowRange& range) {
 
 void Hdf5Source::take_fingerprint() {
   Hasher hasher;
-  for (const auto& file : files_) hasher.update(bytes_of(file.fingerprint()));
+  for (const auto& file : files_) {
+    identities_.push_back({.path = file.path(),
+                           .fingerprint = file.fingerprint(),
+                           .rows = static_cast<std::int64_t>(file.rows())});
+    hasher.update(bytes_of(identities_.back().fingerprint));
+  }
   hasher.update(bytes_of(labels_));
   hasher.update(bytes_of(keys_));
   fingerprint_ = hasher.hex();

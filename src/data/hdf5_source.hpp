@@ -29,10 +29,12 @@ class Hdf5Source {
   std::int16_t label(std::size_t row) const noexcept { return labels_[row]; }
   bool kept(std::size_t row) const noexcept { return labels_[row] != kDropped; }
   /// What keeps rows together in a split: the card's key, or the row's number.
+  bool splits_by_key() const noexcept { return !keys_.empty(); }
   std::uint64_t split_key(std::size_t row) const noexcept { return keys_.empty() ? row : keys_[row]; }
   /// The card with its classes and length as the user chose, nothing fitted yet.
   const features::Card& card() const noexcept { return pipeline_.card(); }
   const std::string& fingerprint() const noexcept { return fingerprint_; }
+  const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
   const Logger& logger() const noexcept { return logger_; }
 
  private:
@@ -47,6 +49,7 @@ class Hdf5Source {
   std::vector<std::int16_t> labels_;
   std::vector<std::uint32_t> keys_;
   std::string fingerprint_;
+  std::vector<FileIdentity> identities_;
 };
 
 }  // namespace bunchtrain::data

@@ -33,6 +33,10 @@ std::vector<std::string> collect_paths(const std::vector<std::vector<std::string
   return lines;
 }
 
+SplitPart part_of(const SplitOptions& options, const char* name) {
+  return {.name = name, .valid_fraction = options.valid_fraction, .seed = options.seed};
+}
+
 void check_fraction(const SplitOptions& options) {
   if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
     throw ConfigError("valid-fraction", fmt::format("{}", options.valid_fraction),

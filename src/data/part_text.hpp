@@ -17,6 +17,9 @@ std::string name_files(const std::string& first, std::size_t count);
 /// @param lines of each file
 std::vector<std::string> collect_paths(const std::vector<std::vector<std::string>>& lines);
 
+/// The part of a split by its name.
+SplitPart part_of(const SplitOptions& options, const char* name);
+
 /// @throws ConfigError for a fraction that none can be.
 void check_fraction(const SplitOptions& options);
 

@@ -85,7 +85,7 @@ struct ShowerDataset::Impl {
        features::ShowerCard card)
       : source(std::make_shared<const ShowerSource>(options, files, std::move(card))),
         all(std::make_shared<const ShowerPart>(
-            source, [](std::size_t) { return true; }, "")),
+            source, [](std::size_t) { return true; }, SplitPart{})),
         overview(look_over(*source)) {}
 };
 
@@ -108,8 +108,9 @@ DatasetSplit ShowerDataset::split(const SplitOptions& options) const {
   check_fraction(options);
   const RowRule is_valid = valid_rule(impl_->source, options);
   const RowRule is_train = [is_valid](std::size_t row) { return !is_valid(row); };
-  const DatasetSplit split{.train = std::make_shared<const ShowerPart>(impl_->source, is_train, "train"),
-                           .valid = std::make_shared<const ShowerPart>(impl_->source, is_valid, "valid")};
+  const DatasetSplit split{
+      .train = std::make_shared<const ShowerPart>(impl_->source, is_train, part_of(options, "train")),
+      .valid = std::make_shared<const ShowerPart>(impl_->source, is_valid, part_of(options, "valid"))};
   require_parts(split, options, "showers");
   return split;
 }

@@ -23,7 +23,7 @@ std::vector<std::int64_t> image_sizes(const features::ShowerCard& card, std::int
 
 }  // namespace
 
-ShowerPart::ShowerPart(std::shared_ptr<const ShowerSource> source, RowRule rule, std::string name)
+ShowerPart::ShowerPart(std::shared_ptr<const ShowerSource> source, RowRule rule, SplitPart part)
     : source_(std::move(source)), rule_(std::move(rule)) {
   for (const auto& range : source_->ranges()) {
     std::int64_t count = 0;
@@ -31,7 +31,8 @@ ShowerPart::ShowerPart(std::shared_ptr<const ShowerSource> source, RowRule rule,
     ranges_.push_back({.first = size_, .count = count});
     size_ += count;
   }
-  describe(name);
+  describe(part.name);
+  summary_.part = std::move(part);
 }
 
 void ShowerPart::describe(const std::string& name) {
@@ -41,6 +42,7 @@ void ShowerPart::describe(const std::string& name) {
   summary_.description = fmt::format("{}{} of {} showers in {}, card {}", part, size_, source_->rows(),
                                      name_files(files.front().path(), files.size()), pipeline.card().name);
   summary_.card = features::to_toml(pipeline.card());
+  summary_.files = source_->identities();
   std::vector<std::vector<std::string>> lines;
   for (const auto& file : files) lines.push_back(file.paths());
   summary_.paths = collect_paths(lines);

@@ -17,8 +17,8 @@ namespace bunchtrain::data {
 /// The showers that are kept and that `rule` takes, as samples in stored order.
 class ShowerPart final : public Dataset {
  public:
-  /// @param name "train", "valid" or "": for messages.
-  ShowerPart(std::shared_ptr<const ShowerSource> source, RowRule rule, std::string name);
+  /// @param part which part of which split `rule` takes.
+  ShowerPart(std::shared_ptr<const ShowerSource> source, RowRule rule, SplitPart part);
 
   std::int64_t size() const noexcept override { return size_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }

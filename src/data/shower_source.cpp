@@ -178,8 +178,10 @@ void ShowerSource::check_ratios() const {
 void ShowerSource::take_fingerprint() {
   Hasher hasher;
   for (const auto& file : files_) {
-    const std::string content = file.fingerprint();
-    hasher.update(std::as_bytes(std::span(content)));
+    identities_.push_back({.path = file.path(),
+                           .fingerprint = file.fingerprint(),
+                           .rows = static_cast<std::int64_t>(file.rows())});
+    hasher.update(std::as_bytes(std::span(identities_.back().fingerprint)));
   }
   for (const auto* values : {&energies_, &thetas_, &measured_, &sums_})
     hasher.update(std::as_bytes(std::span(*values)));

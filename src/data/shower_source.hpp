@@ -38,6 +38,7 @@ class ShowerSource {
   double median_ratio(std::size_t file) const;
 
   const std::string& fingerprint() const noexcept { return fingerprint_; }
+  const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
 
  private:
   static constexpr float kLeftOut = -1;  // as a sum
@@ -57,6 +58,7 @@ class ShowerSource {
   std::vector<float> energies_, thetas_, measured_, sums_;
   std::vector<bool> measures_;  // per file: the angle of its images has to be measured
   std::string fingerprint_;
+  std::vector<FileIdentity> identities_;
 };
 
 }  // namespace bunchtrain::data

@@ -9,12 +9,10 @@
 #include <type_traits>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/models/particle_net.hpp"
+#include "particle_net_text.hpp"
 
 namespace bunchtrain::models {
 namespace {
-
-constexpr std::array<std::string_view, 2> kNames = {"particlenet", "particlenet-lite"};
 
 class RegisteredParticleNet : public ParticleCloudModel {
  public:
@@ -33,16 +31,26 @@ class RegisteredParticleNet : public ParticleCloudModel {
   std::shared_ptr<torch::nn::Module> module_;
 };
 
-ParticleNetOptions to_particle_net(std::string_view name, const ModelOptions& options) {
-  ParticleNetOptions net = name == "particlenet-lite" ? ParticleNetOptions::lite() : ParticleNetOptions{};
-  net.num_features = options.num_features;
-  net.num_classes = options.num_classes;
-  net.dropout = options.dropout;
-  net.fusion = options.fusion;
-  net.recompute = options.recompute;
-  net.batch_norm_rows = options.real_rows ? BatchNormRows::real : BatchNormRows::all;
-  net.seed = options.seed;
-  return net;
+struct NamedModel {
+  std::string name;
+  ModelFactory make;
+};
+
+NamedModel particle_net(const char* name) {
+  return {name, [name](const ModelOptions& options) {
+            return std::make_unique<RegisteredParticleNet>(to_particle_net(name, options));
+          }};
+}
+
+std::vector<NamedModel>& known_models() {
+  static std::vector<NamedModel> models = {particle_net("particlenet"), particle_net("particlenet-lite")};
+  return models;
+}
+
+const NamedModel* find_model(std::string_view name) {
+  const auto& models = known_models();
+  const auto found = std::ranges::find(models, name, &NamedModel::name);
+  return found == models.end() ? nullptr : &*found;
 }
 
 /// One field of a description: how it is written and read.
@@ -93,28 +101,52 @@ std::string_view next_word(std::string_view& rest) {
 
 void read_field(std::string_view word, ModelOptions& options) {
   const std::size_t equals = word.find('=');
-  const auto field = std::ranges::find(kFields, word.substr(0, equals), &Field::name);
-  if (equals == std::string_view::npos || field == kFields.end() ||
-      !field->read(word.substr(equals + 1), options)) {
+  const std::string_view name = word.substr(0, equals);
+  const auto field = std::ranges::find(kFields, name, &Field::name);
+  const bool complete = equals != std::string_view::npos && equals > 0;
+  if (complete && field == kFields.end()) {
+    options.more.insert_or_assign(std::string(name), std::string(word.substr(equals + 1)));
+    return;
+  }
+  if (!complete || !field->read(word.substr(equals + 1), options)) {
     throw ConfigError("model description", word,
                       "name=value as bunchtrain wrote it; was it made by a newer version?");
   }
 }
 
+bool is_word(std::string_view text) {
+  return !text.empty() && text.find_first_of(" \t\n=") == std::string_view::npos;
+}
+
 }  // namespace
 
-std::span<const std::string_view> names() noexcept { return kNames; }
+void register_model(std::string name, ModelFactory factory) {
+  if (!is_word(name) || !factory) throw ConfigError("model", name, "one word and a function that makes it");
+  if (find_model(name)) throw ConfigError("model", name, "a name that no other model has");
+  known_models().push_back({std::move(name), std::move(factory)});
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const auto& model : known_models()) all.push_back(model.name);
+  return all;
+}
 
 std::unique_ptr<ParticleCloudModel> create(std::string_view name, const ModelOptions& options) {
-  if (std::ranges::find(kNames, name) == kNames.end()) {
-    throw ConfigError("model", name, fmt::format("one of {}", fmt::join(kNames, ", ")));
-  }
-  return std::make_unique<RegisteredParticleNet>(to_particle_net(name, options));
+  if (const NamedModel* model = find_model(name)) return model->make(options);
+  throw ConfigError("model", name,
+                    fmt::format("one of {}, or one that the program registers (models::register_model)",
+                                fmt::join(names(), ", ")));
 }
 
 std::string describe(std::string_view name, const ModelOptions& options) {
   std::string text(name);
   for (const Field& field : kFields) text += fmt::format(" {}={}", field.name, field.write(options));
+  for (const auto& [field, value] : options.more) {
+    if (!is_word(field) || value.find(' ') != std::string::npos)
+      throw ConfigError(field, value, "a name and a value without blanks");
+    text += fmt::format(" {}={}", field, value);
+  }
   return text;
 }
 

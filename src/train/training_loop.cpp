@@ -13,6 +13,7 @@
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
+#include "bunchtrain/train/trained_on.hpp"
 #include "validation_pass.hpp"
 
 namespace bunchtrain::train {
@@ -307,6 +308,8 @@ void TrainingLoop::save(std::optional<double> metric) {
   const CapturedState captured = capture(state_, task_.networks, loader_);
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
+  if (auto trained_on = to_text(train_->summary()); !trained_on.empty())
+    metadata[kTrainedOnKey] = std::move(trained_on);
   const auto info = store_.save({.step = state_.step,
                                  .components = captured.replicated,
                                  .rank_components = captured.of_rank,

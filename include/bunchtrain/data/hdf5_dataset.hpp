@@ -62,6 +62,16 @@ class Hdf5Dataset {
     std::int64_t row;
   };
   RowReference row_of(std::int64_t sample) const;
+  /// The same of every sample of `all()`, or of a part of a `split`.
+  std::vector<RowReference> rows_of(const Dataset& part) const;
+  /// Where a file of `files()` stood among those that a split was made of.
+  struct FilePlace {
+    std::int64_t index = 0;      ///< from 0
+    std::int64_t first_row = 0;  ///< rows of the files before it
+  };
+  /// Whether such a split kept a row for validation. With a split key in the card only files that still stand
+  /// at their old index can be told.
+  bool is_validated(RowReference row, const SplitOptions& options, FilePlace place) const;
   const std::vector<std::filesystem::path>& files() const noexcept;
   std::int64_t rows_in_file(std::size_t file) const;
 

@@ -9,7 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
+
+#include "bunchtrain/nn/described_module.hpp"
 
 namespace bunchtrain::models {
 
@@ -49,7 +52,7 @@ struct ParticleNetOptions {
 
 /// ParticleNet. Parameter names are weaver-core's (`bn_fts`, `edge_convs.0.convs.0.weight`, `fc.0.0.weight`,
 /// ...).
-class ParticleNetImpl : public torch::nn::Module {
+class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
  public:
   explicit ParticleNetImpl(ParticleNetOptions options = {});
 
@@ -60,6 +63,7 @@ class ParticleNetImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
 
   const ParticleNetOptions& options() const noexcept { return options_; }
+  std::string description() const override;
   /// Bytes that one training step of B jets of P particles keeps for backward (prediction, printed before
   /// step 1).
   std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const;

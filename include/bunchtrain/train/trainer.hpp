@@ -35,7 +35,7 @@ struct TrainerOptions {
   std::optional<std::int64_t> accumulate = {};  ///< passes per optimizer step
   std::string samples = "jets";                 ///< what a sample is called
   std::map<std::string, std::string> metadata =
-      {};  ///< kept in every checkpoint ("model": how to rebuild it)
+      {};  ///< kept in every checkpoint; "model" says how to build the network, if it does not say itself
   /// Looks at every step's losses (means over all ranks, so that all ranks decide alike). A text ends the run
   /// with a snapshot and `TrainingHalted`; an empty one goes on.
   std::function<std::string(const StepEvent&)> halt_when = {};
@@ -85,7 +85,8 @@ class Trainer {
   void add_callback(std::shared_ptr<Callback> callback);
   /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
   /// `valid` may be null.
-  /// @throws Interrupted on all ranks after a stop request, once the snapshot is written; TrainingHalted.
+  /// @throws DataError if both read the same file (the parts of one `split` may);
+  /// Interrupted on all ranks after a stop request, once the snapshot is written; TrainingHalted.
   FitResult fit(const data::DatasetPtr& train, const data::DatasetPtr& valid);
 
  private:
