@@ -3,8 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <exception>
 #include <filesystem>
+#include <future>
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -13,6 +18,7 @@
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
+#include "stop_watcher.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -35,47 +41,110 @@ void print_error(const std::string& program, int rank, int size, std::string_vie
   std::fflush(stderr);
 }
 
-int exit_code_of(const std::exception& error) {
-  if (dynamic_cast<const CommError*>(&error)) return kExitPeerLost;
-  if (dynamic_cast<const ConfigError*>(&error) || dynamic_cast<const DataError*>(&error)) return kExitUsage;
-  return 1;
+/// The disk may be what failed: it must not keep the job from its end.
+void release_locks_for_a_second() {
+  const auto done = std::make_shared<std::promise<void>>();
+  std::thread([done] {
+    train::RunFolder::release_locks();
+    done->set_value();
+  }).detach();
+  done->get_future().wait_for(std::chrono::seconds(1));
 }
 
-/// Ends the job. Other ranks may wait in a collective, so nothing is communicated; rank 0 speaks first,
-/// because a failure that all ranks share should be printed once.
+/// Ends the job. Other ranks may wait in a collective, so nothing is communicated but who tells the user: a
+/// failure that several ranks see should be printed once.
 [[noreturn]] void end_job(const mpi::Environment& environment, const std::string& program,
                           const std::exception& error) {
-  const int rank = environment.world().rank();
-  if (rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(700));
-  print_error(program, rank, environment.world().size(), error.what());
+  using std::chrono::milliseconds;
+  mpi::Comm world = environment.world();
+  const milliseconds patience =
+      world.rank() == 0 ? milliseconds(0) : milliseconds(700 + 100 * std::min(world.rank(), 8));
+  if (world.speaks_for_job(patience)) {
+    print_error(program, world.rank(), world.size(), describe_error(error));
+  } else {
+    std::this_thread::sleep_for(
+        std::chrono::seconds(3));  // the rank that told it ends the job, with its code
+  }
+  release_locks_for_a_second();
   environment.abort(exit_code_of(error));
 }
 
-int run_session(config::Options options, const mpi::Environment& environment, const Body& body) {
+/// MPI itself hangs: nobody can be asked, so the ranks speak one after the other, and the first one's end is
+/// everybody's.
+[[noreturn]] void end_hanging_job(const std::string& program, const std::string& reason) {
+  const mpi::Launch launch = mpi::detect_launch();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500 * std::min(launch.announced_rank, 8)));
+  print_error(program, launch.announced_rank, launch.announced_tasks, reason);
+  release_locks_for_a_second();
+  std::_Exit(kExitRetry);
+}
+
+std::unique_ptr<train::Session> open_session(config::Options options, const mpi::Environment& environment) {
+  const auto phase = environment.world().in_phase("starting the job");
   const Logger logger = make_logger(options, environment.world().rank());
-  const train::StopSignal signals;
-  train::Session session(std::move(options), environment.world(), logger);
-  device::apply(session.threads());
+  auto session = std::make_unique<train::Session>(std::move(options), environment.world(), logger);
+  device::apply(session->threads());
   device::keep_freed_memory();
-  if (!session.threads().warning.empty()) logger.warning(session.threads().warning);
+  if (!session->threads().warning.empty()) logger.warning(session->threads().warning);
+  return session;
+}
+
+/// Collective. What the body's end by a signal means for all ranks.
+int end_interrupted(const train::Session& session, const train::Interrupted& interrupted) {
+  // Ctrl-C on one rank is Ctrl-C for all.
+  const bool by_user = session.control().all_max(interrupted.signal == SIGINT ? 1 : 0) > 0;
+  const int signal = static_cast<int>(session.control().all_max(interrupted.signal));
+  session.logger().info(fmt::format("stopped by {}; the same command with --resume goes on",
+                                    signal == 0 ? "request" : signal_name(by_user ? SIGINT : signal)));
+  return exit_code_after(by_user ? SIGINT : signal);
+}
+
+int run_session(config::Options options, const mpi::Environment& environment,
+                std::optional<StopWatcher>& watcher, const Body& body) {
+  const auto session = open_session(std::move(options), environment);
   int code = 0;
   try {
-    body(session);
+    body(*session);
   } catch (const train::Interrupted& interrupted) {
-    logger.info(fmt::format("stopped by signal {} with a checkpoint; the same command with --resume goes on",
-                            interrupted.signal));
-    code = train::kExitCheckpointed;
+    watcher.reset();  // what there is to save is saved, and the code is known
+    const auto phase = session->control().in_phase("ending the job");
+    code = end_interrupted(*session, interrupted);
   }
-  session.control().barrier();  // mpirun kills the others once the first rank has left with a code
-  session.close();
+  const auto phase = session->control().in_phase("ending the job");
+  session->control().barrier();  // mpirun kills the others once the first rank has left with a code
+  watcher.reset();
+  session->close();
   return code;
+}
+
+/// The options of a command line. What is wrong with them is told later, by one rank.
+struct ParsedOptions {
+  std::string text;  ///< of --help or --print-config: print it and end
+  std::chrono::milliseconds timeout = mpi::kDefaultTimeout;
+  std::exception_ptr fault;
+};
+
+ParsedOptions parse(config::Options& options, int argc, char** argv) {
+  ParsedOptions parsed;
+  try {
+    parsed.text = options.parse(argc, argv);
+    if (parsed.text.empty()) parsed.timeout = train::timeout_of(options);
+  } catch (const ConfigError&) {
+    parsed.fault = std::current_exception();
+  }
+  return parsed;
 }
 
 }  // namespace
 
 int run(int argc, char** argv, const Program& program, const Body& body) {
+  const train::StopSignal signals;  // before anything that takes time
   const std::string name =
       program.name.empty() ? std::filesystem::path(argv[0]).filename().string() : program.name;
+  std::optional<StopWatcher> watcher;
+  watcher.emplace([name](const std::string& text) {
+    if (mpi::detect_launch().announced_rank == 0) fmt::print(stderr, "{}: {}\n", name, text);
+  });
   std::optional<mpi::Environment> environment;
   try {
     config::Options options(name,
@@ -83,16 +152,23 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
     options.declare(train::standard_options());
     options.declare(program.options);
     for (const auto& [option, value] : program.defaults) options.set_default(option, value);
-    environment.emplace();
-    const std::string text = options.parse(argc, argv);
-    if (!text.empty()) {
-      if (environment->world().rank() == 0) fmt::print("{}", text);
+    const ParsedOptions parsed = parse(options, argc, argv);
+    environment.emplace(mpi::Environment::Options{
+        .timeout = parsed.timeout,
+        .on_hang = [name](const std::string& reason) { end_hanging_job(name, reason); }});
+    if (parsed.fault) std::rethrow_exception(parsed.fault);
+    if (!parsed.text.empty()) {
+      if (environment->world().rank() == 0) fmt::print("{}", parsed.text);
       return 0;
     }
-    return run_session(std::move(options), *environment, body);
+    mpi::Comm world = environment->world();
+    world.on_slow_peer([name](const std::string& text) { fmt::print(stderr, "{}: {}\n", name, text); });
+    return run_session(std::move(options), *environment, watcher, body);
   } catch (const std::exception& error) {
+    watcher.reset();
     if (environment) end_job(*environment, name, error);
-    print_error(name, 0, 1, error.what());
+    const mpi::Launch launch = mpi::detect_launch();
+    print_error(name, launch.announced_rank, launch.announced_tasks, describe_error(error));
     return exit_code_of(error);
   }
 }

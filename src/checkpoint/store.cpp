@@ -73,6 +73,8 @@ struct Store::Impl {
 };
 
 SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
+  const auto phase =
+      control().in_phase(fmt::format("writing snapshot {}", request.step), mpi::Waits::for_disk);
   Manifest manifest{.info = {.folder = snapshot_folder(folder, request.step),
                              .step = request.step,
                              .sequence = 0,
@@ -172,6 +174,7 @@ std::string Store::Impl::choose(bool best) const {
 }
 
 std::optional<Snapshot> Store::Impl::load(bool best) const {
+  const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
   std::string name;
   together("load a checkpoint", [&] {
     if (is_writer()) name = choose(best);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <thread>
 
 namespace bunchtrain::comm::detail {
 namespace {
@@ -88,8 +89,15 @@ std::string_view to_string(Operation operation) noexcept {
       return "split";
     case Operation::close:
       return "close";
+    case Operation::reading:
+      return "waiting for its data";
   }
   return "?";
+}
+
+void rest(std::chrono::steady_clock::duration waited) {
+  if (waited < std::chrono::seconds(1)) return std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::microseconds(200));
 }
 
 std::string describe(const Call& call) {

@@ -4,6 +4,7 @@
 
 #include <c10/core/ScalarType.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ enum class Operation : std::int32_t {
   receive,
   barrier,
   split,
-  close
+  close,
+  reading  ///< none: the rank waits for its data
 };
 
 std::string_view to_string(Operation operation) noexcept;
@@ -44,6 +46,10 @@ struct Call {
     return operation == Operation::send || operation == Operation::receive;
   }
 };
+
+/// A pause between two looks at an operation that has been waited for so long: none at first, but who waits
+/// for a second waits for a straggler, and leaves the core to it.
+void rest(std::chrono::steady_clock::duration waited);
 
 /// "all_reduce(sum) of 1000 float32 (#12)".
 std::string describe(const Call& call);

@@ -109,7 +109,14 @@ Communicator Communicator::split(int color, int key, std::string name) {
   return impl_->split(color, key, std::move(name));
 }
 
+void Communicator::tell_reading() { impl_->tell_reading(); }
+
+void Communicator::on_failure(std::function<void(const std::string&)> listener) {
+  impl_->on_failure = std::move(listener);
+}
+
 void Communicator::poison(std::string reason) noexcept {
+  impl_->options.logger.error(reason);  // nobody throws it here
   impl_->poison(std::move(reason), Communicator::Impl::Tell::peers);
 }
 

@@ -19,6 +19,7 @@ namespace bunchtrain::comm {
 using detail::Call;
 using detail::InFlight;
 using detail::Operation;
+using detail::rest;
 
 namespace {
 
@@ -105,7 +106,7 @@ Work Communicator::Impl::start(Call call, detail::Buffers buffers) {
   call.sequence = call.is_point_to_point() ? sequence_ : ++sequence_;
   forget_complete();
 
-  const std::uint64_t ticket = record.start(call);
+  const std::uint64_t ticket = record.start(call, control.phase());
   if (options.checked && !call.is_point_to_point()) compare_with_peers(call);
   auto operation = start_on_backend(call, buffers);
   return Work(std::make_shared<Work::Impl>(shared_from_this(), std::move(operation), call, ticket));
@@ -150,7 +151,8 @@ template <class Operation>
 void Communicator::Impl::finish(std::unique_ptr<Operation>& operation, const Call& call) {
   const auto deadline = Clock::now() + options.timeout;
   try {
-    while (!pump(*operation, call, deadline)) std::this_thread::yield();
+    const auto begin = Clock::now();
+    while (!pump(*operation, call, deadline)) rest(Clock::now() - begin);
   } catch (...) {
     parked_.push_back({std::move(operation), record.last_ticket()});
     throw;
@@ -185,6 +187,11 @@ void Communicator::Impl::serve_peers(const Call& call) {
   }
 }
 
+void Communicator::Impl::tell_reading() {
+  if (poison_reason_ || closed_) return;
+  serve_peers({.sequence = sequence_, .operation = Operation::reading});
+}
+
 void Communicator::Impl::compare_with_peers(const Call& call) {
   auto exchange = channel_.start_exchange(call);
   if (!exchange) return;
@@ -198,7 +205,7 @@ void Communicator::Impl::rendezvous(Operation operation) {
   Call call{.operation = operation};
   require_usable(call);
   call.sequence = ++sequence_;
-  const std::uint64_t ticket = record.start(call);
+  const std::uint64_t ticket = record.start(call, control.phase());
   if (options.checked) compare_with_peers(call);
   if (auto barrier = channel_.start_barrier()) finish(barrier, call);
   record.complete(ticket);
@@ -237,7 +244,8 @@ void Communicator::Impl::drain_parked() {
   const Call call{.sequence = sequence_, .operation = Operation::close};
   const auto deadline = Clock::now() + options.timeout;
   while (!parked_.empty()) {
-    while (!pump(*parked_.back().operation, call, deadline)) std::this_thread::yield();
+    const auto begin = Clock::now();
+    while (!pump(*parked_.back().operation, call, deadline)) rest(Clock::now() - begin);
     record.complete(parked_.back().ticket);
     parked_.pop_back();
   }
@@ -263,10 +271,16 @@ void Communicator::Impl::forget_complete() {
 void Communicator::Impl::poison(std::string reason, Tell tell) noexcept {
   if (poison_reason_ || closed_) return;
   poison_reason_ = std::move(reason);
-  options.logger.error(*poison_reason_);
   control.mark_failed();
   if (tell == Tell::peers) channel_.tell_failed(record.last(), *poison_reason_);
   backend_->abort();
+  try {
+    if (on_failure)
+      on_failure(fmt::format("{}\nLast operations of rank {} on communicator '{}':\n{}", *poison_reason_,
+                             control.rank(), options.name, record.tail(detail::FlightRecord::kCapacity)));
+  } catch (const std::exception&) {
+    // The failure itself is what matters.
+  }
 }
 
 void Communicator::Impl::fail(std::string message, Tell tell) {
@@ -281,12 +295,15 @@ void Communicator::Impl::fail(const CommError& error, const Call& call) {
 
 void Communicator::Impl::time_out(const Call& call) {
   const auto& peers = channel_.ask_all(call, kAnswerWindow);
-  fail(detail::describe_timeout({.communicator = options.name,
-                                 .rank = control.rank(),
-                                 .call = call,
-                                 .timeout = options.timeout,
-                                 .peers = peers,
-                                 .last_operations = record.tail(kRecordLines)}),
+  fail(detail::describe_timeout(
+           {.communicator = options.name,
+            .rank = control.rank(),
+            .call = call,
+            .timeout = options.timeout,
+            .peers = peers,
+            .last_operations = record.tail(kRecordLines),
+            .phase = control.phase(),
+            .describe_ranks = [this](std::span<const int> ranks) { return control.describe_ranks(ranks); }}),
        Tell::peers);
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   Communicator split(int color, int key, std::string name);
   void close();
 
+  /// Answers peers that ask where this rank is: it waits for data.
+  void tell_reading();
+
   /// One step of an operation in flight; true once complete. @throws CommError on failure or timeout, after
   /// poisoning
   bool pump(detail::InFlight& operation, const detail::Call& call, Clock::time_point deadline);
@@ -49,6 +53,7 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   c10::Device device;
   Backend backend_kind;
   detail::FlightRecord record;
+  std::function<void(const std::string&)> on_failure = {};
   int unfinished = 0;  ///< Works that are neither complete nor parked
 
  private:

@@ -38,9 +38,17 @@ class RankGroups {
 
 std::string conclusion(const Timeout& timeout, const std::vector<int>& silent) {
   if (!silent.empty()) {
-    return fmt::format("Silent: {} (dead, stopped, or busy with something else than this communicator)",
-                       mpi::rank_ranges(silent));
+    return fmt::format("Silent: {} (what lives is busy with something else than this communicator)",
+                       timeout.describe_ranks(silent));
   }
+  std::vector<int> reading;
+  for (std::size_t rank = 0; rank < timeout.peers.size(); ++rank) {
+    if (timeout.peers[rank].heard && timeout.peers[rank].call.operation == Operation::reading)
+      reading.push_back(static_cast<int>(rank));
+  }
+  if (!reading.empty())
+    return fmt::format("No rank is silent, but slow storage: {} still waiting for data",
+                       mpi::rank_ranges(reading));
   const auto elsewhere = [&](const PeerState& peer) { return peer.heard && !(peer.call == timeout.call); };
   if (!timeout.call.is_point_to_point() && std::ranges::any_of(timeout.peers, elsewhere)) {
     return "No rank is silent, but they are in different operations: the common order was left";
@@ -77,9 +85,10 @@ std::string describe_timeout(const Timeout& timeout) {
     }
   }
   return fmt::format(
-      "communicator '{}', rank {}: {} is not complete after {} s. {}{}\nLast operations of rank {}:\n{}",
+      "communicator '{}', rank {}: {} is not complete after {} s{}. {}{}\nLast operations of rank {}:\n{}",
       timeout.communicator, timeout.rank, describe(timeout.call), timeout.timeout.count() / 1000.0,
-      conclusion(timeout, silent), groups.lines(), timeout.rank, timeout.last_operations);
+      timeout.phase.empty() ? "" : fmt::format(" (while {})", timeout.phase), conclusion(timeout, silent),
+      groups.lines(), timeout.rank, timeout.last_operations);
 }
 
 }  // namespace bunchtrain::comm::detail

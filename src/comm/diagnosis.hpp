@@ -3,10 +3,13 @@
 /// The texts of what goes wrong between ranks.
 
 #include <chrono>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/mpi/rank_ranges.hpp"
 #include "call.hpp"
 #include "control_channel.hpp"
 
@@ -23,6 +26,9 @@ struct Timeout {
   std::chrono::milliseconds timeout;
   const std::vector<PeerState>& peers;
   std::string last_operations;
+  std::string phase = {};  ///< of the job
+  /// Names ranks with what is known of their processes.
+  std::function<std::string(std::span<const int>)> describe_ranks = mpi::rank_ranges;
 };
 std::string describe_timeout(const Timeout& timeout);
 

@@ -1,17 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flight_record.hpp"
 
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace bunchtrain::comm::detail {
+namespace {
 
-std::uint64_t FlightRecord::start(const Call& call) noexcept {
-  entries_[started_ % kCapacity] = {.call = call, .complete = false};
+double seconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+}  // namespace
+
+std::uint64_t FlightRecord::start(const Call& call, std::string_view phase) noexcept {
+  Entry& entry = entries_[started_ % kCapacity];
+  entry = {
+      .call = call, .started = std::chrono::system_clock::now(), .begin = std::chrono::steady_clock::now()};
+  phase.copy(entry.phase.data(), entry.phase.size() - 1);
   return started_++;
 }
 
 void FlightRecord::complete(std::uint64_t ticket) noexcept {
-  if (ticket + kCapacity >= started_) entries_[ticket % kCapacity].complete = true;
+  if (ticket + kCapacity < started_) return;
+  Entry& entry = entries_[ticket % kCapacity];
+  entry.complete = true;
+  entry.took = std::chrono::steady_clock::now() - entry.begin;
 }
 
 const Call& FlightRecord::last() const noexcept {
@@ -20,10 +36,17 @@ const Call& FlightRecord::last() const noexcept {
 
 std::string FlightRecord::tail(std::size_t count) const {
   const std::uint64_t kept = std::min<std::uint64_t>({count, kCapacity, started_});
+  const auto now = std::chrono::steady_clock::now();
   std::string text;
   for (std::uint64_t ticket = started_ - kept; ticket < started_; ++ticket) {
     const Entry& entry = entries_[ticket % kCapacity];
-    text += "  " + describe(entry.call) + (entry.complete ? ": complete\n" : ": in flight\n");
+    const auto time = std::chrono::floor<std::chrono::milliseconds>(entry.started);
+    const auto whole = std::chrono::floor<std::chrono::seconds>(time);
+    text += fmt::format("  {:%H:%M:%S}.{:03} {}", fmt::gmtime(std::chrono::system_clock::to_time_t(whole)),
+                        (time - whole).count(), describe(entry.call));
+    if (entry.phase[0] != '\0') text += fmt::format(", {}", entry.phase.data());
+    text += entry.complete ? fmt::format(": complete after {:.3f} s\n", seconds(entry.took))
+                           : fmt::format(": in flight since {:.3f} s\n", seconds(now - entry.begin));
   }
   return text;
 }

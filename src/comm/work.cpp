@@ -2,7 +2,6 @@
 #include "bunchtrain/comm/work.hpp"
 
 #include <chrono>
-#include <thread>
 
 #include "bunchtrain/core/error.hpp"
 #include "communicator_impl.hpp"
@@ -52,7 +51,8 @@ void Work::Impl::wait() {
     communicator_->park(std::move(operation_), ticket_);  // keeps the tensors until the GPU is done with them
     return;
   }
-  while (!poll()) std::this_thread::yield();
+  const auto begin = Communicator::Impl::Clock::now();
+  while (!poll()) detail::rest(Communicator::Impl::Clock::now() - begin);
 }
 
 bool Work::poll() {

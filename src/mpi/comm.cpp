@@ -1,134 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/mpi/comm.hpp"
 
-#include <fmt/format.h>
-#include <mpi.h>
-
 #include <algorithm>
-#include <atomic>
 #include <climits>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <numeric>
-#include <string_view>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/check.hpp"
+#include "agreed_error.hpp"
 #include "bunchtrain/mpi/rank_ranges.hpp"
+#include "comm_impl.hpp"
+#include "patience.hpp"
 
 namespace bunchtrain::mpi {
 namespace {
 
-constexpr std::chrono::milliseconds kDefaultTimeout = std::chrono::minutes(30);
 constexpr std::size_t kMaxPieceBytes = std::size_t{1} << 30;  // MPI counts are ints
-
-/// What all communicators of one job share: those made from one another.
-struct Job {
-  std::atomic<bool> failed = false;
-  std::atomic<std::chrono::milliseconds> timeout = kDefaultTimeout;
-};
-
-/// Keeps what MPI may still write to until the process ends.
-void leave_to_mpi(std::shared_ptr<void> buffers) {
-  static std::mutex mutex;
-  static auto& left =
-      *new std::vector<std::shared_ptr<void>>;  // never destroyed: MPI outlives static objects
-  const std::scoped_lock lock(mutex);
-  left.push_back(std::move(buffers));
-}
 
 struct Reduction {
   std::int64_t mine = 0;
   std::int64_t all = 0;
 };
 
-}  // namespace
-
-struct Comm::Impl {
-  MPI_Comm handle = MPI_COMM_NULL;
-  std::shared_ptr<Job> job = std::make_shared<Job>();
-  bool closed = false;
-  bool without_mpi = true;
-  int rank = 0;
-  int size = 1;
-  int local_rank = 0;
-  int local_size = 1;
-  int num_nodes = 1;
-
-  std::string at(std::string_view operation) const {
-    return fmt::format("{} on rank {} of {}", operation, rank, size);
+/// From the processes of all ranks, in rank order. Nodes are running kernels.
+Neighbours find_neighbours(std::vector<ProcessIdentity> processes, int rank) {
+  Neighbours found{.processes = std::move(processes), .local_size = 0};
+  const std::string& mine = found.processes[static_cast<std::size_t>(rank)].machine;
+  std::set<std::string_view> machines;
+  for (std::size_t other = 0; other < found.processes.size(); ++other) {
+    const std::string& machine = found.processes[other].machine;
+    machines.insert(machine);
+    if (machine != mine) continue;
+    ++found.local_size;
+    if (other < static_cast<std::size_t>(rank)) ++found.local_rank;
   }
-
-  /// False if there is nobody to talk to.
-  bool communicates(std::string_view operation) const {
-    if (closed) throw CommError(at(operation) + ": the communicator was closed before");
-    if (without_mpi) return false;
-    require_mpi_thread(operation);
-    return true;
-  }
-
-  bool finish(MPI_Request request, std::string_view operation) const {
-    const auto deadline = std::chrono::steady_clock::now() + job->timeout.load();
-    for (;;) {
-      int done = 0;
-      check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), at(operation));
-      if (done != 0) return true;
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      std::this_thread::yield();
-    }
-  }
-
-  /// Starts a nonblocking operation on `buffers` and polls it to its end; returns the buffers.
-  template <class Buffers, class Start>
-  Buffers run(std::string_view operation, Buffers buffers, Start&& start) const {
-    auto owned = std::make_unique<Buffers>(std::move(buffers));
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(start(*owned, &request), at(operation));
-    if (finish(request, operation)) return std::move(*owned);
-    leave_to_mpi(std::move(owned));
-    job->failed = true;
-    throw CommError(fmt::format(
-        "{}: no answer from the other ranks within {} s; one of them failed or left the common order",
-        at(operation), job->timeout.load().count() / 1000.0));
-  }
-
-  std::int64_t reduce(std::string_view operation, std::int64_t value, MPI_Op op) const {
-    if (!communicates(operation)) return value;
-    return run(operation, Reduction{.mine = value},
-               [&](Reduction& buffers, MPI_Request* request) {
-                 return MPI_Iallreduce(&buffers.mine, &buffers.all, 1, MPI_INT64_T, op, handle, request);
-               })
-        .all;
-  }
-
-  void broadcast_piece(std::string& bytes, std::size_t begin, int root) const {
-    const std::size_t count = std::min(kMaxPieceBytes, bytes.size() - begin);
-    const std::string piece =
-        run("broadcast", bytes.substr(begin, count), [&](std::string& buffer, MPI_Request* request) {
-          return MPI_Ibcast(buffer.data(), static_cast<int>(buffer.size()), MPI_CHAR, root, handle, request);
-        });
-    bytes.replace(begin, count, piece);
-  }
-};
-
-namespace {
-
-void find_neighbours(Comm::Impl& impl) {
-  MPI_Comm node = MPI_COMM_NULL;
-  check(MPI_Comm_split_type(impl.handle, MPI_COMM_TYPE_SHARED, impl.rank, MPI_INFO_NULL, &node),
-        impl.at("MPI_Comm_split_type"));
-  MPI_Comm_rank(node, &impl.local_rank);
-  MPI_Comm_size(node, &impl.local_size);
-  check(MPI_Comm_free(&node), impl.at("MPI_Comm_free"));
-  impl.num_nodes = static_cast<int>(impl.reduce("counting nodes", impl.local_rank == 0 ? 1 : 0, MPI_SUM));
+  found.num_nodes = static_cast<int>(machines.size());
+  return found;
 }
 
-/// Takes ownership of `handle`.
-Comm own(MPI_Comm handle, std::shared_ptr<Job> job) {
+}  // namespace
+
+void Comm::Impl::finish(MPI_Request* request, std::string_view operation) {
+  Patience patience(*this, operation);
+  for (;;) {
+    int done = 0;
+    check(MPI_Test(request, &done, MPI_STATUS_IGNORE), at(operation));
+    if (done != 0) return;
+    patience.pass();
+  }
+}
+
+std::int64_t Comm::Impl::reduce(std::string_view operation, std::int64_t value, MPI_Op op) {
+  if (!communicates(operation)) return value;
+  return run(operation, Reduction{.mine = value},
+             [&](Reduction& buffers, MPI_Request* request) {
+               return MPI_Iallreduce(&buffers.mine, &buffers.all, 1, MPI_INT64_T, op, handle, request);
+             })
+      .all;
+}
+
+void Comm::Impl::broadcast_piece(std::string& bytes, std::size_t begin, int root) {
+  const std::size_t count = std::min(kMaxPieceBytes, bytes.size() - begin);
+  const std::string piece =
+      run("broadcast", bytes.substr(begin, count), [&](std::string& buffer, MPI_Request* request) {
+        return MPI_Ibcast(buffer.data(), static_cast<int>(buffer.size()), MPI_CHAR, root, handle, request);
+      });
+  bytes.replace(begin, count, piece);
+}
+
+MPI_Comm Comm::Impl::duplicate_native(Impl& impl, std::string_view operation) {
+  return impl.run(operation, MPI_Comm(MPI_COMM_NULL), [&](MPI_Comm& copy, MPI_Request* request) {
+    return MPI_Comm_idup(impl.handle, &copy, request);
+  });
+}
+
+std::string Comm::Impl::describe_ranks(std::span<const int> ranks) const {
+  if (ranks.size() > 8) return rank_ranges(ranks);  // one by one they would fill the screen
+  std::string text;
+  for (const int rank : ranks) {
+    const auto& process = neighbours.processes[static_cast<std::size_t>(rank)];
+    text += fmt::format("{}rank {}", text.empty() ? "" : ", ", rank);
+    if (process.pid != 0) text += fmt::format(" ({})", describe(process, state_of(process)));
+  }
+  return text;
+}
+
+Comm Comm::Impl::own(MPI_Comm handle, std::shared_ptr<Job> job, std::optional<Neighbours> neighbours) {
   auto impl = std::make_shared<Comm::Impl>();
   impl->handle = handle;
   impl->job = std::move(job);
@@ -136,41 +96,42 @@ Comm own(MPI_Comm handle, std::shared_ptr<Job> job) {
   check(MPI_Comm_set_errhandler(handle, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm_rank(handle, &impl->rank);
   MPI_Comm_size(handle, &impl->size);
-  find_neighbours(*impl);
-  return Comm(std::move(impl));
+  impl->neighbours.processes.assign(static_cast<std::size_t>(impl->size), {});  // told by the first gather
+  if (impl->size > 1) impl->notices.emplace(handle, impl->rank, impl->size);
+  Comm comm(impl);
+  if (!neighbours) {
+    std::vector<ProcessIdentity> processes;
+    for (const std::string& line : comm.all_gather(this_process().to_line()))
+      processes.push_back(ProcessIdentity::from_line(line));
+    neighbours = find_neighbours(std::move(processes), impl->rank);
+  }
+  impl->neighbours = std::move(*neighbours);
+  return comm;
 }
-
-std::string merge_errors(const std::vector<std::string>& texts) {
-  std::map<std::string_view, std::vector<int>> ranks_by_text;
-  for (std::size_t rank = 0; rank < texts.size(); ++rank) {
-    if (!texts[rank].empty()) ranks_by_text[texts[rank]].push_back(static_cast<int>(rank));
-  }
-  if (ranks_by_text.size() == 1 && ranks_by_text.begin()->second.size() == texts.size()) {
-    return std::string(ranks_by_text.begin()->first);  // all agree: no need to name anyone
-  }
-  std::string message;
-  for (const auto& [text, ranks] : ranks_by_text) {
-    message += fmt::format("{}{}: {}", message.empty() ? "" : "\n", rank_ranges(ranks), text);
-  }
-  return message;
-}
-
-}  // namespace
 
 Comm Comm::self() { return Comm(std::make_shared<Impl>()); }
 
-Comm Comm::duplicate_of(int fortran_handle) {
+Comm Comm::duplicate_of(int fortran_handle, std::chrono::milliseconds timeout) {
   require_mpi_thread("duplicating a communicator");
-  MPI_Comm duplicate = MPI_COMM_NULL;
-  check(MPI_Comm_dup(MPI_Comm_f2c(fortran_handle), &duplicate), "MPI_Comm_dup");
-  return own(duplicate, std::make_shared<Job>());
+  Impl original;  // borrows the application's handle for one collective
+  original.handle = MPI_Comm_f2c(fortran_handle);
+  MPI_Comm_rank(original.handle, &original.rank);
+  MPI_Comm_size(original.handle, &original.size);
+  original.job->timeout = timeout;
+  return Impl::own(Impl::duplicate_native(original, "duplicating the application's communicator"),
+                   original.job);
 }
 
 int Comm::rank() const noexcept { return impl_->rank; }
 int Comm::size() const noexcept { return impl_->size; }
-int Comm::local_rank() const noexcept { return impl_->local_rank; }
-int Comm::local_size() const noexcept { return impl_->local_size; }
-int Comm::num_nodes() const noexcept { return impl_->num_nodes; }
+int Comm::local_rank() const noexcept { return impl_->neighbours.local_rank; }
+int Comm::local_size() const noexcept { return impl_->neighbours.local_size; }
+int Comm::num_nodes() const noexcept { return impl_->neighbours.num_nodes; }
+
+const ProcessIdentity& Comm::process_of(int rank) const {
+  expects(rank >= 0 && rank < size(), fmt::format("rank {} is not one of a world of {}", rank, size()));
+  return impl_->neighbours.processes[static_cast<std::size_t>(rank)];
+}
 
 void Comm::barrier() const {
   if (!impl_->communicates("barrier")) return;
@@ -237,19 +198,26 @@ void Comm::agree_or_throw(const std::string& error_text) const {
   throw DataError(merge_errors(all_gather(error_text)));
 }
 
+void Comm::together(const std::function<void()>& action) const {
+  const AgreedError mine = catch_error(action);
+  if (all_max(mine.empty() ? 0 : 1) == 0) return;
+  std::vector<AgreedError> errors;
+  for (const std::string& line : all_gather(mine.to_bytes())) errors.push_back(AgreedError::from_bytes(line));
+  throw_agreed(errors);
+}
+
 Comm Comm::split(int color, int key) const {
   expects(color >= 0, fmt::format("split: colour {} is negative; colours are 0 or above", color));
   if (!impl_->communicates("split")) return self();
+  barrier();
   MPI_Comm part = MPI_COMM_NULL;
   check(MPI_Comm_split(impl_->handle, color, key, &part), impl_->at("split"));
-  return own(part, impl_->job);
+  return Impl::own(part, impl_->job);
 }
 
 Comm Comm::duplicate() const {
   if (!impl_->communicates("duplicate")) return self();
-  MPI_Comm copy = MPI_COMM_NULL;
-  check(MPI_Comm_dup(impl_->handle, &copy), impl_->at("duplicate"));
-  return own(copy, impl_->job);
+  return Impl::own(Impl::duplicate_native(*impl_, "duplicate"), impl_->job, impl_->neighbours);
 }
 
 void Comm::close() {
@@ -259,6 +227,32 @@ void Comm::close() {
 }
 
 void Comm::set_timeout(std::chrono::milliseconds timeout) noexcept { impl_->job->timeout = timeout; }
+std::chrono::milliseconds Comm::timeout() const noexcept { return impl_->job->timeout; }
+Phase Comm::in_phase(std::string text, Waits waits) const {
+  return Phase(impl_->job->phases, std::move(text), waits);
+}
+std::string Comm::phase() const { return impl_->job->phases->text(); }
+void Comm::on_slow_peer(std::function<void(const std::string&)> listener) {
+  impl_->job->on_slow_peer = std::move(listener);
+}
+std::string Comm::describe_ranks(std::span<const int> ranks) const { return impl_->describe_ranks(ranks); }
+
+bool Comm::speaks_for_job(std::chrono::milliseconds patience) noexcept {
+  if (!impl_->notices || impl_->closed || !may_call_mpi()) return true;
+  try {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    do {
+      impl_->notices->serve("the end after a failure", phase());
+      if (impl_->notices->other_speaks()) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    } while (std::chrono::steady_clock::now() < end);
+    impl_->notices->tell_speaks();
+  } catch (const std::exception&) {
+    // Said twice is better than not at all.
+  }
+  return true;
+}
+
 void Comm::mark_failed() noexcept { impl_->job->failed = true; }
 bool Comm::failed() const noexcept { return impl_->job->failed; }
 bool Comm::has_mpi() const noexcept { return !impl_->without_mpi; }
@@ -270,6 +264,13 @@ int Comm::fortran_handle() const {
         "closed");
   }
   return MPI_Comm_c2f(impl_->handle);
+}
+
+int Comm::create_handle() const {
+  fortran_handle();  // refuses where there is none
+  const MPI_Comm copy = Impl::duplicate_native(*impl_, "duplicate");
+  check(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return MPI_Comm_c2f(copy);
 }
 
 }  // namespace bunchtrain::mpi

@@ -6,8 +6,10 @@
 #include <array>
 #include <cstdlib>
 #include <exception>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "watchdog.hpp"
 
 namespace bunchtrain::mpi {
 namespace {
@@ -45,16 +47,20 @@ void initialize() {
 
 }  // namespace
 
-Environment::Environment()
-    : launch_(detect_launch()), exceptions_at_start_(std::uncaught_exceptions()), world_(Comm::self()) {
+Environment::Environment(Options options)
+    : options_(std::move(options)),
+      launch_(detect_launch()),
+      exceptions_at_start_(std::uncaught_exceptions()),
+      world_(Comm::self()) {
   if (is_finalized())
     throw CommError(
         "MPI was finalised before this Environment was made; MPI cannot be started twice in one process");
   if (launch_.by_mpi && !is_initialized()) {
+    const Watchdog limit("the start of MPI", options_.timeout, options_.on_hang);
     initialize();
     owns_mpi_ = true;
   }
-  if (is_initialized()) world_ = Comm::duplicate_of(MPI_Comm_c2f(MPI_COMM_WORLD));
+  if (is_initialized()) world_ = Comm::duplicate_of(MPI_Comm_c2f(MPI_COMM_WORLD), options_.timeout);
   try {
     require_announced_world(launch_, world_.size(), library_version());
   } catch (const ConfigError&) {
@@ -66,12 +72,16 @@ Environment::Environment()
 Environment::~Environment() {
   if (!owns_mpi_ || is_finalized()) return;
   if (std::uncaught_exceptions() > exceptions_at_start_ || world_.failed()) return;
+  const Watchdog limit("the end of MPI", options_.timeout, options_.on_hang);
   MPI_Finalize();
 }
 
 std::string Environment::library_version() const { return world_.has_mpi() ? native_version() : "none"; }
 
 void Environment::abort(int exit_code) const noexcept {
+  // MPI may be in the state that made the job fail.
+  const Watchdog limit("MPI_Abort", std::chrono::seconds(10),
+                       [exit_code](const std::string&) { std::_Exit(exit_code); });
   if (is_initialized() && !is_finalized()) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }

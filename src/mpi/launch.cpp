@@ -31,17 +31,29 @@ constexpr std::array kMpiSizes = {
 // Set in every process of a batch job, whether or not it was started as a task of a step.
 constexpr std::array kSlurmSizes = {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS"};
 constexpr std::array kRankVariables = {"PMIX_RANK", "PMI_RANK"};
+// A superset, innermost launcher first.
+constexpr std::array kRankNumbers = {"OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                     "SLURM_PROCID"};
 
 bool is_set(const char* name) { return std::getenv(name) != nullptr; }
 
-std::optional<int> positive_number(const char* name) {
+std::optional<int> number_from(const char* name, int smallest) {
   const char* text = std::getenv(name);
   if (text == nullptr) return std::nullopt;
   int value = 0;
   const char* end = text + std::strlen(text);
   const auto [stop, error] = std::from_chars(text, end, value);
-  if (error != std::errc{} || stop != end || value < 1) return std::nullopt;
+  if (error != std::errc{} || stop != end || value < smallest) return std::nullopt;
   return value;
+}
+
+std::optional<int> positive_number(const char* name) { return number_from(name, 1); }
+
+int announced_rank() {
+  for (const char* name : kRankNumbers) {
+    if (const auto rank = number_from(name, 0)) return *rank;
+  }
+  return 0;
 }
 
 std::optional<int> slurm_tasks() {
@@ -53,7 +65,9 @@ std::optional<int> slurm_tasks() {
 
 }  // namespace
 
-Launch detect_launch() {
+namespace {
+
+Launch detect_launcher() {
   const bool in_slurm_step = is_set("SLURM_STEP_ID");
   for (const auto& [name, launcher] : kMpiSizes) {
     if (const auto tasks = positive_number(name)) {
@@ -71,6 +85,14 @@ Launch detect_launch() {
   if (tasks)
     return {.by_mpi = false, .announced_tasks = *tasks, .launcher = in_slurm_step ? "srun" : "slurm"};
   return {};
+}
+
+}  // namespace
+
+Launch detect_launch() {
+  Launch launch = detect_launcher();
+  launch.announced_rank = announced_rank();
+  return launch;
 }
 
 void require_announced_world(const Launch& launch, int world_size, std::string_view library) {

@@ -4,68 +4,124 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <chrono>
+#include <optional>
+#include <thread>
 
-#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "run_lock.hpp"
 
 namespace bunchtrain::train {
 namespace {
 
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kShareTime{10};  // for caches of network file systems
+
+/// Two jobs that start in the same second, or two tasks of an array, get two names.
 std::string default_path(const std::string& program) {
-  return fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", program, std::chrono::system_clock::now());
+  const std::string job = batch_job_suffix();
+  return fmt::format("runs/{}-{:%Y%m%d-%H%M%S}{}-{}", program, fmt::gmtime(std::time(nullptr)),
+                     job.empty() ? "" : "-" + job, random_suffix(6));
 }
 
-/// Makes the folder and proves that files can be written there.
-void make_writable(const std::filesystem::path& path) {
+void make_folder(const fs::path& path) {
   std::error_code failed;
-  std::filesystem::create_directories(path, failed);
-  if (failed)
-    throw ConfigError(fmt::format("the run folder {} cannot be made: {}; name another with --run",
-                                  path.string(), failed.message()));
-  const auto probe = path / ".writable";
-  try {
-    write_file_atomically(probe, "");
-  } catch (const Error& error) {
-    throw ConfigError(fmt::format("the run folder {} cannot be written: {}; name another with --run",
-                                  path.string(), error.message()));
-  }
-  std::filesystem::remove(probe, failed);
+  fs::create_directories(path, failed);
+  if (!failed) return;
+  const std::string message = fmt::format("the run folder {} cannot be made: {}; name another with --run",
+                                          path.string(), failed.message());
+  if (failed.value() == ENOSPC || failed.value() == EDQUOT || failed.value() == EIO)
+    throw IoError(message, failed.value());
+  throw ConfigError(message);
+}
+
+void require_new(const RunFolder& folder) {
+  if (!folder.holds_run()) return;
+  const auto owner = read_lock(folder.path() / "run.lock");
+  const bool trains =
+      owner && owner->process != this_process() && state_of(owner->process) != ProcessState::gone;
+  throw ConfigError(fmt::format(
+      "the run folder {} holds a run already{}: go on with it by --resume, name another by --run, or "
+      "remove it",
+      folder.path().string(), trains ? ", in which " + owner->describe() + " trains" : ""));
+}
+
+/// The lock that rank 0 took must be seen by all.
+void require_shared(const fs::path& path, const std::string& nonce, const mpi::Comm& control) {
+  const auto end = std::chrono::steady_clock::now() + kShareTime;
+  do {
+    const auto owner = read_lock(path / "run.lock");
+    if (owner && owner->nonce == nonce) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  } while (std::chrono::steady_clock::now() < end);
+  throw ConfigError(fmt::format(
+      "the run folder {} of rank 0 on {} is not seen on {}: name a folder of a file system that all "
+      "ranks share by --run",
+      path.string(), control.process_of(0).host, control.process_of(control.rank()).host));
 }
 
 }  // namespace
 
-bool RunFolder::holds_run() const {
-  return std::filesystem::exists(description()) || std::filesystem::exists(metrics());
-}
+bool RunFolder::holds_run() const { return fs::exists(description()) || fs::exists(metrics()); }
 
 RunFolder RunFolder::open(const mpi::Comm& control, const Request& request) {
-  std::string error;
-  std::string path = request.path.empty() ? default_path(request.program) : request.path;
-  path = control.broadcast(path);
-  const RunFolder folder(path);
-  if (control.rank() == 0) try {
-      if (folder.holds_run() && !request.resume)
-        throw ConfigError(
-            fmt::format("the run folder {} holds a run already: go on with it by --resume, name another by "
-                        "--run, or remove it",
-                        path));
-      make_writable(path);
-    } catch (const ConfigError& failure) {
-      error = failure.message();
-    }
-  error = control.broadcast(error);
-  if (!error.empty()) throw ConfigError(error);
+  const auto phase = control.in_phase("opening the run folder", mpi::Waits::for_disk);
+  const bool is_root = control.rank() == 0;
+  std::string wanted;
+  control.together([&] {
+    if (is_root)
+      wanted = fs::absolute(request.path.empty() ? default_path(request.program) : request.path)
+                   .lexically_normal()
+                   .string();
+  });
+  RunFolder folder(control.broadcast(wanted));
+  std::optional<RunLock::Attempt> attempt;
+  control.together([&] {
+    if (!is_root) return;
+    if (!request.resume) require_new(folder);
+    make_folder(folder.path());
+    attempt.emplace(folder.path(), RunLock::Options{.say = request.say});
+  });
+  for (bool owned = false;
+       !owned;) {  // the others meet rank 0 between its steps: they need not wait in silence
+    control.together([&] {
+      if (is_root) folder.lock_ = attempt->step();
+    });
+    owned = control.all_max(folder.lock_ ? 1 : 0) > 0;
+  }
+  control.together([&] {
+    if (is_root && !request.resume) require_new(folder);  // a run may have ended meanwhile
+  });
+  const std::string nonce = control.broadcast(is_root ? folder.lock_->nonce() : std::string());
+  control.together([&] { require_shared(folder.path(), nonce, control); });
   return folder;
 }
 
-RunFolder RunFolder::existing(const std::filesystem::path& path) {
+RunFolder RunFolder::existing(const fs::path& path) {
   RunFolder folder(path);
   if (!folder.holds_run())
     throw ConfigError(fmt::format(
         "{} holds no run (neither run.json nor metrics.jsonl): give the folder that a trainer's --run named",
         path.string()));
   return folder;
+}
+
+void RunFolder::release_locks() noexcept { RunLock::release_all(); }
+
+bool RunFolder::is_lost() const noexcept { return lock_ && lock_->lost(); }
+
+void RunFolder::require_owned(const mpi::Comm& control) const {
+  if (control.all_max(is_lost() ? 1 : 0) == 0) return;
+  std::string owner;
+  if (const auto now = read_lock(path_ / "run.lock")) owner = now->describe();
+  owner = control.broadcast(owner);
+  throw ConfigError(
+      fmt::format("the run folder {} does not belong to this job any more: {}. Nothing more is written "
+                  "there; go on by --resume "
+                  "once it is free, or with another folder",
+                  path_.string(), owner.empty() ? "run.lock was removed" : owner + " took it over"));
 }
 
 }  // namespace bunchtrain::train

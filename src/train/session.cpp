@@ -4,13 +4,34 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <memory>
 #include <optional>
+#include <thread>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
+#include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 
 namespace bunchtrain::train {
+namespace {
+
+/// Beside the run, for those who ask later why a job ended. The disk may be what failed: at most a second.
+void write_flight_record(const std::filesystem::path& folder, int rank, const std::string& text) {
+  const auto done = std::make_shared<std::promise<void>>();
+  std::thread([=] {
+    std::ofstream(folder / fmt::format("flight-rank-{}.txt", rank), std::ios::app) << text << '\n';
+    done->set_value();
+  }).detach();
+  done->get_future().wait_for(std::chrono::seconds(1));
+}
+
+}  // namespace
 
 struct Session::Impl {
   config::Options options;
@@ -41,11 +62,8 @@ device::ThreadBudget threads_of(const config::Options& options, const mpi::Comm&
 }
 
 comm::CommunicatorOptions communicator_options(const config::Options& options, const Logger& logger) {
-  const double seconds = options.get<double>("timeout");
-  if (!(seconds > 0))
-    throw ConfigError("timeout", fmt::format("{}", seconds), "a positive number of seconds");
   return {.backend = comm::parse_backend(options.get<std::string>("backend")),
-          .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)),
+          .timeout = timeout_of(options),
           .checked = options.get<bool>("checked"),
           .logger = logger};
 }
@@ -60,6 +78,7 @@ comm::Communicator create_agreement(const mpi::Comm& control, comm::Communicator
 }  // namespace
 
 Session::Session(config::Options options, const mpi::Comm& control, Logger logger) {
+  mpi::Comm(control).set_timeout(timeout_of(options));
   const auto device = device_of(options, control, logger);
   const auto precision = device::parse_precision(options.get<std::string>("precision"));
   device::require_supported(precision, device.type());
@@ -96,15 +115,37 @@ const Logger& Session::logger() const noexcept { return impl_->logger; }
 bool Session::resume() const { return impl_->options.get<bool>("resume"); }
 
 const RunFolder& Session::run_folder() {
-  if (!impl_->folder)
-    impl_->folder = RunFolder::open(impl_->control, {.path = impl_->options.get<std::string>("run"),
-                                                     .program = impl_->options.program(),
-                                                     .resume = resume()});
+  if (impl_->folder) return *impl_->folder;
+  impl_->folder = RunFolder::open(impl_->control,
+                                  {.path = impl_->options.get<std::string>("run"),
+                                   .program = impl_->options.program(),
+                                   .resume = resume(),
+                                   .say = [this](const std::string& text) { impl_->logger.warning(text); }});
+  for (comm::Communicator ranks : {impl_->world, impl_->agreement})
+    ranks.on_failure([folder = impl_->folder->path(), rank = rank()](const std::string& text) {
+      write_flight_record(folder, rank, text);
+    });
   return *impl_->folder;
 }
 
 void Session::request_stop() noexcept { impl_->stop = true; }
-bool Session::stop_requested() const noexcept { return impl_->stop || StopSignal::received() != 0; }
+bool Session::stop_requested() const noexcept {
+  return impl_->stop || StopSignal::received() != 0 || (impl_->folder && impl_->folder->is_lost());
+}
+
+std::optional<int> Session::agreed_stop() const {
+  // Ctrl-C has an exit code of its own: it wins where ranks got different signals.
+  constexpr int kInterrupt = 1 << 16;
+  std::int64_t mine = 0;
+  if (stop_requested()) mine = StopSignal::received() == SIGINT ? kInterrupt : StopSignal::received() + 1;
+  const std::int64_t agreed = impl_->control.all_max(mine);
+  if (agreed == 0) return std::nullopt;
+  return agreed == kInterrupt ? SIGINT : static_cast<int>(agreed) - 1;
+}
+
+void Session::leave_if_stopped() const {
+  if (const auto signal = agreed_stop()) throw Interrupted{*signal};
+}
 
 void Session::close() {
   impl_->agreement.close();

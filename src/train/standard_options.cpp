@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/standard_options.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bunchtrain/core/error.hpp"
+
 namespace bunchtrain::train {
 
 std::vector<config::OptionSpec> standard_options() {
@@ -37,7 +44,7 @@ std::vector<config::OptionSpec> standard_options() {
       {"precision", Text{"float32"}, "numbers of the step", "", {"float32", "float64", "tf32", "bfloat16"}},
       {"seed", Integer{1}, "of initial weights, sample order, dropout and splits"},
 
-      {"run", Text{}, "run folder; empty = runs/PROGRAM-DATE-TIME", "FOLDER"},
+      {"run", Text{}, "run folder; empty = runs/PROGRAM-DATE-TIME and what makes it unique", "FOLDER"},
       {"resume", false, "go on with the run in the folder; starts afresh if there is none"},
       {"checkpoint-every", Text{},
        "extra snapshots: steps (500) or minutes (10min); one per epoch is always written", "N|Nmin"},
@@ -49,13 +56,21 @@ std::vector<config::OptionSpec> standard_options() {
       {"backend", Text{"auto"}, "collectives", "", {"auto", "mpi", "nccl"}},
       {"collectives", Text{"auto"}, "when gradients are summed", "", {"auto", "after-backward", "buckets"}},
       {"checked", false, "compare every collective between ranks first (slow; finds mismatches)"},
-      {"timeout", 600.0, "seconds after which a collective counts as failed"},
+      {"timeout", 600.0,
+       "seconds that ranks wait for one another; at start, in steps and snapshots, at the end"},
       {"log-level",
        Text{"info"},
        "what is logged to standard error",
        "",
        {"debug", "info", "warning", "error"}},
   };
+}
+
+std::chrono::milliseconds timeout_of(const config::Options& options) {
+  const double seconds = options.get<double>("timeout");
+  if (!(seconds > 0 && std::isfinite(seconds)))
+    throw ConfigError("timeout", fmt::format("{}", seconds), "a positive number of seconds");
+  return std::chrono::milliseconds(std::max<std::int64_t>(1, std::llround(std::min(seconds, 1e9) * 1000)));
 }
 
 }  // namespace bunchtrain::train

@@ -33,6 +33,11 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
           .shuffle = shuffle,
           .threads = session.threads().loader,
           .device = session.device(),
+          .while_waiting =
+              [world = session.world(), agreement = session.agreement()]() mutable {
+                world.tell_reading();
+                agreement.tell_reading();
+              },
           .logger = session.logger()};
 }
 
@@ -89,6 +94,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::Data
 
 FitResult TrainingLoop::run() {
   if (session_.resume()) resume();
+  session_.leave_if_stopped();  // nothing was trained yet, and the folder is as it was
   log_ = std::make_unique<RunLog>(
       session_, session_.run_folder(), settings_, task_.options.samples,
       RunPlan{.steps_per_epoch = loader_.steps_per_epoch(), .first_step = state_.step});
@@ -96,6 +102,9 @@ FitResult TrainingLoop::run() {
   if (state_.step > 0)
     log_->note(fmt::format("resumed at step {} (epoch {})", state_.step, state_.epoch + 1));
   for (auto* module : modules_of(task_.networks)) module->train();
+  session_.leave_if_stopped();
+  const OrderlyStop orderly;  // from here on a signal ends the step and saves
+  const auto phase = session_.control().in_phase("training");
   while (state_.epoch < settings_.epochs) {
     run_epoch();
     finish_epoch();
@@ -305,6 +314,7 @@ std::optional<ValidationResult> TrainingLoop::judge() {
 }
 
 void TrainingLoop::save(std::optional<double> metric) {
+  session_.run_folder().require_owned(session_.control());
   const CapturedState captured = capture(state_, task_.networks, loader_);
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -86,6 +87,14 @@ class Communicator {
   /// Ranks with the same colour (0 or above) form a communicator with the same options, ordered by key then
   /// rank.
   Communicator split(int color, int key, std::string name);
+
+  /// For loops that wait for data between operations: answers ranks that ask where this one is, so that they
+  /// do not take slow storage for a dead rank. Cheap, never waits. Not collective.
+  /// @throws CommError if a peer failed.
+  void tell_reading();
+  /// Called once, when the communicator fails, with the reason and the last operations of this rank (times,
+  /// phases). Holds for all copies of this object.
+  void on_failure(std::function<void(const std::string&)> listener);
 
   /// Marks the communicator as failed: every later call throws CommError with this reason, also on the peers.
   /// Not collective.

@@ -3,6 +3,8 @@
 /// Initialises MPI if the process was launched with it and nobody did before; finalises only what it
 /// initialised.
 
+#include <chrono>
+#include <functional>
 #include <string>
 
 #include "bunchtrain/mpi/comm.hpp"
@@ -18,7 +20,15 @@ namespace bunchtrain::mpi {
 /// @throws CommError if MPI was finalised before.
 class Environment {
  public:
-  Environment();
+  struct Options {
+    /// Of the world's collectives, and of MPI's own start and end.
+    std::chrono::milliseconds timeout = kDefaultTimeout;
+    /// Called by another thread when MPI's start or end takes longer than the timeout, with the reason; must
+    /// end the process, for MPI cannot be interrupted. Without it these two wait as long as MPI does.
+    std::function<void(const std::string&)> on_hang = {};
+  };
+  Environment() : Environment(Options{}) {}
+  explicit Environment(Options options);
   /// Finalises MPI if this object initialised it, no exception is in flight and no communicator of the job
   /// failed
   /// (`Comm::mark_failed`); else does nothing, since MPI_Finalize waits for all ranks.
@@ -35,6 +45,7 @@ class Environment {
   [[noreturn]] void abort(int exit_code) const noexcept;
 
  private:
+  Options options_;
   Launch launch_;
   int exceptions_at_start_;
   bool owns_mpi_ = false;

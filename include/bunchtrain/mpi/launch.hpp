@@ -11,6 +11,7 @@ namespace bunchtrain::mpi {
 struct Launch {
   bool by_mpi = false;      ///< an MPI launcher (mpirun, srun with PMI) started this process
   int announced_tasks = 1;  ///< tasks that a launcher announced (SLURM_NTASKS, OMPI_COMM_WORLD_SIZE, ...)
+  int announced_rank = 0;   ///< of this process, for messages before MPI has started
   std::string launcher;     ///< "mpirun", "srun", "" ...
 };
 

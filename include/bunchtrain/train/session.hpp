@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
@@ -54,7 +55,13 @@ class Session {
   /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own
   /// signal handling).
   void request_stop() noexcept;
+  /// Whether a stop was asked for here: by the program, by a signal, or because the run folder was lost. For
+  /// loops and long passes to look at; the ranks must agree before one of them leaves.
   bool stop_requested() const noexcept;
+  /// Collective: the signal by which a stop was asked for on any rank (0 if it was the program), if one was.
+  std::optional<int> agreed_stop() const;
+  /// Collective: leaves by `Interrupted` on all ranks if a stop was asked for on any.
+  void leave_if_stopped() const;
 
   /// Collective: frees the communicators. Called by `bt::run` at the orderly end.
   void close();

@@ -2,6 +2,7 @@
 #pragma once
 /// The options that every training program has.
 
+#include <chrono>
 #include <vector>
 
 #include "bunchtrain/config/options.hpp"
@@ -11,5 +12,8 @@ namespace bunchtrain::train {
 /// data, valid, card, particles, batch, epochs, learning-rate, ..., run, resume, device, precision, threads,
 /// seed.
 std::vector<config::OptionSpec> standard_options();
+
+/// `--timeout`. @throws ConfigError unless it is positive.
+std::chrono::milliseconds timeout_of(const config::Options& options);
 
 }  // namespace bunchtrain::train

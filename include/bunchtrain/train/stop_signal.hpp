@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Turns USR1, USR2 and TERM into a request to stop after the current step (DESIGN decision 10).
+/// Turns signals into a request to stop (DESIGN decision 10).
 
+#include <array>
 #include <csignal>
 
 namespace bunchtrain::train {
 
 /// Exit code that tells batch systems "checkpointed, run me again" (ERESTART).
 inline constexpr int kExitCheckpointed = 85;
+/// Exit code after Ctrl-C, saved or not.
+inline constexpr int kExitInterrupted = 130;
 
-/// Catches USR1, USR2 and TERM from construction to destruction; the handlers only set a flag. Only
-/// applications
-/// (`bt::run`) create one; at most one lives at a time.
+/// Catches USR1, USR2, TERM, HUP and INT from construction to destruction; HUP and INT not where the process
+/// was started with them ignored (nohup). The handlers only set a flag, but a second INT ends the process at
+/// once. Only applications (`bt::run`) create one; at most one lives at a time.
 class StopSignal {
  public:
   StopSignal();
@@ -19,17 +22,36 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  /// The signal received since construction, or 0.
+  /// The first signal received since construction, or 0.
   static int received() noexcept;
 
  private:
-  struct sigaction previous_[3];
+  static constexpr int kCount = 5;
+  std::array<struct sigaction, kCount> previous_;
 };
 
-/// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request. Not an error:
-/// `bt::run` exits with `kExitCheckpointed`.
+/// While one lives, a loop looks at `Session::stop_requested` after each step, saves and leaves. At all other
+/// times there is nothing to save, and `bt::run` ends the process within a second of a signal. `Trainer::fit`
+/// has one; a hand-written loop that saves its work makes one for itself. If it dies without an exception,
+/// the work is done and the signals received so far have no further meaning.
+class OrderlyStop {
+ public:
+  OrderlyStop();
+  ~OrderlyStop();
+  OrderlyStop(const OrderlyStop&) = delete;
+  OrderlyStop& operator=(const OrderlyStop&) = delete;
+
+  static bool promised() noexcept;
+
+ private:
+  int exceptions_at_start_;
+};
+
+/// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request, and by
+/// `Session::leave_if_stopped`. Not an error: `bt::run` exits with `kExitCheckpointed`, or with
+/// `kExitInterrupted` after INT.
 struct Interrupted {
-  int signal = 0;
+  int signal = 0;  ///< 0: asked for by the program, or on another rank
 };
 
 }  // namespace bunchtrain::train

@@ -9,6 +9,7 @@
 namespace bunchtrain::comm::detail {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -33,12 +34,15 @@ TEST(FlightRecordTest, ShowsTheLatestOperationsAndTheirState) {
   FlightRecord record;
   EXPECT_EQ(record.last().operation, Operation::none);
   EXPECT_EQ(record.tail(3), "");
-  record.start(call(Operation::all_reduce));
+  record.start(call(Operation::all_reduce), "training");
   const auto ticket = record.start(call(Operation::all_gather, 5, 5));
   record.complete(ticket);
-  EXPECT_EQ(record.tail(3),
-            "  all_reduce(sum) of 10 bfloat16 (#4): in flight\n  all_gather of 5 bfloat16 (#5): complete\n");
-  EXPECT_EQ(record.tail(1), "  all_gather of 5 bfloat16 (#5): complete\n");
+  EXPECT_THAT(
+      record.tail(3),
+      ContainsRegex(
+          "^  [0-9:.]+ all_reduce\\(sum\\) of 10 bfloat16 \\(#4\\), training: in flight since 0\\.[0-9]+ "
+          "s\n  [0-9:.]+ all_gather of 5 bfloat16 \\(#5\\): complete after 0\\.[0-9]+ s\n$"));
+  EXPECT_THAT(record.tail(1), ContainsRegex("^  [0-9]+:[0-9]+:[0-9]+\\.[0-9]+ all_gather"));
 }
 
 TEST(FlightRecordTest, IsBounded) {
@@ -72,6 +76,27 @@ TEST(DiagnosisTest, TimeoutNamesSilentRanks) {
   const auto text = timeout_text({{}, here, {}, {}});
   EXPECT_THAT(text, HasSubstr("is not complete after 10 s. Silent: ranks 2, 3 "));
   EXPECT_THAT(text, HasSubstr("\n  rank 1: in all_reduce(sum) of 10 bfloat16 (#4)"));
+}
+
+TEST(DiagnosisTest, TimeoutTellsSlowStorageFromADeadRank) {
+  const PeerState reads{.heard = true, .gave_up = false, .call = call(Operation::reading), .reason = {}};
+  EXPECT_THAT(timeout_text({{}, reads}), HasSubstr("slow storage: rank 1 still waiting for data"));
+}
+
+TEST(DiagnosisTest, TimeoutTellsThePhaseAndTheProcesses) {
+  const std::vector<PeerState> peers(2);
+  const auto text = describe_timeout({.communicator = "world",
+                                      .rank = 0,
+                                      .call = call(Operation::all_reduce),
+                                      .timeout = std::chrono::seconds(10),
+                                      .peers = peers,
+                                      .last_operations = "  none\n",
+                                      .phase = "training",
+                                      .describe_ranks = [](std::span<const int>) {
+                                        return std::string("rank 1 (process 4711 on node7 is stopped)");
+                                      }});
+  EXPECT_THAT(text,
+              HasSubstr("after 10 s (while training). Silent: rank 1 (process 4711 on node7 is stopped)"));
 }
 
 TEST(DiagnosisTest, TimeoutTellsRanksThatLeftTheOrder) {

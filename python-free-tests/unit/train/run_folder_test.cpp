@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <optional>
+#include <set>
+#include <thread>
 
 #include "bunchtrain/core/error.hpp"
 
@@ -53,6 +56,44 @@ TEST_F(RunFolderTest, SaysWhyItCannotBeMade) {
 }
 
 TEST_F(RunFolderTest, ResumingANewFolderStartsAfresh) { EXPECT_FALSE(open("fresh", true).holds_run()); }
+
+TEST_F(RunFolderTest, IsAbsoluteWhateverTheProgramDoesLater) {
+  const auto before = std::filesystem::current_path();
+  std::filesystem::create_directories(root_);
+  std::filesystem::current_path(root_);
+  const RunFolder folder = RunFolder::open(mpi::Comm::self(), {.path = "./here/../run", .program = "test"});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(folder.path(), std::filesystem::weakly_canonical(root_ / "run"));
+}
+
+TEST_F(RunFolderTest, DefaultNamesOfOneSecondDiffer) {
+  const auto before = std::filesystem::current_path();
+  std::filesystem::create_directories(root_);
+  std::filesystem::current_path(root_);
+  std::set<std::filesystem::path> paths;
+  for (int task = 0; task < 20; ++task)
+    paths.insert(RunFolder::open(mpi::Comm::self(), {.path = "", .program = "test"}).path());
+  std::filesystem::current_path(before);
+  EXPECT_EQ(paths.size(), 20U);
+}
+
+TEST_F(RunFolderTest, HasOneWriterAndAnyNumberOfReaders) {
+  std::optional<RunFolder> writer = open("run", true);
+  std::ofstream(writer->description()) << "{}";
+  EXPECT_THROW(open("run", true), ConfigError);
+  EXPECT_THROW(open("run"), ConfigError);
+  EXPECT_TRUE(RunFolder::existing(root_ / "run").holds_run());
+  EXPECT_NO_THROW(writer->require_owned(mpi::Comm::self()));
+  writer.reset();
+  EXPECT_NO_THROW(open("run", true));
+}
+
+TEST_F(RunFolderTest, ALostLockStopsTheWriting) {
+  const RunFolder writer = open("run");
+  std::filesystem::remove(root_ / "run" / "run.lock");
+  while (!writer.is_lost()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_THROW(writer.require_owned(mpi::Comm::self()), ConfigError);
+}
 
 TEST_F(RunFolderTest, AnEmptyFolderIsNoRun) {
   open("empty");

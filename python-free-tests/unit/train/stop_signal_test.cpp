@@ -7,7 +7,7 @@ namespace bunchtrain::train {
 namespace {
 
 TEST(StopSignalTest, RemembersEachOfItsSignals) {
-  for (const int signal : {SIGUSR1, SIGUSR2, SIGTERM}) {
+  for (const int signal : {SIGUSR1, SIGUSR2, SIGTERM, SIGHUP, SIGINT}) {
     const StopSignal guard;
     EXPECT_EQ(StopSignal::received(), 0);
     std::raise(signal);
@@ -21,6 +21,55 @@ TEST(StopSignalTest, GivesTheHandlersBack) {
   { const StopSignal guard; }
   sigaction(SIGUSR1, nullptr, &after);
   EXPECT_EQ(before.sa_handler, after.sa_handler);
+}
+
+TEST(StopSignalTest, TheFirstSignalCounts) {
+  const StopSignal guard;
+  std::raise(SIGUSR1);
+  std::raise(SIGTERM);
+  EXPECT_EQ(StopSignal::received(), SIGUSR1);
+}
+
+TEST(StopSignalTest, ASecondCtrlCEndsAtOnce) {
+  EXPECT_EXIT(
+      {
+        const StopSignal guard;
+        std::raise(SIGINT);
+        std::raise(SIGINT);
+      },
+      testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(StopSignalTest, WhatWasIgnoredStaysIgnored) {
+  for (const int signal : {SIGHUP, SIGINT}) {
+    const auto before = std::signal(signal, SIG_IGN);
+    {
+      const StopSignal guard;
+      std::raise(signal);
+      EXPECT_EQ(StopSignal::received(), 0);
+    }
+    std::signal(signal, before);
+  }
+}
+
+TEST(StopSignalTest, AFinishedLoopHasAnsweredItsSignals) {
+  const StopSignal guard;
+  EXPECT_FALSE(OrderlyStop::promised());
+  {
+    const OrderlyStop orderly;
+    EXPECT_TRUE(OrderlyStop::promised());
+    std::raise(SIGUSR1);
+  }
+  EXPECT_EQ(StopSignal::received(), 0);
+  try {
+    const OrderlyStop orderly;
+    std::raise(SIGUSR2);
+    throw Interrupted{StopSignal::received()};
+  } catch (const Interrupted& interrupted) {
+    EXPECT_EQ(interrupted.signal, SIGUSR2);
+    EXPECT_EQ(StopSignal::received(), SIGUSR2);
+  }
+  EXPECT_FALSE(OrderlyStop::promised());
 }
 
 }  // namespace

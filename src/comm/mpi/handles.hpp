@@ -54,11 +54,6 @@ inline bool test_all(std::span<MPI_Request> requests, std::span<MPI_Status> stat
 }
 
 /// Collective: a duplicate that reports errors by return codes.
-inline MPI_Comm duplicate_native(const mpi::Comm& comm) {
-  MPI_Comm duplicate = MPI_COMM_NULL;
-  mpi::check(MPI_Comm_dup(MPI_Comm_f2c(comm.fortran_handle()), &duplicate), "MPI_Comm_dup");
-  mpi::check(MPI_Comm_set_errhandler(duplicate, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  return duplicate;
-}
+inline MPI_Comm duplicate_native(const mpi::Comm& comm) { return MPI_Comm_f2c(comm.create_handle()); }
 
 }  // namespace bunchtrain::comm::detail
