@@ -82,7 +82,7 @@ RunFolder RunFolder::open(const mpi::Comm& control, const Request& request) {
     if (!is_root) return;
     if (!request.resume) require_new(folder);
     make_folder(folder.path());
-    attempt.emplace(folder.path(), RunLock::Options{.say = request.say});
+    attempt.emplace(folder.path(), RunLock::Options{.interval = request.heartbeat, .say = request.say});
   });
   for (bool owned = false;
        !owned;) {  // the others meet rank 0 between its steps: they need not wait in silence

@@ -18,8 +18,10 @@ class RunFolderTest : public ::testing::Test {
   void SetUp() override { std::filesystem::remove_all(root_); }
   void TearDown() override { std::filesystem::remove_all(root_); }
   RunFolder open(const std::string& name, bool resume = false) {
-    return RunFolder::open(mpi::Comm::self(),
-                           {.path = (root_ / name).string(), .program = "test", .resume = resume});
+    return RunFolder::open(mpi::Comm::self(), {.path = (root_ / name).string(),
+                                               .program = "test",
+                                               .resume = resume,
+                                               .heartbeat = std::chrono::milliseconds(100)});
   }
   const std::filesystem::path root_ = std::filesystem::path(::testing::TempDir()) / "run_folder_test";
 };

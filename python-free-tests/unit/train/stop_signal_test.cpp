@@ -30,7 +30,8 @@ TEST(StopSignalTest, TheFirstSignalCounts) {
   EXPECT_EQ(StopSignal::received(), SIGUSR1);
 }
 
-TEST(StopSignalTest, ASecondCtrlCEndsAtOnce) {
+TEST(StopSignalDeathTest, ASecondCtrlCEndsAtOnce) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
         const StopSignal guard;
