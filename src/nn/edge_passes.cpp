@@ -387,8 +387,9 @@ EdgeGradients EdgePasses::backward(const at::Tensor& gradient, EdgeTensors edges
 
 at::Tensor EdgePasses::terms_moments(const at::Tensor& gradient) const {
   // Sums over edges of g and g (u_i + v_j), from the sums of g that the points have collected.
-  const Normaliser identity = {at::zeros_like(layers_.terms[0]), at::zeros_like(layers_.terms[0]),
-                               /*relu=*/false};
+  // Not from a row of the terms: a rank's share of a batch may have none.
+  const at::Tensor none = at::zeros({layers_.terms.size(1)}, layers_.terms.options());
+  const Normaliser identity = {none, none, /*relu=*/false};
   const at::Tensor sums = row_gradient_moments(gradient, layers_.terms, identity);
   const at::Tensor own = sums.narrow(1, 0, channels_[0]),
                    neighbours = sums.narrow(1, channels_[0], channels_[0]);
