@@ -3,7 +3,6 @@
 /// ParticleNet (Qu & Gouskos, 1902.08570): dynamic graph CNN on particle clouds, and its Lite variant.
 
 #include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 
 #include <array>
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/models/module_holder.hpp"
 #include "bunchtrain/nn/described_module.hpp"
 
 namespace bunchtrain::models {
@@ -78,6 +78,9 @@ class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
   ParticleNetOptions options_;
   std::shared_ptr<Blocks> blocks_;
 };
-TORCH_MODULE(ParticleNet);
+class ParticleNet : public ModuleHolder<ParticleNetImpl, ParticleNetOptions> {
+ public:
+  using ModuleHolder::ModuleHolder;
+};
 
 }  // namespace bunchtrain::models

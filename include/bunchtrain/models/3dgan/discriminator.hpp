@@ -3,12 +3,12 @@
 /// The 3DGAN discriminator: judges a shower image and reads its energy and angle.
 
 #include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "bunchtrain/models/3dgan/variant.hpp"
+#include "bunchtrain/models/module_holder.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/dropout.hpp"
@@ -52,6 +52,9 @@ class ShowerDiscriminatorImpl : public torch::nn::Module {
   nn::Linear generation_ = nullptr;
   nn::Linear auxiliary_ = nullptr;
 };
-TORCH_MODULE(ShowerDiscriminator);
+class ShowerDiscriminator : public ModuleHolder<ShowerDiscriminatorImpl, ShowerDiscriminatorOptions> {
+ public:
+  using ModuleHolder::ModuleHolder;
+};
 
 }  // namespace bunchtrain::models

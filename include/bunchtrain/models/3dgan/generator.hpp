@@ -3,12 +3,12 @@
 /// The 3DGAN generator: latent vectors to shower images.
 
 #include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "bunchtrain/models/3dgan/variant.hpp"
+#include "bunchtrain/models/module_holder.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/linear.hpp"
@@ -38,7 +38,10 @@ class ShowerGeneratorImpl : public torch::nn::Module {
   std::vector<nn::Conv3d> convolutions_;
   std::vector<nn::BatchNorm> norms_;
 };
-TORCH_MODULE(ShowerGenerator);
+class ShowerGenerator : public ModuleHolder<ShowerGeneratorImpl, ShowerGeneratorOptions> {
+ public:
+  using ModuleHolder::ModuleHolder;
+};
 
 /// The latent vectors of showers, [B, L]: noise times energy / 100 GeV (fixed angle), or [energy / 100 GeV,
 /// theta, noise] (variable angle).
