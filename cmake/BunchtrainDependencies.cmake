@@ -72,7 +72,8 @@ endfunction()
 # CUDA toolkits (FindCUDAToolkit of CMake 3.25 stumbles over CUDA 13), and the folders of the NVIDIA wheels:
 # where tools/setup unpacks them, and beside a LibTorch of a Python installation.
 set(bunchtrain_toolkit ${CMAKE_CUDA_COMPILER_TOOLKIT_ROOT} $ENV{CUDA_HOME} /usr/local/cuda)
-set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia")
+set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvidia"
+  "${bunchtrain_built_with_libtorch}/../nvidia")
 set(bunchtrain_packages
   "fmt=libfmt-dev" "cli11=libcli11-dev" "toml=libtomlplusplus-dev" "json=nlohmann-json3-dev" "hwy=libhwy-dev"
   "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "xxhash=libxxhash-dev"

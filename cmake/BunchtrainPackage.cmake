@@ -87,6 +87,6 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/package/bunchtrainConfig
   COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_BINARY_DIR}/package/bunchtrainConfig.cmake"
               "${PROJECT_BINARY_DIR}/package/bunchtrainConfigVersion.cmake"
-              cmake/BunchtrainDependencies.cmake cmake/FindLibTorch.cmake
+              cmake/BunchtrainComponents.cmake cmake/BunchtrainDependencies.cmake cmake/FindLibTorch.cmake
         DESTINATION "${package_folder}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -3,7 +3,8 @@
 # interpreter even for CPU programs, and change global flags).
 #
 # Searched, in this order: a target `torch` that the project already has, LibTorch_ROOT,
-# CMAKE_PREFIX_PATH, BUNCHTRAIN_DEPS (variable or environment), <source>/.deps. The official zip, the
+# CMAKE_PREFIX_PATH, BUNCHTRAIN_DEPS (variable or environment), <source>/.deps, and, from the installed
+# package, where the library was built with it (bunchtrain_built_with_libtorch). The official zip, the
 # unpacked PyPI wheel and an installed Python package have the same layout and are all welcome.
 #
 #   LibTorch::cpu        torch_cpu and c10
@@ -25,7 +26,8 @@ function(libtorch_candidate_roots out)
     # torch.utils.cmake_prefix_path names <root>/share/cmake.
     list(APPEND roots "${prefix}" "${prefix}/torch" "${prefix}/../..")
   endforeach()
-  list(APPEND roots "${BUNCHTRAIN_DEPS}/torch" "$ENV{BUNCHTRAIN_DEPS}/torch" "${PROJECT_SOURCE_DIR}/.deps/torch")
+  list(APPEND roots "${BUNCHTRAIN_DEPS}/torch" "$ENV{BUNCHTRAIN_DEPS}/torch" "${PROJECT_SOURCE_DIR}/.deps/torch"
+       "${bunchtrain_built_with_libtorch}")
   set(${out} "${roots}" PARENT_SCOPE)
 endfunction()
 
@@ -74,11 +76,17 @@ if(LibTorch_DIRECTORY)
     "${LibTorch_DIRECTORY}/include" "${LibTorch_DIRECTORY}/include/torch/csrc/api/include")
 endif()
 
+if(bunchtrain_built_with_libtorch)
+  string(CONCAT libtorch_advice "bunchtrain was built with LibTorch ${bunchtrain_built_with_libtorch_version} in "
+    "${bunchtrain_built_with_libtorch}, where it is no longer. Say where it is now: -DLibTorch_ROOT=/path/to/libtorch.")
+else()
+  set(libtorch_advice "Run tools/setup to fetch it, or name an existing one with -DLibTorch_ROOT=/path/to/libtorch.")
+endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LibTorch_DIRECTORY LibTorch_INCLUDE_DIRS
   VERSION_VAR LibTorch_VERSION
-  REASON_FAILURE_MESSAGE "Run tools/setup to fetch it, or name an existing one with -DLibTorch_ROOT=/path/to/libtorch.")
+  REASON_FAILURE_MESSAGE "${libtorch_advice}")
 
 set(LibTorch_CUDA_FOUND OFF)
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
