@@ -104,7 +104,9 @@ int run_session(config::Options options, const mpi::Environment& environment,
   const auto session = open_session(std::move(options), environment);
   int code = 0;
   try {
+    const auto phase = session->control().in_phase("outside the training loop");
     body(*session);
+    watcher.reset();  // all is done
   } catch (const train::Interrupted& interrupted) {
     watcher.reset();  // what there is to save is saved, and the code is known
     const auto phase = session->control().in_phase("ending the job");
@@ -112,7 +114,6 @@ int run_session(config::Options options, const mpi::Environment& environment,
   }
   const auto phase = session->control().in_phase("ending the job");
   session->control().barrier();  // mpirun kills the others once the first rank has left with a code
-  watcher.reset();
   session->close();
   return code;
 }

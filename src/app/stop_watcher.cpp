@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLook{50};
-constexpr milliseconds kGrace{1000};  // mpirun gives its ranks about as long after a TERM
+constexpr milliseconds kGrace{500};  // mpirun gives its ranks about twice as long after a TERM
 
 }  // namespace
 

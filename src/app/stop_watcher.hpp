@@ -9,9 +9,9 @@
 namespace bunchtrain::app {
 
 /// A thread that looks for signals from construction to destruction. Where no loop promised an orderly stop
-/// (`train::OrderlyStop`: MPI's start, opening of data, evaluation), the process gets a second to come to its
-/// end and is then ended with the exit code of the signal, whatever it is doing. Of the first Ctrl-C it tells
-/// what follows.
+/// (`train::OrderlyStop`: MPI's start, opening of data, evaluation), the process gets half a second to come
+/// to its end and is then ended with the exit code of the signal, whatever it is doing. Of the first Ctrl-C
+/// it tells what follows.
 class StopWatcher {
  public:
   /// `say` prints a line; called on the watcher's thread.

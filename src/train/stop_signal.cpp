@@ -2,7 +2,6 @@
 #include "bunchtrain/train/stop_signal.hpp"
 
 #include <atomic>
-#include <exception>
 
 namespace bunchtrain::train {
 namespace {
@@ -12,11 +11,6 @@ std::atomic<int> g_received{0};
 std::atomic<int> g_interrupts{0};
 std::atomic<int> g_orderly{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
-
-void forget() {
-  g_received = 0;
-  g_interrupts = 0;
-}
 
 void remember(int signal) {
   int none = 0;
@@ -36,7 +30,8 @@ bool is_ignored_on_purpose(int signal) {
 
 StopSignal::StopSignal() {
   static_assert(kSignals.size() == kCount);
-  forget();
+  g_received = 0;
+  g_interrupts = 0;
   struct sigaction action = {};
   action.sa_handler = remember;
   action.sa_flags = SA_RESTART;
@@ -52,12 +47,8 @@ StopSignal::~StopSignal() {
 
 int StopSignal::received() noexcept { return g_received.load(); }
 
-OrderlyStop::OrderlyStop() : exceptions_at_start_(std::uncaught_exceptions()) { ++g_orderly; }
-
-OrderlyStop::~OrderlyStop() {
-  if (std::uncaught_exceptions() == exceptions_at_start_) forget();
-  --g_orderly;
-}
+OrderlyStop::OrderlyStop() { ++g_orderly; }
+OrderlyStop::~OrderlyStop() { --g_orderly; }
 
 bool OrderlyStop::promised() noexcept { return g_orderly > 0; }
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include "bunchtrain/app/run.hpp"
-#include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::tool {
 
@@ -14,12 +13,9 @@ int run_with_code(config::Options options, int argc, char** argv,
     const std::string text = options.parse(argc, argv);
     fmt::print("{}", text);
     return text.empty() ? body(options) : 0;
-  } catch (const Error& error) {
-    fmt::print(stderr, "{}: error: {}\n", options.program(), error.what());
-    return app::kExitUsage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: error: {}\n", options.program(), error.what());
-    return 1;
+    fmt::print(stderr, "{}: error: {}\n", options.program(), app::describe_error(error));
+    return app::exit_code_of(error);
   }
 }
 

@@ -31,9 +31,9 @@ class StopSignal {
 };
 
 /// While one lives, a loop looks at `Session::stop_requested` after each step, saves and leaves. At all other
-/// times there is nothing to save, and `bt::run` ends the process within a second of a signal. `Trainer::fit`
-/// has one; a hand-written loop that saves its work makes one for itself. If it dies without an exception,
-/// the work is done and the signals received so far have no further meaning.
+/// times there is nothing to save, and `bt::run` ends the process within a second of a signal, also of one
+/// that came while the loop did its last step. `Trainer::fit` has one; a hand-written loop that saves its
+/// work makes one for itself.
 class OrderlyStop {
  public:
   OrderlyStop();
@@ -42,9 +42,6 @@ class OrderlyStop {
   OrderlyStop& operator=(const OrderlyStop&) = delete;
 
   static bool promised() noexcept;
-
- private:
-  int exceptions_at_start_;
 };
 
 /// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request, and by

@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <chrono>
 #include <functional>
@@ -76,6 +77,49 @@ TEST_F(FaultTest, TimeoutTellsWhichOperationEachRankIsIn) {
   // One of the ranks asks; the others hear its conclusion.
   EXPECT_THAT(text, HasSubstr("No rank is silent, but they are in different operations"));
   EXPECT_THAT(text, AnyOf(HasSubstr("in barrier (#1)"), HasSubstr("in all_reduce(sum) of 8 float32 (#1)")));
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, ARankThatWaitsForItsDataIsNotSilent) {
+  auto comm = create(milliseconds(400));
+  if (rank == 1) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+    const auto text = error_of([&] {
+      while (std::chrono::steady_clock::now() < end) {
+        comm.tell_reading();
+        std::this_thread::sleep_for(milliseconds(50));
+      }
+      throw CommError("heard nothing");
+    });
+    EXPECT_THAT(text, HasSubstr("slow storage: rank 1 still waiting for data"));
+  } else {
+    EXPECT_THAT(error_of([&] { comm.all_reduce(at::ones({8})).wait(); }),
+                HasSubstr("slow storage: rank 1 still waiting for data"));
+  }
+  test_world().barrier();
+}
+
+TEST_F(FaultTest, AStoppedRankIsToldFromABusyOneAndTheRecordIsKept) {
+  auto comm = create(milliseconds(400));
+  const auto phase = comm.control().in_phase("training");
+  std::string record;
+  comm.on_failure([&](const std::string& text) { record = text; });
+  const auto& process = comm.control().process_of(1);
+  if (rank == 1) {
+    raise(SIGSTOP);
+  } else {
+    while (state_of(process) != ProcessState::stopped) std::this_thread::sleep_for(milliseconds(5));
+    EXPECT_THAT(
+        error_of([&] { comm.all_reduce(at::ones({8})).wait(); }),
+        AllOf(HasSubstr("(while training)"),
+              HasSubstr("Silent: rank 1 (process " + std::to_string(process.pid)), HasSubstr("is stopped")));
+    EXPECT_THAT(record, AllOf(HasSubstr("Silent: rank 1"),
+                              HasSubstr("all_reduce(sum) of 8 float32 (#1), training: in flight since")));
+    if (rank == 0) {
+      std::this_thread::sleep_for(milliseconds(300));
+      kill(static_cast<pid_t>(process.pid), SIGCONT);
+    }
+  }
   test_world().barrier();
 }
 
