@@ -2,7 +2,6 @@
 #pragma once
 /// What a job is doing, for the messages about ranks that do not answer.
 
-#include <chrono>
 #include <memory>
 #include <string>
 
