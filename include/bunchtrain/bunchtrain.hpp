@@ -14,6 +14,7 @@
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/trainer.hpp"
 
 namespace bunchtrain {

@@ -49,7 +49,7 @@ const std::string& require(const checkpoint::Metadata& metadata, const std::stri
 
 TrainedModel load_model(train::Session& session, const train::RunFolder& folder) {
   const checkpoint::Store store(folder.checkpoints(), session.agreement(), {.logger = session.logger()});
-  const auto snapshot = store.load_best();
+  const auto snapshot = store.load("best", {"model"});
   if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));

@@ -95,7 +95,8 @@ int end_interrupted(const train::Session& session, const train::Interrupted& int
   const bool by_user = session.control().all_max(interrupted.signal == SIGINT ? 1 : 0) > 0;
   const int signal = static_cast<int>(session.control().all_max(interrupted.signal));
   session.logger().info(fmt::format("stopped by {}; the same command with --resume goes on",
-                                    signal == 0 ? "request" : signal_name(by_user ? SIGINT : signal)));
+                                    signal == 0 ? "the program" : signal_name(by_user ? SIGINT : signal)));
+  if (signal == 0) return 0;  // a program that wants to stop is no reason to run it again
   return exit_code_after(by_user ? SIGINT : signal);
 }
 

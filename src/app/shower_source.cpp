@@ -23,7 +23,7 @@ constexpr std::uint64_t kNoise = 0x73686f776572;  // "shower"
 checkpoint::Snapshot load_best(const std::string& run) {
   const auto folder = train::RunFolder::existing(run);
   const auto alone = comm::Communicator::create(mpi::Comm::self(), c10::kCPU);
-  auto snapshot = checkpoint::Store(folder.checkpoints(), alone).load_best();
+  auto snapshot = checkpoint::Store(folder.checkpoints(), alone).load("best", {"generator-model"});
   if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));

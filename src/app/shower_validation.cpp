@@ -48,9 +48,12 @@ class ShowerValidation final : public train::Validation {
                         {"valid_fraction_ratio", candidate.fraction.value / reference.fraction.value},
                         {"valid_worst_profile", comparison.worst_profile}},
             .score = -comparison.score.total(),
+            .score_name = "negative valid_score",
             .sections = to_sections(comparison),
             .text = format_comparison(comparison, BinsShown::all_together)};
   }
+
+  void discard() override { start(); }
 
  private:
   void start() {

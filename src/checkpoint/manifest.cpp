@@ -55,6 +55,8 @@ Json to_json(const Manifest& manifest) {
                          {"value", *manifest.info.metric},
                          {"higher_is_better", manifest.higher_is_better}};
   }
+  if (!manifest.info.judged) content["judged"] = false;
+  if (!manifest.info.lost.empty()) content["lost"] = manifest.info.lost;
   content["metadata"] = manifest.info.metadata;
   content["files"] = Json::array();
   for (const FileEntry& entry : manifest.files) content["files"].push_back(to_json(entry));
@@ -72,6 +74,8 @@ Manifest parse_content(const Json& content) {
   manifest.info.step = content.at("step").get<std::int64_t>();
   manifest.info.sequence = content.at("sequence").get<std::int64_t>();
   manifest.info.world = content.at("world").get<int>();
+  manifest.info.judged = content.value("judged", true);
+  manifest.info.lost = content.value("lost", std::string());
   manifest.info.metadata = content.at("metadata").get<Metadata>();
   if (content.contains("metric")) {
     const Json& metric = content["metric"];

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -41,6 +42,10 @@ StateDict read_component(const std::filesystem::path& path) {
   return state;
 }
 
+bool is_wanted(const FileEntry& entry, const ComponentNames& wanted) {
+  return wanted.empty() || std::ranges::find(wanted, entry.component) != wanted.end();
+}
+
 }  // namespace
 
 std::vector<FileEntry> write_components(const std::filesystem::path& folder, const Components& components,
@@ -50,22 +55,29 @@ std::vector<FileEntry> write_components(const std::filesystem::path& folder, con
     check_component_name(name);
     FileEntry entry{.component = name, .rank = rank, .bytes = 0, .hash = {}};
     const auto path = folder / file_name(entry);
-    weights::write_safetensors(
+    auto written = weights::write_safetensors(
         path, {.tensors = state.tensors, .metadata = {state.values.begin(), state.values.end()}});
-    entry.bytes = std::filesystem::file_size(path);
-    entry.hash = hash_file(path);
+    entry.bytes = written.bytes;
+    entry.hash = std::move(written.hash);
     files.push_back(std::move(entry));
   }
   return files;
 }
 
-void verify_files(const Manifest& manifest) {
-  for (const FileEntry& entry : manifest.files) verify_file(manifest.info.folder / file_name(entry), entry);
+void verify_files(const Manifest& manifest, const ComponentNames& wanted) {
+  for (const std::string& name : wanted) {
+    if (std::ranges::find(manifest.files, name, &FileEntry::component) == manifest.files.end())
+      throw CheckpointError(fmt::format("{} has no '{}': it belongs to another kind of run",
+                                        manifest.info.folder.string(), name));
+  }
+  for (const FileEntry& entry : manifest.files)
+    if (is_wanted(entry, wanted)) verify_file(manifest.info.folder / file_name(entry), entry);
 }
 
-Snapshot read_files(const Manifest& manifest, int rank, int world) {
+Snapshot read_files(const Manifest& manifest, int rank, int world, const ComponentNames& wanted) {
   Snapshot snapshot{.info = manifest.info, .components = {}, .rank_components = {}};
   for (const FileEntry& entry : manifest.files) {
+    if (!is_wanted(entry, wanted)) continue;
     const auto path = manifest.info.folder / file_name(entry);
     if (!entry.rank) {
       snapshot.components.emplace(entry.component, read_component(path));

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::checkpoint {
 namespace {
@@ -38,26 +40,14 @@ bool is_partial_name(std::string_view name) {
 fs::path with_suffix(fs::path path, std::string_view suffix) { return path += suffix; }
 
 template <class Predicate>
-std::vector<fs::path> folders_where(const fs::path& store, Predicate&& wanted) {
+std::vector<fs::path> entries_where(const fs::path& store, Predicate&& wanted) {
   std::vector<fs::path> found;
   if (!fs::exists(store)) return found;
   for (const fs::directory_entry& entry : fs::directory_iterator(store)) {
-    if (entry.is_directory() && wanted(entry.path().filename().string())) found.push_back(entry.path());
+    if (wanted(entry.path().filename().string())) found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
   return found;
-}
-
-// "latest.partial-4545": a pointer whose writer was killed before the rename.
-void remove_torn_pointers(const fs::path& store) {
-  std::vector<fs::path> torn;
-  if (!fs::exists(store)) return;
-  for (const fs::directory_entry& entry : fs::directory_iterator(store)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("latest.partial-") || name.starts_with("best.partial-"))
-      torn.push_back(entry.path());
-  }
-  for (const fs::path& file : torn) fs::remove(file);
 }
 
 // A rename is on the disk only when its folder is.
@@ -67,18 +57,23 @@ void synchronise(const fs::path& folder) {
   const int code = errno;
   if (descriptor >= 0) ::close(descriptor);
   if (failed)
-    throw CheckpointError(fmt::format("cannot synchronise {}: {}", folder.string(), std::strerror(code)));
+    throw_system_fault<CheckpointError>(
+        fmt::format("cannot synchronise {}: {}", folder.string(), std::strerror(code)), code);
 }
 
 }  // namespace
 
 Inventory take_inventory(const fs::path& store) {
   Inventory inventory;
-  for (const fs::path& folder : folders_where(store, is_snapshot_name)) {
+  for (const fs::path& folder : entries_where(store, is_snapshot_name)) {
     try {
-      inventory.snapshots.push_back(read_manifest(folder));
+      if (!fs::is_directory(folder)) throw CheckpointError("it is a file; a snapshot is a folder");
+      Manifest manifest = read_manifest(folder);
+      (manifest.info.lost.empty() ? inventory.snapshots : inventory.lost).push_back(std::move(manifest));
+    } catch (const IoError& error) {
+      inventory.damaged.push_back({folder, error.message(), error.code()});
     } catch (const CheckpointError& error) {
-      inventory.damaged.push_back({folder, error.message()});
+      if (fs::exists(folder)) inventory.damaged.push_back({folder, error.message()});  // else: just removed
     }
   }
   std::sort(inventory.snapshots.begin(), inventory.snapshots.end(),
@@ -100,6 +95,18 @@ fs::path snapshot_folder(const fs::path& store, std::int64_t step) {
   return store / fmt::format("step-{:06}", step);
 }
 
+std::int64_t step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return is_snapshot_name(name) ? std::atoll(name.c_str() + kPrefix.size()) : -1;
+}
+
+void remove_torn_files(const fs::path& folder, std::string_view name) {
+  const std::string prefix = fmt::format("{}.partial-", name);
+  for (const fs::path& file :
+       entries_where(folder, [&](std::string_view found) { return found.starts_with(prefix); }))
+    fs::remove(file);
+}
+
 fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
   const fs::path partial = with_suffix(snapshot_folder(store, step), kPartial);
   fs::remove_all(partial);
@@ -108,12 +115,12 @@ fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
 }
 
 void clean_leftovers(const fs::path& store) {
-  remove_torn_pointers(store);
-  for (const fs::path& partial : folders_where(store, is_partial_name)) fs::remove_all(partial);
+  for (const char* pointer : {"latest", "best"}) remove_torn_files(store, pointer);
+  for (const fs::path& partial : entries_where(store, is_partial_name)) fs::remove_all(partial);
   const auto is_replaced = [](std::string_view name) {
     return name.ends_with(kReplaced) && is_snapshot_name(name);
   };
-  for (const fs::path& replaced : folders_where(store, is_replaced)) {
+  for (const fs::path& replaced : entries_where(store, is_replaced)) {
     const fs::path place = fs::path(replaced).replace_extension();
     if (fs::exists(place)) {
       remove_snapshot(replaced);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "manifest.hpp"
@@ -16,11 +17,13 @@ namespace bunchtrain::checkpoint {
 struct DamagedSnapshot {
   std::filesystem::path folder;
   std::string fault;
+  int system_code = 0;  ///< errno, if the system refused to read it for a reason that may pass
 };
 
 /// What a store's folder holds. Manifests are read, files not yet verified.
 struct Inventory {
   std::vector<Manifest> snapshots;  ///< latest first
+  std::vector<Manifest> lost;       ///< intact, but their weights are known to be of no use
   std::vector<DamagedSnapshot> damaged;
 };
 
@@ -34,7 +37,11 @@ const Manifest* find_best(const std::vector<Manifest>& snapshots);
 std::filesystem::path snapshot_folder(const std::filesystem::path& store, std::int64_t step);
 /// step-000123.partial, new and empty: what stood there is removed.
 std::filesystem::path create_partial_folder(const std::filesystem::path& store, std::int64_t step);
-/// Removes what killed saves left behind.
+/// The step that the name of a snapshot's folder tells; -1 if none.
+std::int64_t step_of(const std::filesystem::path& folder);
+/// Removes "NAME.partial-PID" of `folder`: a file whose writer was killed before the rename.
+void remove_torn_files(const std::filesystem::path& folder, std::string_view name);
+/// Removes what killed saves left behind. Only for the owner of the run folder.
 void clean_leftovers(const std::filesystem::path& store);
 /// Moves a finished partial folder to its place. At any moment either the old or the new snapshot of the step
 /// can be found.

@@ -3,12 +3,15 @@
 
 #include <fmt/core.h>
 
-#include <cmath>
+#include <algorithm>
 #include <functional>
+#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "snapshot_choice.hpp"
 #include "snapshot_files.hpp"
 #include "snapshot_folders.hpp"
 
@@ -17,11 +20,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string join_faults(const std::vector<DamagedSnapshot>& damaged) {
-  std::string text;
-  for (const DamagedSnapshot& snapshot : damaged)
-    text += fmt::format("\n  {}: {}", snapshot.folder.filename().string(), snapshot.fault);
-  return text;
+std::int64_t next_sequence(const Inventory& inventory) {
+  std::int64_t greatest = 0;
+  for (const auto* manifests : {&inventory.snapshots, &inventory.lost})
+    for (const Manifest& manifest : *manifests) greatest = std::max(greatest, manifest.info.sequence);
+  return greatest + 1;
 }
 
 }  // namespace
@@ -42,16 +45,19 @@ struct Store::Impl {
 
   // Runs `action` here and throws on every rank if it failed on any.
   void together(std::string_view doing, const std::function<void()>& action) const {
-    std::string fault;
+    const auto message = [&](const Error& error) {
+      return fmt::format("cannot {} in {}: {}", doing, folder.string(), error.message());
+    };
     try {
-      action();
-    } catch (const std::exception& error) {
-      fault = *error.what() ? error.what() : "unknown error";
-    }
-    try {
-      control().agree_or_throw(fault);
-    } catch (const DataError& agreed) {
-      throw CheckpointError(fmt::format("cannot {} in {}: {}", doing, folder.string(), agreed.message()));
+      control().together(action);
+    } catch (const CommError&) {
+      throw;
+    } catch (const IoError& error) {
+      throw IoError(message(error), error.code());
+    } catch (const ConfigError& error) {
+      throw ConfigError(message(error));
+    } catch (const Error& error) {
+      throw CheckpointError(message(error));
     }
   }
 
@@ -67,9 +73,14 @@ struct Store::Impl {
   SnapshotInfo save(const SaveRequest& request) const;
   std::vector<FileEntry> write_parts(const fs::path& partial, const SaveRequest& request) const;
   void finish(const fs::path& partial, Manifest& manifest) const;
+  void judge(std::int64_t step, const Judgement& judgement) const;
+  void tidy() const;
   void update_pointers_and_prune() const;
-  std::optional<Snapshot> load(bool best) const;
-  std::string choose(bool best) const;
+  std::size_t kept(const Inventory& inventory) const;
+  Snapshot read(const std::string& name, const ComponentNames& wanted) const;
+  std::vector<std::int64_t> steps() const;
+  std::optional<Snapshot> load_latest() const;
+  std::optional<Snapshot> load(std::string_view which, const ComponentNames& wanted) const;
 };
 
 SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
@@ -80,6 +91,8 @@ SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
                              .sequence = 0,
                              .world = communicator.size(),
                              .metric = request.metric,
+                             .judged = request.judged,
+                             .lost = {},
                              .metadata = request.metadata,
                              .hash = {}},
                     .metric_name = options.metric,
@@ -93,9 +106,7 @@ SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
       if (!is_writer()) return;
       clean_leftovers(folder);
       create_partial_folder(folder, request.step);
-      const Inventory inventory = take_inventory(folder);
-      manifest.info.sequence =
-          inventory.snapshots.empty() ? 1 : inventory.snapshots.front().info.sequence + 1;
+      manifest.info.sequence = next_sequence(take_inventory(folder));
     });
     std::vector<FileEntry> mine;
     together(doing, [&] { mine = write_parts(partial, request); });
@@ -110,7 +121,7 @@ SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
     if (is_writer()) fs::remove_all(partial, ignored);
     throw;
   }
-  if (is_writer()) update_pointers_and_prune();
+  tidy();
   manifest.info.hash = control().broadcast(manifest.info.hash);
   manifest.info.sequence = std::stoll(control().broadcast(std::to_string(manifest.info.sequence)));
   return manifest.info;
@@ -129,6 +140,33 @@ void Store::Impl::finish(const fs::path& partial, Manifest& manifest) const {
   publish(folder, manifest.info.step);
 }
 
+void Store::Impl::judge(std::int64_t step, const Judgement& judgement) const {
+  const auto phase = control().in_phase(fmt::format("judging snapshot {}", step), mpi::Waits::for_disk);
+  together(fmt::format("judge the checkpoint of step {}", step), [&] {
+    if (!is_writer()) return;
+    const fs::path place = snapshot_folder(folder, step);
+    remove_torn_files(place, kManifestName);
+    Manifest manifest = read_manifest(place);
+    manifest.info.judged = true;
+    manifest.info.lost = judgement.lost;
+    if (judgement.metric) manifest.info.metric = judgement.metric;
+    if (!judgement.metric_name.empty()) manifest.metric_name = judgement.metric_name;
+    for (const auto& [name, text] : judgement.metadata) manifest.info.metadata[name] = text;
+    write_manifest(place, manifest);
+  });
+  tidy();
+}
+
+void Store::Impl::tidy() const {
+  if (is_writer()) try_to("tidy up", [&] { update_pointers_and_prune(); });
+}
+
+// A snapshot that nothing has judged yet must not push out the last one that is known to be good.
+std::size_t Store::Impl::kept(const Inventory& inventory) const {
+  const int least = inventory.snapshots.front().info.judged ? 1 : 2;
+  return static_cast<std::size_t>(std::max(options.keep_last, least));
+}
+
 void Store::Impl::update_pointers_and_prune() const {
   const Inventory inventory = take_inventory(folder);
   if (inventory.snapshots.empty()) return;
@@ -136,56 +174,59 @@ void Store::Impl::update_pointers_and_prune() const {
     try_to(fmt::format("update '{}'", pointer),
            [&] { write_file_atomically(folder / pointer, target.info.folder.filename().string() + '\n'); });
   };
-  point("latest", inventory.snapshots.front());
+  const auto remove = [&](const Manifest& old) {
+    try_to("remove an old checkpoint", [&] { remove_snapshot(old.info.folder); });
+  };
+  const Manifest& newest = inventory.snapshots.front();
+  point("latest", newest);
   const Manifest* best = options.keep_best ? find_best(inventory.snapshots) : nullptr;
   if (best) point("best", *best);
-  for (std::size_t i = static_cast<std::size_t>(options.keep_last); i < inventory.snapshots.size(); ++i) {
-    const Manifest& old = inventory.snapshots[i];
-    if (&old != best) try_to("remove an old checkpoint", [&] { remove_snapshot(old.info.folder); });
-  }
+  for (std::size_t i = kept(inventory); i < inventory.snapshots.size(); ++i)
+    if (&inventory.snapshots[i] != best) remove(inventory.snapshots[i]);
+  for (const Manifest& lost : inventory.lost)
+    if (lost.info.sequence < newest.info.sequence) remove(lost);
 }
 
-// Name of the snapshot to load; empty if the store is. Rank 0 alone looks, so that all ranks take the same
-// one.
-std::string Store::Impl::choose(bool best) const {
-  Inventory inventory = take_inventory(folder);
-  for (const auto& [snapshot, fault] : inventory.damaged) {
-    options.logger.warning(fmt::format("checkpoint {} is left out: {}", snapshot.string(), fault));
-  }
-  while (!inventory.snapshots.empty()) {
-    const Manifest* candidate = best ? find_best(inventory.snapshots) : nullptr;
-    if (!candidate) candidate = &inventory.snapshots.front();
-    try {
-      verify_files(*candidate);
-      return candidate->info.folder.filename().string();
-    } catch (const CheckpointError& error) {
-      options.logger.warning(
-          fmt::format("checkpoint {} is left out: {}", candidate->info.folder.string(), error.message()));
-      inventory.damaged.push_back({candidate->info.folder, error.message()});
-      inventory.snapshots.erase(inventory.snapshots.begin() + (candidate - inventory.snapshots.data()));
-    }
-  }
-  if (!inventory.damaged.empty()) {
-    throw CheckpointError(
-        fmt::format("none of the {} checkpoints is intact; move them away to start afresh:{}",
-                    inventory.damaged.size(), join_faults(inventory.damaged)));
-  }
-  return {};
+Snapshot Store::Impl::read(const std::string& name, const ComponentNames& wanted) const {
+  Snapshot snapshot;
+  together("load checkpoint " + name, [&] {
+    snapshot = read_files(read_manifest(folder / name), communicator.rank(), communicator.size(), wanted);
+  });
+  return snapshot;
 }
 
-std::optional<Snapshot> Store::Impl::load(bool best) const {
+std::vector<std::int64_t> Store::Impl::steps() const {
+  std::string text;
+  together("look for checkpoints", [&] {
+    if (!is_writer()) return;
+    for (const Manifest& manifest : take_inventory(folder).snapshots)
+      text += fmt::format("{} ", manifest.info.step);
+  });
+  std::istringstream words(control().broadcast(text));
+  return {std::istream_iterator<std::int64_t>(words), {}};
+}
+
+// Rank 0 alone chooses, so that all ranks take the same one.
+std::optional<Snapshot> Store::Impl::load_latest() const {
   const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
   std::string name;
   together("load a checkpoint", [&] {
-    if (is_writer()) name = choose(best);
+    if (is_writer()) name = choose_newest(folder, options.logger);
   });
   name = control().broadcast(name);
   if (name.empty()) return std::nullopt;
-  Snapshot snapshot;
-  together("load checkpoint " + name, [&] {
-    snapshot = read_files(read_manifest(folder / name), communicator.rank(), communicator.size());
+  return read(name, {});
+}
+
+std::optional<Snapshot> Store::Impl::load(std::string_view which, const ComponentNames& wanted) const {
+  const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
+  std::string name;
+  together("load a checkpoint", [&] {
+    if (is_writer()) name = choose_exactly(folder, which, wanted);
   });
-  return snapshot;
+  name = control().broadcast(name);
+  if (name.empty()) return std::nullopt;
+  return read(name, wanted);
 }
 
 Store::Store(fs::path folder, comm::Communicator communicator, StoreOptions options)
@@ -197,8 +238,13 @@ Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 
 SnapshotInfo Store::save(const SaveRequest& request) { return impl_->save(request); }
-std::optional<Snapshot> Store::load_latest() const { return impl_->load(false); }
-std::optional<Snapshot> Store::load_best() const { return impl_->load(true); }
+std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
+void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }
+std::optional<Snapshot> Store::load_latest() const { return impl_->load_latest(); }
+std::optional<Snapshot> Store::load(std::string_view which,
+                                    const std::vector<std::string>& components) const {
+  return impl_->load(which, components);
+}
 const fs::path& Store::folder() const noexcept { return impl_->folder; }
 
 }  // namespace bunchtrain::checkpoint

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "bunchtrain/core/unique_handle.hpp"
 
 namespace bunchtrain {
@@ -32,8 +33,9 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 
 [[noreturn]] void fail(const std::string& doing, const std::filesystem::path& path, std::string_view remedy) {
   const int code = errno;
-  throw CheckpointError("cannot " + doing + " " + path.string() + ": " + std::strerror(code) + "; " +
-                        std::string(remedy));
+  throw_system_fault<CheckpointError>(
+      "cannot " + doing + " " + path.string() + ": " + std::strerror(code) + "; " + std::string(remedy),
+      code);
 }
 
 void synchronise_folder(const std::filesystem::path& folder) {
@@ -58,6 +60,8 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   expects(descriptor_ >= 0, "AtomicFile::write after commit");
+  hasher_.update(bytes);
+  bytes_ += bytes.size();
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -94,7 +98,8 @@ std::string read_text_file(const std::filesystem::path& path) {
   if (file) text << file.rdbuf();
   // Inserting an empty file sets failbit, which is no error; a folder opens but cannot be read.
   if (!file || std::filesystem::is_directory(path)) {
-    throw DataError("cannot read " + path.string() + ": " + std::strerror(errno != 0 ? errno : EISDIR));
+    const int code = errno != 0 ? errno : EISDIR;
+    throw_system_fault<DataError>("cannot read " + path.string() + ": " + std::strerror(code), code);
   }
   return std::move(text).str();
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain {
 
@@ -31,7 +32,8 @@ struct FileCloser {
 };
 
 [[noreturn]] void throw_unreadable(const std::filesystem::path& path) {
-  throw DataError("cannot read " + path.string() + ": " + std::strerror(errno));
+  const int code = errno;
+  throw_system_fault<DataError>("cannot read " + path.string() + ": " + std::strerror(code), code);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ using hdf5::check;
 std::unique_ptr<AtomicFile> create_temporary(const std::filesystem::path& path) {
   try {
     return std::make_unique<AtomicFile>(path);
-  } catch (const Error& error) {
+  } catch (const CheckpointError& error) {
     throw DataError(error.message());
   }
 }

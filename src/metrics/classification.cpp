@@ -33,7 +33,7 @@ struct Faults {
 
   void throw_if_any(std::int64_t samples, std::size_t classes) const {
     if (not_finite > 0) {
-      throw DataError(
+      throw NotFiniteScores(
           fmt::format("{} of {} samples have scores that are not finite: the training has diverged (lower "
                       "the learning rate) "
                       "or the inputs hold NaN",

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
+#include <system_error>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "bunchtrain/mpi/rank_ranges.hpp"
 
 namespace bunchtrain::mpi {
@@ -50,6 +52,9 @@ AgreedError catch_error(const std::function<void()>& action) {
     return {.kind = Kind::checkpoint, .text = text_of(error)};
   } catch (const DeviceError& error) {
     return {.kind = Kind::device, .text = text_of(error)};
+  } catch (const std::system_error& error) {
+    const int code = error.code().value();
+    return {.kind = may_pass(code) ? Kind::io : Kind::other, .code = code, .text = text_of(error)};
   } catch (const std::exception& error) {
     return {.kind = Kind::other, .text = text_of(error)};
   }

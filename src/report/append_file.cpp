@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::report {
 
@@ -17,10 +18,17 @@ AppendFile::AppendFile(const std::filesystem::path& path) : path_(path) {
 }
 
 void AppendFile::append(std::string_view bytes) {
+  const off_t end = ::lseek(descriptor_.get(), 0, SEEK_END);
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("write");
+    if (written < 0) {
+      const int code = errno;
+      if (end >= 0)
+        static_cast<void>(::ftruncate(descriptor_.get(), end) == 0);  // a device cannot be shortened
+      errno = code;
+      fail("write");
+    }
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
 }
@@ -36,7 +44,8 @@ void AppendFile::truncate(std::int64_t bytes) {
 
 void AppendFile::fail(std::string_view action) const {
   const int code = errno;
-  throw DataError(fmt::format("cannot {} {}: {}", action, path_.string(), std::strerror(code)));
+  throw_system_fault<DataError>(fmt::format("cannot {} {}: {}", action, path_.string(), std::strerror(code)),
+                                code);
 }
 
 }  // namespace bunchtrain::report

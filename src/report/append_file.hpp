@@ -18,11 +18,13 @@ struct DescriptorTraits {
   static void close(Handle descriptor) noexcept { ::close(descriptor); }
 };
 
-/// Every method throws `DataError` naming the file and the system's reason.
+/// Every method throws `IoError` for what may pass (a full disk), else `DataError`, naming the file and the
+/// system's reason.
 class AppendFile {
  public:
   explicit AppendFile(const std::filesystem::path& path);
 
+  /// All of it or, if that fails, nothing of it.
   void append(std::string_view bytes);
   void sync();
   void truncate(std::int64_t bytes);

@@ -3,13 +3,12 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
+#include "step_collector.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -59,48 +58,19 @@ void read_run_json(const std::filesystem::path& path, TrainingReport& report) {
   report.card = text_of("card");
 }
 
-// Keeps at most `most` of the points, each the mean of its neighbourhood: a jagged loss stays readable.
-std::vector<double> thin(const std::vector<double>& values, std::size_t most) {
-  if (values.size() <= most) return values;
-  std::vector<double> result(most);
-  for (std::size_t i = 0; i < most; ++i) {
-    const std::size_t begin = i * values.size() / most, end = (i + 1) * values.size() / most;
-    double sum = 0;
-    for (std::size_t j = begin; j < end; ++j) sum += values[j];
-    result[i] = sum / static_cast<double>(end - begin);
-  }
-  return result;
-}
-
-void add_step(const Record& record, StepSeries& all) {
-  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  for (const NamedValue& loss : parse_losses(record)) {
-    auto found = std::find_if(all.losses.begin(), all.losses.end(),
-                              [&](const NamedSeries& series) { return series.name == loss.name; });
-    if (found == all.losses.end()) found = all.losses.insert(found, {.name = loss.name});
-    found->values.resize(all.step.size(), kUnknown);
-    found->values.push_back(loss.value);
-  }
-  all.step.push_back(number(record, "step"));
-  all.loss.push_back(number(record, "loss"));
-  all.learning_rate.push_back(number(record, "learning_rate"));
-  for (NamedSeries& series : all.losses) series.values.resize(all.step.size(), kUnknown);
-}
-
 void read_metrics(const std::filesystem::path& path, TrainingReport& report) {
-  StepSeries all;
-  for (const Record& record : read_jsonl(path)) {
+  StepCollector steps;
+  const BadLines bad = visit_jsonl(path, [&](const Record& record) {
     if (auto row = parse_epoch_row(record)) {
       report.epochs.push_back(std::move(*row));
     } else if (text(record, "kind") == "step") {
-      add_step(record, all);
+      steps.add(record);
     }
-  }
-  report.steps = {.step = thin(all.step, kMostSteps),
-                  .loss = thin(all.loss, kMostSteps),
-                  .learning_rate = thin(all.learning_rate, kMostSteps)};
-  for (const NamedSeries& series : all.losses)
-    report.steps.losses.push_back({series.name, thin(series.values, kMostSteps)});
+  });
+  report.steps = steps.series(kMostSteps);
+  if (bad.count > 0)
+    report.environment.push_back({"Unreadable lines", fmt::format("{} of {}, the first is line {}", bad.count,
+                                                                  path.filename().string(), bad.first)});
 }
 
 }  // namespace

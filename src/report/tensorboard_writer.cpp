@@ -13,6 +13,7 @@
 
 #include "append_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -133,7 +134,8 @@ std::filesystem::path make_event_path(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
-    throw DataError(fmt::format("cannot create the folder {}: {}", folder.string(), error.message()));
+    throw_system_fault<DataError>(
+        fmt::format("cannot create the folder {}: {}", folder.string(), error.message()), error.value());
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   const auto seconds = static_cast<std::int64_t>(seconds_since_1970());
@@ -155,7 +157,13 @@ std::uint32_t crc32c(std::span<const std::byte> bytes) noexcept {
 
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder)
     : path_(make_event_path(folder)), file_(std::make_unique<AppendFile>(path_)) {
-  write_event(0, bytes_field(proto::kEventFileVersion, "brain.Event:2"));
+  try {
+    write_event(0, bytes_field(proto::kEventFileVersion, "brain.Event:2"));
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);  // an empty file is no event file
+    throw;
+  }
 }
 
 TensorBoardWriter::~TensorBoardWriter() = default;

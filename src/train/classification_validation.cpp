@@ -15,13 +15,16 @@ class ClassificationValidation final : public Validation {
   ValidationResult finish(comm::Communicator& ranks) override {
     auto result = metrics_.compute(ranks);
     metrics_ = metrics::ClassificationMetrics(options_);
-    ValidationResult found{.loss = result.loss, .score = result.auc, .text = format_results(result)};
+    ValidationResult found{
+        .loss = result.loss, .score = result.auc, .score_name = "valid_auc", .text = format_results(result)};
     found.metrics = {{"valid_accuracy", result.accuracy}, {"valid_auc", result.auc}};
     if (result.classes.size() == 2)
       found.metrics.push_back({"valid_rejection_50", result.rejection(0.5).value});
     found.classification = std::move(result);
     return found;
   }
+
+  void discard() override { metrics_.reset(); }
 
  private:
   Step step_;

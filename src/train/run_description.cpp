@@ -117,4 +117,12 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
   return description;
 }
 
+std::string with_outcome(const std::string& json, const FitResult& result) {
+  Json content = Json::parse(json);
+  Json outcome = {{"epochs", result.epochs}, {"steps", result.steps}};
+  if (!result.finished_early.empty()) outcome["early"] = result.finished_early;
+  content["finished"] = std::move(outcome);
+  return content.dump(2) + "\n";
+}
+
 }  // namespace bunchtrain::train

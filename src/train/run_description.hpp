@@ -24,4 +24,7 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
                             const data::Dataset& train, const data::Dataset* valid,
                             const std::map<std::string, std::string>& metadata, const std::string& samples);
 
+/// run.json with how the run went: "finished" with epochs, steps and, if it ended before its last epoch, why.
+std::string with_outcome(const std::string& json, const FitResult& result);
+
 }  // namespace bunchtrain::train

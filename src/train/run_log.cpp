@@ -3,51 +3,122 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cmath>
+#include <utility>
+
 #include "bunchtrain/core/atomic_file.hpp"
-#include "bunchtrain/report/jsonl_writer.hpp"
 #include "bunchtrain/report/progress.hpp"
 #include "bunchtrain/report/run_report.hpp"
 #include "bunchtrain/report/tensorboard_writer.hpp"
 #include "bunchtrain/report/text_format.hpp"
 #include "bunchtrain/train/evaluation.hpp"
+#include "metrics_log.hpp"
 #include "run_description.hpp"
+#include "run_leftovers.hpp"
+#include "watching.hpp"
 
 namespace bunchtrain::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Decides when the page is made anew: making it reads all of the run's records, which must not become a part
+/// of a long training that is worth naming.
+class PageBudget {
+ public:
+  bool allows() const { return Clock::now() - made_ >= kShare * cost_; }
+  template <class Make>
+  void spend(Make&& make) {
+    const auto start = Clock::now();
+    make();
+    made_ = Clock::now();
+    cost_ = made_ - start;
+  }
+
+ private:
+  static constexpr int kShare = 30;  ///< at most a thirtieth of the time
+  Clock::time_point made_ = {};
+  Clock::duration cost_ = {};
+};
+
+}  // namespace
 
 struct RunLog::Impl {
   const Session& session;
   RunFolder folder;
-  Settings settings;
   std::string samples;
-  report::JsonlWriter metrics;
-  report::TensorBoardWriter events;
+  RunPlan plan;
+  RunDescription description;
+  bool described = false;
+  Watching watching;
+  MetricsLog metrics;
+  std::optional<report::TensorBoardWriter> events;
+  PageBudget page;
   report::Progress progress;
 
   Impl(const Session& session, const RunFolder& folder, const Settings& settings, const std::string& samples,
        const RunPlan& plan)
       : session(session),
         folder(folder),
-        settings(settings),
         samples(samples),
-        metrics(folder.metrics()),
-        events(folder.events()),
+        plan(plan),
+        watching(session.logger()),
+        metrics(folder.metrics(), {.step = plan.first_step, .epoch_anew = plan.epoch_anew}, session.logger()),
         progress({.total_steps = plan.steps_per_epoch * settings.epochs,
                   .first_step = plan.first_step,
                   .steps_per_epoch = plan.steps_per_epoch,
                   .epochs = settings.epochs,
                   .samples = samples}) {
-    if (plan.first_step > 0) events.mark_restart(plan.first_step + 1);
-    metrics.truncate_after(plan.first_step);
+    watching.try_to("remove leftovers of killed runs", [&] { remove_leftovers(folder); });
+    watching.try_to("write metrics.jsonl", [&] { metrics.sync(); });
+    open_events(plan.first_step + 1);
+  }
+
+  /// A file of its own for every process; TensorBoard forgets what earlier ones hold from `step` on.
+  void open_events(std::int64_t step) {
+    const bool opened = watching.try_to("write TensorBoard events", [&] {
+      events.emplace(folder.events());
+      if (session.resume()) events->mark_restart(step);
+    });
+    if (!opened) events.reset();
+  }
+
+  void record(report::Record record) {
+    watching.try_to("write metrics.jsonl", [&] { metrics.append(std::move(record)); });
+  }
+
+  void scalar(const std::string& tag, double value, std::int64_t step) {
+    if (events) watching.try_to("write TensorBoard events", [&] { events->add_scalar(tag, value, step); });
+  }
+
+  void sync() {
+    watching.try_to("write metrics.jsonl", [&] { metrics.sync(); });
+    if (events) watching.try_to("write TensorBoard events", [&] { events->sync(); });
+  }
+
+  void write_description() {
+    described = watching.try_to("write run.json", [&] {
+      write_file_atomically(folder.description(), description.json);
+      if (!description.card.empty()) write_file_atomically(folder.card(), description.card);
+    });
   }
 
   void keep(const ValidationResult& validation, const report::EpochRow& row) {
-    if (validation.loss) events.add_scalar("epoch/valid_loss", *validation.loss, row.step);
-    if (!validation.sections.empty()) report::write_sections(folder.sections(), validation.sections);
+    if (validation.loss) scalar("epoch/valid_loss", *validation.loss, row.step);
+    watching.try_to("write sections.json", [&] {
+      if (!validation.sections.empty()) report::write_sections(folder.sections(), validation.sections);
+    });
     if (!validation.classification) return;
     report::Evaluation evaluation = to_evaluation(*validation.classification, "validation");
     evaluation.epoch = row.epoch;
     evaluation.step = row.step;
-    report::write_evaluation(folder.curves(), evaluation);
+    watching.try_to("write curves.json", [&] { report::write_evaluation(folder.curves(), evaluation); });
+  }
+
+  void make_page() {
+    watching.try_to("write report.html", [&] { page.spend([&] { report::render_run(folder.path()); }); });
   }
 };
 
@@ -59,11 +130,9 @@ RunLog::~RunLog() = default;
 void RunLog::describe(std::span<const TrainedNetwork> networks, const data::Dataset& train,
                       const data::Dataset* valid, const std::map<std::string, std::string>& metadata) {
   if (!impl_) return;
-  const RunDescription description =
-      describe_run(impl_->session, networks, train, valid, metadata, impl_->samples);
-  for (const auto& line : description.lines) impl_->progress.note(line);
-  write_file_atomically(impl_->folder.description(), description.json);
-  if (!description.card.empty()) write_file_atomically(impl_->folder.card(), description.card);
+  impl_->description = describe_run(impl_->session, networks, train, valid, metadata, impl_->samples);
+  for (const auto& line : impl_->description.lines) impl_->progress.note(line);
+  impl_->write_description();
 }
 
 void RunLog::step(const StepEvent& event, double samples_per_second) {
@@ -72,15 +141,15 @@ void RunLog::step(const StepEvent& event, double samples_per_second) {
                            {"step", event.step},
                            {"epoch", event.epoch + 1},
                            {"loss", event.loss},
-                           {"learning_rate", event.learning_rate},
-                           {"gradient_norm", event.gradient_norm}};
+                           {"learning_rate", event.learning_rate}};
+  if (!std::isnan(event.gradient_norm)) record.push_back({"gradient_norm", event.gradient_norm});
   for (const auto& term : event.terms) {
     record.push_back({report::loss_key(term.name), term.value});
-    impl_->events.add_scalar("train/" + term.name, term.value, event.step);
+    impl_->scalar("train/" + term.name, term.value, event.step);
   }
-  impl_->metrics.append(record);
-  impl_->events.add_scalar("train/loss", event.loss, event.step);
-  impl_->events.add_scalar("train/learning_rate", event.learning_rate, event.step);
+  impl_->record(std::move(record));
+  impl_->scalar("train/loss", event.loss, event.step);
+  impl_->scalar("train/learning_rate", event.learning_rate, event.step);
   impl_->progress.update({.step = event.step, .loss = event.loss, .samples_per_second = samples_per_second});
 }
 
@@ -90,16 +159,17 @@ void RunLog::validating(std::int64_t done, std::int64_t total) {
 
 void RunLog::epoch(const report::EpochRow& row, const std::optional<ValidationResult>& validation) {
   if (!impl_) return;
-  impl_->metrics.append(report::make_record(row));
-  impl_->metrics.sync();
-  impl_->events.add_scalar("epoch/train_loss", row.train_loss, row.step);
-  impl_->events.add_scalar("epoch/samples_per_second", row.samples_per_second, row.step);
+  if (!impl_->described) impl_->write_description();
+  if (!impl_->events) impl_->open_events(row.step);
+  impl_->record(report::make_record(row));
+  impl_->scalar("epoch/train_loss", row.train_loss, row.step);
+  if (!std::isnan(row.samples_per_second))
+    impl_->scalar("epoch/samples_per_second", row.samples_per_second, row.step);
   if (validation) impl_->keep(*validation, row);
-  for (const auto& metric : row.metrics)
-    impl_->events.add_scalar("epoch/" + metric.name, metric.value, row.step);
-  impl_->events.sync();
+  for (const auto& metric : row.metrics) impl_->scalar("epoch/" + metric.name, metric.value, row.step);
+  impl_->sync();
   impl_->progress.finish_epoch(row);
-  report::render_run(impl_->folder.path());
+  if (impl_->page.allows()) impl_->make_page();
 }
 
 void RunLog::note(const std::string& line) {
@@ -109,15 +179,19 @@ void RunLog::note(const std::string& line) {
 void RunLog::finish(const FitResult& result) {
   if (!impl_) return;
   impl_->progress.close();
-  impl_->metrics.sync();
-  const auto report = report::render_run(impl_->folder.path());
+  impl_->description.json = with_outcome(impl_->description.json, result);
+  impl_->write_description();
+  impl_->sync();
+  impl_->make_page();
   std::string text;
   if (result.validation) text += result.validation->text;
   text += fmt::format("{} epochs, {} steps", result.epochs, result.steps);
   if (result.samples_per_second > 0)
     text += fmt::format(", {} {}/s in the last epoch", report::format_count(result.samples_per_second),
                         impl_->samples);
-  text += fmt::format("\nrun folder {}\nreport     {}\n", impl_->folder.path().string(), report.string());
+  if (!result.finished_early.empty()) text += "\nfinished early: " + result.finished_early;
+  text += fmt::format("\nrun folder {}\nreport     {}\n", impl_->folder.path().string(),
+                      impl_->folder.report().string());
   fmt::print("{}", text);
   std::fflush(stdout);
 }

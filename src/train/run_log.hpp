@@ -20,9 +20,11 @@ namespace bunchtrain::train {
 struct RunPlan {
   std::int64_t steps_per_epoch = 0;
   std::int64_t first_step = 0;  ///< > 0 for a resumed run
+  bool epoch_anew = false;      ///< the epoch that ends there is judged again
 };
 
-/// The written record of one run; on ranks other than 0 every call does nothing.
+/// The written record of one run; on ranks other than 0 every call does nothing. It only watches: what cannot
+/// be written costs a warning and is tried again at the next epoch, the training goes on.
 class RunLog {
  public:
   RunLog(const Session& session, const RunFolder& folder, const Settings& settings,
@@ -38,7 +40,7 @@ class RunLog {
   void validating(std::int64_t done, std::int64_t total);
   void epoch(const report::EpochRow& row, const std::optional<ValidationResult>& validation);
   void note(const std::string& line);
-  /// curves.json, report.html and the closing table.
+  /// report.html, the outcome in run.json and the closing table.
   void finish(const FitResult& result);
 
  private:

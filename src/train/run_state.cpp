@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_state.hpp"
 
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/tensor.h>
+#include <fmt/format.h>
 #include <torch/nn/module.h>
+
+#include <cmath>
+#include <sstream>
+#include <string_view>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
@@ -35,7 +41,9 @@ StateDict counters(const RunState& state) {
   values.set("loss_sum", state.loss_sum);
   values.set("samples", state.samples);
   values.set("epoch_steps", state.epoch_steps);
+  values.set("epoch_trained", state.epoch_trained ? 1 : 0);
   values.tensors.set("term_sums", at::tensor(state.term_sums, at::kDouble));
+  values.set("term_names", fmt::format("{}", fmt::join(state.term_names, "\n")));
   return values;
 }
 
@@ -46,13 +54,52 @@ StateDict rank_counters(const RunState& state) {
   return values;
 }
 
+std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+bool is_finite(const at::Tensor& tensor) {
+  if (!tensor.is_floating_point() || tensor.numel() == 0) return true;
+  const auto [least, greatest] = at::aminmax(tensor);  // NaN wins
+  return std::isfinite(least.item<double>()) && std::isfinite(greatest.item<double>());
+}
+
+/// Weights of another precision would fail later, with a riddle about some tensor.
+void require_same_precision(const torch::nn::Module& module, const NamedTensors& saved,
+                            const checkpoint::SnapshotInfo& info) {
+  for (const auto& parameter : module.named_parameters()) {
+    const at::Tensor* tensor = saved.find(parameter.key());
+    if (!tensor || tensor->scalar_type() == parameter.value().scalar_type()) continue;
+    const bool was_double = tensor->scalar_type() == at::kDouble;
+    throw CheckpointError(fmt::format(
+        "the snapshot {} was trained in {}, this run would train in {}: resume it with --precision {}",
+        info.folder.string(), was_double ? "float64" : "float32", was_double ? "float32" : "float64",
+        was_double ? "float64" : "float32"));
+  }
+}
+
 }  // namespace
+
+std::string find_not_finite(const CapturedState& state) {
+  constexpr std::string_view kModel = "model";
+  for (const auto& [component, values] : state.replicated) {
+    if (!component.ends_with(kModel)) continue;
+    for (const auto& [name, tensor] : values.tensors)
+      if (!is_finite(tensor)) return fmt::format("{}: {}", component, name);
+  }
+  return {};
+}
 
 void RunState::start_next_epoch() {
   ++epoch;
   loss_sum = samples = seconds = timed_samples = 0;
   term_sums.clear();
+  term_names.clear();
   epoch_steps = timed_steps = 0;
+  epoch_trained = false;
   split = {};
 }
 
@@ -91,8 +138,9 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   };
   for (const auto& network : networks) {
     auto& module = network.parallel->module();
-    weights::load_into(module, part(component_name(networks, network, "model")).tensors,
-                       snapshot.info.folder.string());
+    const NamedTensors& saved = part(component_name(networks, network, "model")).tensors;
+    require_same_precision(module, saved, snapshot.info);
+    weights::load_into(module, saved, snapshot.info.folder.string());
     const auto local = snapshot.rank_components.find(component_name(networks, network, "buffers"));
     if (local != snapshot.rank_components.end()) copy_into(floating_buffers(module), local->second.tensors);
     for (auto& arena : network.parallel->arenas()) arena.bump_versions();
@@ -106,8 +154,11 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.loss_sum = values.real("loss_sum");
   state.samples = values.real("samples");
   state.epoch_steps = values.integer("epoch_steps");
+  if (values.values.contains("epoch_trained")) state.epoch_trained = values.integer("epoch_trained") != 0;
   if (const at::Tensor* sums = values.tensors.find("term_sums"))
     state.term_sums.assign(sums->const_data_ptr<double>(), sums->const_data_ptr<double>() + sums->numel());
+  if (const auto names = values.values.find("term_names"); names != values.values.end())
+    state.term_names = split_lines(names->second);
   if (const auto own = snapshot.rank_components.find("trainer"); own != snapshot.rank_components.end())
     state.unsynchronized_samples = own->second.integer("unsynchronized_samples");
   return state;

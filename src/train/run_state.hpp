@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
@@ -21,8 +22,10 @@ struct RunState {
   double loss_sum = 0;     ///< loss times samples
   double samples = 0;
   std::vector<double> term_sums = {};  ///< loss terms times samples, in the order of the step
+  std::vector<std::string> term_names = {};
   std::int64_t epoch_steps = 0;
-  double seconds = 0;  ///< since this process took the epoch up, with its samples and steps
+  bool epoch_trained = false;  ///< its steps are done; what is missing is its validation
+  double seconds = 0;          ///< since this process took the epoch up, with its samples and steps
   double timed_samples = 0;
   std::int64_t timed_steps = 0;
   report::StepSplit split = {};             ///< sums over the timed steps of this rank, seconds
@@ -39,6 +42,10 @@ struct CapturedState {
 };
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
                       const data::DataLoader& loader);
+
+/// The first network's first tensor that holds NaN or infinity ("generator: conv.weight"); empty if all are
+/// finite.
+std::string find_not_finite(const CapturedState& state);
 
 /// Puts a snapshot back. @throws CheckpointError naming the first differing parameter and shape.
 RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,

@@ -148,6 +148,7 @@ void Session::leave_if_stopped() const {
 }
 
 void Session::close() {
+  impl_->folder.reset();  // with its lock: another session may go on with the run
   impl_->agreement.close();
   impl_->world.close();
 }

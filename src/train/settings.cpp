@@ -55,6 +55,10 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
                       "0 (no clipping) or a positive norm");
   settings.checkpoint_every = parse_checkpoint_interval(given.get<std::string>("checkpoint-every"));
   settings.keep_last = static_cast<int>(require_positive("keep-last", given.get<std::int64_t>("keep-last")));
+  settings.patience = given.get<std::int64_t>("patience");
+  if (settings.patience < 0)
+    throw ConfigError("patience", fmt::format("{}", settings.patience),
+                      "0 (no early stopping) or more epochs");
   return settings;
 }
 

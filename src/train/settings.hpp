@@ -31,6 +31,7 @@ struct Settings {
   double clip_norm;
   CheckpointInterval checkpoint_every;
   int keep_last;
+  std::int64_t patience;  ///< epochs without a better score before the run is finished early; 0 = never
 
   /// The factor between the rate given and the rate used.
   double rate_scale() const noexcept {

@@ -25,6 +25,8 @@ std::vector<config::OptionSpec> standard_options() {
       {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"},
 
       {"epochs", Integer{10}, "passes over the training data"},
+      {"patience", Integer{0},
+       "finish the run after so many epochs without a better validation score; 0 = never"},
       {"batch", Integer{256}, "samples per optimizer step over all ranks"},
       {"reference-batch", Integer{256},
        "batch that --learning-rate belongs to; the rate scales with batch / reference; 0 = any batch"},

@@ -2,15 +2,20 @@
 #pragma once
 /// The loop of `Trainer::fit`: one step, one epoch, the whole run.
 
+#include <fmt/format.h>
+
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
-#include "bunchtrain/checkpoint/store.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "run_log.hpp"
+#include "run_snapshots.hpp"
 #include "run_state.hpp"
 #include "settings.hpp"
 
@@ -39,22 +44,32 @@ class TrainingLoop {
     StepEvent event;
     bool stop = false;
     bool save = false;
+    bool finish = false;
   };
 
   void resume();
   void run_epoch();
+  std::optional<data::Batch> next_batch();
+  void after_step(const StepOutcome& outcome);
   StepOutcome run_step(const data::Batch& batch);
   std::vector<double> sum_over_ranks(std::vector<double> of_rank);
   report::StepSplit mean_split();
   void train_on(const data::Batch& batch, StepEvent& event);
   void run_manual_step(const data::Batch& batch);
-  void finish_epoch();
-  std::optional<ValidationResult> judge();
   void require_progress(const StepEvent& event);
-  void save(std::optional<double> metric);
+  void finish_epoch();
+  report::EpochRow make_row();
+  std::optional<ValidationResult> judge();
+  void save();
+  std::string agreed_lost_weights(const CapturedState& captured) const;
+  std::map<std::string, std::string> callback_states() const;
+  std::string wish_to_finish() const;
+  std::string agreed_wish_to_finish() const;
   void set_learning_rates(double factor_of_peak);
-  bool checkpoint_due();
   double samples_per_second() const;
+  /// For what may fail on this rank by itself: the others, who would wait for it in a collective, are told.
+  template <class Action>
+  auto alone(Action&& action);
 
   Session& session_;
   TrainingTask task_;
@@ -63,16 +78,36 @@ class TrainingLoop {
   data::DatasetPtr valid_;
   data::DataLoader loader_;
   std::optional<data::DataLoader> valid_loader_;
-  checkpoint::Store store_;
+  RunSnapshots snapshots_;
   std::vector<double> peak_rates_;
   RunState state_;
   std::unique_ptr<RunLog> log_;
   std::optional<ValidationResult> validation_;
   FitResult result_;
-  std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
   double loss_of_rank_ = 0;              ///< loss times samples of the current step
+  bool update_applied_ = true;           ///< false: the gradients of the current step are not finite
   double exposed_ = 0;                   ///< seconds of the current step spent on collectives
   std::vector<LossTerm> terms_of_rank_;  ///< likewise, of a manual step
 };
+
+template <class Action>
+auto TrainingLoop::alone(Action&& action) {
+  try {
+    return action();
+  } catch (const CommError&) {
+    throw;
+  } catch (const std::exception& error) {
+    if (session_.size() > 1) {
+      const std::string reason = fmt::format("rank {} failed: {}", session_.rank(), error.what());
+      session_.world().poison(reason);
+      session_.agreement().poison(reason);
+    }
+    throw;
+  }
+}
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 }  // namespace bunchtrain::train

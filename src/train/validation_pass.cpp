@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "validation_pass.hpp"
 
+#include <ATen/ops/tensor.h>
 #include <torch/nn/module.h>
+
+#include <exception>
+#include <optional>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/metrics/classification.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -22,6 +29,70 @@ class EvaluationMode {
   const std::vector<torch::nn::Module*>& modules_;
 };
 
+/// What the ranks tell one another after each batch: who was asked to stop, who failed. The sum travels while
+/// the next batch is computed, so that nobody waits for it; it is known one batch later.
+class BatchAgreement {
+ public:
+  explicit BatchAgreement(comm::Communicator ranks) : ranks_(std::move(ranks)) {}
+
+  void tell(bool stop, bool failed) {
+    shared_ = at::tensor({stop ? 1.0 : 0.0, failed ? 1.0 : 0.0}, at::kDouble);
+    work_ = ranks_.all_reduce(shared_);
+  }
+  /// What was told last, by all.
+  void hear() {
+    if (!work_.valid()) return;
+    work_.wait();
+    work_ = {};
+    stop_ = shared_.const_data_ptr<double>()[0] > 0;
+    failed_ = shared_.const_data_ptr<double>()[1] > 0;
+  }
+  bool stop() const noexcept { return stop_; }
+  bool failed() const noexcept { return failed_; }
+
+ private:
+  comm::Communicator ranks_;
+  at::Tensor shared_;
+  comm::Work work_;
+  bool stop_ = false, failed_ = false;
+};
+
+/// Of all ranks; one rank's scores that are not finite make all throw that.
+void throw_fault(const Session& session, const std::exception_ptr& fault) {
+  bool not_finite = false;
+  try {
+    if (fault) std::rethrow_exception(fault);
+  } catch (const metrics::NotFiniteScores&) {
+    not_finite = true;
+  } catch (...) {  // told below
+  }
+  const bool anywhere = session.control().all_max(not_finite) > 0;
+  try {
+    session.control().together([&] {
+      if (fault) std::rethrow_exception(fault);
+    });
+  } catch (const DataError& error) {
+    if (anywhere) throw NotFinite(error.message());
+    throw;
+  }
+}
+
+/// One batch of this rank's share; the last call of a pass, which finds none, moves the loader to its next
+/// epoch.
+std::exception_ptr add_next(const Session& session, Validation& validation, data::DataLoader& loader) {
+  try {
+    auto batch = loader.next();
+    if (!batch || batch->size() == 0) return nullptr;
+    const device::PrecisionGuard precision(session.precision(), session.device().type());
+    validation.add(in_precision(std::move(*batch), session.precision()));
+    return nullptr;
+  } catch (const CommError&) {
+    throw;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
 }  // namespace
 
 data::Batch in_precision(data::Batch batch, device::Precision precision) {
@@ -38,15 +109,27 @@ ValidationResult run_validation(Session& session, const std::vector<torch::nn::M
                                 const std::function<void(std::int64_t, std::int64_t)>& on_batch) {
   const at::NoGradGuard no_gradients;
   const EvaluationMode evaluation(modules);
-  std::int64_t done = 0;
-  while (auto batch = loader.next()) {
-    if (on_batch) on_batch(++done, loader.steps_per_epoch());
-    if (batch->size() == 0) continue;
-    const device::PrecisionGuard precision(session.precision(), session.device().type());
-    validation.add(in_precision(std::move(*batch), session.precision()));
+  const std::int64_t batches = loader.steps_per_epoch();  // the same on all ranks
+  BatchAgreement ranks(session.agreement());
+  std::exception_ptr fault;
+  for (std::int64_t done = 0; done <= batches; ++done) {
+    if (!fault) fault = add_next(session, validation, loader);
+    if (on_batch && done < batches) on_batch(done + 1, batches);
+    ranks.hear();
+    if (ranks.failed()) break;
+    if (ranks.stop()) {
+      validation.discard();
+      session.leave_if_stopped();
+    }
+    ranks.tell(session.stop_requested(), fault != nullptr);
   }
-  auto ranks = session.agreement();
-  return validation.finish(ranks);
+  ranks.hear();
+  if (ranks.failed()) {
+    validation.discard();
+    throw_fault(session, fault);
+  }
+  auto agreement = session.agreement();
+  return validation.finish(agreement);
 }
 
 }  // namespace bunchtrain::train

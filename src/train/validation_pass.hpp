@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/validation.hpp"
@@ -16,10 +17,18 @@ class Module;
 namespace bunchtrain::train {
 
 /// Collective. Shows one epoch of `loader` to `validation`, without gradients, `modules` in evaluation mode.
-/// `on_batch` is told how far it is.
+/// `on_batch` is told how far it is. A stop request on any rank breaks the pass off after the batch: @throws
+/// Interrupted. A fault of one rank (its data, its scores) is thrown on all of them, of its kind.
+/// @throws NotFinite if a network's output was not finite.
 ValidationResult run_validation(Session& session, const std::vector<torch::nn::Module*>& modules,
                                 Validation& validation, data::DataLoader& loader,
                                 const std::function<void(std::int64_t, std::int64_t)>& on_batch = {});
+
+/// Weights whose output is not finite: the run cannot go on from them.
+class NotFinite : public Error {
+ public:
+  using Error::Error;
+};
 
 /// A batch in the session's precision: floating inputs become float64 there.
 data::Batch in_precision(data::Batch batch, device::Precision precision);

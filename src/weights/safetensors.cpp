@@ -17,6 +17,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "bunchtrain/core/unique_handle.hpp"
 #include "safetensors_header.hpp"
 
@@ -34,6 +35,10 @@ using Descriptor = UniqueHandle<DescriptorTraits>;
 
 [[noreturn]] void refuse_reading(std::string_view origin, std::string_view reason) {
   throw CheckpointError(fmt::format("cannot read {}: {}", origin, reason));
+}
+
+[[noreturn]] void fail_reading(std::string_view origin, int code) {
+  throw_system_fault<CheckpointError>(fmt::format("cannot read {}: {}", origin, std::strerror(code)), code);
 }
 
 /// Copies `destination.size()` bytes from `offset` of the source.
@@ -76,7 +81,7 @@ void read_exactly(int descriptor, std::span<std::byte> destination, std::uint64_
     const ssize_t count =
         ::pread(descriptor, destination.data(), destination.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) refuse_reading(origin, std::strerror(errno));
+    if (count < 0) fail_reading(origin, errno);
     if (count == 0) refuse_reading(origin, "the file became shorter while it was read");
     destination = destination.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
@@ -113,9 +118,9 @@ std::vector<std::size_t> place_entries(std::vector<detail::HeaderEntry>& entries
 SafeTensors read_safetensors(const std::filesystem::path& path) {
   const std::string origin = path.string();
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file) refuse_reading(origin, std::strerror(errno));
+  if (!file) fail_reading(origin, errno);
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) refuse_reading(origin, std::strerror(errno));
+  if (::fstat(file.get(), &status) != 0) fail_reading(origin, errno);
   if (!S_ISREG(status.st_mode)) refuse_reading(origin, "it is not a regular file");
   const auto read_at = [&](std::span<std::byte> destination, std::uint64_t offset) {
     read_exactly(file.get(), destination, offset, origin);
@@ -130,7 +135,7 @@ SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view
   return read_content(bytes.size(), read_at, origin);
 }
 
-void write_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
+WrittenFile write_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
   const std::string origin = path.string();
   detail::Header header{.entries = {}, .metadata = content.metadata};
   std::vector<at::Tensor> tensors;
@@ -151,6 +156,7 @@ void write_safetensors(const std::filesystem::path& path, const SafeTensors& con
     file.write(std::span(static_cast<const std::byte*>(tensors[i].const_data_ptr()), tensors[i].nbytes()));
   }
   file.commit();
+  return {.bytes = file.bytes(), .hash = file.hash()};
 }
 
 }  // namespace bunchtrain::weights

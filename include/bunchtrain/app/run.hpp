@@ -28,7 +28,7 @@ using Body = std::function<void(train::Session&)>;
 ///
 /// | code | meaning |
 /// | --- | --- |
-/// | 0 | done |
+/// | 0 | done, also early: by a callback, --patience or the program's own stop |
 /// | 85 | stopped by USR1, USR2, TERM or HUP: run me again with --resume (`train::kExitCheckpointed`) |
 /// | 130 | the same after Ctrl-C (`train::kExitInterrupted`) |
 /// | 78 | wrong options, card, data or snapshots: do not retry (`kExitUsage`) |

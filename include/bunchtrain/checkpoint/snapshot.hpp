@@ -24,6 +24,11 @@ struct SnapshotInfo {
       0;          ///< counts the saves of a store, also over resumed runs: the greatest is the latest
   int world = 1;  ///< ranks that wrote it
   std::optional<double> metric = {};
+  /// False as long as nothing has shown that its weights are good: its validation is still to come.
+  bool judged = true;
+  /// Why its weights are of no use ("the loss of step 7 is not finite"); empty: nothing is known against
+  /// them.
+  std::string lost = {};
   Metadata metadata = {};
   std::string hash;  ///< XXH3-128 of the manifest, which holds the hashes of all files
 };

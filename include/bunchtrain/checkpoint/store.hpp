@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
 #include "bunchtrain/comm/communicator.hpp"
@@ -33,6 +35,15 @@ struct SaveRequest {
   Components rank_components = {};
   Metadata metadata = {};
   std::optional<double> metric = {};
+  bool judged = true;  ///< false: `judge` follows; until then the snapshot before is kept as well
+};
+
+/// What became known of a snapshot after it was saved.
+struct Judgement {
+  std::optional<double> metric = {};
+  std::string metric_name = {};  ///< empty: that of the store's options
+  Metadata metadata = {};        ///< goes beside the snapshot's own, or in the place of equal names
+  std::string lost = {};         ///< not empty: why its weights are of no use; it is passed over from now on
 };
 
 /// The folder `checkpoints/` of a run: step-000123/ folders, `latest` and `best` (text files that name one of
@@ -49,16 +60,28 @@ class Store {
   Store& operator=(Store&&) noexcept;
 
   /// Collective. Writes, synchronises and publishes a snapshot, then removes those that are neither among the
-  /// last nor the best. A snapshot of the same step is replaced. @throws CheckpointError with the system's
-  /// reason and the ranks that failed.
+  /// last nor the best. A snapshot of the same step is replaced. @throws IoError if the system refused for a
+  /// reason that may pass (a full disk), else CheckpointError; with the reason and the ranks that failed.
   SnapshotInfo save(const SaveRequest& request);
+  /// Collective. Adds to the snapshot of `step`, by a new manifest alone, then chooses the best anew and
+  /// removes old ones. @throws as `save`.
+  void judge(std::int64_t step, const Judgement& judgement);
 
-  /// Collective. The newest valid snapshot; every damaged one met on the way is logged as a warning with its
-  /// fault. Nothing if there is none: the run starts afresh. @throws CheckpointError if snapshots exist but
-  /// none is valid, or if a rank cannot read what rank 0 found valid.
+  /// Collective. The newest valid snapshot, to go on from; every damaged or lost one met on the way is logged
+  /// as a warning with its fault, and what that costs. Nothing if there is none: the run starts afresh.
+  /// @throws CheckpointError if snapshots exist but none is valid, or if a rank cannot read what rank 0 found
+  /// valid; IoError.
   std::optional<Snapshot> load_latest() const;
-  /// Collective. The same for the valid snapshot with the best metric; the newest one if none has a metric.
-  std::optional<Snapshot> load_best() const;
+  /// Collective. The snapshot that is asked for and no other: "latest", "best" (that with the best metric;
+  /// the newest one if none has a metric) or the name of one ("step-000123"). Of it only `components` are
+  /// read and verified; none = all. Nothing if the store is empty.
+  /// @throws CheckpointError if it is damaged or has no such component, naming what may be taken instead;
+  /// ConfigError if there is none of that name; IoError.
+  std::optional<Snapshot> load(std::string_view which, const std::vector<std::string>& components = {}) const;
+
+  /// Collective. The steps of the snapshots that are neither damaged, as far as their manifests tell, nor
+  /// lost; the newest first.
+  std::vector<std::int64_t> steps() const;
 
   const std::filesystem::path& folder() const noexcept;
 

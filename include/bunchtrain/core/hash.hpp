@@ -14,7 +14,7 @@ namespace bunchtrain {
 /// 32 hexadecimal digits of the XXH3-128 of `bytes`.
 std::string hash_hex(std::span<const std::byte> bytes);
 std::string hash_hex(std::string_view text);
-/// The same for a whole file, read in pieces. @throws DataError if it cannot be read.
+/// The same for a whole file, read in pieces. @throws DataError if it cannot be read; IoError.
 std::string hash_file(const std::filesystem::path& path);
 
 /// XXH3-128 over pieces. Not thread-safe.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/metrics/roc.hpp"
 
 namespace bunchtrain::metrics {
@@ -56,6 +57,12 @@ struct ClassificationResult {
   const Rejection& rejection(double signal_efficiency) const;
 };
 
+/// Scores that are NaN or infinite: the network that made them has diverged, or its inputs hold such values.
+class NotFiniteScores : public DataError {
+ public:
+  using DataError::DataError;
+};
+
 /// Collects the scores of one pass over a data set. Not thread-safe.
 ///
 /// Scores are kept in double, because a softmax in float32 rounds the best jets to 1 and the tightest cuts
@@ -65,8 +72,8 @@ class ClassificationMetrics {
   explicit ClassificationMetrics(ClassificationOptions options);
 
   /// `logits` [B, C] floating, before the softmax; `labels` [B] int64, -1 for unknown; `weights` [B] or
-  /// undefined for 1. Any device. @throws DataError for a label outside the classes or a score that is not
-  /// finite, with the count.
+  /// undefined for 1. Any device. @throws DataError for a label outside the classes, NotFiniteScores;
+  /// with the count.
   void add_logits(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& weights = {});
   /// The same for `scores` [B, C] that are probabilities already.
   void add_scores(const at::Tensor& scores, const at::Tensor& labels, const at::Tensor& weights = {});

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bunchtrain/report/record.hpp"
@@ -24,12 +26,14 @@ class JsonlWriter {
   JsonlWriter(const JsonlWriter&) = delete;
   JsonlWriter& operator=(const JsonlWriter&) = delete;
 
-  /// @throws DataError with the system's reason (disk full).
+  /// @throws IoError (disk full) or DataError with the system's reason; then nothing of it is in the file.
   void append(const Record& record);
   /// fsync: call once per epoch.
   void sync();
-  /// For a run that resumes at `step`: cuts the file before the first record whose "step" is greater.
-  void truncate_after(std::int64_t step);
+  /// For a run that resumes at `step`: cuts the file before the first record whose "step" is greater, or,
+  /// with `epoch_anew`, before that step's record of kind "epoch", which will be written again. Lines that
+  /// are no records stay; returns their numbers.
+  std::vector<std::int64_t> truncate_after(std::int64_t step, bool epoch_anew = false);
   const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
@@ -37,7 +41,17 @@ class JsonlWriter {
   std::unique_ptr<AppendFile> file_;
 };
 
-/// All records of a file; a torn last line is ignored. @throws DataError naming file and line.
+/// Lines of a file that are no records.
+struct BadLines {
+  std::int64_t count = 0;
+  std::int64_t first = 0;   ///< its number, from 1
+  std::string reason = {};  ///< of the first
+};
+
+/// Calls `visit` for one record after the other without holding the file in memory. Lines that are no records
+/// are passed over; a torn last line is ignored. @throws DataError if the file cannot be read; IoError.
+BadLines visit_jsonl(const std::filesystem::path& path, const std::function<void(const Record&)>& visit);
+/// All records of a file. @throws DataError naming file and line of what is no record.
 std::vector<Record> read_jsonl(const std::filesystem::path& path);
 
 }  // namespace bunchtrain::report

@@ -19,7 +19,7 @@ class AppendFile;
 class TensorBoardWriter {
  public:
   /// Creates `folder`/events.out.tfevents.TIME.HOST.PID (the folder too). @throws DataError naming the
-  /// folder.
+  /// folder; IoError, as every method: then nothing of the event is in the file.
   explicit TensorBoardWriter(const std::filesystem::path& folder);
   ~TensorBoardWriter();
   TensorBoardWriter(const TensorBoardWriter&) = delete;

@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/validation.hpp"
 
 namespace bunchtrain::train {
 
@@ -17,17 +20,32 @@ struct StepEvent {
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
-  double gradient_norm = 0;          ///< 0 if not computed
+  /// Of all networks' gradients before clipping; NaN for a `ManualStep`, whose gradients nobody sees.
+  double gradient_norm = std::numeric_limits<double>::quiet_NaN();
   std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };
 
-/// Called on every rank, in the order of registration. An exception ends the run. Override what is needed.
+/// Called on every rank, in the order of registration. An exception ends the run as a failure; to end it
+/// early and in order there is `reason_to_finish`. Override what is needed.
 class Callback {
  public:
   virtual ~Callback() = default;
   virtual void on_step(const StepEvent&) {}
+  /// After every validation, before `on_epoch`.
+  virtual void on_validation(const ValidationResult&) {}
   virtual void on_epoch(const report::EpochRow&) {}
   virtual void on_checkpoint(const std::filesystem::path&) {}
+
+  /// Why the run should end now: asked after every step, after every epoch and when a run is resumed. A text
+  /// from any rank finishes the run on all of them, after the step that follows at the latest: snapshot,
+  /// validation, table, exit code 0.
+  virtual std::string reason_to_finish() const { return {}; }
+
+  /// What must survive a resume is kept in every snapshot under this name (rank 0's state, the same on all
+  /// ranks); a callback without a name keeps nothing.
+  virtual std::string name() const { return {}; }
+  virtual std::string state() const { return {}; }
+  virtual void load(const std::string& /*state*/) {}
 };
 
 }  // namespace bunchtrain::train

@@ -63,7 +63,7 @@ class Session {
   /// Collective: leaves by `Interrupted` on all ranks if a stop was asked for on any.
   void leave_if_stopped() const;
 
-  /// Collective: frees the communicators. Called by `bt::run` at the orderly end.
+  /// Collective: frees the communicators and the run folder. Called by `bt::run` at the orderly end.
   void close();
 
  private:

@@ -45,10 +45,11 @@ class OrderlyStop {
 };
 
 /// Thrown by `Trainer::fit` on all ranks once the run is checkpointed after a stop request, and by
-/// `Session::leave_if_stopped`. Not an error: `bt::run` exits with `kExitCheckpointed`, or with
+/// `Session::leave_if_stopped`. Not an error: `bt::run` exits with `kExitCheckpointed`, with 0 if the program
+/// itself asked for the stop, or with
 /// `kExitInterrupted` after INT.
 struct Interrupted {
-  int signal = 0;  ///< 0: asked for by the program, or on another rank
+  int signal = 0;  ///< 0: the program asked for it
 };
 
 }  // namespace bunchtrain::train

@@ -36,8 +36,9 @@ struct TrainerOptions {
   std::string samples = "jets";                 ///< what a sample is called
   std::map<std::string, std::string> metadata =
       {};  ///< kept in every checkpoint; "model" says how to build the network, if it does not say itself
-  /// Looks at every step's losses (means over all ranks, so that all ranks decide alike). A text ends the run
-  /// with a snapshot and `TrainingHalted`; an empty one goes on.
+  /// Finds a training that has failed: looks at every step's losses (means over all ranks, so that all ranks
+  /// decide alike). A text ends the run with a snapshot and `TrainingHalted`, exit code 1; an empty one goes
+  /// on. A training that is good enough is finished by `Callback::reason_to_finish` instead, exit code 0.
   std::function<std::string(const StepEvent&)> halt_when = {};
 };
 
@@ -63,6 +64,7 @@ struct FitResult {
   double train_loss = 0;                       ///< last epoch
   std::optional<ValidationResult> validation;  ///< of the last epoch
   std::filesystem::path run_folder;
+  std::string finished_early = {};  ///< why the run ended before its last epoch; empty: it did not
 };
 
 /// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks construct and call the
@@ -85,8 +87,9 @@ class Trainer {
   void add_callback(std::shared_ptr<Callback> callback);
   /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
   /// `valid` may be null.
-  /// @throws DataError if both read the same file (the parts of one `split` may);
-  /// Interrupted on all ranks after a stop request, once the snapshot is written; TrainingHalted.
+  /// @throws DataError if both read the same file (the parts of one `split` may); Interrupted on all ranks
+  /// after a stop request, once the snapshot is written; TrainingHalted; IoError if a snapshot cannot be
+  /// written for now.
   FitResult fit(const data::DatasetPtr& train, const data::DatasetPtr& valid);
 
  private:

@@ -22,6 +22,7 @@ struct ValidationResult {
   std::optional<double> loss = {};
   std::vector<report::NamedValue> metrics = {};  ///< "valid_auc": printed every epoch, kept in metrics.jsonl
   std::optional<double> score = {};              ///< larger is better: decides which snapshot is the best
+  std::string score_name = {};                   ///< what the score is, for the snapshots: "valid_auc"
   std::optional<metrics::ClassificationResult> classification = {};
   std::vector<report::Section> sections = {};  ///< shown in report.html
   std::string text = {};                       ///< printed at the end of the run
@@ -35,6 +36,8 @@ class Validation {
   virtual void add(const data::Batch& batch) = 0;
   /// Collective. The result over all that all ranks added since the last call.
   virtual ValidationResult finish(comm::Communicator& ranks) = 0;
+  /// Forgets what was added since the last `finish`: the pass was broken off by a stop request or a fault.
+  virtual void discard() {}
 };
 
 /// Accuracy, AUC, rejection and loss of a classifier. `step` gives logits as `outputs`.

@@ -2,6 +2,7 @@
 #pragma once
 /// safetensors files: named tensors plus text metadata, read without trust and written atomically.
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -19,14 +20,20 @@ struct SafeTensors {
 
 /// Reads a whole file. Every count, offset and shape is checked against the file's size before anything is
 /// allocated; names must be unique, data contiguous without holes.
-/// @throws CheckpointError naming the file, the tensor and the fault.
+/// @throws CheckpointError naming the file, the tensor and the fault; IoError.
 SafeTensors read_safetensors(const std::filesystem::path& path);
 /// The same from memory (tests, fuzzing). `origin` is used in messages.
 SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view origin);
 
+/// What was written, known without reading it back.
+struct WrittenFile {
+  std::uint64_t bytes = 0;
+  std::string hash;  ///< XXH3-128
+};
+
 /// Writes atomically (temporary, fsync, rename). Tensors are moved to the CPU and made contiguous as needed.
-/// @throws CheckpointError with the system's reason if the disk is full or the folder read-only; nothing is
-/// left behind.
-void write_safetensors(const std::filesystem::path& path, const SafeTensors& content);
+/// @throws IoError with the system's reason if the disk is full, CheckpointError if the folder is missing or
+/// read-only; nothing is left behind.
+WrittenFile write_safetensors(const std::filesystem::path& path, const SafeTensors& content);
 
 }  // namespace bunchtrain::weights

@@ -4,10 +4,12 @@
 
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <thread>
 
 #include "../../support/toy_training.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 
@@ -65,10 +67,92 @@ TEST_F(TrainerRanksTest, AStopOnOneRankStopsAllAndResumeIsBitEqual) {
   first.trainer.add_callback(std::make_shared<LossRecorder>(last ? &first.session : nullptr, 4));
   EXPECT_THROW(first.trainer.fit(make_points(200), make_points(50, 2)), Interrupted);
 
+  first.session.close();
   ToyTraining second(world(), root_ / "stopped", {"--resume"});
   second.trainer.fit(make_points(200), make_points(50, 2));
   EXPECT_EQ(second.weights(), undisturbed.weights());
-  for (auto* training : {&undisturbed, &first, &second}) training->session.close();
+  for (auto* training : {&undisturbed, &second}) training->session.close();
+}
+
+/// Wants to finish on one rank alone.
+class FinishHere : public Callback {
+ public:
+  explicit FinishHere(bool here) : here_(here) {}
+  void on_step(const StepEvent& event) override { step_ = event.step; }
+  std::string reason_to_finish() const override { return here_ && step_ >= 3 ? "one rank has enough" : ""; }
+
+ private:
+  bool here_;
+  std::int64_t step_ = 0;
+};
+
+TEST_F(TrainerRanksTest, AWishToFinishOnOneRankFinishesAll) {
+  ToyTraining training(world(), root_ / "finished");
+  training.trainer.add_callback(std::make_shared<FinishHere>(world().rank() == world().size() - 1));
+  const FitResult result = training.trainer.fit(make_points(200), make_points(50, 2));
+  EXPECT_EQ(result.steps, 4);
+  EXPECT_EQ(result.finished_early, "one rank has enough");
+  ASSERT_TRUE(result.validation);
+  EXPECT_EQ(result.validation->classification->samples, 50);
+  training.session.close();
+}
+
+/// The toy training with something that happens in every validation batch of the last rank.
+Trainer with_hook(ToyTraining& parts, std::function<void()> in_validation) {
+  const bool here = world().rank() == world().size() - 1;
+  const Step step = [&parts, in_validation, here](const data::Batch& batch) {
+    if (here && !parts.network->is_training()) in_validation();
+    return classify(parts.network->forward(batch["x"]), batch);
+  };
+  return Trainer(parts.session, parts.parallel, parts.optimizer, step, {.epochs = 3, .batch = 32});
+}
+
+TEST_F(TrainerRanksTest, AStopInAValidationStopsAllAndResumeIsBitEqual) {
+  ToyTraining undisturbed(world(), root_ / "undisturbed");
+  undisturbed.trainer.fit(make_points(200), make_points(320, 2));
+
+  ToyTraining first(world(), root_ / "stopped");
+  Trainer stopped = with_hook(first, [&] { first.session.request_stop(); });
+  EXPECT_THROW(stopped.fit(make_points(200), make_points(320, 2)), Interrupted);
+
+  first.session.close();
+  ToyTraining second(world(), root_ / "stopped", {"--resume"});
+  second.trainer.fit(make_points(200), make_points(320, 2));
+  EXPECT_EQ(second.weights(), undisturbed.weights());
+  for (auto* training : {&undisturbed, &second}) training->session.close();
+}
+
+TEST_F(TrainerRanksTest, AFaultOfOneRanksValidationIsThrownOnAllOfItsKind) {
+  ToyTraining training(world(), root_ / "faulty");
+  std::int64_t batches = 0;
+  Trainer faulty = with_hook(training, [&] {
+    if (++batches == 3) throw DataError("rows 3 to 7 of valid.h5 cannot be read");
+  });
+  try {
+    faulty.fit(make_points(200), make_points(320, 2));
+    ADD_FAILURE() << "no error on rank " << world().rank();
+  } catch (const DataError& error) {
+    EXPECT_NE(error.message().find("rows 3 to 7"), std::string::npos) << error.what();
+  }
+  training.session.close();
+}
+
+TEST_F(TrainerRanksTest, AnErrorInOneRanksStepReachesTheOthersWithoutATimeout) {
+  ToyTraining training(world(), root_ / "broken", {"--timeout", "300"});
+  class Fault : public Callback {
+    void on_step(const StepEvent& event) override {
+      if (event.step == 2 && world().rank() == world().size() - 1) throw DataError("the last rank's own");
+    }
+  };
+  training.trainer.add_callback(std::make_shared<Fault>());
+  try {
+    training.trainer.fit(make_points(200), nullptr);
+    ADD_FAILURE() << "no error on rank " << world().rank();
+  } catch (const DataError&) {
+    EXPECT_EQ(world().rank(), world().size() - 1);
+  } catch (const CommError& error) {
+    EXPECT_NE(std::string(error.what()).find("the last rank's own"), std::string::npos) << error.what();
+  }
 }
 
 /// Dawdles after every step on one rank, and keeps where the time of the last epoch went.

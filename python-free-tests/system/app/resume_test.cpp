@@ -66,6 +66,85 @@ TEST_F(ResumeTest, Usr2ToOneRankStopsAll) {
   resume();
 }
 
+/// A training whose validations take much longer than its steps.
+class ValidationTest : public ResumeTest {
+ protected:
+  void SetUp() override {
+    ResumeTest::SetUp();
+    few_ = make_jets("few.h5", 300, 5);
+    many_ = make_jets("many.h5", 6000, 6);
+  }
+  std::string command(const std::string& run, const std::string& more = "") const {
+    return train("--particles 24 --epochs 2 --batch 60 --data " + few_ + " --valid " + many_ + " --run " +
+                 path(run) + " " + more);
+  }
+  /// Starts two ranks, sends `signal` to one of them in the validation of the first epoch; returns mpirun's
+  /// code.
+  int interrupt(int signal) const {
+    Process process(mpirun(2, command("disturbed")), folder_ / "log");
+    const auto saved = folder_ / "disturbed" / "checkpoints" / "step-000005";
+    EXPECT_TRUE(process.wait_until([&] { return std::filesystem::exists(saved); })) << process.output();
+    const Finished rank = run("pgrep -n -P " + std::to_string(process.pid()) + " train_particle");
+    EXPECT_EQ(rank.exit_code, 0) << rank.output;
+    kill(std::stoi(rank.output), signal);
+    return process.wait();
+  }
+  void expect_resumed_in_validation() const {
+    EXPECT_EQ(lines("disturbed"), 5) << "the epoch was judged before the signal came";
+    const Finished resumed = run(mpirun(2, command("disturbed", "--resume")));
+    ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+    EXPECT_NE(resumed.output.find("resumed at step 5 (epoch 1, trained: its validation follows)"),
+              std::string::npos)
+        << resumed.output;
+    expect_same_weights("undisturbed", "disturbed");
+    EXPECT_EQ(read_file(folder_ / "disturbed/checkpoints/best"),
+              read_file(folder_ / "undisturbed/checkpoints/best"));
+    const auto expected = report::read_jsonl(folder_ / "undisturbed" / "metrics.jsonl");
+    const auto found = report::read_jsonl(folder_ / "disturbed" / "metrics.jsonl");
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      for (const char* field :
+           {"step", "epoch", "loss", "train_loss", "valid_loss", "valid_auc", "learning_rate"}) {
+        if (!report::find(expected[i], field)) continue;
+        EXPECT_EQ(report::number(found[i], field), report::number(expected[i], field)) << i << " " << field;
+      }
+    }
+  }
+  void run_undisturbed() const {
+    const Finished done = run(mpirun(2, command("undisturbed")));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+  }
+  std::string few_, many_;
+};
+
+TEST_F(ValidationTest, AKillCostsTheValidationAlone) {
+  run_undisturbed();
+  EXPECT_NE(interrupt(SIGKILL), 0);
+  expect_resumed_in_validation();
+}
+
+TEST_F(ValidationTest, Usr1BreaksItOffWith85) {
+  run_undisturbed();
+  EXPECT_EQ(interrupt(SIGUSR1), 85);
+  expect_resumed_in_validation();
+}
+
+TEST_F(ResumeTest, ALostTrainingGoesOnAsTheMessageSays) {
+  const Finished lost = run(command("disturbed", "--learning-rate 1e36 --checkpoint-every 1 --keep-last 1"));
+  EXPECT_EQ(lost.exit_code, 1) << lost.output;
+  EXPECT_NE(lost.output.find("by --resume with a lower --learning-rate"), std::string::npos) << lost.output;
+  const Finished mended = run(command("disturbed", "--resume --learning-rate 0.005 --epochs 1"));
+  EXPECT_EQ(mended.exit_code, 0) << mended.output;
+}
+
+TEST_F(ResumeTest, PatienceEndsARunWith0AndItsTable) {
+  const Finished done = run(command("patient", "--epochs 40 --patience 1 --learning-rate 0.02"));
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_NE(done.output.find("finished early: 1 epoch without a better valid_auc"), std::string::npos)
+      << done.output;
+  EXPECT_NE(done.output.find("labelled samples: accuracy"), std::string::npos) << done.output;
+}
+
 TEST_F(ResumeTest, ADamagedNewestSnapshotIsNamedAndTheOneBeforeUsed) {
   run_undisturbed(1);
   ASSERT_EQ(run(command("disturbed")).exit_code, 0);

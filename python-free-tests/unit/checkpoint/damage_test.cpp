@@ -6,9 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/weights/safetensors.hpp"
 #include "store_fixture.hpp"
 
 namespace bunchtrain::checkpoint {
@@ -112,6 +114,67 @@ TEST_F(DamageTest, AKillBetweenTheTwoRenamesOfAReplacementLosesNothing) {
   EXPECT_FALSE(fs::exists(folder_ / "step-000020.replaced"));
 }
 
+TEST_F(DamageTest, AFileInThePlaceOfASnapshotIsNamed) {
+  write(folder_ / "step-000030", "not a folder");
+  EXPECT_EQ(latest_step(), 20);
+  EXPECT_THAT(sink_->warnings, HasSubstr("step-000030 is left out: it is a file"));
+}
+
+TEST_F(DamageTest, WalkingBackSaysWhatItCostsEveryTime) {
+  write(newest() / "manifest.json", "{}");
+  for (int start = 0; start < 2; ++start) {
+    sink_->warnings.clear();
+    EXPECT_EQ(latest_step(), 10);
+    EXPECT_THAT(sink_->warnings, HasSubstr("step-000020 is left out"));
+    EXPECT_THAT(sink_->warnings, HasSubstr("going on from step 10"));
+  }
+}
+
+/// Evaluation takes the snapshot that was asked for, or none.
+class ExactDamageTest : public StoreFixture {
+ protected:
+  void SetUp() override {
+    Store store = make_store();
+    save(store, 10, 0.7);
+    save(store, 20, 0.9);
+    save(store, 30, 0.8);
+  }
+  std::string refusal(std::string_view which) {
+    try {
+      make_store().load(which);
+      return "nothing was refused";
+    } catch (const CheckpointError& error) {
+      return error.what();
+    }
+  }
+};
+
+TEST_F(ExactDamageTest, ADamagedBestIsRefusedWithTheOthersNamed) {
+  for (const char* file : {"model.safetensors", "manifest.json"}) {
+    const std::string whole = read(folder_ / "step-000020" / file);
+    write(folder_ / "step-000020" / file, "short");
+    const std::string text = refusal("best");
+    EXPECT_THAT(text, HasSubstr("step-000020")) << file;
+    EXPECT_THAT(text, HasSubstr("choose another by --checkpoint: step-000010, step-000030")) << file;
+    EXPECT_EQ(make_store().load("latest")->info.step, 30) << file;
+    EXPECT_EQ(make_store().load("step-000010")->info.step, 10) << file;
+    write(folder_ / "step-000020" / file, whole);
+  }
+}
+
+TEST_F(ExactDamageTest, WithoutThePointerADamagedManifestMayBeTheBest) {
+  write(folder_ / "step-000010" / "manifest.json", "short");
+  EXPECT_EQ(make_store().load("best")->info.step, 20);
+  fs::remove(folder_ / "best");
+  EXPECT_THAT(refusal("best"), HasSubstr("step-000010"));
+}
+
+TEST_F(ExactDamageTest, OnlyWhatIsReadMustBeIntact) {
+  write(folder_ / "step-000020" / "schedule.safetensors", "short");
+  EXPECT_EQ(make_store().load("best", {"model"})->info.step, 20);
+  EXPECT_THAT(refusal("best"), HasSubstr("schedule.safetensors has 5 bytes"));
+}
+
 TEST_F(DamageTest, AManifestCannotNameFilesElsewhere) {
   std::string manifest = read(newest() / "manifest.json");
   for (std::size_t at; (at = manifest.find("model.safetensors")) != std::string::npos;)
@@ -141,6 +204,28 @@ TEST_F(DamageTest, AFullDiskLeavesTheEarlierOnes) {
     EXPECT_FALSE(fs::exists(folder_ / "step-000030.partial"));
   }
   std::signal(SIGXFSZ, old_handler);
+}
+
+TEST_F(DamageTest, ANewManifestThatWasNotFinishedLeavesTheOld) {
+  write(newest() / "manifest.json.partial-4545", "{\"cont");
+  EXPECT_EQ(latest_step(), 20);
+  make_store().judge(20, {.metric = 0.5});
+  EXPECT_FALSE(fs::exists(newest() / "manifest.json.partial-4545"));
+  EXPECT_EQ(read_info(newest()).metric, 0.5);
+}
+
+TEST_F(DamageTest, AFullDiskIsAnIoErrorThatNamesTheFile) {
+  // /dev/full has no room: what is being written is a link to it.
+  const std::string model = "model.safetensors.partial-" + std::to_string(::getpid());
+  fs::create_symlink("/dev/full", root_ / model);
+  try {
+    weights::write_safetensors(root_ / "model.safetensors",
+                               {.tensors = make_components(1)["model"].tensors, .metadata = {}});
+    FAIL() << "written to a full disk";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), ENOSPC);
+    EXPECT_THAT(error.what(), HasSubstr("model.safetensors"));
+  }
 }
 
 TEST_F(DamageTest, AFolderThatCannotBeWrittenIsNamed) {

@@ -63,6 +63,11 @@ class StoreFixture : public testing::Test {
         {.step = step, .components = make_components(step), .metadata = {{"card", "toy"}}, .metric = metric});
   }
 
+  static void save_unjudged(Store& store, std::int64_t step) {
+    store.save(
+        {.step = step, .components = make_components(step), .metadata = {{"card", "toy"}}, .judged = false});
+  }
+
   /// Step of the newest snapshot that a new process would load; -1 for none.
   std::int64_t latest_step() {
     const auto snapshot = make_store().load_latest();

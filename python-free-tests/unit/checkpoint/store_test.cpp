@@ -18,7 +18,7 @@ using StoreTest = StoreFixture;
 TEST_F(StoreTest, NothingThereMeansAFreshStart) {
   const Store store = make_store();
   EXPECT_FALSE(store.load_latest().has_value());
-  EXPECT_FALSE(store.load_best().has_value());
+  EXPECT_FALSE(store.load("best").has_value());
   EXPECT_FALSE(std::filesystem::exists(folder_)) << "looking must not create the folder";
 }
 
@@ -45,7 +45,7 @@ TEST_F(StoreTest, KeepsTheLastOnesAndTheBest) {
   for (std::int64_t step : {30, 40, 50}) save(store, step, 0.8);
   EXPECT_THAT(names(), ElementsAre("best", "latest", "step-000020", "step-000040", "step-000050"));
   EXPECT_EQ(read(folder_ / "best"), "step-000020\n");
-  EXPECT_EQ(store.load_best()->info.step, 20);
+  EXPECT_EQ(store.load("best")->info.step, 20);
   EXPECT_EQ(store.load_latest()->info.step, 50);
 }
 
@@ -55,7 +55,7 @@ TEST_F(StoreTest, SmallerMayBeBetter) {
   save(store, 2, 0.2);
   save(store, 3, 0.4);
   save(store, 4, std::nan(""));
-  EXPECT_EQ(store.load_best()->info.step, 2);
+  EXPECT_EQ(store.load("best")->info.step, 2);
   EXPECT_THAT(names(), ElementsAre("best", "latest", "step-000002", "step-000004"));
 }
 
@@ -63,7 +63,7 @@ TEST_F(StoreTest, WithoutMetricsTheBestIsTheLatest) {
   Store store = make_store();
   save(store, 1);
   save(store, 2);
-  EXPECT_EQ(store.load_best()->info.step, 2);
+  EXPECT_EQ(store.load("best")->info.step, 2);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "best"));
 }
 
@@ -103,11 +103,99 @@ TEST_F(StoreTest, EmptyStatesAreFine) {
 
 TEST_F(StoreTest, RefusesBadRequestsAndOptions) {
   Store store = make_store();
-  EXPECT_THROW(store.save({.step = -1, .components = {}}), CheckpointError);
+  EXPECT_THROW(store.save({.step = -1, .components = {}}), ConfigError);
   EXPECT_THROW(store.save({.step = 1, .components = {{"../escape", StateDict()}}}), CheckpointError);
   EXPECT_FALSE(std::filesystem::exists(root_ / "escape.safetensors"));
   EXPECT_THROW(make_store({.keep_last = 0}), ConfigError);
   EXPECT_EQ(latest_step(), -1);
+}
+
+TEST_F(StoreTest, AJudgementIsAddedToASnapshotThatIsThere) {
+  Store store = make_store();
+  save_unjudged(store, 10);
+  EXPECT_FALSE(read_info(folder_ / "step-000010").judged);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "best"));
+  store.judge(
+      10, {.metric = 0.9, .metric_name = "valid_purity", .metadata = {{"more", "text"}, {"card", "own"}}});
+  const SnapshotInfo info = read_info(folder_ / "step-000010");
+  EXPECT_TRUE(info.judged);
+  EXPECT_EQ(info.metric, 0.9);
+  EXPECT_EQ(info.metadata.at("more"), "text");
+  EXPECT_EQ(info.metadata.at("card"), "own");
+  EXPECT_THAT(read(folder_ / "step-000010" / "manifest.json"), testing::HasSubstr("valid_purity"));
+  EXPECT_EQ(read(folder_ / "best"), "step-000010\n");
+  EXPECT_EQ(latest_step(), 10);
+}
+
+TEST_F(StoreTest, AnUnjudgedOneDoesNotPushOutTheLastThatIsKnownToBeGood) {
+  Store store = make_store({.keep_last = 1});
+  save_unjudged(store, 10);
+  save_unjudged(store, 20);
+  EXPECT_THAT(names(), ElementsAre("latest", "step-000010", "step-000020"));
+  save_unjudged(store, 30);
+  EXPECT_THAT(names(), ElementsAre("latest", "step-000020", "step-000030"));
+  store.judge(30, {});
+  EXPECT_THAT(names(), ElementsAre("latest", "step-000030"));
+}
+
+TEST_F(StoreTest, LostWeightsAreNeverGoneOnFromNorTheBest) {
+  Store store = make_store();
+  save(store, 10, 0.7);
+  save(store, 20, 0.9);
+  store.judge(20, {.lost = "the loss of step 21 is not finite"});
+  EXPECT_EQ(store.steps(), std::vector<std::int64_t>{10});
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings,
+              testing::HasSubstr("step-000020 is left out: the loss of step 21 is not finite"));
+  EXPECT_EQ(store.load("best")->info.step, 10);
+  EXPECT_EQ(store.load("step-000020")->info.step, 20) << "whoever names it gets it";
+  EXPECT_EQ(read(folder_ / "latest"), "step-000010\n");
+  save(store, 15);
+  EXPECT_THAT(names(), ElementsAre("best", "latest", "step-000010", "step-000015"));
+}
+
+TEST_F(StoreTest, OnlyLostWeightsMeanAFreshStart) {
+  Store store = make_store();
+  save_unjudged(store, 1);
+  store.judge(1, {.lost = "the loss of step 2 is not finite"});
+  EXPECT_EQ(latest_step(), -1);
+  EXPECT_TRUE(store.steps().empty());
+}
+
+TEST_F(StoreTest, TheOneAskedForIsLoaded) {
+  Store store = make_store();
+  for (std::int64_t step : {10, 20, 30}) save(store, step, step == 20 ? 0.9 : 0.5);
+  EXPECT_EQ(store.load("best")->info.step, 20);
+  EXPECT_EQ(store.load("latest")->info.step, 30);
+  EXPECT_EQ(store.load("step-000010")->info.step, 10);
+  EXPECT_EQ(store.load("best", {"model"})->components.size(), 1U);
+  try {
+    store.load("step-000015");
+    FAIL() << "a snapshot that is not there was loaded";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("latest, best, step-000030, step-000020, step-000010"));
+  }
+}
+
+TEST_F(StoreTest, AComponentThatIsMissingIsNamed) {
+  Store store = make_store();
+  save(store, 10);
+  try {
+    store.load("latest", {"generator-model"});
+    FAIL() << "a component that is not there was loaded";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("has no 'generator-model'"));
+  }
+}
+
+TEST_F(StoreTest, WhatCannotBeTidiedUpCostsAWarning) {
+  Store store = make_store({.keep_last = 1});
+  save(store, 10);
+  save_unjudged(store, 20);
+  std::filesystem::create_directories(folder_ / "step-000010.partial" / "in the way");
+  store.judge(20, {.metric = 0.5});
+  EXPECT_THAT(sink_->warnings, testing::HasSubstr("cannot remove an old checkpoint"));
+  EXPECT_EQ(latest_step(), 20);
 }
 
 }  // namespace

@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain {
 namespace {
@@ -66,7 +68,29 @@ TEST_F(AtomicFileTest, FullDiskThrowsAtOnce) {
   const fs::path temporary = AtomicFile(path).temporary_path();
   fs::create_symlink("/dev/full", temporary);
   AtomicFile file(path);
-  EXPECT_THROW(file.write("bytes"), CheckpointError);
+  try {
+    file.write("bytes");
+    FAIL() << "written to a full disk";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), ENOSPC);
+    EXPECT_THAT(error.what(), testing::HasSubstr(path.string()));
+  }
+}
+
+TEST_F(AtomicFileTest, KnowsTheHashOfWhatItWrote) {
+  AtomicFile file(folder_ / "x");
+  file.write("one ");
+  file.write("two");
+  file.commit();
+  EXPECT_EQ(file.bytes(), 7U);
+  EXPECT_EQ(file.hash(), hash_file(folder_ / "x"));
+}
+
+TEST_F(AtomicFileTest, AFaultOfTheSystemThatMayPassIsAnIoError) {
+  for (const int code : {ENOSPC, EDQUOT, EIO, ESTALE, EROFS, EMFILE})
+    EXPECT_THROW(throw_system_fault<CheckpointError>("x", code), IoError) << code;
+  for (const int code : {ENOENT, EACCES, EPERM, ENOTDIR, EISDIR, EFBIG})
+    EXPECT_THROW(throw_system_fault<CheckpointError>("x", code), CheckpointError) << code;
 }
 
 TEST_F(AtomicFileTest, NothingIsWrittenAfterTheCommit) {

@@ -85,8 +85,45 @@ TEST_F(JsonlWriterTest, AFullDiskIsAnError) {
   EXPECT_THROW(for (int i = 0; i < 10; ++i) writer.append(step(i)), DataError);
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
-  // What was whole stays readable, and the next writer cuts the torn rest off.
-  EXPECT_GE(read_jsonl(path_).size(), 1u);
+  // Nothing of the record that failed is left: the next one begins a line of its own.
+  const std::size_t whole = read_jsonl(path_).size();
+  EXPECT_EQ(read("metrics.jsonl").back(), '\n');
+  writer.append(step(99));
+  EXPECT_EQ(read_jsonl(path_).size(), whole + 1);
+}
+
+TEST_F(JsonlWriterTest, AnEpochThatIsJudgedAgainLosesItsRecord) {
+  for (const bool anew : {false, true}) {
+    std::filesystem::remove(path_);
+    JsonlWriter writer(path_);
+    for (int i = 1; i <= 2; ++i) writer.append(step(i));
+    writer.append({{"kind", "epoch"}, {"step", 2}});
+    writer.truncate_after(2, anew);
+    EXPECT_EQ(read_jsonl(path_).size(), anew ? 2u : 3u);
+  }
+}
+
+TEST_F(JsonlWriterTest, LinesThatAreNoRecordsStay) {
+  const std::string before = "{\"step\":1}\nrubbish\n[1]\n{\"step\":2}\n";
+  write("metrics.jsonl", before + "{\"step\":3}\n");
+  EXPECT_THAT(JsonlWriter(path_).truncate_after(2), testing::ElementsAre(2, 3));
+  EXPECT_EQ(read("metrics.jsonl"), before);
+  std::int64_t records = 0;
+  const BadLines bad = visit_jsonl(path_, [&](const Record&) { ++records; });
+  EXPECT_EQ(records, 2);
+  EXPECT_EQ(bad.count, 2);
+  EXPECT_EQ(bad.first, 2);
+}
+
+TEST_F(JsonlWriterTest, ATornLineOfAnyLengthIsCut) {
+  for (const std::size_t torn : {std::size_t{1}, std::size_t{65536}, std::size_t{200'000}}) {
+    write("metrics.jsonl", "{\"step\":1}\n" + std::string(torn, '\0'));
+    const JsonlWriter writer(path_);
+    EXPECT_EQ(read("metrics.jsonl"), "{\"step\":1}\n") << torn;
+    write("metrics.jsonl", std::string(torn, 'x'));
+    const JsonlWriter empty(path_);
+    EXPECT_EQ(read("metrics.jsonl"), "") << torn;
+  }
 }
 
 }  // namespace

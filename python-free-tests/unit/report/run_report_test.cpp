@@ -91,6 +91,37 @@ TEST_F(RunReportTest, NeedsNothingFromOutside) {
     EXPECT_THAT(html, Not(HasSubstr(outside)));
 }
 
+TEST_F(RunReportTest, LinesThatAreNoRecordsAreCountedOnThePage) {
+  write_metrics();
+  write("metrics.jsonl", read("metrics.jsonl") + "rubbish\n");
+  const TrainingReport report = read_run(folder_);
+  EXPECT_EQ(report.epochs.size(), 3U);
+  ASSERT_FALSE(report.environment.empty());
+  EXPECT_THAT(report.environment.back().value, HasSubstr("1 of metrics.jsonl, the first is line 34"));
+}
+
+TEST_F(RunReportTest, AnyNumberOfStepsBecomesAsManyPointsAsAPlotShows) {
+  for (const std::int64_t steps : {1'000, 1'501, 60'000}) {
+    {
+      std::string lines;
+      for (std::int64_t step = 1; step <= steps; ++step)
+        lines +=
+            to_json({{"kind", "step"}, {"step", step}, {"loss", 2.0 * static_cast<double>(step)}}) + '\n';
+      write("metrics.jsonl", lines);
+    }
+    const StepSeries series = read_run(folder_).steps;
+    EXPECT_EQ(series.step.size(), std::min<std::size_t>(1500, static_cast<std::size_t>(steps)));
+    ASSERT_EQ(series.loss.size(), series.step.size());
+    for (std::size_t i = 0; i < series.step.size(); ++i) {
+      EXPECT_NEAR(series.loss[i], 2 * series.step[i], 1e-6);
+      if (i > 0) {
+        EXPECT_GT(series.step[i], series.step[i - 1]);
+      }
+    }
+    EXPECT_NEAR(series.step.back(), static_cast<double>(steps), 0.001 * static_cast<double>(steps));
+  }
+}
+
 TEST_F(RunReportTest, LeavesOutWhatIsMissing) {
   write("run.json", R"({"summary": {"Model": "lite"}})");
   render_run(folder_);

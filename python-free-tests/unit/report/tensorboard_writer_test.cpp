@@ -2,8 +2,10 @@
 #include "bunchtrain/report/tensorboard_writer.hpp"
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 
 #include "bunchtrain/core/error.hpp"
 #include "event_reader.hpp"
@@ -86,6 +88,23 @@ TEST_F(TensorBoardWriterTest, TextsAndRestarts) {
   EXPECT_EQ(parse_message(parse_message(value.at(9).at(0)).at(1).at(0)).at(1).at(0), "text");
   EXPECT_EQ(as<std::int64_t>(all.at(2).at(2).at(0)), 120);
   EXPECT_EQ(as<std::int64_t>(parse_message(all.at(2).at(7).at(0)).at(1).at(0)), 1);
+}
+
+TEST_F(TensorBoardWriterTest, AnEventThatCouldNotBeWrittenLeavesTheFileWhole) {
+  TensorBoardWriter writer(folder_);
+  writer.add_scalar("a", 1, 1);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit tight{.rlim_cur = std::filesystem::file_size(writer.path()) + 10, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &tight);
+  EXPECT_THROW(writer.add_scalar("b", 2, 2), DataError);
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+  writer.add_scalar("c", 3, 3);
+  const auto all = events(writer);
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(only_value(all.at(2)).at(1).at(0), "c");
 }
 
 TEST_F(TensorBoardWriterTest, EveryWriterHasAFileOfItsOwn) {

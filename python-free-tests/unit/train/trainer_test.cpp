@@ -57,6 +57,7 @@ TEST_F(TrainerTest, ResumeEndsWithTheSameBitsWhereverItStopped) {
     ToyTraining first = make(run);
     first.trainer.add_callback(std::make_shared<LossRecorder>(&first.session, stop_after));
     EXPECT_THROW(first.trainer.fit(make_points(200), make_points(50, 2)), Interrupted);
+    first.session.close();
     ToyTraining second = make(run, {"--resume"});
     const FitResult result = second.trainer.fit(make_points(200), make_points(50, 2));
     EXPECT_EQ(result.steps, 21);
@@ -76,6 +77,7 @@ TEST_F(TrainerTest, SnapshotsBetweenEpochsChangeNothing) {
 TEST_F(TrainerTest, ResumingAFinishedRunShowsItsResultAgain) {
   ToyTraining first = make("finished");
   const FitResult before = first.trainer.fit(make_points(200), make_points(50, 2));
+  first.session.close();
   ToyTraining second = make("finished", {"--resume"});
   const FitResult after = second.trainer.fit(make_points(200), make_points(50, 2));
   ASSERT_TRUE(before.validation && after.validation);
@@ -87,6 +89,7 @@ TEST_F(TrainerTest, ResumingOtherDataIsRefused) {
   ToyTraining first = make("run");
   first.trainer.add_callback(std::make_shared<LossRecorder>(&first.session, 3));
   EXPECT_THROW(first.trainer.fit(make_points(200), nullptr), Interrupted);
+  first.session.close();
   ToyTraining second = make("run", {"--resume"});
   EXPECT_THROW(second.trainer.fit(make_points(210), nullptr), CheckpointError);
 }
@@ -164,6 +167,7 @@ TEST_F(ReportedLossesTest, EpochMeansSurviveAResume) {
   Trainer trainer = make_trainer(first, second, {.epochs = 1, .batch = 16});
   trainer.add_callback(std::make_shared<LossRecorder>(&first.session, 2));
   EXPECT_THROW(trainer.fit(make_points(64), nullptr), Interrupted);
+  first.session.close();
   ToyTraining again = make("stopped", {"--resume"});
   make_trainer(again, second, {.epochs = 1, .batch = 16}).fit(make_points(64), nullptr);
   const auto row = report::parse_epoch_row(report::read_jsonl(root_ / "stopped" / "metrics.jsonl").back());
@@ -229,7 +233,7 @@ TEST_F(ReportedLossesTest, AnOwnValidationIsShownAndChoosesTheBestSnapshot) {
   EXPECT_EQ(row->metrics.front().name, "valid_samples");
   EXPECT_TRUE(std::filesystem::exists(root_ / "judged" / "sections.json"));
   const checkpoint::Store store(root_ / "judged" / "checkpoints", parts.session.agreement());
-  EXPECT_EQ(store.load_best()->info.step, 2);
+  EXPECT_EQ(store.load("best")->info.step, 2);
 }
 
 TEST_F(TrainerTest, AnEmptyDatasetIsRefused) {

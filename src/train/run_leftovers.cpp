@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_leftovers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <string_view>
+#include <vector>
+
+namespace bunchtrain::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_leftover(const fs::path& file) {
+  constexpr std::array<std::string_view, 5> kOwn = {"run.json", "card.toml", "curves.json", "sections.json",
+                                                    ".writable"};
+  const std::string name = file.filename().string();
+  const std::string_view written = std::string_view(name).substr(0, name.find(".partial-"));
+  if (written.size() == name.size()) return false;
+  if (std::ranges::find(kOwn, written) != kOwn.end()) return true;
+  return written == "report.html" &&
+         fs::last_write_time(file) < fs::file_time_type::clock::now() - std::chrono::hours(1);
+}
+
+}  // namespace
+
+void remove_leftovers(const RunFolder& folder) {
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder.path()))
+    if (entry.is_regular_file() && is_leftover(entry.path())) leftovers.push_back(entry.path());
+  for (const fs::path& file : leftovers) fs::remove(file);
+}
+
+}  // namespace bunchtrain::train

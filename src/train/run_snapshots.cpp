@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_snapshots.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/trainer.hpp"
+
+namespace bunchtrain::train {
+
+RunSnapshots::RunSnapshots(Session& session, const Settings& settings)
+    : session_(session),
+      every_(settings.checkpoint_every),
+      store_(session.run_folder().checkpoints(), session.agreement(),
+             {.keep_last = settings.keep_last, .metric = "score", .logger = session.logger()}) {}
+
+std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
+  auto snapshot = store_.load_latest();
+  if (snapshot) newest_ = snapshot->info.step;
+  return snapshot;
+}
+
+bool RunSnapshots::due(std::int64_t step) const {
+  if (every_.steps > 0 && step % every_.steps == 0) return true;
+  return every_.time.count() > 0 && session_.is_root() &&
+         std::chrono::steady_clock::now() - saved_at_ >= every_.time;
+}
+
+std::filesystem::path RunSnapshots::save(std::int64_t step, const CapturedState& state,
+                                         checkpoint::Metadata metadata) {
+  const auto info = store_.save({.step = step,
+                                 .components = state.replicated,
+                                 .rank_components = state.of_rank,
+                                 .metadata = std::move(metadata),
+                                 .judged = false});
+  newest_ = step;
+  saved_at_ = std::chrono::steady_clock::now();
+  return info.folder;
+}
+
+void RunSnapshots::mark_lost(const std::string& reason) {
+  try {
+    store_.judge(newest_, {.lost = reason});
+  } catch (const IoError& error) {
+    session_.logger().warning(fmt::format("{}; its weights are lost, move the folder away", error.message()));
+  }
+}
+
+void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
+  if (newest_ >= first_lost) mark_lost(reason);
+  const auto good = store_.steps();
+  const std::string way_on =
+      good.empty() ? "There is no snapshot from before: start again by --resume"
+                   : fmt::format(
+                         "The newest snapshot whose weights were judged finite is that of step {}: go on "
+                         "from it by --resume",
+                         good.front());
+  throw TrainingHalted(
+      fmt::format("{}: the networks are lost from here on. {} with a lower --learning-rate, or with "
+                  "--clip-norm (run folder {})",
+                  reason, way_on, session_.run_folder().path().string()));
+}
+
+}  // namespace bunchtrain::train

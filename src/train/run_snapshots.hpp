@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The snapshots of a run: when one is due, which weights are worth one, and what becomes known of them.
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "bunchtrain/checkpoint/store.hpp"
+#include "bunchtrain/train/session.hpp"
+#include "run_state.hpp"
+#include "settings.hpp"
+
+namespace bunchtrain::train {
+
+/// Collective throughout, except `due`.
+///
+/// A snapshot is written before anybody has judged its weights. It counts as good once a later step or a
+/// validation found loss and gradients finite; until then the one before stays, and if the weights prove to
+/// be lost it is marked and never resumed from.
+class RunSnapshots {
+ public:
+  RunSnapshots(Session& session, const Settings& settings);
+
+  /// The newest usable one, to go on from.
+  std::optional<checkpoint::Snapshot> load_latest();
+  /// Whether this rank wants a snapshot after `step`.
+  bool due(std::int64_t step) const;
+  /// Whether the newest one is of `step`.
+  bool holds(std::int64_t step) const noexcept { return newest_ == step; }
+  /// Returns its folder. @throws IoError, CheckpointError
+  std::filesystem::path save(std::int64_t step, const CapturedState& state, checkpoint::Metadata metadata);
+  /// Adds what the validation found to the snapshot of `step`.
+  void judge(std::int64_t step, const checkpoint::Judgement& judgement) { store_.judge(step, judgement); }
+  /// Ends a run whose networks are lost since step `first_lost`: a snapshot from then on is of no use.
+  /// @throws TrainingHalted saying from where the run can go on, and how.
+  [[noreturn]] void halt(const std::string& reason, std::int64_t first_lost);
+
+  const std::filesystem::path& folder() const noexcept { return store_.folder(); }
+
+ private:
+  void mark_lost(const std::string& reason);
+
+  Session& session_;
+  CheckpointInterval every_;
+  checkpoint::Store store_;
+  std::int64_t newest_ = -1;
+  std::chrono::steady_clock::time_point saved_at_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace bunchtrain::train
