@@ -145,6 +145,20 @@ TEST_F(JobEndTest, ASecondJobInTheFolderIsRefusedAndTheOwnerNamed) {
   EXPECT_THAT(third.output, HasSubstr("taken over from process " + std::to_string(first.pid())));
 }
 
+#ifdef BUNCHTRAIN_CAN_UNSHARE
+TEST_F(JobEndTest, ARunFolderThatIsNotSharedIsRefusedBeforeTheFirstStep) {
+  std::filesystem::create_directories(folder_ / "runs");
+  const std::string words = command("", "runs/one");
+  const std::string apart =
+      "unshare -m bash -c 'mount -t tmpfs none " + path("runs") + " && exec " + words + "'";
+  const Finished done = run("mpirun -n 1 " + words + " : -n 1 " + apart);
+  EXPECT_EQ(done.exit_code, 78) << done.output;
+  EXPECT_THAT(done.output, HasSubstr("rank 1: the run folder " + path("runs/one") + " of rank 0"));
+  EXPECT_THAT(done.output, HasSubstr("share by --run"));
+  EXPECT_EQ(lines("runs/one"), 0);
+}
+#endif
+
 TEST_F(JobEndTest, AKilledMpirunLeavesNoRank) {
   Process process(mpirun(2, command("--epochs 200")), folder_ / "log");
   ASSERT_TRUE(process.wait_until([&] { return lines("run") >= 3; })) << process.output();

@@ -199,7 +199,7 @@ const std::vector<PeerState>& ControlChannel::ask_all(const Call& mine, std::chr
   const auto end = std::chrono::steady_clock::now() + window;
   do {
     impl_->serve(mine);
-    std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   } while (!impl_->heard_all() && std::chrono::steady_clock::now() < end);
   return impl_->peers;
 }
