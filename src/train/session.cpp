@@ -144,7 +144,10 @@ std::optional<int> Session::agreed_stop() const {
 }
 
 void Session::leave_if_stopped() const {
-  if (const auto signal = agreed_stop()) throw Interrupted{*signal};
+  const auto signal = agreed_stop();
+  if (!signal) return;
+  if (impl_->folder) impl_->folder->require_owned(impl_->control);  // a lost folder is a failure, no stop
+  throw Interrupted{*signal};
 }
 
 void Session::close() {

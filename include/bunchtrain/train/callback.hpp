@@ -34,6 +34,7 @@ class Callback {
   /// After every validation, before `on_epoch`.
   virtual void on_validation(const ValidationResult&) {}
   virtual void on_epoch(const report::EpochRow&) {}
+  /// After every snapshot; that of an epoch's end comes before its validation.
   virtual void on_checkpoint(const std::filesystem::path&) {}
 
   /// Why the run should end now: asked after every step, after every epoch and when a run is resumed. A text
