@@ -109,6 +109,7 @@ ValidationResult run_validation(Session& session, const std::vector<torch::nn::M
                                 const std::function<void(std::int64_t, std::int64_t)>& on_batch) {
   const at::NoGradGuard no_gradients;
   const EvaluationMode evaluation(modules);
+  const auto phase = session.control().in_phase("validating");
   const std::int64_t batches = loader.steps_per_epoch();  // the same on all ranks
   BatchAgreement ranks(session.agreement());
   std::exception_ptr fault;
