@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -7,23 +8,14 @@
 
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::app {
 namespace {
 
-/// What may pass by itself, or once somebody makes room.
-constexpr std::array kPassing = {ENOSPC, EDQUOT, EIO,   ESTALE, ENOLCK,   ETIMEDOUT,
-                                 ENOMEM, EAGAIN, EINTR, EBUSY,  ENETDOWN, EREMOTEIO};
 /// What the user has to mend.
-constexpr std::array kOfTheUser = {ENOENT, EACCES, EPERM,        ENOTDIR, EISDIR,
-                                   EEXIST, EROFS,  ENAMETOOLONG, ELOOP,   EINVAL};
-
-template <std::size_t Size>
-bool holds(const std::array<int, Size>& codes, int code) {
-  for (const int one : codes)
-    if (one == code) return true;
-  return false;
-}
+constexpr std::array kOfTheUser = {ENOENT, EACCES,       EPERM, ENOTDIR, EISDIR,
+                                   EEXIST, ENAMETOOLONG, ELOOP, EINVAL};
 
 }  // namespace
 
@@ -33,8 +25,9 @@ int exit_code_of(const std::exception& error) noexcept {
       dynamic_cast<const CheckpointError*>(&error) || dynamic_cast<const NotBuiltError*>(&error))
     return kExitUsage;
   if (const auto* system = dynamic_cast<const std::system_error*>(&error)) {
-    if (holds(kPassing, system->code().value())) return kExitRetry;
-    if (holds(kOfTheUser, system->code().value())) return kExitUsage;
+    const int code = system->code().value();
+    if (may_pass(code)) return kExitRetry;
+    if (std::ranges::find(kOfTheUser, code) != kOfTheUser.end()) return kExitUsage;
   }
   return kExitError;
 }

@@ -54,7 +54,7 @@ AgreedError catch_error(const std::function<void()>& action) {
     return {.kind = Kind::device, .text = text_of(error)};
   } catch (const std::system_error& error) {
     const int code = error.code().value();
-    return {.kind = may_pass(code) ? Kind::io : Kind::other, .code = code, .text = text_of(error)};
+    return {.kind = may_pass(code) ? Kind::io : Kind::data, .code = code, .text = text_of(error)};
   } catch (const std::exception& error) {
     return {.kind = Kind::other, .text = text_of(error)};
   }

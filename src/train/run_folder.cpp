@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "run_lock.hpp"
 
 namespace bunchtrain::train {
@@ -32,7 +33,7 @@ void make_folder(const fs::path& path) {
   if (!failed) return;
   const std::string message = fmt::format("the run folder {} cannot be made: {}; name another with --run",
                                           path.string(), failed.message());
-  if (failed.value() == ENOSPC || failed.value() == EDQUOT || failed.value() == EIO)
+  if (may_pass(failed.value()) && failed.value() != EROFS)  // what is read-only from the start stays so
     throw IoError(message, failed.value());
   throw ConfigError(message);
 }

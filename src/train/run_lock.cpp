@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -277,7 +278,7 @@ int RunLock::Attempt::write_own(const fs::path& temporary) const {
   }
   const std::string what =
       fmt::format("the run folder {} cannot be written: {}", folder_.string(), std::strerror(code));
-  if (code == ENOSPC || code == EDQUOT || code == EIO || code == ESTALE)
+  if (may_pass(code) && code != EROFS)  // a file system that is read-only from the start stays so
     throw IoError(what + "; free some space or name another with --run", code);
   throw ConfigError(what + "; name another with --run");
 }

@@ -25,14 +25,14 @@ TEST(ExitCodesTest, WhatTheUserHasToMendIsNotTriedAgain) {
   EXPECT_EQ(exit_code_of(DataError("file")), 78);
   EXPECT_EQ(exit_code_of(CheckpointError("snapshot")), 78);
   EXPECT_EQ(exit_code_of(NotBuiltError("nccl", "BUNCHTRAIN_CUDA")), 78);
-  for (const int code : {ENOENT, EACCES, ENOTDIR, EROFS, ENAMETOOLONG})
+  for (const int code : {ENOENT, EACCES, ENOTDIR, ENAMETOOLONG})
     EXPECT_EQ(exit_code_of(of_file(code)), 78) << code;
 }
 
 TEST(ExitCodesTest, WhatMayPassIsTriedAgain) {
   EXPECT_EQ(exit_code_of(CommError("rank 1")), 75);
   EXPECT_EQ(exit_code_of(IoError("disk", ENOSPC)), 75);
-  for (const int code : {ENOSPC, EDQUOT, EIO, ESTALE}) {
+  for (const int code : {ENOSPC, EDQUOT, EIO, ESTALE, EROFS}) {
     EXPECT_EQ(exit_code_of(of_file(code)), 75) << code;
     EXPECT_EQ(exit_code_of(std::system_error(code, std::generic_category())), 75) << code;
   }
