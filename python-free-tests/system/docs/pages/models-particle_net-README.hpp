@@ -1,0 +1,1 @@
+static const at::Tensor points, features, mask;
