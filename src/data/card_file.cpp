@@ -68,7 +68,7 @@ struct CardFile::Impl {
   void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
   bool reads(ColumnSet set, bool per_particle, const std::string& column) const;
   void find(const std::string& full_name, const features::FeaturePipeline& pipeline, bool optional);
-  std::optional<std::size_t> open(const std::string& dataset);
+  std::optional<std::size_t> open(const std::string& dataset, bool fill_missing);
   void check_rows(const features::Card& card);
   void check_slots();
   [[noreturn]] void complain(const std::string& column, const features::Card& card,
@@ -148,10 +148,19 @@ std::vector<std::string> CardFile::paths() const {
   return lines;
 }
 
-std::string CardFile::fingerprint() const {
+RowSpans CardFile::filled_rows() const {
+  RowSpans rows;
+  for (const auto& source : impl_->sources) {
+    const RowSpans absent = source.dataset.absent_rows();
+    rows.insert(rows.end(), absent.begin(), absent.end());
+  }
+  return normalised(std::move(rows));
+}
+
+std::vector<FileIdentity> CardFile::identities(bool hash_data) const {
   std::vector<const StoredDataset*> datasets;
   for (const auto& source : impl_->sources) datasets.push_back(&source.dataset);
-  return impl_->file.fingerprint(datasets);
+  return impl_->file.identities(datasets, hash_data);
 }
 
 bool CardFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& name) const {
@@ -173,7 +182,7 @@ void CardFile::Impl::find(const std::string& full_name, const features::FeatureP
   std::vector<std::string> missing;
   for (const auto& source : pipeline.card().sources) {
     if (!may_have(source, column)) continue;
-    const auto index = open(source.dataset);
+    const auto index = open(source.dataset, pipeline.card().fill_missing);
     if (!index) {
       missing.push_back(source.dataset);
       continue;
@@ -190,11 +199,11 @@ void CardFile::Impl::find(const std::string& full_name, const features::FeatureP
   if (!optional) complain(full_name, pipeline.card(), missing);
 }
 
-std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset) {
+std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset, bool fill_missing) {
   for (std::size_t i = 0; i < sources.size(); ++i)
     if (sources[i].dataset.layout().name == dataset) return i;
   if (!file.has(dataset)) return std::nullopt;
-  sources.push_back({.dataset = file.open(dataset), .columns = {}});
+  sources.push_back({.dataset = file.open(dataset, fill_missing), .columns = {}});
   return sources.size() - 1;
 }
 

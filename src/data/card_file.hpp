@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
 #include "stored_dataset.hpp"
@@ -35,9 +36,10 @@ class CardFile {
   void read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const;
   /// One line per dataset: "table/table: pread + own inflate".
   std::vector<std::string> paths() const;
-  /// Hash of size, layout and a sample of the content: not of name, place or time, which change when data are
-  /// copied to another disk.
-  std::string fingerprint() const;
+  /// As `OpenedFile::identities`.
+  std::vector<FileIdentity> identities(bool hash_data) const;
+  /// Rows of which something is read as the fill value because it was never written (`missing = "fill"`).
+  RowSpans filled_rows() const;
 
  private:
   struct Impl;

@@ -10,10 +10,16 @@
 #include <cstring>
 #include <memory>
 
+#include "lzf.hpp"
+
 namespace bunchtrain::data {
 namespace {
 
 using Bytes = std::span<const std::byte>;
+
+constexpr int kLzf = 32000;
+// A filter before the compression may have lengthened the chunk (fletcher32 by 4 bytes).
+constexpr std::size_t kLongerByFilters = 64;
 
 struct DecompressorCloser {
   void operator()(libdeflate_decompressor* decompressor) const noexcept {
@@ -29,8 +35,7 @@ libdeflate_decompressor* thread_decompressor() {
 
 // HDF5 stores a zlib stream; the checksum at its end is verified by libdeflate.
 std::optional<Bytes> inflate(Bytes stored, std::size_t chunk_bytes, GrowingBuffer& buffer, std::string& why) {
-  // A filter before this one may have lengthened the chunk (fletcher32 by 4 bytes).
-  const auto out = buffer.take(chunk_bytes + 64);
+  const auto out = buffer.take(chunk_bytes + kLongerByFilters);
   std::size_t written = 0;
   const auto result = libdeflate_zlib_decompress(thread_decompressor(), stored.data(), stored.size(),
                                                  out.data(), out.size(), &written);
@@ -39,6 +44,15 @@ std::optional<Bytes> inflate(Bytes stored, std::size_t chunk_bytes, GrowingBuffe
     return std::nullopt;
   }
   return out.first(written);
+}
+
+std::optional<Bytes> undo_lzf(Bytes stored, std::size_t chunk_bytes, GrowingBuffer& buffer,
+                              std::string& why) {
+  const auto out = buffer.take(chunk_bytes + kLongerByFilters);
+  const auto written = decompress_lzf(stored, out);
+  if (written) return out.first(*written);
+  why = "the compressed bytes are damaged (lzf)";
+  return std::nullopt;
 }
 
 std::optional<Bytes> verify_checksum(Bytes stored, std::string& why) {
@@ -120,7 +134,7 @@ void unshuffle_large(const std::byte* planes, std::size_t element_bytes, std::si
 }  // namespace
 
 bool can_decode(const ChunkFilter& filter) noexcept {
-  return filter.id == H5Z_FILTER_DEFLATE || filter.id == H5Z_FILTER_FLETCHER32 ||
+  return filter.id == H5Z_FILTER_DEFLATE || filter.id == H5Z_FILTER_FLETCHER32 || filter.id == kLzf ||
          (filter.id == H5Z_FILTER_SHUFFLE && !filter.values.empty() && filter.values[0] > 0);
 }
 
@@ -131,12 +145,26 @@ std::string describe(const ChunkFilter& filter) {
   };
   constexpr std::array known = {Known{1, "deflate"},   Known{2, "shuffle"},  Known{3, "fletcher32"},
                                 Known{4, "szip"},      Known{5, "nbit"},     Known{6, "scale-offset"},
-                                Known{305, "lzo"},     Known{307, "bzip2"},  Known{32000, "lzf"},
+                                Known{305, "lzo"},     Known{307, "bzip2"},  Known{kLzf, "lzf"},
                                 Known{32001, "blosc"}, Known{32004, "lz4"},  Known{32008, "bitshuffle"},
                                 Known{32013, "zfp"},   Known{32015, "zstd"}, Known{32026, "blosc2"}};
   for (const auto& entry : known)
     if (entry.id == filter.id) return fmt::format("{} ({})", entry.name, entry.id);
   return fmt::format("{} ({})", filter.name.empty() ? "filter" : filter.name, filter.id);
+}
+
+std::string way_out_of(const ChunkFilter& filter) {
+  // Plug-ins come with the Python package hdf5plugin; h5py itself brings none of these filters.
+  constexpr int first_registered = 256;
+  if (filter.id < first_registered)
+    return "use an HDF5 library that is built with it, or rewrite the file without it: h5repack -f GZIP=4 IN "
+           "OUT, "
+           "where such a library is";
+  return "install its plug-in (pip install hdf5plugin), let HDF5 load it (export HDF5_PLUGIN_PATH=$(python3 "
+         "-c "
+         "\"import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)\")) and give --hdf5-plugins; or rewrite the "
+         "file "
+         "there: h5repack -f GZIP=4 IN OUT";
 }
 
 std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilter> filters,
@@ -151,6 +179,9 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
     std::optional<Bytes> decoded;
     if (filters[i].id == H5Z_FILTER_DEFLATE) {
       decoded = inflate(bytes, chunk_bytes, *free, why);
+      std::swap(free, used);
+    } else if (filters[i].id == kLzf) {
+      decoded = undo_lzf(bytes, chunk_bytes, *free, why);
       std::swap(free, used);
     } else if (filters[i].id == H5Z_FILTER_SHUFFLE) {
       const auto out = free->take(bytes.size());

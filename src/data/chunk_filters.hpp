@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Undoes HDF5's filters on a stored chunk without the library: deflate, byte shuffle, Fletcher-32.
+/// Undoes HDF5's filters on a stored chunk without the library: deflate, lzf, byte shuffle, Fletcher-32.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +22,9 @@ struct ChunkFilter {
 bool can_decode(const ChunkFilter& filter) noexcept;
 /// "lzf (32000)": the name the HDF5 registry knows, for messages.
 std::string describe(const ChunkFilter& filter);
+
+/// What a user can do about a filter that neither we nor this HDF5 have.
+std::string way_out_of(const ChunkFilter& filter);
 
 /// A buffer that only grows and is never cleared: a thread uses it again and again.
 class GrowingBuffer {

@@ -10,6 +10,7 @@
 
 #include "dataset_layout.hpp"
 #include "file_bytes.hpp"
+#include "row_spans.hpp"
 
 namespace bunchtrain::data {
 
@@ -20,11 +21,23 @@ struct StoredChunk {
   std::uint32_t skip_mask = 0;
 };
 
-/// Chunks by their place in the grid, last axis fastest.
+/// The chunks that are stored, by their place in the grid, last axis fastest.
 struct ChunkMap {
   std::vector<std::uint64_t> grid;  ///< chunks along each axis
   std::vector<StoredChunk> chunks;
-  bool walked = false;  ///< by our own reading of the index, else by HDF5's
+  std::vector<std::uint64_t> places;  ///< of `chunks`, ascending; empty if there is one everywhere
+  bool has_all = true;                ///< there is a chunk at every place
+  bool has_addresses = true;          ///< false: only `places` are known (too many chunks for HDF5 1.10)
+  bool walked = false;                ///< by our own reading of the index, else by HDF5's
+
+  /// The chunk at a place; one of 0 bytes if it was never written.
+  StoredChunk at(std::uint64_t place) const;
+  /// Chunks along all axes but the first.
+  std::uint64_t chunks_per_block() const;
+  /// Rows, of the dataset's `rows`, of which no chunk was ever written.
+  RowSpans rows_without_chunks(std::uint64_t rows, std::uint64_t chunk_rows) const;
+  /// Rows of which some chunks were written, others not.
+  RowSpans rows_with_some_chunks(std::uint64_t rows, std::uint64_t chunk_rows) const;
 };
 
 /// How the addresses of a file are to be read.
@@ -50,9 +63,9 @@ std::optional<std::vector<ChunkEntry>> walk_chunk_tree(const FileBytes& bytes, c
 ///
 /// HDF5 1.10 finds the i-th chunk by counting from the first: mapping is quadratic there, hours for a million
 /// chunks. Files of the default format have a version 1 B-tree, which we walk ourselves; others go through
-/// the library. Every count and address is checked against the size of the file. The caller holds a
-/// LibraryLock.
-/// @throws DataError if the index is damaged, or too large to be mapped by the library.
+/// the library, which tells of a great many chunks only whether they are there. Every count and address is
+/// checked against the size of the file. The caller holds a LibraryLock.
+/// @throws DataError if the index is damaged.
 ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, const FileBytes& bytes,
                     const std::string& where);
 

@@ -106,6 +106,18 @@ std::size_t DatasetLayout::row_bytes() const {
   return bytes;
 }
 
+std::size_t DatasetLayout::chunk_bytes() const {
+  std::size_t bytes = element_bytes;
+  for (const auto extent : chunk) bytes *= static_cast<std::size_t>(extent);
+  return bytes;
+}
+
+bool DatasetLayout::has_rows_of(const DatasetLayout& other) const {
+  const bool are_numbers = type.has_value() || !members.empty();
+  return are_numbers && type == other.type && members == other.members &&
+         element_bytes == other.element_bytes && row_bytes() == other.row_bytes();
+}
+
 const CompoundMember* DatasetLayout::find(std::string_view member) const {
   const auto found =
       std::find_if(members.begin(), members.end(), [&](const CompoundMember& m) { return m.name == member; });
@@ -121,6 +133,11 @@ DatasetLayout describe_dataset(hid_t dataset, std::string name, const std::strin
   describe_type(dataset, layout, where);
   describe_storage(dataset, layout, where);
   return layout;
+}
+
+void repeat(std::span<const std::byte> element, std::span<std::byte> out) {
+  for (std::size_t at = 0; at < out.size(); at += element.size())
+    std::copy(element.begin(), element.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 std::string to_string(const DatasetLayout& layout) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct CompoundMember {
   std::size_t offset = 0;
   std::vector<std::size_t> shape;   ///< empty = one number
   std::optional<ElementType> type;  ///< nothing if it is no number
+
+  bool operator==(const CompoundMember&) const = default;
 };
 
 struct DatasetLayout {
@@ -36,11 +39,17 @@ struct DatasetLayout {
 
   std::size_t rows() const { return shape.empty() ? 0 : static_cast<std::size_t>(shape[0]); }
   std::size_t row_bytes() const;
+  std::size_t chunk_bytes() const;
+  /// Whether rows of `other` are the same bytes.
+  bool has_rows_of(const DatasetLayout& other) const;
   const CompoundMember* find(std::string_view member) const;
 };
 
 /// The caller holds a LibraryLock. @param where for messages: "FILE, dataset 'NAME'". @throws DataError
 DatasetLayout describe_dataset(hid_t dataset, std::string name, const std::string& where);
+
+/// Fills `out` with copies of one element.
+void repeat(std::span<const std::byte> element, std::span<std::byte> out);
 
 /// "[6000, 200, 4] float32".
 std::string to_string(const DatasetLayout& layout);

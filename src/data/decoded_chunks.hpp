@@ -16,8 +16,14 @@ namespace bunchtrain::data {
 class DecodedChunks {
  public:
   using Rows = std::vector<std::byte>;
+  /// Whose block, and its number.
+  struct Key {
+    const void* owner;
+    std::uint64_t block;
+    bool operator==(const Key&) const = default;
+  };
 
-  std::shared_ptr<const Rows> find(std::uint64_t block) {
+  std::shared_ptr<const Rows> find(const Key& block) {
     const std::lock_guard lock(mutex_);
     for (auto it = blocks_.begin(); it != blocks_.end(); ++it) {
       if (it->first != block) continue;
@@ -27,7 +33,7 @@ class DecodedChunks {
     return nullptr;
   }
 
-  void keep(std::uint64_t block, Rows rows) {
+  void keep(const Key& block, Rows rows) {
     if (rows.size() > kBytes) return;
     const std::lock_guard lock(mutex_);
     bytes_ += rows.size();
@@ -41,7 +47,7 @@ class DecodedChunks {
  private:
   static constexpr std::size_t kBytes = std::size_t{32} << 20;
   std::mutex mutex_;
-  std::list<std::pair<std::uint64_t, std::shared_ptr<const Rows>>> blocks_;
+  std::list<std::pair<Key, std::shared_ptr<const Rows>>> blocks_;
   std::size_t bytes_ = 0;
 };
 

@@ -105,9 +105,9 @@ std::optional<ElementType> to_element_type(hid_t type) {
   constexpr std::array<std::size_t, 4> sizes = {1, 2, 4, 8};
   const bool plain = std::find(sizes.begin(), sizes.end(), element.bytes) != sizes.end() &&
                      H5Tget_precision(type) == 8 * element.bytes;
-  if (kind != H5T_INTEGER || !plain) return std::nullopt;
-  element.kind = H5Tget_sign(type) == H5T_SGN_2 ? ElementType::Kind::signed_integer
-                                                : ElementType::Kind::unsigned_integer;
+  if (!plain || (kind != H5T_INTEGER && kind != H5T_BITFIELD)) return std::nullopt;
+  const bool is_signed = kind == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
+  element.kind = is_signed ? ElementType::Kind::signed_integer : ElementType::Kind::unsigned_integer;
   return element;
 }
 

@@ -21,8 +21,9 @@ struct ElementType {
   bool operator==(const ElementType&) const = default;
 };
 
-/// Nothing if `type` is no plain number (strings, references, long double, bit fields, ...). Enumerations
-/// count as integers (h5py stores booleans so). The caller holds a LibraryLock.
+/// Nothing if `type` is no plain number (strings, references, long double, ...). Enumerations (h5py stores
+/// booleans so) count as integers, bit fields (PyTables stores booleans so) as unsigned ones. The caller
+/// holds a LibraryLock.
 std::optional<ElementType> to_element_type(hid_t type);
 /// "float32", "big-endian int16".
 std::string to_string(const ElementType& type);

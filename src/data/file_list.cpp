@@ -8,6 +8,7 @@
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
+#include "open_files.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -45,6 +46,8 @@ std::vector<std::filesystem::path> list_files(std::span<const std::string> argum
       files.push_back(file);
     }
   }
+  // Each of them once by us, and once by HDF5 where only the library can read it.
+  hdf5::allow_open_files(2 * files.size());
   return files;
 }
 

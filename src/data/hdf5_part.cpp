@@ -64,10 +64,11 @@ void Hdf5Part::describe() {
   summary_.description =
       fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
                   name_files(source_->files().front().path(), source_->files().size()), card.name);
+  summary_.files = source_->identities();
+  summary_.rows.filled = source_->filled_rows();
   summary_.paths = collect_paths(paths_of(source_->files()));
   summary_.card = features::to_toml(card);
   summary_.signal = card.signal;
-  summary_.files = source_->identities();
   summary_.fingerprint =
       hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name, size_));
   if (features::needs_fit(card)) return;  // a draft that only serves to be fitted

@@ -11,6 +11,7 @@
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "parallel_for.hpp"
+#include "part_text.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -30,8 +31,9 @@ Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::files
   const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
   labels_.assign(rows, kDropped);
   if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
+  count_filled_rows();
   read_labels(options.threads);
-  take_fingerprint();
+  take_fingerprint(options.hash_data);
 }
 
 void Hdf5Source::read_labels(int threads) {
@@ -55,13 +57,17 @@ void Hdf5Source::read_labels(const RowRange& range) {
   }
 }
 
-void Hdf5Source::take_fingerprint() {
+void Hdf5Source::count_filled_rows() {
+  for (const auto& file : files_)
+    filled_rows_ += log_filled_rows(file.path(), file.rows(), file.filled_rows(), logger_);
+}
+
+void Hdf5Source::take_fingerprint(bool hash_data) {
   Hasher hasher;
   for (const auto& file : files_) {
-    identities_.push_back({.path = file.path(),
-                           .fingerprint = file.fingerprint(),
-                           .rows = static_cast<std::int64_t>(file.rows())});
-    hasher.update(bytes_of(identities_.back().fingerprint));
+    const auto files = file.identities(hash_data);
+    hasher.update(bytes_of(files.front().fingerprint));
+    identities_.insert(identities_.end(), files.begin(), files.end());
   }
   hasher.update(bytes_of(labels_));
   hasher.update(bytes_of(keys_));

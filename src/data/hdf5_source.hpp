@@ -35,12 +35,15 @@ class Hdf5Source {
   const features::Card& card() const noexcept { return pipeline_.card(); }
   const std::string& fingerprint() const noexcept { return fingerprint_; }
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
+  /// Rows read as fill values, over all files: never written.
+  std::int64_t filled_rows() const noexcept { return filled_rows_; }
   const Logger& logger() const noexcept { return logger_; }
 
  private:
   void read_labels(int threads);
   void read_labels(const RowRange& range);
-  void take_fingerprint();
+  void count_filled_rows();
+  void take_fingerprint(bool hash_data);
 
   Logger logger_;
   features::FeaturePipeline pipeline_;
@@ -50,6 +53,7 @@ class Hdf5Source {
   std::vector<std::uint32_t> keys_;
   std::string fingerprint_;
   std::vector<FileIdentity> identities_;
+  std::int64_t filled_rows_ = 0;
 };
 
 }  // namespace bunchtrain::data

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/data/dataset.hpp"
 #include "file_bytes.hpp"
 #include "hdf5_library.hpp"
 #include "stored_dataset.hpp"
@@ -23,25 +24,27 @@ class OpenedFile {
   OpenedFile(OpenedFile&&) noexcept = default;
 
   const std::string& path() const noexcept { return path_; }
-  /// Names of all datasets.
-  const std::vector<std::string>& names() const noexcept { return names_; }
+  /// Whether there is such a name: of a dataset, or of something that cannot be opened. @pre not yet closed
   bool has(const std::string& dataset) const;
-  /// "a, b" or "no dataset at all", for messages.
+  /// "a, b" or "no dataset at all", for messages. @pre not yet closed
   std::string list_names() const;
-  /// @pre not yet closed. @throws DataError
-  StoredDataset open(const std::string& dataset) const;
+  /// @param fill_missing whether rows that were never written may be read as the fill value. @pre not yet
+  /// closed. @throws DataError
+  StoredDataset open(const std::string& dataset, bool fill_missing) const;
   const hdf5::File& file() const noexcept { return *file_; }
   /// Gives HDF5's handle back: datasets that are read through HDF5 keep their own.
   void close();
-  /// Hash of size, layout and a sample of the content of `datasets`: not of name, place or time, which change
-  /// when data are copied to another disk.
-  std::string fingerprint(std::span<const StoredDataset* const> datasets) const;
+  /// This file, and those from which its virtual datasets come: those as if they had been opened themselves.
+  ///
+  /// A fingerprint is a hash of sizes, layout, chunk maps, ends and a sample of the content of `datasets`:
+  /// not of name, place or time, which change when data are copied to another disk. @param hash_data every
+  /// byte of the files too
+  std::vector<FileIdentity> identities(std::span<const StoredDataset* const> datasets, bool hash_data) const;
 
  private:
   std::string path_;
   std::shared_ptr<const hdf5::File> file_;
   std::shared_ptr<const FileBytes> bytes_;
-  std::vector<std::string> names_;
 };
 
 }  // namespace bunchtrain::data

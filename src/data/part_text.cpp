@@ -37,6 +37,15 @@ SplitPart part_of(const SplitOptions& options, const char* name) {
   return {.name = name, .valid_fraction = options.valid_fraction, .seed = options.seed};
 }
 
+std::int64_t log_filled_rows(const std::string& path, std::size_t rows, const RowSpans& filled,
+                             const Logger& logger) {
+  const std::uint64_t count = count_rows(filled);
+  if (count > 0)
+    logger.warning(fmt::format("{}: {} of {} rows were never written and are read as the fill value: {}",
+                               path, count, rows, to_string(filled)));
+  return static_cast<std::int64_t>(count);
+}
+
 void check_fraction(const SplitOptions& options) {
   if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
     throw ConfigError("valid-fraction", fmt::format("{}", options.valid_fraction),

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
+#include "row_spans.hpp"
 
 namespace bunchtrain::data {
 
@@ -19,6 +21,10 @@ std::vector<std::string> collect_paths(const std::vector<std::vector<std::string
 
 /// The part of a split by its name.
 SplitPart part_of(const SplitOptions& options, const char* name);
+
+/// Says which rows of a file are read as the fill value, if any. @return their number
+std::int64_t log_filled_rows(const std::string& path, std::size_t rows, const RowSpans& filled,
+                             const Logger& logger);
 
 /// @throws ConfigError for a fraction that none can be.
 void check_fraction(const SplitOptions& options);

@@ -40,7 +40,9 @@ std::size_t values_per_row(const DatasetLayout& layout) { return layout.row_byte
 }  // namespace
 
 ShowerFile::ShowerFile(const std::filesystem::path& path, const features::ShowerPipeline& pipeline)
-    : file_(path), num_cells_(static_cast<std::size_t>(pipeline.card().num_cells())) {
+    : file_(path),
+      fill_missing_(pipeline.card().fill_missing),
+      num_cells_(static_cast<std::size_t>(pipeline.card().num_cells())) {
   const features::ShowerCard& card = pipeline.card();
   check_fit(card);
   open_cells(card);
@@ -69,7 +71,7 @@ void ShowerFile::open_cells(const features::ShowerCard& card) {
       return cells.dataset.layout().name == block.dataset;
     });
     if (known) continue;
-    StoredDataset dataset = file_.open(block.dataset);
+    StoredDataset dataset = file_.open(block.dataset, fill_missing_);
     const DatasetLayout& layout = dataset.layout();
     if (layout.rows() == 0)
       throw DataError(
@@ -89,7 +91,7 @@ std::vector<float> ShowerFile::read_column(const features::ShowerColumn& column,
   for (const auto& text : column.from) {
     const auto place = features::place_of(text);
     if (!file_.has(place.dataset)) continue;
-    const StoredDataset& dataset = columns_.emplace_back(file_.open(place.dataset));
+    const StoredDataset& dataset = columns_.emplace_back(file_.open(place.dataset, fill_missing_));
     const DatasetLayout& layout = dataset.layout();
     const std::size_t index = place.column < 0 ? 0 : static_cast<std::size_t>(place.column);
     const ColumnLayout number{.type = layout.type.value(),
@@ -160,6 +162,15 @@ std::vector<const StoredDataset*> ShowerFile::all_datasets() const {
   for (const auto& cells : cells_) datasets.push_back(&cells.dataset);
   for (const auto& column : columns_) datasets.push_back(&column);
   return datasets;
+}
+
+RowSpans ShowerFile::filled_rows() const {
+  RowSpans rows;
+  for (const StoredDataset* dataset : all_datasets()) {
+    const RowSpans absent = dataset->absent_rows();
+    rows.insert(rows.end(), absent.begin(), absent.end());
+  }
+  return normalised(std::move(rows));
 }
 
 std::vector<std::string> ShowerFile::paths() const {

@@ -39,7 +39,12 @@ class ShowerFile {
 
   /// One line per dataset: "ECAL: pread + own inflate".
   std::vector<std::string> paths() const;
-  std::string fingerprint() const { return file_.fingerprint(all_datasets()); }
+  /// As `OpenedFile::identities`.
+  std::vector<FileIdentity> identities(bool hash_data) const {
+    return file_.identities(all_datasets(), hash_data);
+  }
+  /// As `CardFile::filled_rows`.
+  RowSpans filled_rows() const;
 
  private:
   /// Cells of one dataset and their place among those of a shower.
@@ -58,6 +63,7 @@ class ShowerFile {
   std::vector<const StoredDataset*> all_datasets() const;
 
   OpenedFile file_;
+  bool fill_missing_;
   std::vector<Cells> cells_;
   std::vector<StoredDataset> columns_;
   std::size_t num_cells_ = 0;

@@ -45,6 +45,7 @@ void ShowerPart::describe(const std::string& name) {
   summary_.files = source_->identities();
   std::vector<std::vector<std::string>> lines;
   for (const auto& file : files) lines.push_back(file.paths());
+  summary_.rows.filled = source_->filled_rows();
   summary_.paths = collect_paths(lines);
   summary_.fingerprint = hash_hex(
       fmt::format("{} {} {} {} {}", source_->fingerprint(), summary_.card, name, size_, pipeline.physical()));

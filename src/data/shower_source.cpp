@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "parallel_for.hpp"
+#include "part_text.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -65,11 +66,13 @@ ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
     : pipeline_(std::move(card), options.physical) {
   for (const auto& path : paths) files_.emplace_back(path, pipeline_);
   ranges_ = cut_rows(files_);
+  for (const auto& file : files_)
+    filled_rows_ += log_filled_rows(file.path(), file.rows(), file.filled_rows(), options.logger);
   collect_numbers(options.logger);
   look_at_cells(options);
   require_showers();
   check_ratios();
-  take_fingerprint();
+  take_fingerprint(options.hash_data);
 }
 
 std::size_t ShowerSource::file_of(std::size_t row) const noexcept {
@@ -175,13 +178,12 @@ void ShowerSource::check_ratios() const {
   }
 }
 
-void ShowerSource::take_fingerprint() {
+void ShowerSource::take_fingerprint(bool hash_data) {
   Hasher hasher;
   for (const auto& file : files_) {
-    identities_.push_back({.path = file.path(),
-                           .fingerprint = file.fingerprint(),
-                           .rows = static_cast<std::int64_t>(file.rows())});
-    hasher.update(std::as_bytes(std::span(identities_.back().fingerprint)));
+    const auto files = file.identities(hash_data);
+    hasher.update(std::as_bytes(std::span(files.front().fingerprint)));
+    identities_.insert(identities_.end(), files.begin(), files.end());
   }
   for (const auto* values : {&energies_, &thetas_, &measured_, &sums_})
     hasher.update(std::as_bytes(std::span(*values)));

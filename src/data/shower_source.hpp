@@ -39,6 +39,8 @@ class ShowerSource {
 
   const std::string& fingerprint() const noexcept { return fingerprint_; }
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
+  /// Showers read as fill values, over all files: never written.
+  std::int64_t filled_rows() const noexcept { return filled_rows_; }
 
  private:
   static constexpr float kLeftOut = -1;  // as a sum
@@ -49,7 +51,7 @@ class ShowerSource {
   void look_at_range(const RowRange& range, Findings& findings);
   void require_showers() const;
   void check_ratios() const;
-  void take_fingerprint();
+  void take_fingerprint(bool hash_data);
 
   features::ShowerPipeline pipeline_;
   std::vector<ShowerFile> files_;
@@ -59,6 +61,7 @@ class ShowerSource {
   std::vector<bool> measures_;  // per file: the angle of its images has to be measured
   std::string fingerprint_;
   std::vector<FileIdentity> identities_;
+  std::int64_t filled_rows_ = 0;
 };
 
 }  // namespace bunchtrain::data

@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
 #include "bunchtrain/core/error.hpp"
+#include "foreign_file.hpp"
+#include "open_files.hpp"
 
 namespace bunchtrain::hdf5 {
 namespace {
@@ -22,6 +24,14 @@ herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* text) {
   return 0;
 }
 
+herr_t keep_errno(unsigned, const H5E_error2_t* error, void* code) {
+  constexpr std::string_view marker = "errno = ";
+  const std::string_view text = error->desc == nullptr ? "" : error->desc;
+  if (const auto at = text.find(marker); at != std::string_view::npos)
+    *static_cast<int*>(code) = std::atoi(text.data() + at + marker.size());
+  return 0;
+}
+
 // "..., errno = 28, error message = 'No space left on device', buf = 0x..." is more than a user wants to
 // read.
 std::string plain(std::string reason) {
@@ -30,6 +40,22 @@ std::string plain(std::string reason) {
   if (begin == std::string::npos) return reason;
   const auto end = reason.find('\'', begin + marker.size());
   return reason.substr(begin + marker.size(), end - begin - marker.size());
+}
+
+PropertyList without_locks(const std::string& what) {
+  PropertyList access(check(H5Pcreate(H5P_FILE_ACCESS), what));
+#if H5_VERSION_GE(1, 10, 7)
+  check(H5Pset_file_locking(access.get(), false, true), what);
+#endif
+  return access;
+}
+
+[[noreturn]] void refuse_foreign(const std::string& path) {
+  if (const auto known = explain_foreign_file(path); !known.empty())
+    throw DataError(fmt::format("{}: not an HDF5 file but {}", path, known));
+  std::error_code error;
+  throw DataError(fmt::format("{}: not an HDF5 file ({} bytes); is the download complete?", path,
+                              std::filesystem::file_size(path, error)));
 }
 
 }  // namespace
@@ -50,35 +76,53 @@ std::string last_reason() {
   return plain(std::move(reason));
 }
 
-void fail(std::string_view what) { throw DataError(fmt::format("{}: {}", what, last_reason())); }
+int last_errno() {
+  int code = 0;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_errno, &code);
+  return code;
+}
+
+void fail(std::string_view what) {
+  const int code = last_errno();
+  const std::string message = fmt::format("{}: {}{}", what, last_reason(), mend_of(code));
+  if (may_pass(code)) throw IoError(message, code);
+  throw DataError(message);
+}
 
 File open_read_only(const std::string& path) {
-  const LibraryLock lock;
   std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status))
+  if (!std::filesystem::exists(path, error))
     throw DataError(fmt::format("{}: no such file; check the path", path));
-  if (std::filesystem::is_directory(status))
-    throw DataError(fmt::format("{}: is a folder; name its files, for example '{}/*.h5'", path, path));
-  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
-  if (is_hdf5 < 0) throw DataError(fmt::format("{}: cannot be read: {}", path, last_reason()));
-  if (is_hdf5 == 0)
-    throw DataError(fmt::format("{}: not an HDF5 file ({} bytes); is the download complete?", path,
-                                std::filesystem::file_size(path, error)));
+  // Before anything opens it: opening a pipe waits for a writer.
+  if (const auto special = explain_special_file(path); !special.empty())
+    throw DataError(fmt::format("{}: is {}", path, special));
+  const LibraryLock lock;
+  const htri_t is_hdf5 = try_again([&] { return H5Fis_hdf5(path.c_str()); }, last_errno);
+  if (is_hdf5 < 0) fail(path + ": cannot be read");
+  if (is_hdf5 == 0) refuse_foreign(path);
+  const PropertyList access = without_locks(path);
+  const hid_t file = try_again(
+      [&] {
+        const hid_t opened = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+        if (opened >= 0 || last_errno() != 0) return opened;
+        // A file that the application has open already can only be opened as it did.
+        return H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+      },
+      last_errno);
+  if (file >= 0) return File(file);
+  if (last_errno() != 0) fail(path + ": cannot be opened");
+  throw DataError(fmt::format(
+      "{}: cannot be opened as HDF5: {}; a truncated copy has to be fetched again, a file that is "
+      "still being written has to be closed first",
+      path, last_reason()));
+}
 
-  const PropertyList access(check(H5Pcreate(H5P_FILE_ACCESS), path));
-#if H5_VERSION_GE(1, 10, 7)
-  check(H5Pset_file_locking(access.get(), false, true), path);
-#endif
-  hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
-  // A file that the application has open already can only be opened as it did.
-  if (file < 0) file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-  if (file < 0)
-    throw DataError(fmt::format(
-        "{}: cannot be opened as HDF5: {}; a truncated copy has to be fetched again, a file that is "
-        "still being written has to be closed first",
-        path, last_reason()));
-  return File(file);
+PropertyList read_only_access() {
+  const LibraryLock lock;
+  const std::string what = "preparing to open datasets";
+  PropertyList access(check(H5Pcreate(H5P_DATASET_ACCESS), what));
+  check(H5Pset_elink_fapl(access.get(), without_locks(what).get()), what);
+  return access;
 }
 
 void allow_plugins(bool allow) {

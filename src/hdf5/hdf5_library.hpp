@@ -44,10 +44,12 @@ class LibraryLock {
 
 /// The innermost reason of the last failed call ("No space left on device"), or HDF5's own words.
 std::string last_reason();
-/// @throws DataError "WHAT: REASON"
+/// The errno behind the last failed call, 0 if HDF5 tells none.
+int last_errno();
+/// @throws IoError if the storage system is in trouble, else DataError: "WHAT: REASON"
 [[noreturn]] void fail(std::string_view what);
 
-/// Passes a return code or identifier through. @throws DataError if it says failure.
+/// Passes a return code or identifier through. @throws as `fail` if it says failure.
 template <class T>
 T check(T result, std::string_view what) {
   if (result < 0) fail(what);
@@ -56,8 +58,11 @@ T check(T result, std::string_view what) {
 
 /// Opens for reading with file locking off: locks are the commonest failure on shared filesystems, and we
 /// never write.
-/// @throws DataError: not there, a folder, not HDF5, truncated, still open for writing.
+/// @throws DataError: not there, a folder or pipe, not HDF5 (what it is and how to convert it), truncated,
+/// still open for writing. @throws IoError: see `fail`; only after three more tries.
 File open_read_only(const std::string& path);
+/// How datasets are opened: files behind external links as `open_read_only` opens them.
+PropertyList read_only_access();
 
 /// Whether filter plug-ins (code from shared libraries that a file names) may be loaded; off until somebody
 /// allows it.

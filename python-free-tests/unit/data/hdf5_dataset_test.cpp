@@ -346,6 +346,52 @@ TEST_F(Hdf5DatasetTest, RefusesFilesThatAreNone) {
               HasSubstr("named twice"));
 }
 
+// Labels are a dataset as any other: never written, they would all be of the first class.
+TEST_F(Hdf5DatasetTest, RowsNeverWrittenAreRefusedOrCounted) {
+  const std::string name = write_jets("jets.h5");
+  const hid_t file = H5Fopen(name.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "label", H5P_DEFAULT);
+  write_dataset(file, "label", H5T_STD_I32LE, H5T_NATIVE_INT32, {500}, nullptr, {"", {100}});
+  const hid_t label = H5Dopen2(file, "label", H5P_DEFAULT), space = H5Dget_space(label);
+  const hsize_t first = 0, count = 200;
+  const std::vector<std::int32_t> ones(200, 1);
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, &first, nullptr, &count, nullptr);
+  const hid_t memory = H5Screate_simple(1, &count, nullptr);
+  H5Dwrite(label, H5T_NATIVE_INT32, memory, space, H5P_DEFAULT, ones.data());
+  H5Sclose(memory);
+  H5Sclose(space);
+  H5Dclose(label);
+  H5Fclose(file);
+  EXPECT_THAT(refusal({.files = {name}, .card = write_card()}),
+              AllOf(HasSubstr("jets.h5, dataset 'label': rows 200 to 499 were never written"),
+                    HasSubstr("missing = \"fill\"")));
+  const Hdf5Dataset filled({.files = {name}, .card = card_with("card = 1", "card = 1\nmissing = \"fill\"")});
+  EXPECT_EQ(filled.all()->summary().rows.filled, 300);
+  EXPECT_THAT(filled.all()->summary().class_counts, ElementsAre(300, 200));
+  EXPECT_EQ(
+      Hdf5Dataset({.files = {write_jets("whole.h5")}, .card = write_card()}).all()->summary().rows.filled, 0);
+}
+
+TEST_F(Hdf5DatasetTest, FilesAreKnownByWhatIsInThem) {
+  const std::string file = write_jets("jets.h5");
+  std::filesystem::copy_file(file, path("copy.h5"));
+  std::filesystem::create_symlink(file, path("link.h5"));
+  const std::string other = write_jets("other.h5", {.first_row = 1});
+  for (const bool hash_data : {false, true}) {
+    const auto identity = [&](const std::string& name) {
+      const Hdf5Dataset jets({.files = {name}, .card = write_card(), .hash_data = hash_data});
+      const auto parts = jets.split({.valid_fraction = 0.3});
+      EXPECT_EQ(parts.train->summary().files.at(0).fingerprint,
+                parts.valid->summary().files.at(0).fingerprint);
+      EXPECT_EQ(parts.train->summary().files.at(0).path, name);
+      return parts.train->summary().files.at(0).fingerprint;
+    };
+    EXPECT_EQ(identity(file), identity(path("copy.h5")));
+    EXPECT_EQ(identity(file), identity(path("link.h5")));
+    EXPECT_NE(identity(file), identity(other));
+  }
+}
+
 TEST_F(Hdf5DatasetTest, RefusesATruncatedFile) {
   const std::string file = write_jets("cut.h5");
   std::filesystem::resize_file(file, std::filesystem::file_size(file) * 2 / 3);

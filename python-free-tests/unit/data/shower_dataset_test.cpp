@@ -290,6 +290,34 @@ TEST_F(ShowerDatasetTest, RefusesCellsThatCannotBe) {
   EXPECT_THAT(error_of(file, cells), AllOf(HasSubstr("row 7"), HasSubstr("15625 cells are NaN or infinite")));
 }
 
+// As empty showers they would silently be left out.
+TEST_F(ShowerDatasetTest, ShowersNeverWrittenAreRefusedOrCounted) {
+  const ShowerFileOnDisk showers;
+  showers.write(path("part.h5"));
+  const hid_t file = H5Fopen(path("part.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  const std::vector<hsize_t> shape = {60, 25, 25, 25}, half = {30, 25, 25, 25};
+  H5Ldelete(file, "ECAL", H5P_DEFAULT);
+  write_dataset(file, "ECAL", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, shape, nullptr, {"", {10, 25, 25, 25}});
+  const hid_t cells = H5Dopen2(file, "ECAL", H5P_DEFAULT), space = H5Dget_space(cells);
+  const std::vector<hsize_t> origin = {0, 0, 0, 0};
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, origin.data(), nullptr, half.data(), nullptr);
+  const hid_t memory = H5Screate_simple(4, half.data(), nullptr);
+  H5Dwrite(cells, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, showers.cells().const_data_ptr());
+  H5Sclose(memory);
+  H5Sclose(space);
+  H5Dclose(cells);
+  H5Fclose(file);
+  EXPECT_THAT(error_of({.files = {path("part.h5")}, .card = "lcd_fixed"}),
+              AllOf(HasSubstr("part.h5, dataset 'ECAL': rows 30 to 59 were never written"),
+                    HasSubstr("missing = \"fill\"")));
+  auto card = features::load_shower_card("lcd_fixed");
+  card.fill_missing = true;
+  const ShowerDataset filled({.files = {path("part.h5")}, .hash_data = true}, card);
+  EXPECT_EQ(filled.all()->summary().rows.filled, 30);
+  EXPECT_EQ(filled.size(), 29) << "row 3 is empty";
+  EXPECT_EQ(filled.all()->summary().files.at(0).path, path("part.h5"));
+}
+
 TEST_F(ShowerDatasetTest, RefusesEmptyShowers) {
   const ShowerFileOnDisk file;
   EXPECT_THAT(

@@ -15,6 +15,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "chunk_map.hpp"
 #include "hdf5_samples.hpp"
 
 namespace bunchtrain::data {
@@ -386,27 +387,27 @@ TEST_F(StoredDatasetTest, NamesTheRowsOfADamagedChunk) {
 }
 
 TEST_F(StoredDatasetTest, NamesFiltersThatAreMissing) {
-  const std::string name = path("lzf.h5");
+  const std::string name = path("zstd.h5");
   const auto values = numbers();
-  // A file as h5py writes it with compression="lzf": the filter is registered for writing, then taken away.
+  // A file as h5py writes it with compression="zstd": the filter is registered for writing, then taken away.
   const auto pass = [](unsigned, std::size_t, const unsigned*, std::size_t bytes, std::size_t*, void**) {
     return bytes;
   };
-  const H5Z_class2_t lzf = {H5Z_CLASS_T_VERS, 32000, 1, 1, "lzf", nullptr, nullptr, pass};
-  ASSERT_GE(H5Zregister(&lzf), 0);
+  const H5Z_class2_t zstd = {H5Z_CLASS_T_VERS, 32015, 1, 1, "zstd", nullptr, nullptr, pass};
+  ASSERT_GE(H5Zregister(&zstd), 0);
   const hid_t file = create_file(name);
   write_dataset(
       file, "x", H5T_STD_I32LE, H5T_NATIVE_INT32, kShape, values.data(),
-      {"", {16, 6, 5}, [](hid_t create) { H5Pset_filter(create, 32000, H5Z_FLAG_MANDATORY, 0, nullptr); }});
+      {"", {16, 6, 5}, [](hid_t create) { H5Pset_filter(create, 32015, H5Z_FLAG_MANDATORY, 0, nullptr); }});
   H5Fclose(file);
-  EXPECT_EQ(open(name).path_text(), "H5Dread (filter lzf (32000))")
+  EXPECT_EQ(open(name).path_text(), "H5Dread (filter zstd (32015))")
       << "HDF5 can read it as long as the filter is there";
-  ASSERT_GE(H5Zunregister(32000), 0);
+  ASSERT_GE(H5Zunregister(32015), 0);
   try {
     open(name);
     FAIL() << "no exception";
   } catch (const DataError& error) {
-    EXPECT_THAT(error.message(), HasSubstr("lzf.h5, dataset 'x': compressed with lzf (32000)"));
+    EXPECT_THAT(error.message(), HasSubstr("zstd.h5, dataset 'x': compressed with zstd (32015)"));
     EXPECT_THAT(error.message(), HasSubstr("h5repack"));
     EXPECT_THAT(error.message(), HasSubstr("--hdf5-plugins"));
   }

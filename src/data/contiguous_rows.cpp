@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "contiguous_rows.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+
+namespace bunchtrain::data {
+ContiguousRows::ContiguousRows(std::shared_ptr<const FileBytes> bytes, const DatasetLayout& layout,
+                               std::optional<std::uint64_t> base, const std::string& where)
+    : bytes_(std::move(bytes)),
+      rows_(layout.rows()),
+      row_bytes_(layout.row_bytes()),
+      fill_(layout.fill),
+      base_(base) {
+  if (!base_) return;
+  const std::uint64_t there = bytes_->size() - std::min(*base_, bytes_->size());
+  if (there / row_bytes_ < rows_)
+    throw DataError(
+        fmt::format("{}: rows from {} on lie beyond the end of the file; it is truncated, fetch "
+                    "it again",
+                    where, there / row_bytes_));
+}
+
+void ContiguousRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
+  thread_local GrowingBuffer buffer;
+  const auto rows = buffer.take(count * row_bytes_);
+  if (base_) {
+    bytes_->read(*base_ + first * row_bytes_, rows);
+  } else {
+    repeat(fill_, rows);
+  }
+  sink(0, count, rows.data());
+}
+
+void ContiguousRows::add_to(Hasher& hasher) const {
+  if (!base_) return;
+  const std::size_t all = rows_ * row_bytes_;
+  std::vector<std::byte> end(std::min(all, kHashedEndBytes));
+  bytes_->read(*base_, end);
+  hasher.update(end);
+  bytes_->read(*base_ + all - end.size(), end);
+  hasher.update(end);
+}
+
+}  // namespace bunchtrain::data

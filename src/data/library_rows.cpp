@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "library_rows.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "bunchtrain/core/hash.hpp"
+#include "open_files.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+using hdf5::check;
+
+// Numbers only: members of variable length would make HDF5 allocate memory that nobody frees.
+hdf5::Datatype memory_type(hid_t dataset, const DatasetLayout& layout, const std::string& where) {
+  hdf5::Datatype stored(check(H5Dget_type(dataset), where));
+  if (layout.members.empty()) return stored;
+  hdf5::Datatype numbers(check(H5Tcreate(H5T_COMPOUND, layout.element_bytes), where));
+  for (std::size_t i = 0; i < layout.members.size(); ++i) {
+    if (!layout.members[i].type) continue;
+    const hdf5::Datatype member(check(H5Tget_member_type(stored.get(), static_cast<unsigned>(i)), where));
+    check(H5Tinsert(numbers.get(), layout.members[i].name.c_str(), layout.members[i].offset, member.get()),
+          where);
+  }
+  return numbers;
+}
+
+}  // namespace
+
+void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t first, std::size_t count,
+                     const std::string& where, const RowSink& sink) {
+  std::vector<std::byte> rows(count * layout.row_bytes());
+  {
+    const hdf5::LibraryLock lock;
+    const std::string what = fmt::format("{}, rows {} to {}", where, first, first + count - 1);
+    std::vector<hsize_t> start(layout.shape.size(), 0);
+    std::vector<hsize_t> extent(layout.shape);
+    start[0] = first;
+    extent[0] = count;
+    const hdf5::Dataspace space(check(H5Dget_space(dataset), what));
+    check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
+          what);
+    const hdf5::Dataspace memory(
+        check(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), what));
+    const auto type = memory_type(dataset, layout, what);
+    const auto read = [&] {
+      return H5Dread(dataset, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data());
+    };
+    check(hdf5::try_again(read, hdf5::last_errno), what);
+  }
+  sink(0, count, rows.data());
+}
+
+LibraryRows::LibraryRows(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset,
+                         const DatasetLayout& layout, std::string reason,
+                         std::vector<std::string> other_files, const std::string& where)
+    : file_(std::move(file)),
+      dataset_(std::move(dataset)),
+      layout_(layout),
+      reason_(std::move(reason)),
+      other_files_(std::move(other_files)),
+      where_(where) {}
+
+LibraryRows::~LibraryRows() {
+  const hdf5::LibraryLock lock;
+  dataset_.reset();
+  file_.reset();
+}
+
+std::size_t LibraryRows::rows_together() const {
+  return layout_.chunk.empty() ? 1 : static_cast<std::size_t>(layout_.chunk[0]);
+}
+
+void LibraryRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
+  read_by_library(dataset_.get(), layout_, first, count, where_, sink);
+}
+
+void LibraryRows::add_to(Hasher& hasher) const {
+  const std::size_t rows = std::clamp<std::size_t>(kHashedEndBytes / layout_.row_bytes(), 1, layout_.rows());
+  const auto add = [&](std::size_t first) {
+    read(first, rows, [&](std::size_t, std::size_t count, const std::byte* bytes) {
+      hasher.update({bytes, count * layout_.row_bytes()});
+    });
+  };
+  add(0);
+  add(layout_.rows() - rows);
+}
+
+}  // namespace bunchtrain::data

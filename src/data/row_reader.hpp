@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// One way of reading the rows of a dataset: what all of them have in common.
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "row_spans.hpp"
+
+namespace bunchtrain {
+class Hasher;
+}
+
+namespace bunchtrain::data {
+
+class StoredDataset;
+
+/// Gets consecutive rows: `rows` of them from the `first`-th of the request on; the bytes live until it
+/// returns.
+using RowSink = std::function<void(std::size_t first, std::size_t rows, const std::byte* bytes)>;
+
+/// Bytes at either end of a dataset that its fingerprint takes in.
+inline constexpr std::size_t kHashedEndBytes = std::size_t{64} << 10;
+
+/// Rows that hold nothing but the fill value, and why: "were never written".
+struct AbsentRows {
+  RowSpans rows;
+  std::string why;
+  bool may_be_filled = true;  ///< false: they are there but cannot be read now, for rights or descriptors
+};
+
+/// Immutable, thread-safe.
+class RowReader {
+ public:
+  virtual ~RowReader() = default;
+  /// @pre first + count <= rows. @throws DataError naming the rows
+  virtual void read(std::size_t first, std::size_t count, const RowSink& sink) const = 0;
+  /// "pread + own inflate"
+  virtual std::string way() const = 0;
+  /// Rows that are decoded together; 1 if any row can be read by itself.
+  virtual std::size_t rows_together() const { return 1; }
+  /// What almost any change of the values moves: addresses, sizes, ends. Not the place of a file.
+  virtual void add_to(Hasher& hasher) const = 0;
+  /// The datasets from which the rows of a virtual one come, each once.
+  virtual std::vector<std::shared_ptr<const StoredDataset>> sources() const { return {}; }
+  /// Files that it reads beside the one that holds the dataset.
+  virtual std::vector<std::string> other_files() const { return {}; }
+};
+
+}  // namespace bunchtrain::data
