@@ -68,7 +68,7 @@ ExternalValues look_at_external_values(hid_t create, const DatasetLayout& layout
     const std::string file = resolve(part.name, path);
     values.files.push_back(file);
     std::error_code error;
-    if (fs::symlink_status(file, error).type() == fs::file_type::not_found) {
+    if (fs::status(file, error).type() == fs::file_type::not_found) {
       add(at, at + wanted,
           fmt::format(
               "lie in the external file {}, which is not there (looked from folder {}; its folder can "

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "open_files.hpp"
 
 namespace bunchtrain::data {
@@ -24,10 +25,8 @@ namespace {
 int last_code() { return errno; }
 
 [[noreturn]] void fail(const std::string& what, int code) {
-  const std::string message =
-      fmt::format("{}: {}{}", what, std::generic_category().message(code), hdf5::mend_of(code));
-  if (hdf5::may_pass(code)) throw IoError(message, code);
-  throw DataError(message);
+  throw_system_fault<DataError>(
+      fmt::format("{}: {}{}", what, std::generic_category().message(code), hdf5::mend_of(code)), code);
 }
 
 }  // namespace

@@ -236,7 +236,11 @@ void StoredDataset::Impl::look_at_sources_of(hid_t create) {
           fmt::format("{}: its {} sources have to be open at once; allow more open files with "
                       "`ulimit -n`",
                       where, contents.files.size()));
-    return read_by_library("virtual dataset", std::move(contents.files));
+    read_by_library("virtual dataset", std::move(contents.files));
+    // Now, while they are there: it keeps what it has opened.
+    for (const std::uint64_t row : contents.first_rows)
+      reader->read(row, 1, [](std::size_t, std::size_t, const std::byte*) {});
+    return;
   }
   reader = std::make_unique<VirtualRows>(layout, std::move(contents));
   release();

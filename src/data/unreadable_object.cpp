@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "hdf5_library.hpp"
-#include "open_files.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -58,7 +58,7 @@ std::string explain_unreadable(hid_t file, const std::string& name) {
 }
 
 void refuse_object(hid_t file, const std::string& name, const std::string& where) {
-  if (hdf5::may_pass(hdf5::last_errno())) hdf5::fail(where + ": cannot be opened");
+  if (may_pass(hdf5::last_errno())) hdf5::fail(where + ": cannot be opened");
   throw DataError(fmt::format("{}: cannot be opened: {}", where, explain_unreadable(file, name)));
 }
 

@@ -52,8 +52,10 @@ class Gathering {
     const auto& found = find(mapping);
     if (!found.dataset) return add_absent(mapping, found);
     const StoredDataset& source = *found.dataset;
+    contents_.first_rows.push_back(mapping.rows.first);
     files_.insert(source.path());
-    files_.insert(source.other_files().begin(), source.other_files().end());
+    const auto others = source.other_files();
+    files_.insert(others.begin(), others.end());
     if (!mapping.by_rows || !source.layout().has_rows_of(layout_)) {
       contents_.by_rows = false;
       for (const auto& absent : source.absent()) add_part_of(mapping, absent, source, mapping.rows);

@@ -25,7 +25,8 @@ struct VirtualContents {
   std::vector<VirtualPiece> pieces;  ///< by row; those without a source are left out
   bool by_rows = true;               ///< `pieces` say everything: whole rows, no overlap, bytes of one type
   std::vector<AbsentRows> absent;
-  std::vector<std::string> files;  ///< of the sources
+  std::vector<std::string> files;         ///< of the sources
+  std::vector<std::uint64_t> first_rows;  ///< that come from each source
 };
 
 /// Looks at every source, one after the other. The caller holds a LibraryLock. @param path of the file that

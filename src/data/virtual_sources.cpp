@@ -80,7 +80,7 @@ const VirtualSources::Opened& VirtualSources::open(const std::string& file) {
   std::string refused;
   for (const auto& name : names) {
     std::error_code error;
-    if (fs::symlink_status(name, error).type() == fs::file_type::not_found) continue;
+    if (fs::status(name, error).type() == fs::file_type::not_found) continue;
     try {
       opened_.file = std::make_shared<const hdf5::File>(hdf5::open_read_only(name));
       opened_.bytes = std::make_shared<const FileBytes>(name);

@@ -101,7 +101,7 @@ const std::array kSignatures = {
               }},
     Signature{"PK\x03\x04"sv,
               [](const std::string& path, std::string_view head) {
-                if (head.find(".npy") == std::string_view::npos)
+                if (head.find(".npy") == std::string_view::npos && !path.ends_with(".npz"))
                   return fmt::format("a zip archive; unpack it first: unzip '{}'", path);
                 return "an archive of NumPy arrays (npz); convert it: " + arrays_line(paths_of(path));
               }},

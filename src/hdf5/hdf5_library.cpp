@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/system_fault.hpp"
 #include "foreign_file.hpp"
 #include "open_files.hpp"
 
@@ -84,15 +85,17 @@ int last_errno() {
 
 void fail(std::string_view what) {
   const int code = last_errno();
-  const std::string message = fmt::format("{}: {}{}", what, last_reason(), mend_of(code));
-  if (may_pass(code)) throw IoError(message, code);
-  throw DataError(message);
+  throw_system_fault<DataError>(fmt::format("{}: {}{}", what, last_reason(), mend_of(code)), code);
 }
 
 File open_read_only(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error))
+  const auto status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found)
     throw DataError(fmt::format("{}: no such file; check the path", path));
+  if (error)
+    throw_system_fault<DataError>(fmt::format("{}: cannot be opened: {}", path, error.message()),
+                                  error.value());
   // Before anything opens it: opening a pipe waits for a writer.
   if (const auto special = explain_special_file(path); !special.empty())
     throw DataError(fmt::format("{}: is {}", path, special));

@@ -36,20 +36,6 @@ bool allow_open_files(std::size_t count) {
 
 bool raise_open_file_limit() { return raise_soft_limit(RLIM_INFINITY, true); }
 
-bool may_pass(int code) noexcept {
-  switch (code) {
-    case EIO:
-    case ESTALE:
-    case EREMOTEIO:
-    case ETIMEDOUT:
-    case ENOSPC:
-    case EDQUOT:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool prepare_repetition(int attempt, int code) {
   if (attempt >= kRepetitions) return false;
   if (code == EMFILE) return raise_open_file_limit();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Room for open files, and which refusals of the system may pass.
+/// Room for open files, and calls tried again while storage is in trouble.
 
 #include <cstddef>
 #include <string_view>
@@ -13,10 +13,6 @@ namespace bunchtrain::hdf5 {
 bool allow_open_files(std::size_t count);
 /// For when the limit is met: the hard one from now on. @return false if it was that already
 bool raise_open_file_limit();
-
-/// Whether an errno tells of a storage system in trouble rather than of a file that is wrong: to be tried
-/// again, and an IoError in the end.
-bool may_pass(int code) noexcept;
 
 /// A pause before the `attempt`-th repetition (from 0) of what failed with `code`; false: not to be repeated.
 bool prepare_repetition(int attempt, int code);

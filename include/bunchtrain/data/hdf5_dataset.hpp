@@ -39,6 +39,7 @@ struct SplitOptions {
 class Hdf5Dataset {
  public:
   /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card),
+  /// rows that were never written or whose source is missing (unless the card says `missing = "fill"`),
   /// wrong rank or type, missing filter, labels outside the classes, NaN in real entries, no row selected.
   explicit Hdf5Dataset(Hdf5DatasetOptions options);
   /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.

@@ -63,9 +63,14 @@ TEST_F(AdviceTest, ArraysOfNumPyAreConverted) {
 }
 
 TEST_F(AdviceTest, ArchivesOfNumPyAreConverted) {
-  std::filesystem::copy_file(BUNCHTRAIN_TEST_DATA "/trouble/jets.npz", path("jets.npz"));
+  const std::string line = "python3 -c \"import numpy; numpy.savez('" + path("jets.npz") +
+                           "', X=numpy.ones((3, 2)), y=numpy.arange(3))\"";
+  ASSERT_EQ(std::system(line.c_str()), 0);
   follow_refusal_of("jets.npz");
-  EXPECT_FALSE(list_contents(path("jets.h5")).empty());
+  const auto contents = list_contents(path("jets.h5"));
+  ASSERT_EQ(contents.size(), 2U);
+  EXPECT_EQ(contents[0].text, "[3, 2] float64");
+  EXPECT_EQ(contents[1].text, "[3] int64");
 }
 
 TEST_F(AdviceTest, FilesOfANewerHdf5AreRewritten) {

@@ -10,6 +10,8 @@
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <cmath>
 #include <fstream>
@@ -370,6 +372,33 @@ TEST_F(Hdf5DatasetTest, RowsNeverWrittenAreRefusedOrCounted) {
   EXPECT_THAT(filled.all()->summary().class_counts, ElementsAre(300, 200));
   EXPECT_EQ(
       Hdf5Dataset({.files = {write_jets("whole.h5")}, .card = write_card()}).all()->summary().rows.filled, 0);
+}
+
+// In a process of its own, whose limits are lowered.
+TEST_F(Hdf5DatasetTest, MoreFilesThanMayBeOpenRaiseTheLimit) {
+  constexpr int count = 60;
+  for (int i = 0; i < count; ++i)
+    write_jets("many" + std::to_string(i) + ".h5",
+               {.rows = 2, .chunk = 2, .jet_chunk = 2, .first_row = 2 * i});
+  for (const bool hard : {false, true}) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      rlimit limit{};
+      getrlimit(RLIMIT_NOFILE, &limit);
+      limit.rlim_cur = 40;
+      if (hard) limit.rlim_max = 40;
+      setrlimit(RLIMIT_NOFILE, &limit);
+      const Hdf5DatasetOptions options{.files = {path("many*.h5")}, .card = write_card()};
+      const std::string refused = refusal(options);
+      if (refused != "no exception") std::fprintf(stderr, "%s\n", refused.c_str());
+      getrlimit(RLIMIT_NOFILE, &limit);
+      _exit(refused == "no exception" && (hard || limit.rlim_cur > 2 * count) ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0) << (hard ? "hard limit" : "soft limit");
+  }
 }
 
 TEST_F(Hdf5DatasetTest, FilesAreKnownByWhatIsInThem) {
