@@ -17,9 +17,12 @@
 namespace bunchtrain::app {
 namespace {
 
-data::Hdf5DatasetOptions dataset_options(const train::Session& session, std::vector<std::string> files) {
+data::Hdf5DatasetOptions dataset_options(const train::Session& session,
+                                         const std::vector<std::string>& words) {
   const auto& options = session.options();
-  return {.files = std::move(files),
+  data::DataFiles files = data::parse_data_words(words);
+  return {.files = std::move(files.files),
+          .class_files = std::move(files.class_files),
           .card = options.get<std::string>("card"),
           .length = options.get<std::int64_t>("particles"),
           .classes = options.get<std::vector<std::string>>("classes"),

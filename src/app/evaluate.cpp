@@ -188,7 +188,9 @@ EvaluateResult evaluate(train::Session& session) {
   if (files.empty()) throw ConfigError("data", "", "one or more HDF5 files to evaluate");
   const auto folder = train::RunFolder::existing(session.options().get<std::string>("run"));
   TrainedModel trained = load_model(session, folder);
-  const data::Hdf5Dataset jets({.files = files,
+  const data::DataFiles named = data::parse_data_words(files);
+  const data::Hdf5Dataset jets({.files = named.files,
+                                .class_files = named.class_files,
                                 .labels_required = false,
                                 .allow_plugins = session.option("hdf5-plugins"),
                                 .threads = session.threads().loader,

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -35,6 +36,18 @@ std::string real_text(double value) {
   return text;
 }
 
+std::vector<std::string> split_at_commas(const std::vector<std::string>& pieces) {
+  std::vector<std::string> names;
+  for (std::string_view piece : pieces) {
+    while (!piece.empty()) {
+      const std::size_t comma = std::min(piece.find(','), piece.size());
+      if (comma > 0) names.emplace_back(piece.substr(0, comma));
+      piece.remove_prefix(std::min(comma + 1, piece.size()));
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string_view type_name(std::size_t index) {
@@ -46,7 +59,8 @@ std::string_view type_name(std::size_t index) {
 OptionValue parse_value(const OptionSpec& spec, const std::vector<std::string>& pieces,
                         std::string_view origin) {
   const std::size_t type = spec.default_value.index();
-  if (std::holds_alternative<std::vector<std::string>>(spec.default_value)) return pieces;
+  if (std::holds_alternative<std::vector<std::string>>(spec.default_value))
+    return spec.commas ? split_at_commas(pieces) : pieces;
   const auto refuse = [&]() -> OptionValue {
     throw ConfigError(fmt::format("{} ({})", spec.name, origin), fmt::format("{}", fmt::join(pieces, " ")),
                       type_name(type));

@@ -53,6 +53,9 @@ void require_once(const OptionSpec& spec, const std::vector<std::string>& given)
                                 fmt::join(given, ", ")));
 }
 
+/// What a flag without a value means.
+std::string bare_value(const OptionSpec& spec) { return spec.bare.empty() ? "true" : spec.bare; }
+
 /// A TOML value as text pieces, in the form that `parse_value` reads.
 std::vector<std::string> pieces_of(const toml::node& node) {
   std::vector<std::string> pieces;
@@ -204,6 +207,8 @@ void Options::read_flags(int argc, const char* const* argv) {
       option->expected(0, 1)->default_str("true");
     } else if (std::holds_alternative<std::vector<std::string>>(entries_[i].value)) {
       option->expected(1, 1 << 20);
+    } else if (!entries_[i].spec.bare.empty()) {
+      option->expected(0, 1)->take_last()->allow_extra_args(false)->default_str(entries_[i].spec.bare);
     } else {
       // Without the last call an option that the last value wins takes all that follow, positional ones too.
       option->expected(1)->take_last()->allow_extra_args(false);
@@ -212,7 +217,7 @@ void Options::read_flags(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    throw ConfigError(fmt::format("{}: {}; try {} --help", program_, error.what(), program_));
+    throw ConfigError(fmt::format("{}; try {} --help", error.what(), program_));
   }
   for (const auto& extra : app.remaining()) {
     const std::string given = extra.substr(0, extra.find('='));
@@ -227,8 +232,9 @@ void Options::read_flags(int argc, const char* const* argv) {
     if (option->count() == 0) continue;
     const std::string where = "--" + entries_[i].spec.name;
     require_once(entries_[i].spec, option->results());
-    entries_[i].value = parse_value(entries_[i].spec,
-                                    values[i].empty() ? std::vector<std::string>{"true"} : values[i], where);
+    entries_[i].value = parse_value(
+        entries_[i].spec,
+        values[i].empty() ? std::vector<std::string>{bare_value(entries_[i].spec)} : values[i], where);
     check_allowed(entries_[i].spec, entries_[i].value, where);
     entries_[i].source = OptionSource::flag;
   }

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "bunchtrain/config/suggest.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/shell_word.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -27,8 +29,8 @@ struct Values {
       source.columns.empty() ? "" : fmt::format(" ({})", fmt::join(source.columns, ", "));
   throw DataError(fmt::format(
       "{}: is {}; the card reads {}{} from it. Choose the card of this layout (--card), or write one: "
-      "bunchtrain inspect FILE --write-card",
-      where, to_string(dataset), wanted, names));
+      "bunchtrain inspect {} --write-card",
+      where, to_string(dataset), wanted, names, shell_word(where.substr(0, where.rfind(", dataset '")))));
 }
 
 std::size_t product(std::span<const std::size_t> extents) {
@@ -38,13 +40,7 @@ std::size_t product(std::span<const std::size_t> extents) {
 Values values_of_member(const ReadSource& source, std::string_view name, const DatasetLayout& dataset,
                         const std::string& where) {
   const CompoundMember* member = dataset.find(name);
-  if (member == nullptr) {
-    std::vector<std::string> names;
-    for (const auto& present : dataset.members) names.push_back(present.name);
-    const std::string present =
-        names.empty() ? "it is no compound" : fmt::format("its members are {}", fmt::join(names, ", "));
-    throw DataError(fmt::format("{}: has no member '{}' that the card reads; {}", where, name, present));
-  }
+  expects(member != nullptr, "members are looked for before");
   if (!member->type) refuse(source, dataset, where, fmt::format("numbers in member '{}'", name));
   return {*member->type, member->offset, product(member->shape)};
 }
@@ -54,7 +50,7 @@ std::optional<ColumnLayout> column_by_member(const ReadSource& source, std::stri
                                              const DatasetLayout& dataset, const std::string& where) {
   const auto& names = source.columns;
   if (!names.empty() && std::find(names.begin(), names.end(), column) == names.end()) return std::nullopt;
-  if (names.empty() && dataset.find(column) == nullptr) return std::nullopt;
+  if (dataset.find(column) == nullptr) return std::nullopt;
   const Values values = values_of_member(source, column, dataset, where);
   const std::size_t rank = source.per_particle ? 2 : 1;
   if (dataset.shape.size() != rank || values.count != 1)
@@ -134,9 +130,25 @@ std::optional<ColumnLayout> find_column(const ReadSource& source, std::string_vi
   if (dataset.shape.empty()) refuse(source, dataset, where, "one row per jet");
   if (!dataset.members.empty() && source.member.empty())
     return column_by_member(source, column, dataset, where);
+  if (!source.member.empty() && dataset.find(source.member) == nullptr) return std::nullopt;
   const auto found = std::find(source.columns.begin(), source.columns.end(), column);
   if (found == source.columns.end()) return std::nullopt;
   return column_by_number(source, static_cast<std::size_t>(found - source.columns.begin()), dataset, where);
+}
+
+std::string describe_members(const DatasetLayout& dataset, const ReadSource& source,
+                             std::string_view column) {
+  constexpr std::size_t kShown = 24;
+  if (dataset.members.empty()) return fmt::format("dataset '{}' ({})", dataset.name, to_string(dataset));
+  std::vector<std::string> names;
+  for (const auto& present : dataset.members) names.push_back(present.name);
+  const std::string near = config::nearest(source.member.empty() ? column : source.member, names);
+  if (names.size() > kShown) {
+    names.resize(kShown);
+    names.emplace_back("...");
+  }
+  return fmt::format("dataset '{}' (members {}{})", dataset.name, fmt::join(names, ", "),
+                     near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
 }  // namespace bunchtrain::data

@@ -35,10 +35,24 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Compound sources list no columns: any of their members may be meant.
+// Compounds and groups may list no columns: any of their members may be meant.
 bool may_have(const features::ReadSource& source, const ColumnName& column) {
   return source.per_particle == column.per_particle &&
          (source.columns.empty() || contains(source.columns, column.name));
+}
+
+// What one column of a source is read from: of a group, the dataset of that name.
+features::ReadSource place_of_column(const features::ReadSource& source, const std::string& column) {
+  if (!source.group) return source;
+  features::ReadSource one = source;
+  one.dataset = source.dataset.empty() ? column : source.dataset + "/" + column;
+  one.group = false;
+  one.columns = {column};
+  return one;
+}
+
+bool is_file_class(const ColumnName& column) {
+  return !column.per_particle && column.name == features::kFileColumn;
 }
 
 }  // namespace
@@ -61,25 +75,28 @@ struct CardFile::Impl {
   std::vector<Source> sources;  // by dataset: one that several sources name is read once
   std::size_t rows = 0;
   std::size_t slots = 0;
+  std::optional<std::int64_t> class_value;
+  std::vector<MissingColumn> missing;
 
-  explicit Impl(const std::filesystem::path& path) : file(path) {}
+  Impl(const std::filesystem::path& path, std::optional<std::int64_t> value)
+      : file(path), class_value(value) {}
 
   /// Left over from another file or set: absent columns mean something (an unlabelled file).
   void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
   bool reads(ColumnSet set, bool per_particle, const std::string& column) const;
-  void find(const std::string& full_name, const features::FeaturePipeline& pipeline, bool optional);
+  void find(const std::string& full_name, const features::FeaturePipeline& pipeline);
   std::optional<std::size_t> open(const std::string& dataset, bool fill_missing);
   void check_rows(const features::Card& card);
   void check_slots();
-  [[noreturn]] void complain(const std::string& column, const features::Card& card,
-                             const std::vector<std::string>& missing) const;
+  std::string describe_missing(const std::string& column, const features::Card& card,
+                               const std::vector<std::string>& datasets,
+                               const std::vector<std::string>& compounds) const;
 };
 
 CardFile::CardFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
-                   bool labels_required)
-    : impl_(std::make_unique<Impl>(path)) {
-  for (const auto& name : pipeline.required_columns())
-    impl_->find(name, pipeline, !labels_required && contains(pipeline.optional_columns(), name));
+                   std::optional<std::int64_t> class_value)
+    : impl_(std::make_unique<Impl>(path, class_value)) {
+  for (const auto& name : pipeline.required_columns()) impl_->find(name, pipeline);
   impl_->check_rows(pipeline.card());
   impl_->check_slots();
   impl_->file.close();
@@ -90,6 +107,7 @@ CardFile::CardFile(CardFile&&) noexcept = default;
 
 const std::string& CardFile::path() const noexcept { return impl_->file.path(); }
 std::size_t CardFile::rows() const noexcept { return impl_->rows; }
+const std::vector<MissingColumn>& CardFile::missing() const noexcept { return impl_->missing; }
 
 std::size_t CardFile::rows_per_range() const noexcept {
   const auto& sources = impl_->sources;
@@ -107,6 +125,8 @@ void CardFile::read(std::size_t first, std::size_t count, ColumnSet set, feature
   raw.first_row = static_cast<std::int64_t>(first);
   raw.file = impl_->file.path();
   impl_->drop_foreign_columns(set, raw);
+  if (impl_->class_value)
+    raw.jet[std::string(features::kFileColumn)].assign(count, static_cast<double>(*impl_->class_value));
   for (const auto& source : impl_->sources) {
     if (set == ColumnSet::selection && !source.for_selection) continue;
     struct Target {
@@ -176,27 +196,34 @@ void CardFile::Impl::drop_foreign_columns(ColumnSet set, features::RawColumns& r
   std::erase_if(raw.particle, [&](const auto& entry) { return !reads(set, true, entry.first); });
 }
 
-void CardFile::Impl::find(const std::string& full_name, const features::FeaturePipeline& pipeline,
-                          bool optional) {
+void CardFile::Impl::find(const std::string& full_name, const features::FeaturePipeline& pipeline) {
   const ColumnName column = split_name(full_name);
-  std::vector<std::string> missing;
+  if (is_file_class(column) && class_value) return;
+  std::vector<std::string> absent, compounds;
   for (const auto& source : pipeline.card().sources) {
     if (!may_have(source, column)) continue;
-    const auto index = open(source.dataset, pipeline.card().fill_missing);
+    const auto place = place_of_column(source, column.name);
+    const auto index = open(place.dataset, pipeline.card().fill_missing);
     if (!index) {
-      missing.push_back(source.dataset);
+      absent.push_back(place.dataset);
       continue;
     }
     Source& opened = sources[*index];
-    const auto layout = find_column(source, column.name, opened.dataset.layout(), opened.dataset.where());
-    if (!layout) continue;
+    const auto layout = find_column(place, column.name, opened.dataset.layout(), opened.dataset.where());
+    if (!layout) {
+      compounds.push_back(describe_members(opened.dataset.layout(), place, column.name));
+      continue;
+    }
     const bool selects = contains(pipeline.selection_columns(), full_name);
     opened.columns.push_back({column.name, column.per_particle, selects, *layout});
     opened.for_selection |= selects;
     opened.per_particle |= column.per_particle;
     return;
   }
-  if (!optional) complain(full_name, pipeline.card(), missing);
+  const std::string message = describe_missing(full_name, pipeline.card(), absent, compounds);
+  if (!contains(pipeline.optional_columns(), full_name))
+    throw DataError(message + suggest_card(file.file(), file.path(), pipeline.card().name));
+  missing.push_back({full_name, message});
 }
 
 std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset, bool fill_missing) {
@@ -207,16 +234,18 @@ std::optional<std::size_t> CardFile::Impl::open(const std::string& dataset, bool
   return sources.size() - 1;
 }
 
-void CardFile::Impl::complain(const std::string& column, const features::Card& card,
-                              const std::vector<std::string>& missing) const {
-  const std::string there = file.list_names();
-  if (missing.empty())
-    throw DataError(fmt::format(
-        "{}: card '{}' needs the column {}, which none of its sources has here; datasets present: {}",
-        file.path(), card.name, column, there));
-  throw DataError(fmt::format(
-      "{}: has no dataset '{}', from which card '{}' reads {}; datasets present: {}.{}", file.path(),
-      fmt::join(missing, "' or '"), card.name, column, there, suggest_card(file.file(), file.path())));
+std::string CardFile::Impl::describe_missing(const std::string& column, const features::Card& card,
+                                             const std::vector<std::string>& datasets,
+                                             const std::vector<std::string>& compounds) const {
+  const std::string there = fmt::format("datasets present: {}.", file.list_names());
+  if (!datasets.empty())
+    return fmt::format("{}: has no dataset '{}', from which card '{}' reads {}; {}", file.path(),
+                       fmt::join(datasets, "' or '"), card.name, column, there);
+  if (!compounds.empty())
+    return fmt::format("{}: card '{}' needs the column {}, which is not in {}; {}", file.path(), card.name,
+                       column, fmt::join(compounds, ", nor in "), there);
+  return fmt::format("{}: card '{}' needs the column {}, which none of its sources has; {}", file.path(),
+                     card.name, column, there);
 }
 
 void CardFile::Impl::check_rows(const features::Card& card) {

@@ -3,8 +3,10 @@
 /// One HDF5 file seen through a data card: raw columns of any range of rows.
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,17 +20,25 @@ namespace bunchtrain::data {
 /// What is read of a file: everything the inputs need, or only what decides which rows are kept.
 enum class ColumnSet { all, selection };
 
+/// A column that only label, weight or split need and that a file does not have.
+struct MissingColumn {
+  std::string name;     ///< "jet.type"
+  std::string message;  ///< where it was looked for and what there is
+};
+
 /// The datasets that a card reads, opened and mapped. Immutable, thread-safe.
 class CardFile {
  public:
-  /// @param labels_required false: columns that only label, weight and split need may be missing.
+  /// @param class_value the label value of all its jets, for a card whose label is the file.
   /// @throws DataError: see Hdf5Dataset; also if the datasets differ in their number of rows, or hold none.
   CardFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
-           bool labels_required);
+           std::optional<std::int64_t> class_value = std::nullopt);
   ~CardFile();
   CardFile(CardFile&&) noexcept;
 
   const std::string& path() const noexcept;
+  /// Without them the file is unlabelled, its jets weigh the same, or are split by row.
+  const std::vector<MissingColumn>& missing() const noexcept;
   std::size_t rows() const noexcept;
   /// Rows that are best read together: chunks of the particle dataset, several of them if they are small.
   std::size_t rows_per_range() const noexcept;

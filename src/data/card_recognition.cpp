@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/features/recognition.hpp"
 #include "contents_of.hpp"
 
@@ -14,26 +15,19 @@ namespace bunchtrain::data {
 
 std::string recognise_card(const hdf5::File& file, const std::string& path) {
   const auto contents = contents_of(file, path);
-  const auto shapes = shapes_of(contents);
-  if (const auto card = features::recognise(shapes)) return *card;
-  std::vector<std::string> fitting;
-  for (const auto& fit : features::fit_builtin_cards(shapes))
-    if (fit.fits()) fitting.push_back(fit.card);
-  if (fitting.size() > 1)
-    throw DataError(
-        fmt::format("{}: the cards {} all fit; choose one with --card", path, fmt::join(fitting, ", ")));
-  const std::string nearest = features::describe_nearest(shapes);
+  const auto layout = features::judge_layout(shapes_of(contents));
+  if (layout.card) return layout.card->card;
+  if (!layout.fitting.empty()) throw DataError(fmt::format("{}: {}", path, features::describe(layout)));
   throw DataError(
-      fmt::format("{}: no built-in card fits ({}); datasets present: {}. Write a card: bunchtrain inspect {} "
-                  "--write-card card.toml",
-                  path, nearest.empty() ? "none is near" : nearest, list_contents(contents), path));
+      fmt::format("{}: {}; datasets present: {}. Draft a card: bunchtrain inspect {} --write-card", path,
+                  features::describe(layout), list_contents(contents), shell_word(path)));
 }
 
-std::string suggest_card(const hdf5::File& file, const std::string& path) {
-  const auto card = features::recognise(shapes_of(contents_of(file, path)));
-  if (!card) return {};
-  const bool showers = features::names_shower_card(*card);
-  return fmt::format(" It looks like card '{0}' (--card {0}), which {1} reads.", *card,
+std::string suggest_card(const hdf5::File& file, const std::string& path, const std::string& card) {
+  const auto known = features::recognise(shapes_of(contents_of(file, path)));
+  if (!known || *known == card) return {};
+  const bool showers = features::names_shower_card(*known);
+  return fmt::format(" It looks like card '{0}' (--card {0}), which {1} reads.", *known,
                      showers ? "train_3dgan" : "train_particlenet");
 }
 

@@ -3,15 +3,16 @@
 
 #include <fmt/format.h>
 
+#include <span>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/features/standardisation.hpp"
 #include "card_recognition.hpp"
-#include "file_list.hpp"
 #include "hdf5_part.hpp"
 #include "hdf5_source.hpp"
+#include "labelled_files.hpp"
 #include "part_text.hpp"
 
 namespace bunchtrain::data {
@@ -19,13 +20,22 @@ namespace {
 
 constexpr std::int64_t kRowsFitted = 65536;  // means are then known to a few per mille of a width
 
-features::Card choose_card(const Hdf5DatasetOptions& options,
-                           const std::vector<std::filesystem::path>& files) {
+features::Card choose_card(const Hdf5DatasetOptions& options, std::span<const LabelledFile> files) {
   if (options.card != "auto") return features::load_card(options.card);
-  const std::string first = files.front().string();
-  const auto name = recognise_card(hdf5::open_read_only(first), first);
-  options.logger.info(fmt::format("{}: recognised as card {}", first, name));
-  return features::load_card(name);
+  const std::string first = files.front().path.string();
+  features::Card card = features::load_card(recognise_card(hdf5::open_read_only(first), first));
+  options.logger.info(fmt::format("{}: recognised as card {} (labels {})", first, card.name,
+                                  features::describe_labels(card)));
+  return card;
+}
+
+/// The class of files for which it was said becomes the label.
+features::Card with_file_classes(features::Card card, std::span<const LabelledFile> files) {
+  const auto classes = class_names(files);
+  if (classes.empty()) return card;
+  check_own_labels(files, card);
+  features::label_by_file(card, classes);
+  return card;
 }
 
 features::Card with_choices(features::Card card, const Hdf5DatasetOptions& options) {
@@ -67,9 +77,10 @@ struct Hdf5Dataset::Impl {
   std::shared_ptr<const Hdf5Part> all;
   std::vector<std::filesystem::path> files;
 
-  Impl(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths, features::Card card)
-      : source(std::make_shared<const Hdf5Source>(options, paths, with_choices(std::move(card), options))),
-        files(std::move(paths)) {
+  Impl(const Hdf5DatasetOptions& options, std::span<const LabelledFile> labelled, features::Card card)
+      : source(
+            std::make_shared<const Hdf5Source>(options, labelled, with_choices(std::move(card), options))) {
+    for (const LabelledFile& file : labelled) files.push_back(file.path);
     require_rows(*source);
     const RowRule every = [](std::size_t) { return true; };
     all = std::make_shared<const Hdf5Part>(source, fit_card(source, every), every, SplitPart{});
@@ -78,14 +89,19 @@ struct Hdf5Dataset::Impl {
 
 Hdf5Dataset::Hdf5Dataset(Hdf5DatasetOptions options) {
   hdf5::allow_plugins(options.allow_plugins);
-  auto files = list_files(options.files);
-  auto card = choose_card(options, files);
-  impl_ = std::make_shared<const Impl>(options, std::move(files), std::move(card));
+  const auto files = list_labelled_files(options.files, options.class_files);
+  auto card = with_file_classes(choose_card(options, files), files);
+  impl_ = std::make_shared<const Impl>(options, files, std::move(card));
 }
 
 Hdf5Dataset::Hdf5Dataset(Hdf5DatasetOptions options, features::Card card) {
   hdf5::allow_plugins(options.allow_plugins);
-  impl_ = std::make_shared<const Impl>(options, list_files(options.files), std::move(card));
+  const auto files = list_labelled_files(options.files, options.class_files);
+  if (const auto classes = class_names(files); !classes.empty()) {
+    check_own_labels(files, card);
+    features::label_by_file_of_known_classes(card, classes);
+  }
+  impl_ = std::make_shared<const Impl>(options, files, std::move(card));
 }
 
 Hdf5Dataset::~Hdf5Dataset() = default;

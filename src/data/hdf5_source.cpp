@@ -21,12 +21,24 @@ std::span<const std::byte> bytes_of(const Values& values) {
   return std::as_bytes(std::span(values));
 }
 
+/// The label value of files of a class; nothing if none was said.
+std::optional<std::int64_t> label_value(const std::string& class_name, const features::Card& card) {
+  if (card.label != features::kFileLabel) return std::nullopt;
+  const auto found = std::ranges::find(card.classes, class_name, &features::ClassSpec::name);
+  return found == card.classes.end() ? std::nullopt : std::optional(found->values.front());
+}
+
 }  // namespace
 
-Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths,
+Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::span<const LabelledFile> files,
                        features::Card card)
     : logger_(options.logger), pipeline_(std::move(card)) {
-  for (const auto& path : paths) files_.emplace_back(path, pipeline_, options.labels_required);
+  for (const auto& file : files)
+    files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()));
+  if (options.labels_required)
+    require_labels(files_, pipeline_.card());
+  else if (const std::string missing = describe_missing(files_); !missing.empty())
+    logger_.info(missing);
   ranges_ = cut_rows(files_);
   const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
   labels_.assign(rows, kDropped);

@@ -3,13 +3,14 @@
 /// All files of an Hdf5Dataset with the label of every row: what its parts share.
 
 #include <cstdint>
-#include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "card_file.hpp"
+#include "labelled_files.hpp"
 #include "row_ranges.hpp"
 
 namespace bunchtrain::data {
@@ -20,8 +21,7 @@ class Hdf5Source {
  public:
   static constexpr std::int16_t kDropped = -2;  ///< as a label: not selected, or of no class
 
-  Hdf5Source(const Hdf5DatasetOptions& options, std::vector<std::filesystem::path> paths,
-             features::Card card);
+  Hdf5Source(const Hdf5DatasetOptions& options, std::span<const LabelledFile> files, features::Card card);
 
   const std::vector<CardFile>& files() const noexcept { return files_; }
   const std::vector<RowRange>& ranges() const noexcept { return ranges_; }

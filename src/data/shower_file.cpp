@@ -60,7 +60,7 @@ void ShowerFile::check_fit(const features::ShowerCard& card) const {
   if (fit.fits()) return;
   throw DataError(fmt::format("{}: card '{}' does not fit: {}; datasets present: {}.{}", path(), card.name,
                               fmt::join(fit.problems, "; "), list_contents(contents),
-                              suggest_card(file_.file(), path())));
+                              suggest_card(file_.file(), path(), card.name)));
 }
 
 // Blocks of one dataset lie in its rows one behind the other.

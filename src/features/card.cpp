@@ -32,6 +32,8 @@ void validate_classes(const Card& card) {
   }
   std::set<std::int64_t> values;
   for (const ClassSpec& spec : card.classes) {
+    if (spec.name.find(',') != std::string::npos)
+      throw ConfigError("label.classes", spec.name, "names without commas: lists of classes have them");
     if (spec.name.empty() || spec.values.empty()) {
       throw ConfigError("label.classes", spec.name, "a name and at least one label value each: [\"b\", 5]");
     }
@@ -149,7 +151,8 @@ void override_class_order(Card& card, std::span<const std::string> names) {
   for (const std::string& name : names) {
     const auto place = std::ranges::find(present, name);
     if (place == present.end()) {
-      throw ConfigError("classes", name, fmt::format("the card's classes: {}", fmt::join(present, ", ")));
+      throw ConfigError("classes", name,
+                        fmt::format("the card's classes, each once: {}", fmt::join(present, ",")));
     }
     const auto index = static_cast<std::size_t>(place - present.begin());
     ordered.push_back(card.classes[index]);
@@ -157,10 +160,68 @@ void override_class_order(Card& card, std::span<const std::string> names) {
   }
   if (ordered.size() != present.size() || std::set(names.begin(), names.end()).size() != names.size()) {
     throw ConfigError("classes", fmt::format("{}", fmt::join(names, ",")),
-                      fmt::format("each of the card's classes once: {}", fmt::join(present, ", ")));
+                      fmt::format("each of the card's classes once: {}", fmt::join(present, ",")));
   }
   card.classes = std::move(ordered);
   card.class_weights = std::move(weights);
+}
+
+namespace {
+
+const ClassSpec* find_class(const Card& card, std::string_view name) {
+  const auto found = std::ranges::find(card.classes, name, &ClassSpec::name);
+  return found == card.classes.end() ? nullptr : &*found;
+}
+
+/// The classes of the card that are named, in its order, with their label values.
+std::vector<ClassSpec> named_classes(const Card& card, std::span<const std::string> names) {
+  std::vector<ClassSpec> classes;
+  for (const ClassSpec& spec : card.classes)
+    if (std::ranges::find(names, spec.name) != names.end()) classes.push_back(spec);
+  return classes;
+}
+
+std::vector<ClassSpec> new_classes(std::span<const std::string> names) {
+  std::vector<ClassSpec> classes;
+  for (const std::string& name : names)
+    classes.push_back({.name = name, .values = {static_cast<std::int64_t>(classes.size())}});
+  return classes;
+}
+
+}  // namespace
+
+void label_by_file(Card& card, std::span<const std::string> names) {
+  if (card.label == kFileLabel) return label_by_file_of_known_classes(card, names);
+  const bool known =
+      std::ranges::all_of(names, [&card](const std::string& name) { return find_class(card, name); });
+  std::vector<ClassSpec> classes = known ? named_classes(card, names) : new_classes(names);
+  if (classes.size() < 2)
+    throw ConfigError("data", fmt::format("{}=...", fmt::join(names, "=... ")),
+                      "files of at least two classes: NAME=FILE for each");
+  if (!card.class_weights.empty() && classes != card.classes)
+    throw ConfigError("weights.class", fmt::format("{}", fmt::join(card.class_weights, ", ")),
+                      fmt::format("\"balanced\", or [label] of = \"file\" with the classes {} in the card",
+                                  fmt::join(names, ", ")));
+  card.label = kFileLabel;
+  card.classes = std::move(classes);
+  if (!find_class(card, card.signal)) card.signal.clear();
+}
+
+void label_by_file_of_known_classes(Card& card, std::span<const std::string> names) {
+  for (const std::string& name : names)
+    if (!find_class(card, name))
+      throw ConfigError(
+          "data", name + "=...",
+          fmt::format("NAME=FILE with one of the classes {}", fmt::join(class_names(card), ", ")));
+  card.label = kFileLabel;
+}
+
+std::string describe_labels(const Card& card) {
+  if (card.label.empty()) return "none";
+  std::vector<std::string> classes;
+  for (const ClassSpec& spec : card.classes)
+    classes.push_back(fmt::format("{} {}", fmt::join(spec.values, " "), spec.name));
+  return fmt::format("{}: {}", card.label, fmt::join(classes, ", "));
 }
 
 }  // namespace bunchtrain::features

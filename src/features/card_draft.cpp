@@ -1,161 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
-// The draft of a card for a file that no built-in card fits.
+// A card to begin with: a built-in one, one for a file whose datasets only stand elsewhere, or a draft.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
+#include <optional>
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/recognition.hpp"
 #include "detail/dataset_shapes.hpp"
-#include "detail/expression_parser.hpp"
+#include "detail/jet_draft.hpp"
+#include "detail/place_text.hpp"
+#include "detail/toml_text.hpp"
 
 namespace bunchtrain::features {
 namespace {
 
 using detail::is_number;
 
-/// A name that expressions can use, from the last part of a dataset's path.
-std::string usable_name(std::string_view path) {
-  std::string name(path.substr(path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/') + 1));
-  for (char& c : name) {
-    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!good) c = '_';
-  }
-  return detail::is_name(name) ? name : "c" + name;
+std::string replace_all(std::string text, std::string_view from, std::string_view to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
 }
 
-/// Collects what the file offers, with names that do not collide.
-class Draft {
- public:
-  explicit Draft(std::span<const DatasetShape> datasets) : rows_(common_rows(datasets)) {
-    for (const DatasetShape& dataset : datasets) add(dataset);
-  }
+/// The text if it is a card that fits.
+std::optional<std::string> if_it_fits(std::string text, std::string_view card, std::string_view file,
+                                      std::span<const DatasetShape> datasets) {
+  if (!fit_card(parse_card(text, card), datasets).fits()) return std::nullopt;
+  return fmt::format("# For {}: the card {} with the names of this file.\n{}", file, card, text);
+}
 
-  std::string text(std::string_view name) const;
+/// Groups of the file, each with a slash at its end.
+std::set<std::string> groups_of(std::span<const DatasetShape> datasets) {
+  std::set<std::string> groups;
+  for (const DatasetShape& dataset : datasets)
+    for (std::size_t slash = dataset.name.find('/'); slash != std::string::npos;
+         slash = dataset.name.find('/', slash + 1))
+      groups.insert(dataset.name.substr(0, slash + 1));
+  return groups;
+}
 
- private:
-  static std::int64_t common_rows(std::span<const DatasetShape> datasets);
-  void add(const DatasetShape& dataset);
-  void add_compound(const DatasetShape& dataset);
-  void add_source(const DatasetShape& dataset, const std::vector<std::string>& columns, bool per_particle,
-                  bool with_columns);
-  std::vector<std::string> numbered(const DatasetShape& dataset, std::int64_t count, bool per_particle);
-  std::string unique(std::string name, bool per_particle);
-  std::string mask() const;
-
-  std::int64_t rows_;
-  std::int64_t slots_ = 0;
-  std::string sources_, left_out_;
-  std::vector<std::string> particle_columns_, label_candidates_;
-  std::set<std::string> taken_;
-};
-
-/// The number of rows that most datasets have.
-std::int64_t Draft::common_rows(std::span<const DatasetShape> datasets) {
-  std::map<std::int64_t, int> counts;
+/// The top-tagging table under another key, also in pandas' fixed format.
+std::optional<std::string> table_of_another_key(std::span<const DatasetShape> datasets,
+                                                std::string_view file) {
+  const std::string text(builtin_card_text("top_tagging"));
+  const auto with = [&](const std::string& particles, const std::string& flags) {
+    std::string renamed =
+        replace_all(text, "\"table/table:values_block_0[0:800]\"", detail::toml_quote(particles + "[0:800]"));
+    return replace_all(std::move(renamed), "\"table/table:values_block_1\"", detail::toml_quote(flags));
+  };
   for (const DatasetShape& dataset : datasets) {
-    if (!dataset.shape.empty()) ++counts[dataset.shape.front()];
+    const std::string name = detail::quote_name(dataset.name);
+    std::string card = with(name + ":values_block_0", name + ":values_block_1");
+    if (dataset.name.ends_with("block0_values"))
+      card =
+          with(name, detail::quote_name(dataset.name.substr(0, dataset.name.size() - 13) + "block1_values"));
+    if (auto fits = if_it_fits(std::move(card), "top_tagging", file, datasets)) return fits;
   }
-  const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
-  return most == counts.end() ? 0 : most->first;
+  return std::nullopt;
 }
 
-std::string Draft::unique(std::string name, bool per_particle) {
-  while (!taken_.insert((per_particle ? "part." : "jet.") + name).second) name += "_";
-  return name;
+/// A built-in card whose datasets are all in one group of the file.
+std::optional<std::string> card_in_a_group(std::span<const DatasetShape> datasets, std::string_view file) {
+  for (const std::string& group : groups_of(datasets))
+    for (const std::string& name : builtin_cards()) {
+      const std::string quoted = detail::toml_quote(detail::quote_name(group));
+      std::string text = replace_all(std::string(builtin_card_text(name)), "from = \"",
+                                     "from = " + quoted.substr(0, quoted.size() - 1));
+      if (auto fits = if_it_fits(std::move(text), name, file, datasets)) return fits;
+    }
+  return std::nullopt;
 }
 
-std::vector<std::string> Draft::numbered(const DatasetShape& dataset, std::int64_t count, bool per_particle) {
-  std::vector<std::string> names;
-  const std::string base = usable_name(dataset.name);
-  for (std::int64_t i = 0; i < count; ++i) {
-    names.push_back(unique(count == 1 ? base : fmt::format("{}_{}", base, i), per_particle));
-  }
-  return names;
+bool is_grid(const DatasetShape& dataset) {
+  std::size_t axes = dataset.shape.size();
+  while (axes > 4 && dataset.shape[axes - 1] == 1) --axes;
+  return axes == 4 && is_number(dataset.kind);
 }
 
-void Draft::add_source(const DatasetShape& dataset, const std::vector<std::string>& columns,
-                       bool per_particle, bool with_columns) {
-  sources_ += fmt::format("\n[[read.{}]]\nfrom = \"{}\"\n", per_particle ? "part" : "jet", dataset.name);
-  if (with_columns) sources_ += fmt::format("columns = [\"{}\"]\n", fmt::join(columns, "\", \""));
-  sources_ += "# unit = { pt = \"MeV\" }                # what is not in GeV, mm, rad\n";
-  if (!per_particle) return;
-  slots_ = dataset.shape[1];
-  particle_columns_.insert(particle_columns_.end(), columns.begin(), columns.end());
+bool is_energy(const DatasetShape& dataset, std::int64_t rows) {
+  const bool one_number = dataset.shape.size() == 1 || (dataset.shape.size() == 2 && dataset.shape[1] == 1);
+  return one_number && is_number(dataset.kind) && dataset.shape.front() == rows &&
+         (dataset.name.find("nerg") != std::string::npos || dataset.name == "E");
 }
 
-void Draft::add_compound(const DatasetShape& dataset) {
-  const bool per_particle = dataset.shape.size() == 2;
-  std::vector<std::string> columns;
-  for (const MemberShape& member : dataset.members) {
-    if (!is_number(member.kind) || member.values != 1 || !detail::is_name(member.name)) continue;
-    columns.push_back(member.name);
-    taken_.insert((per_particle ? "part." : "jet.") + member.name);
-    if (!per_particle && member.kind == ElementKind::integer)
-      label_candidates_.push_back("jet." + member.name);
-  }
-  if (!columns.empty()) add_source(dataset, columns, per_particle, true);
-}
-
-void Draft::add(const DatasetShape& dataset) {
-  constexpr std::int64_t kMostColumns = 64;
-  const std::size_t rank = dataset.shape.size();
-  const bool usable = rank >= 1 && rank <= 3 && dataset.shape.front() == rows_;
-  const bool new_slots = rank < 2 || slots_ == 0 || dataset.shape[1] == slots_;
-  if (usable && dataset.kind == ElementKind::compound && rank <= 2 && new_slots) return add_compound(dataset);
-  const std::int64_t columns = rank == 1 ? 1 : dataset.shape.empty() ? 0 : dataset.shape.back();
-  const bool per_particle = rank == 3;
-  if (!usable || !is_number(dataset.kind) || columns < 1 || columns > kMostColumns ||
-      (per_particle && !new_slots)) {
-    left_out_ += fmt::format("# left out: {} [{}]\n", dataset.name, fmt::join(dataset.shape, ", "));
-    return;
-  }
-  const std::vector<std::string> names = numbered(dataset, columns, per_particle);
-  add_source(dataset, names, per_particle, true);
-  if (!per_particle && columns == 1 && dataset.kind != ElementKind::real)
-    label_candidates_.push_back("jet." + names[0]);
-}
-
-std::string Draft::mask() const {
-  for (const std::string& column : particle_columns_) {
-    if (column == "mask" || column == "valid") return fmt::format("part.{} > 0", column);
-  }
-  return fmt::format("part.{} != 0", particle_columns_.front());
-}
-
-std::string Draft::text(std::string_view name) const {
-  if (particle_columns_.empty()) {
-    throw DataError(fmt::format(
-        "{}: holds no particles, neither numbers [jets, particles, columns] nor a compound [jets, particles]",
-        name));
-  }
-  std::string card =
-      fmt::format("# Draft of a card for {}: name the columns, choose inputs and labels.\ncard = 1\n", name);
-  card += left_out_ + sources_;
-  card +=
-      fmt::format("\n[particles]\nmask = \"{}\"                  # true for real particles\nlength = {}\n",
-                  mask(), slots_);
-  card +=
-      "\n[inputs]\n# points = [\"part.deta\", \"part.dphi\"]    # what distances between particles are "
-      "measured in\nfeatures = [\n";
-  for (const std::string& column : particle_columns_)
-    card += fmt::format("  [\"part.{}\", \"auto\"],\n", column);
-  card += "]\n\n";
-  const std::string label = label_candidates_.empty() ? "jet.label" : label_candidates_.front();
-  card += fmt::format(
-      "# [label]\n# of = \"{}\"\n# classes = [[\"background\", 0], [\"signal\", 1]]\n# signal = \"signal\"\n",
-      label);
-  return card;
+/// Images of cells with an energy each. Empty if the file holds none.
+std::string draft_showers(std::span<const DatasetShape> datasets, std::string_view file) {
+  const auto cells = std::ranges::find_if(datasets, is_grid);
+  if (cells == datasets.end()) return {};
+  const auto energy = std::ranges::find_if(
+      datasets, [&](const DatasetShape& dataset) { return is_energy(dataset, cells->shape.front()); });
+  const std::string from = energy == datasets.end() ? "energy" : energy->name;
+  return fmt::format(
+      "# Draft of a card of showers for {}: look at units, pitch and the energy.\ncard = 1\n\n[shower]\n"
+      "cells = [{{ from = {}, shape = [{}, {}, {}] }}]\n# pitch = [5.1, 5.1, 3.95]   # mm between cells\n"
+      "unit = \"GeV\"                # of the cells\n# scale = 50                # the file holds that many "
+      "times "
+      "the energy\n\n[primary]\nenergy = {{ from = [{}], unit = \"GeV\" }}{}\n",
+      file, detail::toml_quote(detail::quote_name(cells->name)), cells->shape[1], cells->shape[2],
+      cells->shape[3], detail::toml_quote(detail::quote_name(from)),
+      energy == datasets.end() ? "   # no dataset looks like it: name it" : "");
 }
 
 }  // namespace
 
-std::string draft_card(std::span<const DatasetShape> datasets, std::string_view name) {
-  if (const auto known = recognise(datasets)) return std::string(builtin_card_text(*known));
-  return Draft(datasets).text(name);
+std::string draft_card(std::span<const DatasetShape> datasets, std::string_view file) {
+  const LayoutFit layout = judge_layout(datasets);
+  if (!layout.fitting.empty()) {
+    const std::string_view text = builtin_card_text(layout.fitting.front().card);
+    return layout.card ? std::string(text) : fmt::format("# {}\n{}", describe(layout), text);
+  }
+  if (auto card = table_of_another_key(datasets, file)) return *card;
+  if (auto card = card_in_a_group(datasets, file)) return *card;
+  if (std::string card = detail::draft_jets(datasets, file); !card.empty()) return card;
+  if (std::string card = draft_showers(datasets, file); !card.empty()) return card;
+  throw DataError(fmt::format(
+      "{}: holds neither particles (numbers [jets, particles, columns] or [jets, particles], a compound "
+      "[jets, "
+      "particles], long rows of numbers) nor showers [showers, x, y, z]; write a card by hand: docs/cards.md",
+      file));
 }
 
 }  // namespace bunchtrain::features

@@ -125,40 +125,41 @@ ReadSource CardReader::read_source(const toml::table& table, bool per_particle) 
   if (const toml::node* columns = table.get("columns")) {
     source.columns = as_strings(*columns, "columns");
     if (source.columns.empty())
-      fail(*columns, "\"columns\" is empty; leave it out to take all members of a compound");
+      fail(
+          *columns,
+          "\"columns\" is empty; leave it out to take all members of a compound, or all datasets of a group");
   }
   if (const toml::node* unit = table.get("unit")) read_units(*unit, source);
   return source;
 }
 
-/// DATASET:member[begin:end]; member and slice may be missing.
+/// DATASET:member[begin:end], or GROUP/*; member and slice may be missing.
 void CardReader::read_place(const toml::node& node, ReadSource& source) const {
-  std::string text = as_dataset(node, "from");
+  const std::string text = as_string(node, "from");
+  detail::PlaceText place = as_place(node, "from");
+  source.dataset = std::move(place.dataset);
+  source.group = place.group;
+  source.member = std::move(place.member);
+  if (!place.brackets) return;
+  const std::string& slice = *place.brackets;
   const auto slice_error = [&] {
-    fail(node, fmt::format("\"{}\": a slice is [begin:end] with 0 <= begin < end", text));
+    fail(node,
+         fmt::format("\"{}\": a slice is [begin:end] with 0 <= begin < end; a name with brackets stands "
+                     "in quotes: from = \"'name[0]'\"",
+                     text));
   };
-  if (text.ends_with(']')) {
-    const std::size_t open = text.rfind('['), colon = text.find(':', open);
-    if (open == std::string::npos || colon == std::string::npos) slice_error();
-    const auto bound = [&](std::size_t begin, std::size_t end, std::int64_t missing) {
-      if (begin == end) return missing;
-      std::int64_t value = -1;
-      const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, value);
-      if (error != std::errc() || stop != text.data() + end || value < 0) slice_error();
-      return value;
-    };
-    source.slice_begin = bound(open + 1, colon, 0);
-    source.slice_end = bound(colon + 1, text.size() - 1, -1);
-    if (source.slice_end >= 0 && source.slice_end <= source.slice_begin) slice_error();
-    text.resize(open);
-  }
-  if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
-    source.member = text.substr(colon + 1);
-    if (source.member.empty()) fail(node, fmt::format("\"{}\": a member follows the colon", text));
-    text.resize(colon);
-  }
-  if (text.empty()) fail(node, "\"from\" names no dataset");
-  source.dataset = std::move(text);
+  const std::size_t colon = slice.find(':');
+  if (colon == std::string::npos) slice_error();
+  const auto bound = [&](std::string_view digits, std::int64_t missing) {
+    if (digits.empty()) return missing;
+    std::int64_t value = -1;
+    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || stop != digits.data() + digits.size() || value < 0) slice_error();
+    return value;
+  };
+  source.slice_begin = bound(std::string_view(slice).substr(0, colon), 0);
+  source.slice_end = bound(std::string_view(slice).substr(colon + 1), -1);
+  if (source.slice_end >= 0 && source.slice_end <= source.slice_begin) slice_error();
 }
 
 void CardReader::read_units(const toml::node& node, ReadSource& source) const {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "bunchtrain/features/card.hpp"
+#include "detail/place_text.hpp"
 #include "detail/toml_text.hpp"
 
 namespace bunchtrain::features {
@@ -17,8 +18,9 @@ using detail::toml_number;
 using detail::toml_quote;
 
 std::string place(const ReadSource& source) {
-  std::string text = source.dataset;
-  if (!source.member.empty()) text += ":" + source.member;
+  std::string text = source.dataset.empty() ? "" : detail::quote_name(source.dataset);
+  if (source.group) return text.empty() ? "*" : text + "/*";
+  if (!source.member.empty()) text += ":" + detail::quote_name(source.member);
   if (source.slice_begin != 0 || source.slice_end >= 0) {
     text += fmt::format("[{}:{}]", source.slice_begin,
                         source.slice_end >= 0 ? fmt::format("{}", source.slice_end) : "");

@@ -17,6 +17,14 @@ using detail::find_dataset;
 using detail::is_number;
 using detail::shape_text;
 
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+bool has_member(const DatasetShape& dataset, const std::string& name) {
+  return std::ranges::find(dataset.members, name, &MemberShape::name) != dataset.members.end();
+}
+
 /// How many numbers a slice takes of `available`, -1 if it reaches beyond.
 std::int64_t slice_length(const ReadSource& source, std::int64_t available) {
   const std::int64_t end = source.slice_end < 0 ? available : source.slice_end;
@@ -35,33 +43,15 @@ std::string judge_numbers(const ReadSource& source, const DatasetShape& dataset,
                      source.per_particle ? "particle" : "jet");
 }
 
-std::string judge_members(const ReadSource& source, const DatasetShape& dataset) {
-  const std::size_t rank = source.per_particle ? 2 : 1;
-  if (dataset.shape.size() != rank) {
-    return fmt::format("{}, the card reads a compound of rank {}", shape_text(dataset), rank);
-  }
-  for (const std::string& column : source.columns) {
-    const auto member = std::ranges::find(dataset.members, column, &MemberShape::name);
-    if (member == dataset.members.end()) return fmt::format("{} has no member {}", dataset.name, column);
-    if (!is_number(member->kind) || member->values != 1) {
-      return fmt::format("{}: member {} is not one number", dataset.name, column);
-    }
-  }
-  return {};
-}
-
 /// What keeps `source` from being read from `dataset`; empty if nothing.
 std::string judge_source(const ReadSource& source, const DatasetShape& dataset) {
   if (dataset.shape.empty()) return fmt::format("{} is a single value, not one row per jet", dataset.name);
   if (!source.member.empty()) {
     const auto member = std::ranges::find(dataset.members, source.member, &MemberShape::name);
-    if (member == dataset.members.end())
-      return fmt::format("{} has no member {}", dataset.name, source.member);
     if (!is_number(member->kind))
       return fmt::format("{}: member {} holds no numbers", dataset.name, source.member);
     return judge_numbers(source, dataset, member->values, source.per_particle && dataset.shape.size() == 1);
   }
-  if (dataset.kind == ElementKind::compound) return judge_members(source, dataset);
   if (!is_number(dataset.kind)) return fmt::format("{} holds no numbers", dataset.name);
   const std::size_t rank = dataset.shape.size();
   const std::size_t highest = source.per_particle ? 3 : 2, lowest = source.per_particle ? 2 : 1;
@@ -70,21 +60,142 @@ std::string judge_source(const ReadSource& source, const DatasetShape& dataset) 
                        source.per_particle ? "particle" : "jet");
   }
   const std::int64_t available = rank == 1 ? 1 : dataset.shape.back();
-  return judge_numbers(source, dataset, available, source.per_particle && rank == 2);
+  // A row of numbers is particles one behind the other only for a card that says which numbers.
+  const bool folded = rank == 2 && (source.slice_end >= 0 || source.columns.size() == 1);
+  return judge_numbers(source, dataset, available, source.per_particle && folded);
 }
 
-/// Whether the card can do without `source`: only label, weights or split want its columns.
-bool is_optional(const ReadSource& source, const FeaturePipeline& pipeline) {
-  const auto wanted_by = [&source](const std::vector<std::string>& names) {
-    return std::ranges::any_of(source.columns, [&](const std::string& column) {
-      return std::ranges::find(names, (source.per_particle ? "part." : "jet.") + column) != names.end();
+/// Collects what a card finds and misses, column by column where columns have names in the file.
+class JetFit {
+ public:
+  JetFit(const Card& card, std::span<const DatasetShape> datasets)
+      : card_(card),
+        datasets_(datasets),
+        pipeline_(card),
+        fit_{.card = card.name, .matched = {}, .problems = {}} {
+    for (const ReadSource& source : card.sources) judge(source);
+    judge_open_columns();
+  }
+
+  CardFit result() && { return std::move(fit_); }
+
+ private:
+  void judge(const ReadSource& source) {
+    if (source.group) {
+      for (const std::string& column : source.columns) judge_dataset_of_group(source, column);
+      return;
+    }
+    const DatasetShape* dataset = find_dataset(datasets_, source.dataset);
+    if (!dataset) return lack_all(source, fmt::format("{} is missing", source.dataset));
+    if (!source.member.empty() && !has_member(*dataset, source.member))
+      return lack_all(source, fmt::format("{} has no member {}", dataset->name, source.member));
+    const bool by_member = dataset->kind == ElementKind::compound && source.member.empty();
+    std::string problem = by_member ? judge_compound(source, *dataset) : judge_source(source, *dataset);
+    if (problem.empty()) problem = judge_rows(*dataset);
+    if (problem.empty())
+      match(dataset->name);
+    else
+      fit_.problems.push_back(std::move(problem));
+  }
+
+  void judge_dataset_of_group(const ReadSource& source, const std::string& column) {
+    ReadSource one = source;
+    one.dataset = source.dataset.empty() ? column : source.dataset + "/" + column;
+    one.group = false;
+    one.columns = {column};
+    judge(one);
+  }
+
+  /// Members that are listed; those that are not needed may be missing.
+  std::string judge_compound(const ReadSource& source, const DatasetShape& dataset) {
+    const std::size_t rank = source.per_particle ? 2 : 1;
+    if (dataset.shape.size() != rank)
+      return fmt::format("{}, the card reads a compound of rank {}", shape_text(dataset), rank);
+    std::vector<std::string> missing;
+    for (const std::string& column : source.columns) {
+      if (!is_required(source, column)) continue;
+      const auto member = std::ranges::find(dataset.members, column, &MemberShape::name);
+      if (member == dataset.members.end()) {
+        if (is_optional(source, column))
+          fit_.labelled = false;
+        else
+          missing.push_back(column);
+      } else if (!is_number(member->kind) || member->values != 1) {
+        return fmt::format("{}: member {} is not one number", dataset.name, column);
+      }
+    }
+    if (missing.empty()) return {};
+    return fmt::format("{} has no member {}", dataset.name, fmt::join(missing, ", "));
+  }
+
+  /// Columns that no source lists must be in one of those that list none.
+  void judge_open_columns() {
+    for (const std::string& name : pipeline_.required_columns()) {
+      const bool per_particle = name.starts_with("part.");
+      const std::string column = name.substr(name.find('.') + 1);
+      if (column == kFileColumn || is_listed(per_particle, column)) continue;
+      if (is_in_open_source(per_particle, column)) continue;
+      if (contains(pipeline_.optional_columns(), name))
+        fit_.labelled = false;
+      else
+        fit_.problems.push_back(fmt::format("{} is missing", name));
+    }
+  }
+
+  bool is_listed(bool per_particle, const std::string& column) const {
+    return std::ranges::any_of(card_.sources, [&](const ReadSource& source) {
+      return source.per_particle == per_particle && contains(source.columns, column);
     });
-  };
-  std::vector<std::string> always;
-  std::ranges::set_difference(pipeline.required_columns(), pipeline.optional_columns(),
-                              std::back_inserter(always));
-  return wanted_by(pipeline.optional_columns()) && !wanted_by(always);
-}
+  }
+
+  bool is_in_open_source(bool per_particle, const std::string& column) {
+    return std::ranges::any_of(card_.sources, [&](const ReadSource& source) {
+      if (source.per_particle != per_particle || !source.columns.empty()) return false;
+      if (source.group) return find_dataset(datasets_, source.dataset + "/" + column) != nullptr;
+      const DatasetShape* dataset = find_dataset(datasets_, source.dataset);
+      return dataset && has_member(*dataset, column);
+    });
+  }
+
+  std::string judge_rows(const DatasetShape& dataset) {
+    if (rows_ < 0) rows_ = dataset.shape.front();
+    if (dataset.shape.front() == rows_) return {};
+    return fmt::format("{} has {} rows, other datasets have {}", dataset.name, dataset.shape.front(), rows_);
+  }
+
+  void match(const std::string& dataset) {
+    if (!contains(fit_.matched, dataset)) fit_.matched.push_back(dataset);
+  }
+
+  /// What only label, weights or split want may be missing. A dataset that nothing uses tells layouts apart.
+  void lack_all(const ReadSource& source, std::string problem) {
+    bool wanted = false, needed = false;
+    for (const std::string& column : source.columns) {
+      wanted |= is_required(source, column);
+      needed |= is_required(source, column) && !is_optional(source, column);
+    }
+    if (wanted && !needed)
+      fit_.labelled = false;
+    else
+      fit_.problems.push_back(std::move(problem));
+  }
+
+  static std::string full_name(const ReadSource& source, const std::string& column) {
+    return (source.per_particle ? "part." : "jet.") + column;
+  }
+  bool is_required(const ReadSource& source, const std::string& column) const {
+    return contains(pipeline_.required_columns(), full_name(source, column));
+  }
+  bool is_optional(const ReadSource& source, const std::string& column) const {
+    return contains(pipeline_.optional_columns(), full_name(source, column));
+  }
+
+  const Card& card_;
+  std::span<const DatasetShape> datasets_;
+  FeaturePipeline pipeline_;
+  CardFit fit_;
+  std::int64_t rows_ = -1;
+};
 
 bool is_part_of(const CardFit& one, const CardFit& other) {
   const std::set<std::string> small(one.matched.begin(), one.matched.end());
@@ -92,35 +203,15 @@ bool is_part_of(const CardFit& one, const CardFit& other) {
   return large.size() > small.size() && std::ranges::includes(large, small);
 }
 
+std::string choice_text(const CardFit& fit) {
+  if (fit.showers) return fmt::format("--card {}", fit.card);
+  return fmt::format("--card {} ({})", fit.card, describe_labels(load_card(fit.card)));
+}
+
 }  // namespace
 
 CardFit fit_card(const Card& card, std::span<const DatasetShape> datasets) {
-  const FeaturePipeline pipeline(card);
-  CardFit fit{.card = card.name, .matched = {}, .problems = {}};
-  std::int64_t rows = -1;
-  for (const ReadSource& source : card.sources) {
-    const DatasetShape* dataset = find_dataset(datasets, source.dataset);
-    if (!dataset) {
-      if (is_optional(source, pipeline))
-        fit.labelled = false;
-      else
-        fit.problems.push_back(fmt::format("{} is missing", source.dataset));
-      continue;
-    }
-    std::string problem = judge_source(source, *dataset);
-    if (problem.empty()) {
-      if (rows < 0) rows = dataset->shape.front();
-      if (dataset->shape.front() != rows) {
-        problem = fmt::format("{} has {} rows, other datasets have {}", dataset->name, dataset->shape.front(),
-                              rows);
-      }
-    }
-    if (problem.empty())
-      fit.matched.push_back(source.dataset);
-    else
-      fit.problems.push_back(std::move(problem));
-  }
-  return fit;
+  return JetFit(card, datasets).result();
 }
 
 std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets) {
@@ -136,24 +227,54 @@ std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets) {
   return fits;
 }
 
-std::optional<std::string> recognise(std::span<const DatasetShape> datasets) {
-  std::vector<CardFit> fits = fit_builtin_cards(datasets);
-  std::erase_if(fits, [](const CardFit& fit) { return !fit.fits(); });
-  std::vector<std::string> best;
-  for (const CardFit& fit : fits) {
-    if (std::ranges::none_of(fits, [&fit](const CardFit& other) { return is_part_of(fit, other); }))
-      best.push_back(fit.card);
-  }
-  if (best.size() != 1) return std::nullopt;
-  return best.front();
+LayoutFit judge_layout(std::span<const DatasetShape> datasets) {
+  LayoutFit layout;
+  std::vector<CardFit> fitting, others;
+  for (CardFit& fit : fit_builtin_cards(datasets)) (fit.fits() ? fitting : others).push_back(std::move(fit));
+  const auto is_larger_than = [](const CardFit& fit) {
+    return [&fit](const CardFit& other) { return is_part_of(fit, other); };
+  };
+  std::ranges::copy_if(fitting, std::back_inserter(layout.fitting), [&](const CardFit& fit) {
+    return std::ranges::none_of(fitting, is_larger_than(fit));
+  });
+  std::ranges::copy_if(others, std::back_inserter(layout.nearest),
+                       [](const CardFit& fit) { return !fit.matched.empty(); });
+  if (layout.fitting.size() != 1) return layout;
+  std::ranges::copy_if(layout.nearest, std::back_inserter(layout.nearly),
+                       is_larger_than(layout.fitting.front()));
+  if (layout.nearly.empty()) layout.card = layout.fitting.front();
+  return layout;
 }
 
-std::string describe_nearest(std::span<const DatasetShape> datasets) {
-  const CardFit nearest = fit_builtin_cards(datasets).front();
-  if (nearest.matched.empty()) return {};
-  if (nearest.fits())
-    return fmt::format("the card {} fits{}", nearest.card, nearest.labelled ? "" : ", without labels");
-  return fmt::format("the nearest card is {}: {}", nearest.card, fmt::join(nearest.problems, "; "));
+std::optional<std::string> recognise(std::span<const DatasetShape> datasets) {
+  const LayoutFit layout = judge_layout(datasets);
+  return layout.card ? std::optional(layout.card->card) : std::nullopt;
+}
+
+std::string describe(const LayoutFit& layout) {
+  if (layout.card) {
+    const CardFit& fit = *layout.card;
+    const std::string labels =
+        fit.showers || !fit.labelled ? "" : fmt::format(" ({})", describe_labels(load_card(fit.card)));
+    return fmt::format("card {} fits{}{}", fit.card, labels, fit.labelled ? "" : ", without labels");
+  }
+  std::vector<std::string> choices;
+  for (const CardFit& fit : layout.fitting) choices.push_back(choice_text(fit));
+  if (layout.fitting.size() > 1)
+    return fmt::format("several cards fit; say which is meant: {}", fmt::join(choices, ", or "));
+  if (!layout.nearly.empty()) {
+    const CardFit& larger = layout.nearly.front();
+    return fmt::format(
+        "card {} fits, but {} nearly does and uses more of the file ({}); say which is meant: {}, or mend "
+        "the "
+        "file for {}",
+        layout.fitting.front().card, larger.card, fmt::join(larger.problems, "; "), choices.front(),
+        choice_text(larger));
+  }
+  if (layout.nearest.empty()) return "no built-in card fits, none is near";
+  const CardFit& nearest = layout.nearest.front();
+  return fmt::format("no built-in card fits; nearest: {} has {}, but {}", nearest.card,
+                     fmt::join(nearest.matched, ", "), fmt::join(nearest.problems, "; "));
 }
 
 }  // namespace bunchtrain::features

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "detail/builtin_cards.hpp"
+#include "detail/place_text.hpp"
 #include "detail/units.hpp"
 
 namespace bunchtrain::features {
@@ -56,16 +57,18 @@ std::int64_t ShowerCard::num_cells() const noexcept {
 }
 
 ColumnPlace place_of(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of('/'), text.size()));  // "/energy" is "energy"
-  const std::size_t open = text.find('[');
-  if (open == std::string_view::npos && !text.empty()) return {std::string(text)};
+  const detail::PlaceText parts = detail::split_place(text);
+  ColumnPlace place{.dataset = parts.dataset};
   const auto refuse = [&] {
-    throw ConfigError("from", text, "a dataset and perhaps one of its columns: \"energy\", \"target[1]\"");
+    throw ConfigError(
+        "from", text,
+        "a dataset and perhaps one of its columns: \"energy\", \"target[1]\"; a name that holds : "
+        "or [ stands in quotes: \"'target[1]'\"");
   };
-  if (open == std::string_view::npos || open == 0 || !text.ends_with(']')) refuse();
-  ColumnPlace place{.dataset = std::string(text.substr(0, open))};
-  const char* end = text.data() + text.size() - 1;
-  const auto [stop, error] = std::from_chars(text.data() + open + 1, end, place.column);
+  if (parts.group || !parts.member.empty()) refuse();
+  if (!parts.brackets) return place;
+  const char* end = parts.brackets->data() + parts.brackets->size();
+  const auto [stop, error] = std::from_chars(parts.brackets->data(), end, place.column);
   if (error != std::errc() || stop != end || place.column < 0) refuse();
   return place;
 }

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "bunchtrain/features/shower_card.hpp"
+#include "detail/place_text.hpp"
 #include "detail/toml_text.hpp"
 
 namespace bunchtrain::features {
@@ -32,7 +33,7 @@ std::string to_toml(const ShowerCard& card) {
   if (card.fill_missing) text += "missing = \"fill\"\n";
   text += "\n[shower]\ncells = [\n";
   for (const CellBlock& block : card.cells)
-    text += fmt::format("  {{ from = {}, shape = [{}] }},\n", toml_quote(block.dataset),
+    text += fmt::format("  {{ from = {}, shape = [{}] }},\n", toml_quote(detail::quote_name(block.dataset)),
                         fmt::join(block.shape, ", "));
   text += fmt::format("]\naxes = \"{}\"\n", card.axes == CellAxes::cartesian ? "cartesian" : "cylindrical");
   text += fmt::format("pitch = {}\n", numbers_text(card.pitch));

@@ -15,12 +15,20 @@ std::vector<config::OptionSpec> standard_options() {
   using Text = std::string;
   using Texts = std::vector<std::string>;
   return {
-      {"data", Texts{}, "HDF5 files to train on; globs are expanded", "FILE..."},
-      {"valid", Texts{}, "HDF5 files to validate on; without them a part of --data is split off", "FILE..."},
+      {"data", Texts{}, "HDF5 files to train on; globs are expanded; NAME=FILE: jets of that class",
+       "[NAME=]FILE..."},
+      {"valid", Texts{}, "HDF5 files to validate on; without them a part of --data is split off",
+       "[NAME=]FILE..."},
       {"card", Text{"auto"}, "data card: a built-in name, a .toml file, or auto to recognise the layout",
        "NAME|FILE"},
       {"particles", Integer{0}, "padded length, particles per jet; 0 = the card's", "P"},
-      {"classes", Texts{}, "order of the classes; empty = the card's", "NAME..."},
+      {"classes",
+       Texts{},
+       "order of the classes: b,c,light; empty = the card's",
+       "NAME,NAME...",
+       {},
+       false,
+       true},
       {"valid-fraction", 0.0, "share of --data kept for validation; 0 = the card's", "X"},
       {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"},
 

@@ -3,94 +3,218 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <map>
 #include <numbers>
 #include <thread>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/data/file_contents.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
-#include "bunchtrain/report/table.hpp"
 #include "subcommand.hpp"
 
 namespace bunchtrain::tool {
 namespace {
 
 constexpr double kDegrees = 180 / std::numbers::pi;
+constexpr std::size_t kColumns = 60;               ///< of a narrow terminal: longer lines are broken
+constexpr std::string_view kDraftName = "FILE's";  ///< --write-card without a name
 
-void print_datasets(const std::vector<data::DatasetContents>& contents) {
-  bunchtrain::report::Table table({"dataset", "shape and type", "storage"});
-  for (const auto& dataset : contents) table.add_row({dataset.shape.name, dataset.text, dataset.storage});
-  fmt::print("{}", table.to_string());
+/// Words after `indent` blanks, continued on further lines where they do not fit.
+void print_wrapped(std::size_t indent, const std::vector<std::string>& words) {
+  std::string line(indent, ' ');
+  bool begun = false;
+  for (const std::string& word : words) {
+    if (begun && line.size() + 1 + word.size() > kColumns) {
+      fmt::print("{}\n", line);
+      line = std::string(indent + 2, ' ');
+      begun = false;
+    }
+    if (begun) line += ' ';
+    line += word;
+    begun = true;
+  }
+  fmt::print("{}\n", line);
 }
 
-void print_jets(const std::string& file, const std::string& card) {
-  const data::Hdf5Dataset jets({.files = {file}, .card = card, .labels_required = false});
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    if (end > 0) words.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+void print_text(std::size_t indent, std::string_view text) { print_wrapped(indent, words_of(text)); }
+
+std::string number(double value) {
+  const bool whole = value == std::nearbyint(value) && std::abs(value) < 1e7;
+  return whole ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
+}
+
+std::string range_text(const data::ValueSample& sample) {
+  std::string text = sample.minimum > sample.maximum
+                         ? "no finite value"
+                         : fmt::format("{} to {}", number(sample.minimum), number(sample.maximum));
+  const auto share = [&](std::int64_t count, std::string_view what) {
+    if (count == 0) return;
+    text += fmt::format(", {:.2g} % {}",
+                        100.0 * static_cast<double>(count) / static_cast<double>(sample.values), what);
+  };
+  share(sample.nan, "NaN");
+  share(sample.infinite, "infinite");
+  return text;
+}
+
+/// Name, type and range of the members in columns; the range on a line of its own where it does not fit.
+void print_members(const std::vector<data::ValueSample>& samples) {
+  std::size_t name_width = 0;
+  for (const auto& sample : samples) name_width = std::max(name_width, sample.member.size());
+  name_width = std::min(name_width, std::size_t{28});
+  for (const auto& sample : samples) {
+    const std::string head = fmt::format("    {:<{}} {:<7}", sample.member, name_width, sample.type);
+    const std::string range = range_text(sample);
+    if (head.size() + 1 + range.size() <= kColumns) {
+      fmt::print("{} {}\n", head, range);
+    } else {
+      fmt::print("{}\n", head);
+      print_text(8, range);
+    }
+  }
+}
+
+void print_dataset(const data::DatasetContents& dataset, const data::DatasetSample& sample) {
+  const std::size_t members = dataset.shape.members.size();
+  std::vector<std::string> words = words_of(fmt::format("{} {}", dataset.shape.name, dataset.text));
+  if (members > 0) words.push_back(fmt::format("({} members)", members));
+  print_wrapped(2, words);
+  if (!dataset.storage.empty()) print_text(4, dataset.storage);
+  if (!dataset.unreadable.empty()) return print_text(4, dataset.unreadable);
+  if (!sample.problem.empty()) return print_text(4, "cannot be read: " + sample.problem);
+  if (members > 0) return print_members(sample.columns);
+  for (const auto& column : sample.columns) print_text(4, range_text(column));
+}
+
+/// How many rows the datasets have.
+void print_rows(const std::vector<data::DatasetContents>& contents) {
+  std::map<std::int64_t, std::size_t> counts;
+  for (const auto& dataset : contents)
+    if (!dataset.shape.shape.empty()) ++counts[dataset.shape.shape.front()];
+  std::vector<std::string> texts;
+  for (const auto& [rows, datasets] : counts)
+    texts.push_back(counts.size() == 1 ? fmt::format("{}", rows)
+                                       : fmt::format("{} ({} datasets)", rows, datasets));
+  if (!texts.empty()) print_text(2, fmt::format("rows: {}", fmt::join(texts, ", ")));
+}
+
+void print_contents(const std::vector<data::DatasetContents>& contents,
+                    const std::vector<data::DatasetSample>& samples) {
+  if (contents.empty()) fmt::print("  no datasets\n");
+  for (std::size_t i = 0; i < contents.size(); ++i) print_dataset(contents[i], samples[i]);
+  print_rows(contents);
+}
+
+/// What of the command line concerns reading.
+struct Reading {
+  std::string card;  ///< empty: recognised
+  bool plugins = false;
+};
+
+void print_jets(const std::string& file, const Reading& reading) {
+  const data::Hdf5Dataset jets(
+      {.files = {file}, .card = reading.card, .labels_required = false, .allow_plugins = reading.plugins});
   const auto all = jets.all();
   const auto& summary = all->summary();
-  fmt::print("{}\n", summary.description);
+  print_text(0, summary.description);
+  if (!jets.card().label.empty()) print_text(2, "labels " + features::describe_labels(jets.card()));
   for (std::size_t i = 0; i < summary.classes.size() && i < summary.class_counts.size(); ++i)
     fmt::print("  {:<12} {}\n", summary.classes[i], summary.class_counts[i]);
-  for (const auto& path : summary.paths) fmt::print("  {}\n", path);
+  for (const auto& path : summary.paths) print_text(2, path);
 }
 
-void print_showers(const std::string& file, const std::string& card) {
+void print_showers(const std::string& file, const Reading& reading) {
   const auto threads = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
-  const data::ShowerDataset showers({.files = {file}, .card = card, .threads = threads});
+  const data::ShowerDataset showers(
+      {.files = {file}, .card = reading.card, .allow_plugins = reading.plugins, .threads = threads});
   const auto& summary = showers.all()->summary();
   const auto& found = showers.overview();
-  fmt::print("{}\n", summary.description);
+  print_text(0, summary.description);
   for (const auto& block : showers.card().cells)
     fmt::print("  {:<18} {} cells of {}\n", "grid", fmt::join(block.shape, " x "), block.dataset);
   fmt::print("  {:<18} {:.4g} to {:.4g} GeV\n", "energy", found.lowest_energy, found.highest_energy);
-  fmt::print("  {:<18} {:.4g} (cell sum over energy, median)\n", "sampling fraction",
-             found.sampling_fraction);
+  fmt::print("  {:<18} {:.4g} (cell sum over energy)\n", "sampling fraction", found.sampling_fraction);
   if (showers.card().has_angle())
     fmt::print("  {:<18} {:.4g} to {:.4g} rad ({:.1f} to {:.1f} degrees)\n", "theta", found.lowest_theta,
                found.highest_theta, found.lowest_theta * kDegrees, found.highest_theta * kDegrees);
-  for (const auto& path : summary.paths) fmt::print("  {}\n", path);
+  for (const auto& path : summary.paths) print_text(2, path);
 }
 
-void print_card(const std::string& file, const std::string& card) {
-  if (features::names_shower_card(card)) return print_showers(file, card);
-  print_jets(file, card);
+void print_card(const std::string& file, const Reading& reading) {
+  if (features::names_shower_card(reading.card)) return print_showers(file, reading);
+  print_jets(file, reading);
 }
 
-void print_fits(const std::vector<features::DatasetShape>& shapes) {
-  for (const auto& fit : features::fit_builtin_cards(shapes))
-    if (!fit.matched.empty())
-      fmt::print("card {}: {}\n", fit.card,
-                 fit.fits() ? "fits" : fmt::format("{}", fmt::join(fit.problems, "; ")));
+/// Which built-in card fits; how to come by one if none does.
+void print_verdict(const std::string& file, const features::LayoutFit& layout, bool plugins) {
+  print_text(0, features::describe(layout));
+  if (layout.card) return print_card(file, {.card = layout.card->card, .plugins = plugins});
+  fmt::print("draft a card:\n  bunchtrain inspect {} --write-card\n", shell_word(file));
 }
 
-void write_card(const std::string& path, const std::vector<features::DatasetShape>& shapes) {
+std::filesystem::path draft_path(const std::string& target, const std::string& file) {
+  if (target != kDraftName) return target;
+  return std::filesystem::path(file).stem().string() + ".toml";
+}
+
+void write_card(const std::filesystem::path& path, const std::string& file,
+                const std::vector<features::DatasetShape>& shapes) {
   if (std::filesystem::exists(path))
-    throw ConfigError("write-card", path, "a file that does not exist yet: nothing is overwritten");
-  const std::string name = std::filesystem::path(path).stem().string();
-  write_file_atomically(path, features::draft_card(shapes, name));
-  fmt::print("card drafted in {}: fill in inputs and label, then train with --card {}\n", path, path);
+    throw ConfigError("write-card", path.string(), "a file that does not exist yet: nothing is overwritten");
+  const std::string card = features::draft_card(shapes, std::filesystem::path(file).filename().string());
+  write_file_atomically(path, card);
+  const std::string name = shell_word(path.string());
+  print_text(0, fmt::format("card written to {}: look at inputs and labels, then", name));
+  fmt::print("  {} --data {} --card {}\n",
+             features::is_shower_card(card) ? "train_3dgan" : "train_particlenet", shell_word(file), name);
 }
 
-void inspect_file(const config::Options& given) {
+void require_files(const std::vector<std::string>& files, const std::string& target) {
+  if (!files.empty() && (files.size() == 1 || target.empty())) return;
+  if (files.size() > 1) throw ConfigError("write-card", target, "one file at a time: a card each");
+  const bool swallowed = target.size() > 3 && !target.ends_with(".toml") && target != kDraftName;
+  throw ConfigError("file", "",
+                    swallowed
+                        ? fmt::format("an HDF5 file before --write-card: bunchtrain inspect {} --write-card",
+                                      shell_word(target))
+                        : "one HDF5 file or more");
+}
+
+void inspect_file(const std::string& file, const Reading& reading, const std::string& target) {
+  auto contents = data::list_contents(file);
+  const auto samples = data::sample_values(file, contents, reading.plugins);
+  data::add_seen_values(samples, contents);
+  const auto shapes = data::shapes_of(contents);
+  fmt::print("{}\n", file);
+  print_contents(contents, samples);
+  if (reading.card.empty())
+    print_verdict(file, features::judge_layout(shapes), reading.plugins);
+  else
+    print_card(file, reading);
+  if (!target.empty()) write_card(draft_path(target, file), file, shapes);
+}
+
+void inspect_files(const config::Options& given) {
   const auto& files = given.get<std::vector<std::string>>("file");
-  if (files.empty()) throw ConfigError("file", "", "one HDF5 file");
-  for (const auto& file : files) {
-    const auto contents = data::list_contents(file);
-    const auto shapes = data::shapes_of(contents);
-    fmt::print("{}\n", file);
-    print_datasets(contents);
-    const std::string card = given.get<std::string>("card");
-    const auto recognised = features::recognise(shapes);
-    if (card.empty() && !recognised) {
-      print_fits(shapes);
-    } else {
-      print_card(file, card.empty() ? *recognised : card);
-    }
-    if (const auto& target = given.get<std::string>("write-card"); !target.empty())
-      write_card(target, shapes);
-  }
+  const auto& target = given.get<std::string>("write-card");
+  require_files(files, target);
+  const Reading reading{.card = given.get<std::string>("card"), .plugins = given.get<bool>("hdf5-plugins")};
+  for (const auto& file : files) inspect_file(file, reading, target);
 }
 
 }  // namespace
@@ -100,8 +224,16 @@ int inspect(int argc, char** argv) {
                           "Lists what HDF5 files hold, which data card fits and how each dataset is read.");
   options.declare({{"file", std::vector<std::string>{}, "HDF5 files", "FILE...", {}, true},
                    {"card", std::string{}, "look at the file through this card", "NAME|FILE"},
-                   {"write-card", std::string{}, "draft a card for this layout", "FILE.toml"}});
-  return run_subcommand(std::move(options), argc, argv, inspect_file);
+                   {"write-card",
+                    std::string{},
+                    "write a card to begin with; FILE's name with .toml if none is given",
+                    "[FILE.toml]",
+                    {},
+                    false,
+                    false,
+                    std::string(kDraftName)},
+                   {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"}});
+  return run_subcommand(std::move(options), argc, argv, inspect_files);
 }
 
 }  // namespace bunchtrain::tool

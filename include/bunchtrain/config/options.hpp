@@ -24,6 +24,8 @@ struct OptionSpec {
   std::string value_name = {};            ///< "FILE" in the help text
   std::vector<std::string> allowed = {};  ///< for texts: the values allowed, empty = any
   bool positional = false;                ///< may stand without its flag: `inspect FILE`
+  bool commas = false;                    ///< for lists of names, which hold no commas: "b,c" is two
+  std::string bare = {};  ///< for texts: what the flag without a value means; empty = it needs one
 };
 
 /// Where a value came from.

@@ -2,6 +2,7 @@
 #pragma once
 /// What an HDF5 file holds, for people and for choosing a card.
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,5 +30,29 @@ std::string hash_contents(std::span<const std::string> files);
 
 /// The shapes of those that can be opened, as `features::recognise` wants them.
 std::vector<features::DatasetShape> shapes_of(const std::vector<DatasetContents>& contents);
+
+/// The values of a dataset of numbers, or of one member of a compound, in a bounded number of rows, padding
+/// included.
+struct ValueSample {
+  std::string member;               ///< empty: the dataset itself
+  std::string type;                 ///< "float32"
+  double minimum = 0, maximum = 0;  ///< of those that are finite; minimum > maximum if none is
+  std::int64_t values = 0, nan = 0, infinite = 0;
+  std::vector<std::int64_t> different = {};  ///< ascending, if all are whole numbers and few of them differ
+};
+
+struct DatasetSample {
+  std::vector<ValueSample> columns;
+  std::string problem;  ///< why it cannot be read, if it cannot
+};
+
+/// Samples of all datasets, parallel to `contents`. @param allow_plugins HDF5 filter plug-ins. What cannot be
+/// read does not keep the others from it.
+/// @throws DataError if the file cannot be opened.
+std::vector<DatasetSample> sample_values(const std::string& path,
+                                         const std::vector<DatasetContents>& contents, bool allow_plugins);
+
+/// Puts the different values into the shapes: for `features::draft_card`.
+void add_seen_values(const std::vector<DatasetSample>& samples, std::vector<DatasetContents>& contents);
 
 }  // namespace bunchtrain::data

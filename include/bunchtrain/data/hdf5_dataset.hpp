@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/class_files.hpp"
 #include "bunchtrain/data/dataset.hpp"
 
 namespace bunchtrain::data {
 
 struct Hdf5DatasetOptions {
   std::vector<std::string> files = {};  ///< paths and globs
+  /// Files whose jets are all of one class (`--data g=g.h5`, see `parse_data_words`): the class is the label.
+  std::vector<ClassFiles> class_files = {};
   std::string card =
       "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
   std::int64_t length = 0;                ///< 0 = the card's padded length

@@ -14,14 +14,16 @@
 
 namespace bunchtrain::features {
 
-/// One `[[read.jet]]` or `[[read.part]]` entry: a dataset and the names of its columns.
+/// One `[[read.jet]]` or `[[read.part]]` entry: a dataset, or all datasets of a group, and the names of the
+/// columns.
 struct ReadSource {
-  std::string dataset;               ///< "table/table"
+  std::string dataset;               ///< "table/table", or the name of a group
+  bool group = false;                ///< the columns are the datasets `dataset`/NAME
   std::string member;                ///< compound member ("values_block_0") or empty
   std::int64_t slice_begin = 0;      ///< columns of the member or of the last axis that are read
   std::int64_t slice_end = -1;       ///< -1 = all
   std::vector<std::string> columns;  ///< names; for particles a flat row is folded to [slots, columns]; empty
-                                     ///< = compound members by name
+                                     ///< = compound members, or datasets of the group, by name
   std::map<std::string, std::string> units;  ///< column -> unit in the file ("*" = all)
   bool per_particle = false;
 
@@ -99,5 +101,22 @@ void override_length(Card& card, std::int64_t length);
 /// Replaces the order of the classes (`--classes top,qcd`). @throws ConfigError unless the names are those of
 /// the card.
 void override_class_order(Card& card, std::span<const std::string> names);
+
+/// `[label] of = "file"`: the class of a jet is that of its file (`--data top='t*.h5'`).
+inline constexpr std::string_view kFileLabel = "file";
+/// The column behind it, "jet.(file)": filled by whoever knows the file's class, with one of its label
+/// values.
+inline constexpr std::string_view kFileColumn = "(file)";
+
+/// Makes the file the label. The classes become `names`, in the order of the card if all are the card's own,
+/// else in the order given. Does nothing to a card whose label is the file already.
+/// @throws ConfigError for fewer than two classes, for names that are not those of a card whose label is the
+/// file, or if the card weighs its classes by numbers and they are others now.
+void label_by_file(Card& card, std::span<const std::string> names);
+/// The same of a card whose classes are those of a trained network: they stay. @throws ConfigError for a name
+/// that is not among them.
+void label_by_file_of_known_classes(Card& card, std::span<const std::string> names);
+/// "jet.is_top: 0 qcd, 1 top", or "none".
+std::string describe_labels(const Card& card);
 
 }  // namespace bunchtrain::features

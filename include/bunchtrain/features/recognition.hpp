@@ -21,7 +21,8 @@ enum class ElementKind { real, integer, boolean, compound, other };
 struct MemberShape {
   std::string name;
   ElementKind kind = ElementKind::other;
-  std::int64_t values = 1;  ///< numbers per element: 804 for f4[804]
+  std::int64_t values = 1;              ///< numbers per element: 804 for f4[804]
+  std::vector<std::int64_t> seen = {};  ///< its different values in a sample, if they are few whole numbers
 };
 
 /// A dataset as a file lists it.
@@ -30,6 +31,7 @@ struct DatasetShape {
   ElementKind kind = ElementKind::other;
   std::vector<std::int64_t> shape;        ///< [jets, ...]
   std::vector<MemberShape> members = {};  ///< of a compound
+  std::vector<std::int64_t> seen = {};    ///< as in MemberShape
 };
 
 /// How a card fits the datasets of a file.
@@ -54,17 +56,32 @@ CardFit fit_card(const ShowerCard& card, std::span<const DatasetShape> datasets)
 /// more datasets, then the nearest.
 std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets);
 
-/// The built-in card that alone fits; a card whose datasets another fitting card uses too, with more besides,
-/// does not count.
+/// What the built-in cards have to do with a file.
+struct LayoutFit {
+  /// The one to take: it alone fits, and no larger one nearly does. A card whose datasets another fitting
+  /// card uses too, with more besides, does not count.
+  std::optional<CardFit> card;
+  std::vector<CardFit> fitting;  ///< those that could be taken
+  /// Cards that use all datasets of the one that fits and more of the file, but miss something: names alone
+  /// cannot tell what the file is.
+  std::vector<CardFit> nearly;
+  std::vector<CardFit> nearest;  ///< cards that share a dataset with the file and do not fit, the best first
+};
+
+LayoutFit judge_layout(std::span<const DatasetShape> datasets);
+
+/// The card to take.
 std::optional<std::string> recognise(std::span<const DatasetShape> datasets);
 
-/// For messages: what the nearest built-in card misses. Empty if no card shares a dataset.
-std::string describe_nearest(std::span<const DatasetShape> datasets);
+/// For messages: which card fits, which compete and how to choose, or "no built-in card fits; nearest: jetnet
+/// lacks jet_features, has particle_features".
+std::string describe(const LayoutFit& layout);
 
-/// TOML text to begin with: the built-in card that fits, or a card that reads every dataset of the common
-/// number of rows, takes all particle columns as "auto" inputs and leaves labels as a comment to fill in.
-/// Parses. @throws DataError for a file without particles ([jets, particles, columns], or a compound [jets,
-/// particles]).
-std::string draft_card(std::span<const DatasetShape> datasets, std::string_view name);
+/// TOML text to begin with, which parses: the built-in card that fits, or one with the names of this file (a
+/// table of another key, datasets in a group), or a draft that reads every dataset of the common number of
+/// rows, takes all particle columns as inputs and, where `seen` tells them, labels as classes; or a draft of
+/// a card of showers. @param file what messages and comments call the file. @throws DataError for a file with
+/// neither particles nor showers.
+std::string draft_card(std::span<const DatasetShape> datasets, std::string_view file);
 
 }  // namespace bunchtrain::features

@@ -79,6 +79,49 @@ TEST_F(OptionsTest, AnOptionLeavesWhatFollowsToThePositionalOnes) {
   EXPECT_EQ(options.get<Texts>("file"), (Texts{"a.h5", "b.h5"}));
 }
 
+TEST_F(OptionsTest, RepeatedListsAddUpAndNamesMayHaveCommas) {
+  const auto make_with_names = [] {
+    Options options = make();
+    options.declare({"classes", Texts{}, "names", "NAME,NAME...", {}, false, true});
+    return options;
+  };
+  const auto classes_of = [&](const Texts& words) {
+    Options options = make_with_names();
+    parse(options, words);
+    return options.get<Texts>("classes");
+  };
+  const Texts both = {"top", "qcd"};
+  for (const Texts& words : std::vector<Texts>{{"--classes", "top,qcd"},
+                                               {"--classes", "top", "qcd"},
+                                               {"--classes=top,qcd"},
+                                               {"--classes", "top", "--classes", "qcd,"}})
+    EXPECT_EQ(classes_of(words), both) << words.back();
+  EXPECT_EQ(classes_of({"--config", write_file("classes = [\"top\", \"qcd\"]\n")}), both);
+  EXPECT_EQ(classes_of({"--config", write_file("classes = \"top,qcd\"\n")}), both);
+  ::setenv("BUNCHTRAIN_CLASSES", "top,qcd", 1);
+  EXPECT_EQ(classes_of({}), both);
+  ::unsetenv("BUNCHTRAIN_CLASSES");
+
+  Options files = make();
+  parse(files, {"--data", "gluon=g*.h5", "--data", "top=t,1.h5", "--data=plain.h5"});
+  EXPECT_EQ(files.get<Texts>("data"), (Texts{"gluon=g*.h5", "top=t,1.h5", "plain.h5"}))
+      << "paths keep commas";
+}
+
+TEST_F(OptionsTest, ATextMayHaveAMeaningWithoutValue) {
+  const auto parsed = [](Texts words) {
+    Options options("inspect", "Looks.");
+    options.declare({{"file", Texts{}, "files", "FILE...", {}, true},
+                     {"write-card", std::string(), "a draft", "FILE", {}, false, false, "auto"}});
+    parse(options, std::move(words));
+    return std::pair(options.get<Texts>("file"), options.get<std::string>("write-card"));
+  };
+  EXPECT_EQ(parsed({"a.h5"}), std::pair(Texts{"a.h5"}, std::string()));
+  EXPECT_EQ(parsed({"a.h5", "--write-card"}), std::pair(Texts{"a.h5"}, std::string("auto")));
+  EXPECT_EQ(parsed({"a.h5", "--write-card", "my.toml"}), std::pair(Texts{"a.h5"}, std::string("my.toml")));
+  EXPECT_EQ(parsed({"--write-card=my.toml", "a.h5"}), std::pair(Texts{"a.h5"}, std::string("my.toml")));
+}
+
 TEST_F(OptionsTest, PrintedConfigurationCanBeFedBack) {
   Options first = make();
   const std::string printed =

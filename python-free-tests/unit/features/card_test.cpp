@@ -74,11 +74,14 @@ observers = ["jet.pt_btagJes", "jet.eta_btagJes", "jet.eventNumber"]
 )toml";
 
 TEST(CardTest, BuiltinCardsParse) {
-  EXPECT_THAT(builtin_cards(), ElementsAre("top_tagging", "quark_gluon", "jetnet", "cms_btag", "toy_jets"));
+  EXPECT_THAT(builtin_cards(),
+              ElementsAre("top_tagging", "quark_gluon", "jetnet", "cms_btag", "upp", "spanet", "toy_jets"));
   EXPECT_EQ(load_card("top_tagging").num_inputs("features"), 7u);
   EXPECT_EQ(load_card("quark_gluon").num_inputs("features"), 13u);
   EXPECT_EQ(load_card("jetnet").num_inputs("features"), 7u);
   EXPECT_EQ(load_card("cms_btag").num_inputs("features"), 14u);
+  EXPECT_EQ(load_card("upp").num_inputs("features"), 15u);
+  EXPECT_EQ(load_card("spanet").num_inputs("features"), 9u);
   EXPECT_EQ(load_card("toy_jets").num_inputs("points"), 2u);
   EXPECT_EQ(load_card("toy_jets").num_inputs("nothing"), 0u);
 }
@@ -132,6 +135,12 @@ TEST(CardTest, TheDocumentedCardParses) {
   EXPECT_EQ(card.inputs[1].second[2].minimum, 0);
   EXPECT_TRUE(card.sort_by_pt);
   EXPECT_EQ(parse_card(to_toml(card), "again"), card);
+
+  const std::size_t second = page.find("```toml\n", end + 3) + 8;  // groups and quotes
+  const Card quoted = parse_card(page.substr(second, page.find("```", second) - second), "docs/cards.md");
+  EXPECT_TRUE(quoted.sources[0].group);
+  EXPECT_EQ(quoted.sources[1].dataset, "odd:name[0]");
+  EXPECT_EQ(parse_card(to_toml(quoted), "again"), quoted);
 }
 
 TEST(CardTest, DerivesWhatKinematicsNeed) {
@@ -199,6 +208,12 @@ TEST(CardTest, WrittenCardsReadBackEqual) {
   std::vector<Card> cards{parse_card(kUppCard, "upp")};
   for (const std::string& name : builtin_cards()) cards.push_back(load_card(name));
   cards.push_back(parse_card(small_card(), "small"));
+  Card quoted = cards.back();
+  quoted.sources[0].dataset = "odd:name[0]";
+  quoted.sources[1].dataset = "it's/group";
+  quoted.sources[1].group = true;
+  cards.push_back(quoted);
+  cards.push_back(parse_card(small_card(), "small"));
   Card odd = cards.back();
   odd.class_weights = {1.0 / 3, 2e-9};
   odd.label = "jet.kind";
@@ -261,8 +276,113 @@ TEST(CardTest, RefusesContradictoryNames) {
               HasSubstr("mask"));
 }
 
+/// The source of a card that reads `from`.
+ReadSource source_of(const std::string& from) {
+  return parse_card("card = 1\n[[read.jet]]\nfrom = \"" + from + "\"\ncolumns = [\"pt\"]\n", "mine")
+      .sources[0];
+}
+
+TEST(CardTest, NamesInQuotesMayHoldAnything) {
+  struct Case {
+    std::string from, dataset, member;
+    std::int64_t begin = 0, end = -1;
+    bool group = false;
+  };
+  for (const Case& one : std::vector<Case>{{"'weird:name[0]'[0:4]", "weird:name[0]", "", 0, 4},
+                                           {"'a:b':'pt[GeV]'[2:]", "a:b", "pt[GeV]", 2},
+                                           {"it''s", "its", ""},
+                                           {"'it''s'", "it's", ""},
+                                           {"group/'x:y'", "group/x:y", ""},
+                                           {"/a//b/./c:m", "a/b/c", "m"},
+                                           {"a:b:m", "a:b", "m"},
+                                           {"a b.c", "a b.c", ""},
+                                           {"INPUTS/Source/*", "INPUTS/Source", "", 0, -1, true},
+                                           {"'x*'", "x*", ""},
+                                           {"*", "", "", 0, -1, true}}) {
+    const ReadSource source = source_of(one.from);
+    EXPECT_EQ(source.dataset, one.dataset) << one.from;
+    EXPECT_EQ(source.member, one.member) << one.from;
+    EXPECT_EQ(source.slice_begin, one.begin) << one.from;
+    EXPECT_EQ(source.slice_end, one.end) << one.from;
+    EXPECT_EQ(source.group, one.group) << one.from;
+  }
+}
+
+TEST(CardTest, ColumnsInQuotesMayHaveAnyName) {
+  const Card card = parse_card(R"toml(card = 1
+[[read.part]]
+from = "'tracks:v2'"
+columns = ["pt [MeV]", "it's", "x:y", "a.b"]
+unit = { "pt [MeV]" = "MeV" }
+[define]
+part.pt = "part.'pt [MeV]'"
+[inputs]
+features = ["log(part.pt)", "part.'it''s' + part.'x:y'", "part.a.b"]
+)toml",
+                               "mine");
+  EXPECT_EQ(parse_card(to_toml(card), "mine"), card) << to_toml(card);
+  EXPECT_THAT(
+      error_of("card = 1\n[[read.jet]]\nfrom = \"j\"\ncolumns = [\"p t\"]\n[select]\njets = \"jet.'p_t' > "
+               "1\"\n"),
+      HasSubstr("known: jet.'p t'"));
+  EXPECT_THAT(
+      error_of("card = 1\n[[read.jet]]\nfrom = \"j\"\ncolumns = [\"p t\"]\n[select]\njets = \"jet.'p t > "
+               "1\"\n"),
+      HasSubstr("that ends the name"));
+}
+
+/// What the message about a name with a colon or a bracket advises is done.
+TEST(CardTest, TheAdvisedQuotesWork) {
+  EXPECT_THAT(error_of("card = 1\n[[read.jet]]\nfrom = \"name[0]\"\ncolumns = [\"pt\"]\n"),
+              HasSubstr("from = \"'name[0]'\""));
+  EXPECT_EQ(source_of("'name[0]'").dataset, "name[0]");
+  EXPECT_THAT(error_of("card = 1\n[[read.jet]]\nfrom = \"a:\"\ncolumns = [\"pt\"]\n"),
+              HasSubstr("in quotes: 'a:'"));
+  EXPECT_EQ(source_of("'a:'").dataset, "a:");
+}
+
+TEST(CardTest, OneUnitHoldsForAllMembersOfTheOnlyOpenSource) {
+  EXPECT_THAT(error_of("card = 1\n[[read.jet]]\nfrom = \"a\"\nunit = \"MeV\"\n[[read.jet]]\nfrom = \"b\"\n"),
+              HasSubstr("list its \"columns\""));
+  EXPECT_EQ(error_of("card = 1\n[[read.jet]]\nfrom = \"a\"\nunit = \"MeV\"\n[[read.part]]\nfrom = \"b\"\n"),
+            "no error");
+}
+
+TEST(CardTest, FilesMayBeTheLabel) {
+  Card card = load_card("jetnet");
+  label_by_file(card, std::vector<std::string>{"t", "g"});
+  EXPECT_EQ(card.label, "file");
+  EXPECT_EQ(card.classes, (std::vector<ClassSpec>{{"g", {0}}, {"t", {2}}})) << "the card's own, in its order";
+  EXPECT_EQ(card.signal, "t");
+  EXPECT_EQ(parse_card(to_toml(card), "again"), card);
+  EXPECT_EQ(describe_labels(card), "file: 0 g, 2 t");
+
+  Card other = load_card("jetnet");
+  label_by_file(other, std::vector<std::string>{"top", "gluon"});
+  EXPECT_EQ(other.classes, (std::vector<ClassSpec>{{"top", {0}}, {"gluon", {1}}})) << "in the order given";
+  EXPECT_EQ(other.signal, "");
+  EXPECT_NO_THROW(label_by_file(other, std::vector<std::string>{"gluon"})) << "a network's classes stay";
+  EXPECT_EQ(other.classes.size(), 2u);
+  EXPECT_THROW(label_by_file(other, std::vector<std::string>{"w"}), ConfigError);
+
+  Card trained = load_card("jetnet");
+  label_by_file_of_known_classes(trained, std::vector<std::string>{"w"});
+  EXPECT_EQ(trained.classes, load_card("jetnet").classes);
+  EXPECT_THROW(label_by_file_of_known_classes(trained, std::vector<std::string>{"top"}), ConfigError);
+  Card weighted = load_card("jetnet");
+  weighted.class_weights = {1, 2, 3, 4, 5};
+  EXPECT_THROW(label_by_file(weighted, std::vector<std::string>{"t", "g"}), ConfigError);
+  EXPECT_THROW(label_by_file(card = load_card("jetnet"), std::vector<std::string>{"t"}), ConfigError);
+}
+
+TEST(CardTest, ClassNamesHoldNoCommas) {
+  EXPECT_THAT(error_of(small_card("[label]\nof = \"jet.kind\"\nclasses = [[\"a,b\", 0], [\"c\", 1]]\n")),
+              HasSubstr("without commas"));
+}
+
 TEST(CardTest, RefusesBadSlices) {
-  for (const char* from : {"x[3:2]", "x[a:2]", "x[2]", "x[-1:2]", ":member", "x:"}) {
+  for (const char* from :
+       {"x[3:2]", "x[a:2]", "x[2]", "x[-1:2]", ":member", "x:", "x]", "'x", "a/*:m", "a/*[0:1]", "/", ""}) {
     const std::string card =
         "card = 1\n[[read.jet]]\nfrom = \"" + std::string(from) + "\"\ncolumns = [\"pt\"]\n";
     EXPECT_THAT(error_of(card), HasSubstr("line 3")) << from;

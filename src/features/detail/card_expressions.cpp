@@ -49,7 +49,7 @@ void CardExpressions::add_source(const ReadSource& source) {
     const auto unit = source.units.find(column);
     columns_.emplace(name, unit == source.units.end() ? common : factor_of(unit->second, name));
   }
-  if (source.columns.empty()) (source.per_particle ? open_particle_ : open_jet_) = true;
+  if (source.columns.empty()) add_open_source(source, common);
   for (const auto& [column, unit] : source.units) {
     if (column == "*") continue;
     const std::string name = with_prefix(source.per_particle, column);
@@ -60,6 +60,16 @@ void CardExpressions::add_source(const ReadSource& source) {
                                     source.dataset, fmt::join(source.columns, ", ")));
     }
   }
+}
+
+void CardExpressions::add_open_source(const ReadSource& source, double common) {
+  OpenSources& open = source.per_particle ? open_particle_ : open_jet_;
+  if (++open.count > 1 && (common != 1 || open.factor != 1))
+    throw ConfigError(
+        fmt::format("one unit for all columns of {}: list its \"columns\", there is another source without a "
+                    "list, and nothing says which of them a column comes from",
+                    source.dataset));
+  open.factor = common;
 }
 
 void CardExpressions::add_name(const std::string& name, std::string_view what) {
@@ -73,8 +83,8 @@ bool CardExpressions::certainly_knows(std::string_view name) const {
 }
 
 bool CardExpressions::knows(std::string_view name) const {
-  return certainly_knows(name) || (open_jet_ && name.starts_with(kJetPrefix)) ||
-         (open_particle_ && name.starts_with(kParticlePrefix));
+  return certainly_knows(name) || (open_jet_.count > 0 && name.starts_with(kJetPrefix)) ||
+         (open_particle_.count > 0 && name.starts_with(kParticlePrefix));
 }
 
 int CardExpressions::compile(std::string_view expression) {
@@ -92,11 +102,12 @@ int CardExpressions::resolve(std::string_view name) {
 }
 
 int CardExpressions::resolve_column(std::string_view name) {
+  if (name == kFileLabel) return graph_.column(Level::jet, kFileColumn);
   if (!knows(name)) fail_unknown(name);
   const bool per_particle = name.starts_with(kParticlePrefix);
   const Level level = per_particle ? Level::particle : Level::jet;
   const int column = graph_.column(level, name.substr((per_particle ? kParticlePrefix : kJetPrefix).size()));
-  double factor = 1;
+  double factor = (per_particle ? open_particle_ : open_jet_).factor;
   if (const auto known = columns_.find(name); known != columns_.end()) factor = known->second;
   if (const auto known = open_units_.find(name); known != open_units_.end()) factor = known->second;
   return factor == 1 ? column : graph_.apply(Op::multiply, column, graph_.constant(factor));
@@ -124,7 +135,10 @@ int CardExpressions::resolve_definition(const std::string& name, const std::stri
 
 void CardExpressions::fail_unknown(std::string_view name) const {
   std::vector<std::string> names;
-  for (const auto& [column, factor] : columns_) names.push_back(column);
+  for (const auto& [column, factor] : columns_) {
+    const std::size_t dot = column.find('.') + 1;  // as it is to be written, quotes included
+    names.push_back(column.substr(0, dot) + quote_column(std::string_view(column).substr(dot)));
+  }
   for (const auto& [defined, expression] : definitions_) names.push_back(defined);
   const std::string near = config::nearest(name, names);
   throw ConfigError(fmt::format("unknown name \"{}\"{}; known: {}", name,

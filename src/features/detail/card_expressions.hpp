@@ -34,13 +34,18 @@ class CardExpressions {
   int resolve_column(std::string_view name);
   int resolve_definition(const std::string& name, const std::string& expression);
   void add_source(const ReadSource& source);
+  void add_open_source(const ReadSource& source, double common);
   void add_name(const std::string& name, std::string_view what);
   [[noreturn]] void fail_unknown(std::string_view name) const;
 
   ExpressionGraph graph_;
   std::map<std::string, double, std::less<>> columns_;     ///< name with prefix -> factor to our units
   std::map<std::string, double, std::less<>> open_units_;  ///< factors of columns of compounds without a list
-  bool open_jet_ = false, open_particle_ = false;          ///< a compound without a list of columns is read
+  struct OpenSources {
+    int count = 0;
+    double factor = 1;  ///< of all columns of the only one
+  };
+  OpenSources open_jet_, open_particle_;  ///< compounds and groups without a list of columns
   std::map<std::string, std::string, std::less<>> definitions_;
   std::map<std::string, int, std::less<>> resolved_;
   std::vector<std::string> in_progress_;  ///< definitions being resolved, for circles

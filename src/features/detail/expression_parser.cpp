@@ -127,7 +127,7 @@ class Parser {
     }
     if (is_digit(peek()) || peek() == '.') return graph_.constant(parse_number());
     if (!is_name_start(peek())) fail("a number, a name or \"(\"");
-    const std::string_view name = parse_name();
+    const std::string name = parse_name();
     return accept("(") ? parse_call(name) : resolve_(name);
   }
 
@@ -165,10 +165,20 @@ class Parser {
     return value;
   }
 
-  std::string_view parse_name() {
+  /// part.pt, or part.'pt [GeV]' for a column of any name ('' is a quote).
+  std::string parse_name() {
     const std::size_t begin = position_;
     while (is_name_char(peek_here())) ++position_;
-    return text_.substr(begin, position_ - begin);
+    std::string name(text_.substr(begin, position_ - begin));
+    if (name.back() != '.' || peek_here() != '\'') return name;
+    while (true) {
+      const std::size_t close = text_.find('\'', ++position_);
+      if (close == std::string_view::npos) fail("the \"'\" that ends the name");
+      name += text_.substr(position_, close - position_);
+      position_ = close + 1;
+      if (peek_here() != '\'') return name;
+      name += '\'';
+    }
   }
 
   void skip_blanks() {
@@ -211,6 +221,16 @@ int parse_expression(std::string_view text, ExpressionGraph& graph, const NameRe
                                   text.substr(0, 40), kLongest));
   }
   return Parser(text, graph, resolve).parse();
+}
+
+std::string quote_column(std::string_view column) {
+  if (is_name(fmt::format("part.{}", column))) return std::string(column);
+  std::string quoted = "'";
+  for (const char c : column) {
+    if (c == '\'') quoted += '\'';
+    quoted += c;
+  }
+  return quoted + "'";
 }
 
 bool is_name(std::string_view text) noexcept {

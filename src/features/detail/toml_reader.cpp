@@ -101,11 +101,23 @@ std::string TomlReader::as_unit(const toml::node& node) const {
   return unit;
 }
 
-std::string TomlReader::as_dataset(const toml::node& node, std::string_view what) const {
+PlaceText TomlReader::as_place(const toml::node& node, std::string_view what) const {
   const std::string text = as_string(node, what);
-  const std::size_t begin = text.find_first_not_of('/');
-  if (begin == std::string::npos) fail(node, fmt::format("{} names no dataset", what));
-  return text.substr(begin);
+  try {
+    return split_place(text);
+  } catch (const ConfigError& error) {
+    fail(node, fmt::format("{} = {}", what, error.message()));
+  }
+}
+
+std::string TomlReader::as_dataset(const toml::node& node, std::string_view what) const {
+  const PlaceText place = as_place(node, what);
+  if (place.group || !place.member.empty() || place.brackets)
+    fail(node,
+         fmt::format("{} = \"{}\": the name of one dataset; one that holds : or [ or * stands in quotes: "
+                     "\"'a:b'\"",
+                     what, as_string(node, what)));
+  return place.dataset;
 }
 
 void TomlReader::read_missing(const toml::table& root, bool& fill) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "detail/place_text.hpp"
 
 namespace bunchtrain::features::detail {
 
@@ -50,7 +51,9 @@ class TomlReader {
   std::vector<std::string> as_strings(const toml::node& node, std::string_view what) const;
   /// A unit that converts.
   std::string as_unit(const toml::node& node) const;
-  /// The name of a dataset, perhaps with what follows it: "/a/b" and "a/b" are one.
+  /// DATASET:member[...] or GROUP/*.
+  PlaceText as_place(const toml::node& node, std::string_view what) const;
+  /// The name of a dataset and nothing else: "/a/b" and "a/b" are one, quotes are taken away.
   std::string as_dataset(const toml::node& node, std::string_view what) const;
   /// `missing = "fill"` at top level, if it is there.
   void read_missing(const toml::table& root, bool& fill) const;
