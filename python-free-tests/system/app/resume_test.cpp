@@ -138,7 +138,7 @@ TEST_F(ResumeTest, ALostTrainingGoesOnAsTheMessageSays) {
 }
 
 TEST_F(ResumeTest, PatienceEndsARunWith0AndItsTable) {
-  const Finished done = run(command("patient", "--epochs 40 --patience 1 --learning-rate 0.02"));
+  const Finished done = run(command("patient", "--epochs 40 --patience 1 --learning-rate 1e-9 --batch 300"));
   EXPECT_EQ(done.exit_code, 0) << done.output;
   EXPECT_NE(done.output.find("finished early: 1 epoch without a better valid_auc"), std::string::npos)
       << done.output;
