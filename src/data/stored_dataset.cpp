@@ -142,10 +142,10 @@ void StoredDataset::require_rows(bool fill) const {
   const std::string more = left_out > 0 ? fmt::format("; and {} more such places", left_out) : "";
   const std::string mend =
       may_be_filled
-          ? "put the file back or write it again; or, where the fill value is what is meant, say missing = "
-            "\"fill\" at the top of the card"
+          ? "put the source back or write the file again; or, where the fill value is what is meant, "
+            "say missing = \"fill\" at the top of the card (of a copy, if it is a built-in one)"
           : "make the file readable";
-  throw DataError(fmt::format("{}: {}{}. {}", where(), fmt::join(reasons, "; "), more, mend));
+  throw DataError(fmt::format("{}: {}{}; {}", where(), fmt::join(reasons, "; "), more, mend));
 }
 
 void StoredDataset::read(std::size_t first, std::size_t count, const RowSink& sink) const {

@@ -95,7 +95,8 @@ void print_dataset(const data::DatasetContents& dataset, const data::DatasetSamp
   if (members > 0) words.push_back(fmt::format("({} members)", members));
   print_wrapped(2, words);
   if (!dataset.storage.empty()) print_text(4, dataset.storage);
-  if (!dataset.unreadable.empty()) return print_text(4, dataset.unreadable);
+  // In one line: a command in it is to be copied as it is.
+  if (!dataset.unreadable.empty()) return fmt::print("    {}\n", dataset.unreadable);
   if (!sample.problem.empty()) return print_text(4, "cannot be read: " + sample.problem);
   if (members > 0) return print_members(sample.columns);
   for (const auto& column : sample.columns) print_text(4, range_text(column));

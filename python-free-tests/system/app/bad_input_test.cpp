@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// What a user gets wrong: each case ends with a code that is not 0 and says what, where and how to mend it.
 #include <hdf5.h>
+#include <sys/stat.h>
 
 #include "user_session.hpp"
 
@@ -39,6 +40,62 @@ TEST_F(BadInputTest, Truncated) {
   const std::string jets = make_jets("toy.h5", 500);
   std::filesystem::resize_file(jets, std::filesystem::file_size(jets) / 2);
   expect_refused("--data " + jets, {"toy.h5", "truncated"});
+}
+
+TEST_F(BadInputTest, APipeIsRefusedAtOnce) {
+  ASSERT_EQ(mkfifo(path("pipe.h5").c_str(), 0600), 0);
+  expect_refused("--data " + path("pipe.h5"), {"pipe.h5", "named pipe"});
+}
+
+TEST_F(BadInputTest, AForeignFileIsNamedWithItsConversion) {
+  std::ofstream(path("jets.root")) << "root" << std::string(500, '\0');
+  expect_refused("--data " + path("jets.root"), {"jets.root", "a ROOT file", "uproot"});
+}
+
+// Labels never written would all be of the first class; one rank says it, all end.
+TEST_F(BadInputTest, RowsNeverWritten) {
+  const std::string jets = make_jets("toy.h5", 100);
+  const hid_t file = H5Fopen(jets.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "jet_label", H5P_DEFAULT);
+  const hsize_t rows = 100;
+  const hid_t space = H5Screate_simple(1, &rows, nullptr);
+  H5Dclose(H5Dcreate2(file, "jet_label", H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  H5Sclose(space);
+  H5Fclose(file);
+  expect_refused("--card toy_jets --data " + jets,
+                 {"toy.h5, dataset 'jet_label': rows 0 to 99 were never written", "missing = \"fill\""});
+  expect_refused("--card toy_jets --data " + jets, {"rows 0 to 99 were never written"}, 2);
+}
+
+// Half of the jets of a virtual dataset are in a file that is not there.
+TEST_F(BadInputTest, ASourceOfAVirtualDatasetIsMissing) {
+  make_jets("toy.h5", 100);
+  const hid_t part = H5Fopen(path("toy.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hid_t whole = H5Fcreate(path("all.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  for (const char* name : {"particle_features", "jet_features", "jet_label"}) {
+    const hid_t dataset = H5Dopen2(part, name, H5P_DEFAULT);
+    const hid_t type = H5Dget_type(dataset), source = H5Dget_space(dataset);
+    const int rank = H5Sget_simple_extent_ndims(source);
+    std::vector<hsize_t> extents(static_cast<std::size_t>(rank)), start(extents.size(), 0);
+    H5Sget_simple_extent_dims(source, extents.data(), nullptr);
+    std::vector<hsize_t> both = extents;
+    both[0] *= 2;
+    const hid_t target = H5Screate_simple(rank, both.data(), nullptr), create = H5Pcreate(H5P_DATASET_CREATE);
+    for (const char* from : {"toy.h5", "gone.h5"}) {
+      H5Sselect_hyperslab(target, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr);
+      EXPECT_GE(H5Pset_virtual(create, target, from, name, source), 0);
+      start[0] += extents[0];
+    }
+    H5Sselect_all(target);
+    H5Dclose(H5Dcreate2(whole, name, type, target, H5P_DEFAULT, create, H5P_DEFAULT));
+    H5Pclose(create);
+    for (const auto close : {H5Sclose(target), H5Sclose(source), H5Tclose(type), H5Dclose(dataset)})
+      EXPECT_GE(close, 0);
+  }
+  H5Fclose(part);
+  H5Fclose(whole);
+  expect_refused("--card toy_jets --data " + path("all.h5"),
+                 {"all.h5", "rows 100 to 199", "gone.h5 is not there"});
 }
 
 TEST_F(BadInputTest, MissingDataset) {

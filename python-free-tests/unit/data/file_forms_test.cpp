@@ -340,6 +340,19 @@ TEST_F(FileFormsTest, AFileThatShrinksWhileReadIsNamed) {
               AllOf(HasSubstr("x.h5: ends at byte 100"), HasSubstr("truncated")));
 }
 
+TEST_F(FileFormsTest, AFullHashIsOfEveryByteInOrder) {
+  const auto write = [&](const std::string& name, const std::string& content) {
+    std::ofstream(path(name)) << content;
+    return path(name);
+  };
+  const std::vector<std::string> ab = {write("a", "1"), write("b", "2")}, ba = {path("b"), path("a")};
+  const std::string before = hash_contents(ab);
+  EXPECT_EQ(hash_contents(ab), before);
+  EXPECT_NE(hash_contents(ba), before);
+  write("b", "3");
+  EXPECT_NE(hash_contents(ab), before);
+}
+
 std::string fingerprint(const std::string& name, bool hash_data = false) {
   const OpenedFile file(name);
   const auto dataset = file.open("x", false);
