@@ -203,10 +203,12 @@ std::string Site::pattern() const {
 }
 
 bool Site::raises(const std::string& text, const std::string& where_file, int where_line) const {
-  constexpr std::size_t kTellingLength = 10;
-  if (where_file.ends_with("/" + file) && first_line <= where_line && where_line <= last_line) return true;
+  constexpr std::size_t kTellingLength = 10, kTellingInItsFile = 4;
+  const bool same_file = where_file.ends_with("/" + file);
+  if (same_file && first_line <= where_line && where_line <= last_line) return true;
   const auto longest = std::ranges::max_element(literals, {}, length_of);
-  return longest != literals.end() && length_of(*longest) >= kTellingLength &&
+  return longest != literals.end() &&
+         length_of(*longest) >= (same_file ? kTellingInItsFile : kTellingLength) &&
          contains_in_order(text, *longest);
 }
 

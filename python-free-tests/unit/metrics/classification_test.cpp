@@ -150,6 +150,7 @@ TEST(ClassificationMetricsTest, RefusesBadLabelsAndScores) {
   EXPECT_THROW(metrics.add_logits(matrix({infinity, 0}, 2), labels({0})), DataError);
   EXPECT_THROW(metrics.add_logits(matrix({0, 1, 2}, 3), labels({0})), ConfigError);
   EXPECT_THROW(metrics.add_logits(matrix({0, 1}, 2), labels({0, 1})), ConfigError);
+  EXPECT_THROW(metrics.add_logits(matrix({0, 1}, 2), labels({0}), matrix({1, 1}, 1)), ConfigError);
   EXPECT_EQ(metrics.size(), 0);
 }
 

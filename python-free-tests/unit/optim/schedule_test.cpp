@@ -79,6 +79,7 @@ TEST(ScheduleTest, BadOptionsAreNamed) {
       ConfigError);
   EXPECT_THROW(ScheduleOptions({.total_steps = 10, .warmup_steps = 10}).validate(), ConfigError);
   EXPECT_THROW(ScheduleOptions({.learning_rate = -1}).validate(), ConfigError);
+  EXPECT_THROW(ScheduleOptions({.flat_fraction = 1.5}).validate(), ConfigError);
   EXPECT_NO_THROW(ScheduleOptions{}.validate());
 }
 

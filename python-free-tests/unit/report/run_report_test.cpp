@@ -239,6 +239,17 @@ TEST_F(RunReportTest, NamesADamagedFile) {
   }
 }
 
+TEST_F(RunReportTest, RefusesARunThatIsNoObject) {
+  write_metrics();
+  write("run.json", "[1, 2]");
+  try {
+    read_run(folder_);
+    FAIL() << "a list was accepted";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("run.json must hold a JSON object"));
+  }
+}
+
 TEST_F(RunReportTest, ThinsManySteps) {
   {
     JsonlWriter writer(folder_ / "metrics.jsonl");
@@ -267,6 +278,13 @@ TEST_F(RunReportTest, CurvesSurviveTheFile) {
 TEST_F(RunReportTest, CurvesOfUnequalLengthAreRefused) {
   Evaluation wrong = make_evaluation();
   wrong.roc_curves[0].signal_efficiency.pop_back();
+  write_evaluation(folder_ / "curves.json", wrong);
+  EXPECT_THROW(read_evaluation(folder_ / "curves.json"), DataError);
+}
+
+TEST_F(RunReportTest, HistogramsWithoutAListPerClassAreRefused) {
+  Evaluation wrong = make_evaluation();
+  wrong.histograms[0].counts.pop_back();
   write_evaluation(folder_ / "curves.json", wrong);
   EXPECT_THROW(read_evaluation(folder_ / "curves.json"), DataError);
 }

@@ -193,9 +193,13 @@ TEST_F(KerasWeightsTest, FollowsNoLinksElsewhere) {
 }
 
 /// Adds an array whose shape is claimed but never written.
-void claim(hid_t group, std::vector<hsize_t> shape, std::vector<hsize_t> chunk) {
+void claim(hid_t group, std::vector<hsize_t> shape, std::vector<hsize_t> chunk,
+           const std::function<void(hid_t)>& change = {}) {
   const hid_t create = H5Pcreate(H5P_DATASET_CREATE);
-  if (!chunk.empty()) {
+  if (change) {
+    if (!chunk.empty()) H5Pset_chunk(create, static_cast<int>(chunk.size()), chunk.data());
+    change(create);
+  } else if (!chunk.empty()) {
     H5Pset_chunk(create, static_cast<int>(chunk.size()), chunk.data());
     H5Pset_deflate(create, 1);
   }
@@ -229,6 +233,40 @@ TEST_F(KerasWeightsTest, ChecksSizesBeforeItAllocates) {
     }
     EXPECT_THAT(message(), HasSubstr(given.fault)) << given.shape[0];
   }
+}
+
+TEST_F(KerasWeightsTest, RefusesArraysKeptElsewhereOrPackedOtherwise) {
+  {
+    KerasWriter writer(path_);
+    claim(writer.root(), {4}, {}, [](hid_t create) { H5Pset_external(create, "values.raw", 0, 16); });
+  }
+  EXPECT_THAT(message(), HasSubstr("lies in another file"));
+  {
+    KerasWriter writer(path_);
+    claim(writer.root(), {4}, {4}, [](hid_t create) { H5Pset_nbit(create); });
+  }
+  EXPECT_THAT(message(), HasSubstr("packed by a filter that no Keras file uses"));
+}
+
+TEST_F(KerasWeightsTest, RefusesArraysOutsideOfLayers) {
+  {
+    KerasWriter writer(path_);
+    KerasWriter::write(writer.root(), counting("kernel", {2}));
+  }
+  EXPECT_THAT(message(), HasSubstr("lies in no layer's group"));
+}
+
+TEST_F(KerasWeightsTest, RefusesListsThatAreNoText) {
+  {
+    KerasWriter writer(path_);
+    writer.layer("dense_1", {counting("dense_1/kernel:0", {2})}, false);
+    const hsize_t count = 2;
+    const hid_t space = H5Screate_simple(1, &count, nullptr);
+    H5Aclose(test::checked(
+        H5Acreate2(writer.root(), "layer_names", H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT)));
+    H5Sclose(space);
+  }
+  EXPECT_THAT(message(), HasSubstr("has a damaged list 'layer_names': it is not text"));
 }
 
 TEST_F(KerasWeightsTest, IsNotCaughtInGroupsThatHoldThemselves) {

@@ -87,6 +87,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"DtypeNumber", R"({"w":{"dtype":7}})", 0, "a number where none is expected"},
         BadFile{"ShapeText", R"({"w":{"dtype":"F32","shape":"1"}})", 0, "'shape' must be a list of numbers"},
         BadFile{"TensorNumber", R"({"w":5})", 0, "a number where none is expected"},
+        BadFile{"TensorBoolean", R"({"w":true})", 0, "true or false where none is expected"},
         BadFile{"TensorNull", R"({"w":null})", 0, "null where a value is expected"},
         BadFile{"MetadataNumber", R"({"__metadata__":{"epoch":3}})", 0, "a number where none is expected"},
         BadFile{"MetadataNested", R"({"__metadata__":{"a":{"b":"c"}}})", 0,
