@@ -44,13 +44,33 @@ features::Card with_choices(features::Card card, const Hdf5DatasetOptions& optio
   return card;
 }
 
+void fit_weights(features::Card& card, const WeightSums& weights) {
+  if (weights.count() == 0 || card.weight_factor) return;
+  features::freeze_weight_factor(card, weights.mean_magnitude());
+  if (weights.negative_share() >= 0.5)
+    throw DataError(
+        fmt::format("the weights \"{}\" of card '{}' do not add up to more than 0 ({} of {} jets have a "
+                    "negative one, {:.1f} % of "
+                    "the sum of magnitudes): training would raise the loss; change sample under [weights] of "
+                    "the card to\n  "
+                    "sample = \"abs({})\"",
+                    card.sample_weight, card.name, weights.negative(), weights.count(),
+                    100 * weights.negative_share(), card.sample_weight));
+}
+
 // Everything that a card leaves to the data is taken from the rows of `rule`.
 features::Card fit_card(const std::shared_ptr<const Hdf5Source>& source, const RowRule& rule) {
   features::Card card = source->card();
-  if (!features::needs_fit(card) && !card.balanced_classes) return card;
-  const Hdf5Part draft(source, card, rule, SplitPart{});
-  if (features::needs_fit(card)) features::freeze(card, draft.survey(kRowsFitted).columns);
-  features::freeze_class_weights(card, draft.summary().class_counts);
+  // Weights first: without their factor they may not be finite as floats.
+  if (features::needs_weights(card)) {
+    const Hdf5Part draft(source, card, rule, SplitPart{});
+    features::freeze_class_weights(card, draft.summary().class_counts);
+    fit_weights(card, draft.weigh(card.class_weights));
+  }
+  if (features::needs_fit(card)) {
+    const Hdf5Part draft(source, card, rule, SplitPart{});
+    features::freeze(card, draft.survey(kRowsFitted).columns);
+  }
   return card;
 }
 
@@ -64,10 +84,13 @@ void require_rows(const Hdf5Source& source) {
   const auto& card = source.card();
   const std::string selection =
       card.select.empty() ? "" : fmt::format(" passes the selection \"{}\" and", card.select);
-  throw DataError(
-      fmt::format("none of the {} rows of {}{} belongs to a class of card '{}'; look at the columns with "
-                  "`bunchtrain inspect`, then change [select] or [label] of the card",
-                  source.rows(), source.files().front().path(), selection, card.name));
+  const auto& counts = source.counts();
+  throw DataError(fmt::format(
+      "none of the {} rows of {}{} belongs to a class of card '{}' ({} are not selected, {} have "
+      "another label, {} hold NaN or infinity); look at the columns with `bunchtrain inspect`, then "
+      "change [select] or [label] of the card",
+      source.rows(), source.files().front().path(), selection, card.name, counts.not_selected,
+      counts.other_labels, counts.not_finite));
 }
 
 }  // namespace

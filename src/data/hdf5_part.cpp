@@ -64,17 +64,32 @@ void Hdf5Part::describe() {
   summary_.description =
       fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
                   name_files(source_->files().front().path(), source_->files().size()), card.name);
+  summary_.samples = size_;
+  if (!card.label.empty()) summary_.labels = features::describe_labels(card);
   summary_.files = source_->identities();
-  summary_.rows.filled = source_->filled_rows();
+  summary_.rows = source_->counts();
+  describe_weights();
   summary_.paths = collect_paths(paths_of(source_->files()));
   summary_.card = features::to_toml(card);
   summary_.signal = card.signal;
   summary_.fingerprint =
       hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name, size_));
-  if (features::needs_fit(card)) return;  // a draft that only serves to be fitted
+  if (features::needs_fit(card) || features::needs_weights(card))
+    return;  // a draft that only serves to be fitted
   const Survey found = survey(kRowsDescribed);
   summary_.columns = found.columns;
+  summary_.surveyed = found.samples;
   summary_.truncated = found.truncated;
+  summary_.rows.without_particles = found.without_particles;
+}
+
+void Hdf5Part::describe_weights() {
+  const auto& card = pipeline_.card();
+  summary_.weight_factor = card.weight_factor.value_or(1);
+  if (card.sample_weight.empty()) return;
+  const WeightSums weights = weigh(card.class_weights);
+  summary_.negative_weights = weights.negative();
+  summary_.negative_weight_share = weights.negative_share();
 }
 
 features::FeatureBlock Hdf5Part::evaluate(std::size_t index) const {
@@ -91,28 +106,68 @@ SampleBlock Hdf5Part::read(std::size_t range) const {
   return block;
 }
 
-Hdf5Part::Survey Hdf5Part::survey(std::int64_t most_rows) const {
-  features::StandardisationFit fit(pipeline_.card());
-  std::int64_t seen = 0, truncated = 0;
+std::vector<std::size_t> Hdf5Part::filled_ranges() const {
   std::vector<std::size_t> filled;
   for (std::size_t i = 0; i < ranges_.size(); ++i)
     if (ranges_[i].count > 0) filled.push_back(i);
+  return filled;
+}
+
+Hdf5Part::Survey Hdf5Part::survey(std::int64_t most_rows) const {
+  features::StandardisationFit fit(pipeline_.card());
+  const auto filled = filled_ranges();
   // As many ranges as hold the rows wanted, at equal distances.
   const std::int64_t per_range =
       filled.empty() ? 1 : std::max<std::int64_t>(size_ / static_cast<std::int64_t>(filled.size()), 1);
   const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(most_rows / per_range, 1));
   const std::size_t taken = std::min(filled.size(), wanted);
+  features::FeatureCounts seen;
   for (std::size_t i = 0; i < taken; ++i) {
     const auto block = evaluate(filled[i * filled.size() / taken]);
     fit.add(block);
-    seen += block.counts.rows;
-    truncated += block.counts.truncated;
+    seen.rows += block.counts.rows;
+    seen.truncated += block.counts.truncated;
+    seen.without_particles += block.counts.without_particles;
   }
-  Survey result{.columns = fit.summaries()};
-  if (seen > 0)
-    result.truncated =
-        std::llround(static_cast<double>(truncated) * static_cast<double>(size_) / static_cast<double>(seen));
-  return result;
+  if (seen.rows > 0 && seen.without_particles == seen.rows) require_particles(filled);
+  const auto scaled = [&](std::int64_t count) {
+    return seen.rows == 0 ? 0
+                          : std::llround(static_cast<double>(count) * static_cast<double>(size_) /
+                                         static_cast<double>(seen.rows));
+  };
+  return {.columns = fit.summaries(),
+          .samples = seen.rows,
+          .truncated = scaled(seen.truncated),
+          .without_particles = scaled(seen.without_particles)};
+}
+
+/// A few jets of a validation part may all be empty, a whole dataset may not.
+void Hdf5Part::require_particles(const std::vector<std::size_t>& ranges) const {
+  if (summary_.part.name == "valid") return;
+  for (const std::size_t range : ranges) {
+    const auto counts = evaluate(range).counts;
+    if (counts.without_particles < counts.rows) return;
+  }
+  const auto& card = pipeline_.card();
+  const auto& file = source_->files().front();
+  throw DataError(fmt::format(
+      "{}: none of the {} jets in {} has a real particle by the mask \"{}\" of card '{}'; "
+      "look at the columns with `bunchtrain inspect`, then change mask under [particles] of "
+      "the card",
+      file.path(), size_, name_files(file.path(), source_->files().size()), card.mask, card.name));
+}
+
+WeightSums Hdf5Part::weigh(const std::vector<double>& class_weights) const {
+  WeightSums sums;
+  for (const auto& range : source_->ranges()) {
+    for (const auto in_range : rows_in(range)) {
+      const std::size_t row = range.first_row + static_cast<std::size_t>(in_range);
+      const auto label = source_->label(row);
+      const bool has_class = label >= 0 && !class_weights.empty();
+      sums.add(source_->weight(row) * (has_class ? class_weights[static_cast<std::size_t>(label)] : 1));
+    }
+  }
+  return sums;
 }
 
 Hdf5Dataset::RowReference Hdf5Part::row_of(std::int64_t sample) const {

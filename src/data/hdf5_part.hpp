@@ -11,6 +11,7 @@
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "hdf5_source.hpp"
+#include "weight_sums.hpp"
 
 namespace bunchtrain::data {
 
@@ -30,19 +31,27 @@ class Hdf5Part final : public Dataset {
   Hdf5Dataset::RowReference row_of(std::int64_t sample) const;
   /// The same of every sample.
   std::vector<Hdf5Dataset::RowReference> rows() const;
-  /// Mean and width of every input over at most `most_rows` samples, spread evenly; also those truncated,
-  /// scaled to all.
+  /// Mean and width of every input over about `most_rows` samples, spread evenly; also how many were
+  /// truncated and have no particle, scaled to all.
   struct Survey {
     std::vector<features::ColumnSummary> columns;
+    std::int64_t samples = 0;
     std::int64_t truncated = 0;
+    std::int64_t without_particles = 0;
   };
+  /// @throws DataError if no sample at all has a particle.
   Survey survey(std::int64_t most_rows) const;
+  /// Sample times class weight of all samples, without the card's factor.
+  WeightSums weigh(const std::vector<double>& class_weights) const;
 
  private:
   std::vector<std::int64_t> rows_in(const RowRange& range) const;
   features::FeatureBlock evaluate(std::size_t range) const;
   void count();
   void describe();
+  void describe_weights();
+  std::vector<std::size_t> filled_ranges() const;
+  void require_particles(const std::vector<std::size_t>& ranges) const;
 
   std::shared_ptr<const Hdf5Source> source_;
   features::FeaturePipeline pipeline_;

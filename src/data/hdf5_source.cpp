@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 #include <span>
 #include <utility>
 
@@ -43,35 +44,51 @@ Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::span<const Labell
   const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
   labels_.assign(rows, kDropped);
   if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
+  if (!pipeline_.card().sample_weight.empty()) weights_.assign(rows, 1);
   count_filled_rows();
   read_labels(options.threads);
   take_fingerprint(options.hash_data);
 }
 
 void Hdf5Source::read_labels(int threads) {
-  for_each_index(ranges_.size(), threads, [this](std::size_t range) { read_labels(ranges_[range]); });
+  std::mutex mutex;
+  std::vector<features::UnknownLabels> unknown(ranges_.size());
+  counts_.stored = static_cast<std::int64_t>(rows());
+  for_each_index(ranges_.size(), threads, [&](std::size_t index) {
+    features::RowSelection selection = read_labels(ranges_[index]);
+    unknown[index] = std::move(selection.unknown);
+    const std::lock_guard lock(mutex);
+    counts_.not_selected += selection.counts.not_selected;
+    counts_.other_labels += selection.counts.other_labels;
+    counts_.not_finite += selection.counts.not_finite;
+  });
+  features::UnknownLabels all;
+  for (const auto& labels : unknown) all.merge(labels);
+  pipeline_.require_known(all);
 }
 
 // Ranges do not overlap, so that threads write to different rows.
-void Hdf5Source::read_labels(const RowRange& range) {
+features::RowSelection Hdf5Source::read_labels(const RowRange& range) {
   thread_local features::RawColumns raw;
   files_[range.file].read(range.first, range.count, ColumnSet::selection, raw);
-  std::vector<std::int64_t> kept, labels, keys;
-  pipeline_.select_rows(raw, kept, labels, keys);
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    const std::size_t row = range.first_row + static_cast<std::size_t>(kept[i]);
-    labels_[row] = static_cast<std::int16_t>(labels[i]);
+  features::RowSelection selection;
+  pipeline_.select_rows(raw, selection);
+  for (std::size_t i = 0; i < selection.kept.size(); ++i) {
+    const std::size_t row = range.first_row + static_cast<std::size_t>(selection.kept[i]);
+    labels_[row] = static_cast<std::int16_t>(selection.labels[i]);
+    if (!selection.weights.empty()) weights_[row] = selection.weights[i];
     if (keys_.empty()) continue;
     // 32 bits of a key are enough: two keys that collide merely stay together. A file without the key is
     // split by row.
-    const auto key = keys.empty() ? row : static_cast<std::uint64_t>(keys[i]);
+    const auto key = selection.keys.empty() ? row : static_cast<std::uint64_t>(selection.keys[i]);
     keys_[row] = static_cast<std::uint32_t>(mix64(range.file, key));
   }
+  return selection;
 }
 
 void Hdf5Source::count_filled_rows() {
   for (const auto& file : files_)
-    filled_rows_ += log_filled_rows(file.path(), file.rows(), file.filled_rows(), logger_);
+    counts_.filled += log_filled_rows(file.path(), file.rows(), file.filled_rows(), logger_);
 }
 
 void Hdf5Source::take_fingerprint(bool hash_data) {
@@ -83,6 +100,7 @@ void Hdf5Source::take_fingerprint(bool hash_data) {
   }
   hasher.update(bytes_of(labels_));
   hasher.update(bytes_of(keys_));
+  hasher.update(bytes_of(weights_));
   fingerprint_ = hasher.hex();
 }
 

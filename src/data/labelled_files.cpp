@@ -106,17 +106,18 @@ void check_own_labels(const LabelledFile& file, const features::Card& card,
                     file.path.string(), card.label, fmt::join(names, ", "), word, file.class_name,
                     shell_word(file.path.string())));
   features::RawColumns raw;
-  std::vector<std::int64_t> kept, labels, keys;
+  features::RowSelection selection;
   for (const RowRange& range : cut_rows(opened)) {
     opened.front().read(range.first, range.count, ColumnSet::selection, raw);
-    pipeline.select_rows(raw, kept, labels, keys);
-    for (std::size_t i = 0; i < kept.size(); ++i) {
-      if (labels[i] == said - names.begin()) continue;
+    pipeline.select_rows(raw, selection);
+    pipeline.require_known(selection.unknown);
+    for (std::size_t i = 0; i < selection.kept.size(); ++i) {
+      if (selection.labels[i] == said - names.begin()) continue;
       throw DataError(
           fmt::format("{}, row {}: is labelled {} ({}), but {} says that all its jets are {}; leave "
                       "out \"{}=\": --data {}",
-                      file.path.string(), range.first + static_cast<std::size_t>(kept[i]),
-                      names[static_cast<std::size_t>(labels[i])], card.label, word, file.class_name,
+                      file.path.string(), range.first + static_cast<std::size_t>(selection.kept[i]),
+                      names[static_cast<std::size_t>(selection.labels[i])], card.label, word, file.class_name,
                       file.class_name, shell_word(file.path.string())));
     }
   }

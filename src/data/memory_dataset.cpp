@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/data/memory_dataset.hpp"
 
+#include <ATen/ops/mul.h>
 #include <ATen/ops/narrow.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "sample_ranges.hpp"
+#include "weight_sums.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -19,6 +22,8 @@ class MemoryDataset final : public Dataset {
   MemoryDataset(NamedTensors tensors, std::int64_t samples, std::int64_t range_size)
       : tensors_(std::move(tensors)), samples_(samples), ranges_(make_ranges(samples, range_size)) {
     summary_.description = fmt::format("{} samples in memory", samples);
+    summary_.samples = summary_.rows.stored = samples;
+    normalise_weights();
     summary_.fingerprint = fingerprint();
     count_classes();
   }
@@ -43,6 +48,26 @@ class MemoryDataset final : public Dataset {
       hasher.update({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
     }
     return hasher.hex();
+  }
+
+  void normalise_weights() {
+    const at::Tensor* given = tensors_.find("weight");
+    if (given == nullptr || given->dim() != 1 || !given->is_floating_point()) return;
+    const at::Tensor weights = given->to(at::kDouble);
+    WeightSums sums;
+    for (std::int64_t i = 0; i < samples_; ++i) {
+      const double weight = weights.const_data_ptr<double>()[i];
+      if (!std::isfinite(weight)) throw DataError(fmt::format("sample {}: its weight is {}", i, weight));
+      sums.add(weight);
+    }
+    if (samples_ == 0) return;
+    const double factor = 1 / sums.mean_magnitude();
+    if (!std::isfinite(factor))
+      throw DataError(fmt::format("the weights of {} samples are all 0: nothing would be learned", samples_));
+    summary_.weight_factor = factor;
+    summary_.negative_weights = sums.negative();
+    summary_.negative_weight_share = sums.negative_share();
+    tensors_.set("weight", weights.mul(factor).to(given->scalar_type()));
   }
 
   void count_classes() {

@@ -41,6 +41,8 @@ void ShowerPart::describe(const std::string& name) {
   const std::string part = name.empty() ? "" : name + ": ";
   summary_.description = fmt::format("{}{} of {} showers in {}, card {}", part, size_, source_->rows(),
                                      name_files(files.front().path(), files.size()), pipeline.card().name);
+  summary_.samples = size_;
+  summary_.rows = source_->counts();
   summary_.card = features::to_toml(pipeline.card());
   summary_.files = source_->identities();
   std::vector<std::vector<std::string>> lines;

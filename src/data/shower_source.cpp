@@ -37,6 +37,12 @@ std::string explain_ratio(const features::ShowerCard& card, double ratio) {
   return "check the units of cells and energies, then copy the card and set unit, scale or ratio";
 }
 
+std::string explain_scan(const features::ShowerScan& scan) {
+  if (scan.negative > 0) return fmt::format("{} cells are negative", scan.negative);
+  if (scan.not_finite > 0) return fmt::format("{} cells are NaN or infinite", scan.not_finite);
+  return fmt::format("the cells add up to {} GeV, more than single precision holds", scan.sum);
+}
+
 template <class Values>
 void append(Values& all, const Values& more) {
   all.insert(all.end(), more.begin(), more.end());
@@ -106,14 +112,11 @@ void ShowerSource::look_at_cells(const ShowerDatasetOptions& options) {
                  [&](std::size_t range) { look_at_range(ranges_[range], findings); });
   if (findings.showers > 0) {
     const std::size_t file = file_of(findings.first_row);
-    const bool negative = findings.first.negative > 0;
     throw DataError(
-        fmt::format("{}, row {}: {} cells are {} ({} of {} showers have such cells); energies of cells are 0 "
-                    "or above: write "
-                    "the file again, with noise and pedestals cut away",
-                    files_[file].path(), findings.first_row - first_rows_[file],
-                    negative ? findings.first.negative : findings.first.not_finite,
-                    negative ? "negative" : "NaN or infinite", findings.showers, rows()));
+        fmt::format("{}, row {}: {} ({} of {} showers are like that); energies of cells are 0 or above: "
+                    "write the file again, with noise and pedestals cut away",
+                    files_[file].path(), findings.first_row - first_rows_[file], explain_scan(findings.first),
+                    findings.showers, rows()));
   }
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   const double gigabytes =
@@ -135,7 +138,8 @@ void ShowerSource::look_at_range(const RowRange& range, Findings& findings) {
                             for (std::size_t i = 0; i < rows; ++i) {
                               const std::size_t row = range.first_row + first + i;
                               const auto scan = pipeline_.scan({cells + i * cells_per_row, cells_per_row});
-                              if (!scan.is_sound()) findings.add(row, scan);
+                              if (!scan.is_sound() || !pipeline_.fits_image(scan.sum))
+                                findings.add(row, scan);
                               if (pipeline_.keeps(scan.sum)) sums_[row] = static_cast<float>(scan.sum);
                             }
                             if (!measures_[range.file]) return;
@@ -154,6 +158,11 @@ void ShowerSource::require_showers() const {
       "{}: none of the {} showers holds more than {} GeV in cells of at least {} GeV: they are empty, or the "
       "unit or scale of card '{}' is not that of the file; look at it with `bunchtrain inspect`",
       files_.front().path(), rows(), card.minimum_sum, card.threshold, card.name));
+}
+
+RowCounts ShowerSource::counts() const noexcept {
+  return {.stored = static_cast<std::int64_t>(sums_.size()),
+          .empty = std::count(sums_.begin(), sums_.end(), kLeftOut)};
 }
 
 double ShowerSource::median_ratio(std::size_t file) const {

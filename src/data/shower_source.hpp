@@ -34,6 +34,8 @@ class ShowerSource {
   float measured_theta(std::size_t row) const noexcept {
     return measured_[row];
   }  ///< rad, if it has an angle
+  /// Showers left out because they are empty.
+  RowCounts counts() const noexcept;
   /// Cell sum over energy in the middle of the kept showers of a file.
   double median_ratio(std::size_t file) const;
 

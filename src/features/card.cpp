@@ -66,6 +66,8 @@ void validate_weights(const Card& card) {
       throw ConfigError("weights.class", fmt::format("{}", weight), "finite and not negative");
     }
   }
+  if (card.weight_factor && !(std::isfinite(*card.weight_factor) && *card.weight_factor > 0))
+    throw ConfigError("weights.factor", fmt::format("{}", *card.weight_factor), "a finite number above 0");
 }
 
 void validate_inputs(const Card& card) {

@@ -37,6 +37,7 @@ class CardReader : private detail::TomlReader {
   InputSpec read_input(const toml::node& node);
   InputSpec read_transformed(const toml::array& parts);
   void read_label(const toml::table& table);
+  bool chooses_drop(const toml::node& node, std::string_view key) const;
   ClassSpec read_class(const toml::node& node) const;
   void read_weights(const toml::table& table);
   void read_split(const toml::table& table);
@@ -83,8 +84,10 @@ void CardReader::read_sections(const toml::table& root) {
   section(root, "inputs", [&](const toml::table& table) { read_inputs(table); });
   section(root, "label", [&](const toml::table& table) { read_label(table); });
   section(root, "select", [&](const toml::table& table) {
-    check_keys(table, "in [select]", {"jets"});
+    check_keys(table, "in [select]", {"jets", "not_finite"});
     if (const toml::node* jets = table.get("jets")) card_.select = as_expression(*jets, "select.jets");
+    if (const toml::node* choice = table.get("not_finite"))
+      card_.drop_not_finite = chooses_drop(*choice, "not_finite");
   });
   section(root, "weights", [&](const toml::table& table) { read_weights(table); });
   section(root, "split", [&](const toml::table& table) { read_split(table); });
@@ -267,10 +270,7 @@ void CardReader::read_label(const toml::table& table) {
   card_.label = as_expression(*of, "of");
   for (const toml::node& node : as_array(*classes, "classes")) card_.classes.push_back(read_class(node));
   if (const toml::node* others = table.get("others")) {
-    const std::string choice = as_string(*others, "others");
-    if (choice != "drop" && choice != "error")
-      fail(*others, fmt::format("others = \"{}\": \"drop\" or \"error\"", choice));
-    card_.drop_other_labels = choice == "drop";
+    card_.drop_other_labels = chooses_drop(*others, "others");
   }
   if (const toml::node* signal = table.get("signal")) {
     card_.signal = as_string(*signal, "signal");
@@ -278,6 +278,13 @@ void CardReader::read_label(const toml::table& table) {
         std::ranges::any_of(card_.classes, [&](const ClassSpec& spec) { return spec.name == card_.signal; });
     if (!known) fail(*signal, fmt::format("signal \"{}\" is none of the classes", card_.signal));
   }
+}
+
+bool CardReader::chooses_drop(const toml::node& node, std::string_view key) const {
+  const std::string choice = as_string(node, key);
+  if (choice != "drop" && choice != "error")
+    fail(node, fmt::format("{} = \"{}\": \"drop\" or \"error\"", key, choice));
+  return choice == "drop";
 }
 
 ClassSpec CardReader::read_class(const toml::node& node) const {
@@ -290,8 +297,9 @@ ClassSpec CardReader::read_class(const toml::node& node) const {
 }
 
 void CardReader::read_weights(const toml::table& table) {
-  check_keys(table, "in [weights]", {"class", "sample"});
+  check_keys(table, "in [weights]", {"class", "sample", "factor"});
   if (const toml::node* sample = table.get("sample")) card_.sample_weight = as_expression(*sample, "sample");
+  if (const toml::node* factor = table.get("factor")) card_.weight_factor = as_number(*factor, "factor");
   const toml::node* classes = table.get("class");
   if (!classes) return;
   if (classes->is_string()) {

@@ -84,6 +84,13 @@ std::string label_text(const Card& card) {
   return text;
 }
 
+std::string select_text(const Card& card) {
+  std::string text = "\n[select]\n";
+  if (!card.select.empty()) text += fmt::format("jets = {}\n", toml_quote(card.select));
+  if (card.drop_not_finite) text += "not_finite = \"drop\"\n";
+  return text;
+}
+
 std::string weights_text(const Card& card) {
   std::string text = "\n[weights]\n";
   std::vector<std::string> weights;
@@ -93,6 +100,7 @@ std::string weights_text(const Card& card) {
   else if (!weights.empty())
     text += fmt::format("class = [{}]\n", fmt::join(weights, ", "));
   if (!card.sample_weight.empty()) text += fmt::format("sample = {}\n", toml_quote(card.sample_weight));
+  if (card.weight_factor) text += fmt::format("factor = {}\n", toml_number(*card.weight_factor));
   return text;
 }
 
@@ -111,9 +119,8 @@ std::string to_toml(const Card& card) {
   }
   if (!card.inputs.empty()) text += inputs_text(card);
   if (!card.label.empty()) text += label_text(card);
-  if (!card.select.empty()) text += fmt::format("\n[select]\njets = {}\n", toml_quote(card.select));
-  if (card.balanced_classes || !card.class_weights.empty() || !card.sample_weight.empty())
-    text += weights_text(card);
+  if (!card.select.empty() || card.drop_not_finite) text += select_text(card);
+  if (card.has_weights() || card.weight_factor) text += weights_text(card);
   text += "\n[split]\n";
   if (!card.split_by.empty()) text += fmt::format("by = {}\n", toml_quote(card.split_by));
   text += fmt::format("fractions = {{ valid = {} }}\n", toml_number(card.valid_fraction));

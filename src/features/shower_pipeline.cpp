@@ -110,6 +110,10 @@ ShowerScan ShowerPipeline::scan(std::span<const float> cells) const {
   return scan;
 }
 
+bool ShowerPipeline::fits_image(double sum) const noexcept {
+  return std::isfinite(static_cast<float>(sum)) && std::isfinite(static_cast<float>(image_sum(sum)));
+}
+
 void ShowerPipeline::make_image(std::span<const float> cells, float* image) const {
   const auto factor = static_cast<float>(physical_ ? cell_factor_ : cell_factor_ * card_.image_scale);
   const auto power = static_cast<float>(physical_ ? 1 : card_.image_power);

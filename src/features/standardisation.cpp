@@ -14,6 +14,12 @@ namespace {
 
 constexpr std::size_t kNumbersPerColumn = 6;
 
+/// The raw value behind entries that are all equal.
+std::optional<double> constant_of(const InputSpec& spec, double count, double minimum, double maximum) {
+  if (count < 2 || minimum != maximum) return std::nullopt;
+  return spec.automatic || spec.multiply == 0 ? minimum : minimum / spec.multiply + spec.subtract;
+}
+
 std::size_t num_columns(const Card& card) {
   std::size_t columns = 0;
   for (const auto& [tensor, specs] : card.inputs) columns += specs.size();
@@ -109,7 +115,8 @@ std::vector<ColumnSummary> StandardisationFit::summaries() const {
                            .minimum = seen.minimum,
                            .maximum = seen.maximum,
                            .count = static_cast<std::int64_t>(seen.count),
-                           .nan_count = static_cast<std::int64_t>(seen.nan_count)});
+                           .nan_count = static_cast<std::int64_t>(seen.nan_count),
+                           .constant = constant_of(spec, seen.count, seen.minimum, seen.maximum)});
     }
   }
   return summaries;
@@ -165,6 +172,22 @@ void freeze_class_weights(Card& card, std::span<const std::int64_t> jets_per_cla
         total / (static_cast<double>(card.classes.size()) * static_cast<double>(jets_per_class[i])));
   }
   card.balanced_classes = false;
+}
+
+bool needs_weights(const Card& card) noexcept {
+  return card.balanced_classes || (card.has_weights() && !card.weight_factor);
+}
+
+void freeze_weight_factor(Card& card, double mean_magnitude) {
+  if (!card.has_weights() || card.weight_factor) return;
+  const double factor = 1 / mean_magnitude;
+  if (!std::isfinite(factor) || factor == 0)
+    throw DataError(fmt::format(
+        "the weights{} have the mean magnitude {} over the training split: nothing would be "
+        "learned; change [weights] of the card",
+        card.sample_weight.empty() ? "" : fmt::format(" \"{}\"", card.sample_weight), mean_magnitude));
+  constexpr double kRounding = 1e-9;  // of a mean of 1, as balanced classes have it
+  card.weight_factor = std::abs(factor - 1) < kRounding ? 1 : factor;
 }
 
 }  // namespace bunchtrain::features

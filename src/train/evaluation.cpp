@@ -2,6 +2,9 @@
 #include "bunchtrain/train/evaluation.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
 
 #include "bunchtrain/report/table.hpp"
 
@@ -27,12 +30,25 @@ report::RocCurve to_curve(const metrics::ClassificationResult& result, const met
   return curve;
 }
 
+std::string fixed(double value, int digits) {
+  return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits);
+}
+
+/// Says why numbers are missing.
+std::string missing_classes(const metrics::ClassificationResult& result) {
+  std::vector<std::string> missing;
+  for (std::size_t i = 0; i < result.class_counts.size(); ++i)
+    if (result.class_counts[i] == 0) missing.push_back("'" + result.classes[i] + "'");
+  if (missing.empty()) return {};
+  return fmt::format("none of them is {}: what needs such samples is left out\n", fmt::join(missing, " or "));
+}
+
 }  // namespace
 
 metrics::ClassificationOptions classification_options(std::vector<std::string> classes,
                                                       std::string_view signal) {
   metrics::ClassificationOptions options{.classes = std::move(classes)};
-  for (std::size_t i = 0; options.classes.size() == 2 && i < 2; ++i)
+  for (std::size_t i = 0; i < options.classes.size(); ++i)
     if (options.classes[i] == signal) options.signals = {static_cast<int>(i)};
   return options;
 }
@@ -46,7 +62,8 @@ report::Evaluation to_evaluation(const metrics::ClassificationResult& result, st
   evaluation.auc = result.auc;
   evaluation.classes = result.classes;
   evaluation.class_counts = result.class_counts;
-  for (const auto& signal : result.signals) evaluation.roc_curves.push_back(to_curve(result, signal));
+  for (const auto& signal : result.signals)
+    if (!std::isnan(signal.auc)) evaluation.roc_curves.push_back(to_curve(result, signal));
   for (const auto& distribution : result.distributions)
     evaluation.histograms.push_back({.score = result.classes[static_cast<std::size_t>(distribution.score)],
                                      .classes = result.classes,
@@ -55,8 +72,9 @@ report::Evaluation to_evaluation(const metrics::ClassificationResult& result, st
 }
 
 std::string format_results(const metrics::ClassificationResult& result) {
-  std::string text = fmt::format("{} labelled samples: accuracy {:.4f}, AUC {:.5f}, loss {:.4f}\n",
-                                 result.samples, result.accuracy, result.auc, result.loss);
+  std::string text = fmt::format("{} labelled samples: accuracy {}, AUC {}, loss {}\n", result.samples,
+                                 fixed(result.accuracy, 4), fixed(result.auc, 5), fixed(result.loss, 4)) +
+                     missing_classes(result);
   std::vector<std::string> header = {"signal", "background", "AUC"};
   if (result.signals.empty()) return text;
   for (const auto& rejection : result.signals.front().rejections)
@@ -64,8 +82,9 @@ std::string format_results(const metrics::ClassificationResult& result) {
   report::Table table(header);
   for (const auto& signal : result.signals) {
     const report::RocCurve curve = to_curve(result, signal);
-    std::vector<std::string> row = {curve.signal, curve.background, fmt::format("{:.5f}", curve.auc)};
-    for (const auto& rejection : signal.rejections) row.push_back(metrics::to_string(rejection));
+    std::vector<std::string> row = {curve.signal, curve.background, fixed(curve.auc, 5)};
+    for (const auto& rejection : signal.rejections)
+      row.push_back(std::isnan(rejection.value) ? "-" : metrics::to_string(rejection));
     table.add_row(std::move(row));
   }
   return text + table.to_string();

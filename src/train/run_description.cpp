@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "bunchtrain/core/version.hpp"
+#include "bunchtrain/data/notices.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/report/text_format.hpp"
@@ -50,6 +52,16 @@ std::vector<std::string> column_lines(const data::DatasetSummary& summary) {
   return {table.to_string(report::TableStyle::plain)};
 }
 
+/// Of both parts; what is true of their common files is said once.
+std::vector<std::string> notices_of(const data::Dataset& train, const data::Dataset* valid,
+                                    const std::string& samples) {
+  auto lines = data::notices(train.summary(), samples);
+  if (!valid) return lines;
+  for (auto& line : data::notices(valid->summary(), samples))
+    if (std::ranges::find(lines, line) == lines.end()) lines.push_back("validation: " + std::move(line));
+  return lines;
+}
+
 std::int64_t trainable(const TrainedNetwork& network) {
   std::int64_t count = 0;
   for (const auto& arena : network.parallel->arenas())
@@ -88,6 +100,9 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
   }
   summary["Training data"] = describe_data(train);
   if (valid) summary["Validation data"] = describe_data(*valid);
+  if (!train.summary().labels.empty()) summary["Classes"] = train.summary().labels;
+  if (const double factor = train.summary().weight_factor; factor != 1)
+    summary["Weights"] = fmt::format("times {:.6g}: mean magnitude 1", factor);
   for (const auto& [name, text] : metadata)
     if (name != "model") summary[name] = text;
 
@@ -104,6 +119,8 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
       {"data_fingerprint", train.summary().fingerprint},
       {"data_paths", train.summary().paths},
       {"configuration", session.options().to_toml()}};
+  const auto notices = notices_of(train, valid, samples);
+  if (!notices.empty()) json["notices"] = notices;
   RunDescription description;
   description.card = train.summary().card;
   if (!description.card.empty()) json["card"] = description.card;
@@ -112,6 +129,7 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
       description.lines.push_back(fmt::format("{:<17} {}", key, value.get<std::string>()));
   for (const auto& path : train.summary().paths)
     description.lines.push_back(fmt::format("{:<17} {}", "read by", path));
+  for (const auto& notice : notices) description.lines.push_back(fmt::format("{:<17} {}", "note", notice));
   for (auto& line : column_lines(train.summary())) description.lines.push_back(std::move(line));
   description.json = json.dump(2) + "\n";
   return description;

@@ -30,6 +30,11 @@ std::vector<config::OptionSpec> standard_options() {
        false,
        true},
       {"valid-fraction", 0.0, "share of --data kept for validation; 0 = the card's", "X"},
+      {"valid-weights",
+       Text{"card"},
+       "weights of the validation loss: card = as in training, none = every sample counts once",
+       "",
+       {"card", "none"}},
       {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"},
 
       {"epochs", Integer{10}, "passes over the training data"},

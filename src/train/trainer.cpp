@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/trainer.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/overlap.hpp"
 #include "bunchtrain/nn/described_module.hpp"
@@ -8,6 +12,19 @@
 
 namespace bunchtrain::train {
 namespace {
+
+/// @throws DataError if a classifier would learn to say always the same.
+void require_classes(const data::DatasetSummary& summary, const std::string& samples) {
+  const auto& counts = summary.class_counts;
+  if (summary.classes.size() < 2 || counts.size() != summary.classes.size()) return;
+  const auto present = std::ranges::find_if(counts, [](std::int64_t count) { return count > 0; });
+  if (present == counts.end() || std::ranges::count(counts, 0) + 1 != std::ssize(counts)) return;
+  throw DataError(
+      fmt::format("nothing to learn: all {} {} of the training data are '{}'. Name the files of the other "
+                  "classes, too, or, to "
+                  "train something else than a classifier on them, take [label] out of the card",
+                  *present, samples, summary.classes[static_cast<std::size_t>(present - counts.begin())]));
+}
 
 /// A network that says how to build it is remembered by every snapshot, unless the program says it.
 TrainingTask with_description(TrainingTask task) {
@@ -18,10 +35,12 @@ TrainingTask with_description(TrainingTask task) {
 }
 
 /// Collective: what one rank finds is an error on all.
-void require_disjoint(const Session& session, const data::Dataset& train, const data::Dataset& valid) {
+void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
+                const data::Dataset* valid) {
   std::string error;
   try {
-    data::require_disjoint(train, valid);
+    if (task.step) require_classes(train.summary(), task.options.samples);
+    if (valid) data::require_disjoint(train, *valid);
   } catch (const DataError& failure) {
     error = failure.message();
   }
@@ -70,7 +89,7 @@ void Trainer::add_callback(std::shared_ptr<Callback> callback) {
 
 FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& valid) {
   expects(train && train->size() > 0, "the training data is empty");
-  if (valid) require_disjoint(impl_->session, *train, *valid);
+  check_data(impl_->session, impl_->task, *train, valid.get());
   return TrainingLoop(impl_->session, with_description(impl_->task), train, valid).run();
 }
 

@@ -48,10 +48,13 @@ std::optional<data::DataLoader> make_valid_loader(const Session& session, const 
 }
 
 /// The validation of a classifier, if the data have classes.
-std::shared_ptr<Validation> default_validation(const Step& step, const data::Dataset& dataset) {
+std::shared_ptr<Validation> default_validation(const Session& session, const Step& step,
+                                               const data::Dataset& dataset) {
   const auto& summary = dataset.summary();
   if (!step || summary.classes.size() < 2) return nullptr;
-  return make_classification_validation(step, classification_options(summary.classes, summary.signal));
+  const bool weighted = session.options().get<std::string>("valid-weights") == "card";
+  return make_classification_validation(step, classification_options(summary.classes, summary.signal),
+                                        weighted ? ValidationWeights::card : ValidationWeights::none);
 }
 
 /// What `--patience` asks for.
@@ -80,7 +83,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::Data
       loader_(train, loader_options(session, settings_, true)),
       valid_loader_(make_valid_loader(session, settings_, valid)),
       snapshots_(session, settings_) {
-  if (!task_.validation) task_.validation = default_validation(task_.step, *train_);
+  if (!task_.validation) task_.validation = default_validation(session, task_.step, *train_);
   add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
   const bool override_rate = session.options().given("learning-rate");
   for (const auto& network : task_.networks)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/weights/module_weights.hpp"
 
+#include <ATen/ops/isfinite.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <torch/nn/module.h>
@@ -74,6 +75,21 @@ void check_same_names_and_shapes(const NamedTensors& state, const TensorsByName&
   }
 }
 
+/// A network with one NaN answers NaN to everything, with one infinity mostly so. Looks at the values as the
+/// module would hold them: what is finite in double precision may not be so in single.
+void require_finite(const NamedTensors& state, const TensorsByName& given, std::string_view origin) {
+  for (const auto& [name, target] : state) {
+    const auto found = given.find(name);
+    if (found == given.end() || !target.is_floating_point()) continue;
+    const at::Tensor finite = at::isfinite(found->second.to(target.scalar_type()));
+    if (finite.all().item<bool>()) continue;
+    throw CheckpointError(
+        fmt::format("{}: {} of the {} values of tensor '{}' are NaN or infinite: these weights are "
+                    "lost; take an earlier snapshot or another file",
+                    origin, finite.numel() - finite.sum().item<std::int64_t>(), finite.numel(), name));
+  }
+}
+
 std::vector<std::string> split_classes(std::string_view text) {
   std::vector<std::string> classes;
   while (true) {
@@ -97,6 +113,7 @@ void load_into(torch::nn::Module& module, const NamedTensors& tensors, std::stri
   const NamedTensors state = named_state(module);
   const TensorsByName given = index_by_stripped_name(tensors, origin);
   check_same_names_and_shapes(state, given, tensors, origin);
+  require_finite(state, given, origin);
   const c10::NoGradGuard no_grad;
   for (const auto& [name, tensor] : state) {
     if (const auto found = given.find(name); found != given.end()) at::Tensor(tensor).copy_(found->second);

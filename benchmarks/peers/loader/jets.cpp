@@ -38,9 +38,9 @@ std::vector<std::int64_t> all_rows(std::int64_t count) {
 
 bt::features::FeatureBlock evaluate_selected(const bt::features::FeaturePipeline& pipeline,
                                              const bt::features::RawColumns& raw) {
-  std::vector<std::int64_t> kept, labels, keys;
-  pipeline.select_rows(raw, kept, labels, keys);
-  return pipeline.evaluate(raw, kept);
+  bt::features::RowSelection selection;
+  pipeline.select_rows(raw, selection);
+  return pipeline.evaluate(raw, selection.kept);
 }
 
 void read_by_row(const LibraryReader& reader, const bt::features::FeaturePipeline& pipeline, int threads,

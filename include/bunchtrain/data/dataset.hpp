@@ -29,12 +29,13 @@ struct SplitPart {
   std::uint64_t seed = 0;
 };
 
-/// What became of the stored rows: those that are not among the samples, and those that are odd ones.
+/// What became of the stored rows: those that are not among the samples, and those that are odd ones. Of all
+/// files, also for a part of them; only `without_particles` is of the part.
 struct RowCounts {
   std::int64_t stored = 0;             ///< rows in the files
   std::int64_t not_selected = 0;       ///< left out by the card's selection
   std::int64_t other_labels = 0;       ///< left out because their label is of no class
-  std::int64_t not_finite = 0;         ///< left out because of NaN, where the card says so
+  std::int64_t not_finite = 0;         ///< left out because of NaN or infinity, where the card says so
   std::int64_t without_particles = 0;  ///< samples without a real particle
   std::int64_t empty = 0;              ///< showers left out because they have no energy
   std::int64_t filled = 0;             ///< rows never written or whose source is missing (`missing = "fill"`)
@@ -43,8 +44,9 @@ struct RowCounts {
 /// What is known of a dataset before the first step: printed once and kept in run.json.
 struct DatasetSummary {
   std::string description;  ///< "18,000 jets in 1 file, card top_tagging"
-  std::string card;         ///< TOML text of the resolved card; empty for data in memory
-  std::string signal;       ///< the class that is selected, if the card names one
+  std::int64_t samples = 0;
+  std::string card;    ///< TOML text of the resolved card; empty for data in memory
+  std::string signal;  ///< the class that is selected, if the card names one
   std::vector<std::string> classes;
   std::vector<std::int64_t> class_counts;
   /// How labels become classes: "jet.is_top: 0 qcd, 1 top".
@@ -52,8 +54,13 @@ struct DatasetSummary {
   RowCounts rows = {};
   /// Sample weights were multiplied by it: their magnitude has mean 1.
   double weight_factor = 1;
+  std::int64_t negative_weights = 0;  ///< samples whose weight is below 0
+  double negative_weight_share = 0;   ///< their part of the sum of magnitudes
   std::vector<FileIdentity> files;
   SplitPart part = {};
+  /// Samples that were looked at for what follows and for `rows.without_particles`: fewer than all of a large
+  /// dataset, whose counts are then scaled up.
+  std::int64_t surveyed = 0;
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
   std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
   /// Per dataset: the way it is read and why ("table/table: pread + own inflate").

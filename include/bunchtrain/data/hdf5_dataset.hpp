@@ -43,7 +43,8 @@ class Hdf5Dataset {
  public:
   /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card),
   /// rows that were never written or whose source is missing (unless the card says `missing = "fill"`),
-  /// wrong rank or type, missing filter, labels outside the classes, NaN in real entries, no row selected.
+  /// wrong rank or type, missing filter, labels outside the classes, values that are not finite, weights that
+  /// teach nothing, no row selected, no particle.
   explicit Hdf5Dataset(Hdf5DatasetOptions options);
   /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
   Hdf5Dataset(Hdf5DatasetOptions options, features::Card card);

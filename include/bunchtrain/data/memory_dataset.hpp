@@ -6,8 +6,9 @@
 
 namespace bunchtrain::data {
 
-/// A dataset over tensors whose first dimension counts samples. @throws DataError if the first dimensions
-/// differ.
+/// A dataset over tensors whose first dimension counts samples. "label" [N] int64 and "weight" [N] are known
+/// by name: weights are brought to a mean magnitude of 1. @throws DataError if the first dimensions differ,
+/// or if weights are not finite or all 0.
 DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size = 256);
 
 }  // namespace bunchtrain::data

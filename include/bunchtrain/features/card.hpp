@@ -66,16 +66,25 @@ struct Card {
   bool drop_other_labels = false;
   std::string signal;  ///< class name
   std::string select;  ///< jet selection expression, may be empty
+  /// Jets with NaN or infinity in the columns of selection, weight or split key are left out and counted;
+  /// else they are an error.
+  bool drop_not_finite = false;
   bool balanced_classes = false;
   std::vector<double> class_weights;  ///< per class, empty = none
   std::string sample_weight;          ///< expression, may be empty
-  std::string split_by;               ///< "jet.event": rows with equal values stay together
+  /// Sample times class weight is multiplied by it. Left out: fitted, so that the magnitudes of the training
+  /// part have mean 1.
+  std::optional<double> weight_factor = std::nullopt;
+  std::string split_by;  ///< "jet.event": rows with equal values stay together
   double valid_fraction = 0.1;
   std::vector<std::string> observers;  ///< columns written beside the scores
   /// Rows that were never written, or whose source file is missing, are read as the dataset's fill value and
   /// counted; else they are an error.
   bool fill_missing = false;
 
+  bool has_weights() const noexcept {
+    return balanced_classes || !class_weights.empty() || !sample_weight.empty();
+  }
   std::size_t num_inputs(std::string_view tensor) const;  ///< columns of an input tensor
   bool operator==(const Card&) const = default;
 };

@@ -5,7 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +21,54 @@ namespace bunchtrain::features {
 struct FeatureCounts {
   std::int64_t rows = 0;                ///< seen
   std::int64_t selected = 0;            ///< kept by selection and label
+  std::int64_t not_selected = 0;        ///< dropped by the selection
+  std::int64_t other_labels = 0;        ///< dropped because their label is of no class
+  std::int64_t not_finite = 0;          ///< dropped because of NaN or infinity, where the card says so
   std::int64_t truncated = 0;           ///< kept rows with more real particles than `length`
+  std::int64_t without_particles = 0;   ///< kept rows without a real particle
   std::vector<std::int64_t> per_class;  ///< kept rows per class
   std::int64_t unlabelled = 0;          ///< kept rows without a label
+};
+
+/// Label values that belong to no class, with how often and where first they occur.
+class UnknownLabels {
+ public:
+  /// @param where "FILE, row 67"; only looked at for a value that was not there before.
+  template <class Where>
+  void add(double value, const Where& where) {
+    Entry* entry = find(value);
+    if (entry != nullptr && entry->count++ == 0) entry->first = where();
+  }
+  /// Adds what was found in later rows.
+  void merge(const UnknownLabels& later);
+  bool empty() const noexcept { return total() == 0; }
+  std::int64_t total() const noexcept;
+
+  struct Entry {
+    std::int64_t count = 0;
+    std::string first = {};
+  };
+  const std::map<double, Entry>& values() const noexcept { return values_; }  ///< no NaN among them
+  const Entry& nan() const noexcept { return nan_; }
+  /// Jets with values that are not listed: a column with many is hardly one of labels.
+  std::int64_t others() const noexcept { return others_; }
+
+ private:
+  Entry* find(double value);
+
+  std::map<double, Entry> values_;
+  Entry nan_;
+  std::int64_t others_ = 0;
+};
+
+/// Which rows of a block are kept, and what decides about them. Vectors are parallel to `kept`.
+struct RowSelection {
+  std::vector<std::int64_t> kept;    ///< positions within the raw block, ascending
+  std::vector<std::int64_t> labels;  ///< class numbers; -1 in a file without labels
+  std::vector<std::int64_t> keys;    ///< values of `split.by`; empty if card or file has none
+  std::vector<double> weights;       ///< values of `weights.sample`; empty if card or file has none
+  FeatureCounts counts;
+  UnknownLabels unknown;  ///< of rows that are neither kept nor dropped: `require_known` refuses them
 };
 
 /// One block of N rows after evaluation: the card's inputs ("points" [N, P, 2] float32, "features" [N, P, F]
@@ -42,6 +89,8 @@ struct ColumnSummary {
   std::string expression;
   double mean = 0, width = 0, minimum = 0, maximum = 0;  ///< over real particles after the transform
   std::int64_t count = 0, nan_count = 0;
+  /// Set if all entries are equal: that value, before the transform (a bound of it, if it was clipped).
+  std::optional<double> constant = std::nullopt;
 };
 
 /// The compiled form of a card. Evaluation is const and thread-safe (each thread has its own evaluator
@@ -61,19 +110,20 @@ class FeaturePipeline {
   /// unlabelled.
   const std::vector<std::string>& optional_columns() const noexcept;
 
-  /// Evaluates only what decides which rows are kept (selection, label) and the split key: cheap first pass.
-  /// `kept` gets positions within the raw block, ascending; parallel to it `labels` (class numbers; -1 in a
-  /// file without labels) and `keys` (the value of `split.by`; empty if the card has none). All three are
-  /// overwritten. @throws DataError for labels outside the classes (values with counts and the lines to
-  /// paste).
-  FeatureCounts select_rows(const RawColumns& raw, std::vector<std::int64_t>& kept,
-                            std::vector<std::int64_t>& labels, std::vector<std::int64_t>& keys) const;
+  /// Evaluates only what decides which rows are kept (selection, label), their split key and weight: cheap
+  /// first pass. `selection` is overwritten. @throws DataError naming file, row and column for NaN or
+  /// infinity in the columns of selection, split key and weight, unless the card drops such jets.
+  void select_rows(const RawColumns& raw, RowSelection& selection) const;
+  /// @throws DataError for labels outside the classes: the values with counts, places and the lines to paste.
+  void require_known(const UnknownLabels& labels) const;
   /// Columns that `select_rows` needs.
   const std::vector<std::string>& selection_columns() const noexcept;
 
   /// Evaluates the rows `rows` (positions within the raw block) and drops none: selection is `select_rows`'
-  /// work. A label outside the classes becomes -1. @throws DataError naming file, row and column for values
-  /// that are not finite in real entries without a `nan` policy, ConfigError for a column that `raw` lacks.
+  /// work. A label outside the classes becomes -1. @throws DataError naming file, row, particle and column
+  /// for infinity in raw columns that inputs or the mask use, and for NaN unless the card has a `nan` policy;
+  /// only real entries count, and columns that only observers use may hold anything. ConfigError for a column
+  /// that `raw` lacks.
   FeatureBlock evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const;
 
  private:

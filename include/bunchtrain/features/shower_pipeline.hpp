@@ -32,6 +32,8 @@ class ShowerPipeline {
   ShowerScan scan(std::span<const float> cells) const;
   /// Whether a shower with that sum (GeV) is selected.
   bool keeps(double sum) const noexcept { return sum > card_.minimum_sum; }
+  /// Whether that sum (GeV), and so every cell below it, is finite in an image.
+  bool fits_image(double sum) const noexcept;
   /// The image of one shower: threshold, scale, power. @pre cells are sound; both have the same size
   void make_image(std::span<const float> cells, float* image) const;
   /// A sum in GeV in the image's unit, without its power.

@@ -48,4 +48,12 @@ bool needs_fit(const Card& card) noexcept;
 /// nothing for a card that does not ask for it. @throws ConfigError naming a class without jets.
 void freeze_class_weights(Card& card, std::span<const std::int64_t> jets_per_class);
 
+/// Whether balanced class weights or the factor of weights still have to be fitted.
+bool needs_weights(const Card& card) noexcept;
+
+/// Makes `mean_magnitude` (of sample times class weight, in double precision, over the training split) the
+/// unit of the weights. Does nothing for a card without weights or with a factor. @throws DataError if it is
+/// 0 or so small that no factor brings it to 1.
+void freeze_weight_factor(Card& card, double mean_magnitude);
+
 }  // namespace bunchtrain::features

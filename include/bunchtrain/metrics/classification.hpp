@@ -45,7 +45,7 @@ struct ClassificationResult {
   std::vector<std::string> classes = {};
   std::int64_t samples = 0;     ///< labelled ones
   std::int64_t unlabelled = 0;  ///< label -1, left out of everything below
-  double loss = 0;              ///< weighted mean cross-entropy
+  double loss = 0;              ///< weighted mean cross-entropy; of a validation, the step's own loss
   double accuracy = 0;          ///< weighted
   double auc = 0;               ///< two classes: of the signal; more: mean over the signals against the rest
   std::vector<std::int64_t> class_counts = {};

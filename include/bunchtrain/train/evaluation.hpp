@@ -11,15 +11,16 @@
 
 namespace bunchtrain::train {
 
-/// What metrics need to know of a classifier. With two classes `signal` names the one that is selected; it
-/// may be empty.
+/// What metrics need to know of a classifier. `signal` names the class that is selected; without it the
+/// second of two classes is, or each of more.
 metrics::ClassificationOptions classification_options(std::vector<std::string> classes,
                                                       std::string_view signal);
 
 /// The curves of a result as the report draws them. `data` says what was evaluated.
 report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data);
 
-/// A table for the terminal: samples, accuracy, loss, AUC, rejections per signal.
+/// A table for the terminal: samples, accuracy, loss, AUC, rejections per signal. What cannot be computed for
+/// want of samples of a class is a dash, and the class is named.
 std::string format_results(const metrics::ClassificationResult& result);
 
 }  // namespace bunchtrain::train

@@ -40,7 +40,13 @@ class Validation {
   virtual void discard() {}
 };
 
-/// Accuracy, AUC, rejection and loss of a classifier. `step` gives logits as `outputs`.
-std::shared_ptr<Validation> make_classification_validation(Step step, metrics::ClassificationOptions options);
+/// Whether the loss of a validation is weighted as that of training (`--valid-weights`).
+enum class ValidationWeights { card, none };
+
+/// Accuracy, AUC, rejection and loss of a classifier. `step` gives logits as `outputs`; the loss is the
+/// step's own, mean over all samples, so that it is the same quantity as in training. Everything else counts
+/// each sample once, whatever its weight.
+std::shared_ptr<Validation> make_classification_validation(
+    Step step, metrics::ClassificationOptions options, ValidationWeights weights = ValidationWeights::card);
 
 }  // namespace bunchtrain::train

@@ -19,7 +19,8 @@ NamedTensors named_state(const torch::nn::Module& module);
 /// Copies tensors into a module's parameters and buffers by name. Leading "mod." and "module." are stripped
 /// from the names given. dtype is converted, shape must match, nothing may be missing or left over, except
 /// that `num_batches_tracked` may be missing and is then kept: other frameworks count no batches.
-/// @throws CheckpointError naming the first differing name and shape on both sides.
+/// @throws CheckpointError naming the first differing name and shape on both sides, or the tensor that holds
+/// NaN or infinity with how many.
 void load_into(torch::nn::Module& module, const NamedTensors& tensors, std::string_view origin);
 
 /// Compares the class names stored in a file's metadata ("classes", comma-separated) with those expected.

@@ -45,16 +45,20 @@ TEST_F(TrainerRanksTest, AnyNumberOfRanksComputesTheSameLosses) {
   ToyTraining alone(mpi::Comm::self(), root_ / ("alone" + std::to_string(world().rank())));
   auto reference = std::make_shared<LossRecorder>();
   alone.trainer.add_callback(reference);
-  alone.trainer.fit(make_points(205), nullptr);
+  // 33 to validate on: the last batch of one leaves all ranks but one without a sample.
+  const FitResult by_one = alone.trainer.fit(make_points(205), make_points(33, 2));
   alone.session.close();
 
   ToyTraining together(world(), root_ / "together", {"--sync-batch-norm"});
   auto losses = std::make_shared<LossRecorder>();
   together.trainer.add_callback(losses);
-  together.trainer.fit(make_points(205), nullptr);
+  const FitResult by_all = together.trainer.fit(make_points(205), make_points(33, 2));
   ASSERT_EQ(losses->losses.size(), reference->losses.size());
   for (std::size_t i = 0; i < losses->losses.size(); ++i)
     EXPECT_NEAR(losses->losses[i], reference->losses[i], 1e-9) << "step " << i + 1;
+  ASSERT_TRUE(by_one.validation && by_all.validation);
+  EXPECT_NEAR(*by_all.validation->loss, *by_one.validation->loss, 1e-9);
+  EXPECT_EQ(by_all.validation->classification->samples, 33);
   together.session.close();
 }
 

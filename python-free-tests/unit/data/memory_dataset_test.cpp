@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/data/memory_dataset.hpp"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "bunchtrain/core/error.hpp"
 
@@ -36,6 +41,35 @@ TEST(MemoryDatasetTest, FingerprintFollowsTheContent) {
   changed_tensors["features"][3][1] = 99;
   EXPECT_EQ(first->summary().fingerprint, make_memory_dataset(some_tensors(10))->summary().fingerprint);
   EXPECT_NE(first->summary().fingerprint, make_memory_dataset(changed_tensors)->summary().fingerprint);
+}
+
+TEST(MemoryDatasetTest, WeightsOfAnyScaleAreTheSame) {
+  for (const double scale : {1e-300, 1e-9, 1.0, 1e300}) {
+    auto tensors = some_tensors(4);
+    tensors.set("weight", at::tensor({-1.0, 2.0, 3.0, 2.0}, at::kDouble) * scale);
+    const auto dataset = make_memory_dataset(tensors);
+    const at::Tensor weights = dataset->read(0).tensors["weight"];
+    EXPECT_TRUE(at::allclose(weights, at::tensor({-0.5, 1.0, 1.5, 1.0}, at::kDouble))) << scale;
+    EXPECT_NEAR(dataset->summary().weight_factor * scale, 0.5, 1e-12);
+    EXPECT_EQ(dataset->summary().negative_weights, 1);
+    EXPECT_NEAR(dataset->summary().negative_weight_share, 0.125, 1e-12);
+  }
+}
+
+TEST(MemoryDatasetTest, RefusesWeightsThatTeachNothing) {
+  const auto refusal = [](const at::Tensor& weights) -> std::string {
+    auto tensors = some_tensors(2);
+    tensors.set("weight", weights);
+    try {
+      make_memory_dataset(tensors);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "not refused";
+  };
+  EXPECT_THAT(refusal(at::zeros({2})), testing::HasSubstr("all 0"));
+  EXPECT_THAT(refusal(at::tensor({1.0, std::nan("")})), testing::HasSubstr("sample 1: its weight is nan"));
+  EXPECT_THAT(refusal(at::tensor({HUGE_VAL, 1.0})), testing::HasSubstr("sample 0: its weight is inf"));
 }
 
 TEST(MemoryDatasetTest, RefusesDifferentLengthsByName) {

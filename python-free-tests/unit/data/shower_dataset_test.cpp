@@ -18,6 +18,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
+#include "bunchtrain/data/notices.hpp"
 #include "hdf5_samples.hpp"
 
 namespace bunchtrain::data {
@@ -86,6 +87,15 @@ class ShowerDatasetTest : public Hdf5FilesTest {
       return error.what();
     }
     return "no error";
+  }
+  void overwrite(const std::string& file_name, const char* dataset_name, const at::Tensor& values) const {
+    const hid_t file = H5Fopen(path(file_name).c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t dataset = H5Dopen2(file, dataset_name, H5P_DEFAULT);
+    EXPECT_GE(
+        H5Dwrite(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.const_data_ptr<float>()),
+        0);
+    H5Dclose(dataset);
+    H5Fclose(file);
   }
   std::string error_of(const ShowerFileOnDisk& file, const at::Tensor& cells,
                        const std::string& card = "lcd_fixed") {
@@ -316,6 +326,42 @@ TEST_F(ShowerDatasetTest, ShowersNeverWrittenAreRefusedOrCounted) {
   EXPECT_EQ(filled.all()->summary().rows.filled, 30);
   EXPECT_EQ(filled.size(), 29) << "row 3 is empty";
   EXPECT_EQ(filled.all()->summary().files.at(0).path, path("part.h5"));
+}
+
+TEST_F(ShowerDatasetTest, RefusesSumsThatOverflow) {
+  const ShowerFileOnDisk file;
+  at::Tensor cells = file.cells();
+  cells[9].fill_(3e38f);  // each finite
+  EXPECT_THAT(error_of(file, cells),
+              AllOf(HasSubstr("bad.h5, row 9"), HasSubstr("more than single precision holds"),
+                    HasSubstr("1 of 60 showers")));
+}
+
+TEST_F(ShowerDatasetTest, RefusesEnergiesAndAnglesThatAreNotFinite) {
+  for (const float value : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
+    ShowerFileOnDisk file{.rows = 20, .grid = {51, 51, 25}, .with_angles = true};
+    for (const char* name : {"energy", "theta", "mtheta"}) {
+      at::Tensor values = std::string(name) == "energy" ? file.energies() : at::full({20}, 1.25f);
+      values[13] = value;
+      file.write(path("odd.h5"));
+      overwrite("odd.h5", name, values);
+      EXPECT_THAT(error_of({.files = {path("odd.h5")}, .card = "lcd_angle"}),
+                  HasSubstr("odd.h5, row 13: the"))
+          << name;
+    }
+  }
+}
+
+TEST_F(ShowerDatasetTest, CountsEmptyShowers) {
+  ShowerFileOnDisk().write(path("showers.h5"));
+  const ShowerDataset showers({.files = {path("showers.h5")}, .card = "lcd_fixed"});
+  const auto& summary = showers.all()->summary();
+  EXPECT_EQ(summary.samples, 59);
+  EXPECT_EQ(summary.rows.stored, 60);
+  EXPECT_EQ(summary.rows.empty, 1);
+  EXPECT_THAT(notices(summary, "showers"),
+              testing::ElementsAre("1 of 60 showers are left out because they hold no energy"));
 }
 
 TEST_F(ShowerDatasetTest, RefusesEmptyShowers) {

@@ -223,8 +223,33 @@ TEST(CardTest, WrittenCardsReadBackEqual) {
   odd.sources[0].slice_begin = 2;
   odd.sort_by_pt = true;
   odd.fill_missing = true;
+  odd.drop_not_finite = true;
+  odd.weight_factor = 1.0 / 3e-9;
   cards.push_back(odd);
   for (const Card& card : cards) EXPECT_EQ(parse_card(to_toml(card), "elsewhere"), card) << to_toml(card);
+}
+
+TEST(CardTest, WeightsHaveAFactorAndSelectionsAPolicy) {
+  const Card card = parse_card(
+      small_card("[select]\nnot_finite = \"drop\"\n[weights]\nsample = \"jet.pt\"\nfactor = 2.5\n"), "small");
+  EXPECT_TRUE(card.drop_not_finite);
+  EXPECT_EQ(card.weight_factor, 2.5);
+  EXPECT_FALSE(parse_card(small_card("[select]\nnot_finite = \"error\"\n"), "small").drop_not_finite);
+  EXPECT_THAT(error_of(small_card("[select]\nnot_finite = \"keep\"\n")),
+              AllOf(HasSubstr("line 11"), HasSubstr("not_finite = \"keep\": \"drop\" or \"error\"")));
+  for (const char* factor : {"0", "-1.0", "inf", "nan"})
+    EXPECT_THAT(error_of(small_card(std::string("[weights]\nfactor = ") + factor + "\n")),
+                HasSubstr("a finite number above 0"))
+        << factor;
+}
+
+TEST(CardTest, LabelsAreDescribed) {
+  EXPECT_EQ(describe_labels(load_card("jetnet")), "jet.type: 0 g, 1 q, 2 t, 3 w, 4 z");
+  EXPECT_EQ(describe_labels(parse_card(small_card(), "small")), "none");
+  EXPECT_EQ(
+      describe_labels(parse_card(
+          small_card("[label]\nof = \"jet.kind\"\nclasses = [[\"light\", 0, 1], [\"b\", 3]]\n"), "small")),
+      "jet.kind: 0 1 light, 3 b");
 }
 
 TEST(CardTest, UnknownKeysNameLineAndNearestKey) {

@@ -22,6 +22,7 @@ using test::make_top_tagging_block;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 std::vector<std::int64_t> all_rows(const RawColumns& raw) {
   std::vector<std::int64_t> rows(static_cast<std::size_t>(raw.rows));
@@ -150,6 +151,9 @@ std::vector<float> floats(const at::Tensor& tensor) {
   return {data, data + tensor.numel()};
 }
 
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 template <class Function>
 std::string error_of(Function function) {
   try {
@@ -211,45 +215,85 @@ TEST(FeaturePipelineTest, JetQuantitiesAndConstantsMayBeInputs) {
   EXPECT_THAT(floats(block.tensors["extra"]), ElementsAre(30, 3, 0.05f, 30, 3, 0.05f, 30, 3, 0.05f));
 }
 
+RowSelection selection_of(const Card& card, const RawColumns& raw) {
+  RowSelection selection;
+  FeaturePipeline(card).select_rows(raw, selection);
+  return selection;
+}
+
 TEST(FeaturePipelineTest, SelectionAndLabelsDecideWhichRowsAreKept) {
-  const FeaturePipeline pipeline(
-      labelled_card("[select]\njets = \"jet.pt > 0.015\"\n[split]\nby = \"jet.kind + 7\"\n"));
-  std::vector<std::int64_t> kept, labels, keys{99};
-  const FeatureCounts counts = pipeline.select_rows(small_block(), kept, labels, keys);
-  EXPECT_THAT(kept, ElementsAre(1, 2));
-  EXPECT_THAT(labels, ElementsAre(1, 0));
-  EXPECT_THAT(keys, ElementsAre(8, 7));
-  EXPECT_EQ(counts.rows, 3);
-  EXPECT_EQ(counts.selected, 2);
-  EXPECT_THAT(counts.per_class, ElementsAre(1, 1));
-  EXPECT_THAT(pipeline.selection_columns(), ElementsAre("jet.kind", "jet.pt"));
+  const Card card = labelled_card("[select]\njets = \"jet.pt > 0.015\"\n[split]\nby = \"jet.kind + 7\"\n");
+  const RowSelection selection = selection_of(card, small_block());
+  EXPECT_THAT(selection.kept, ElementsAre(1, 2));
+  EXPECT_THAT(selection.labels, ElementsAre(1, 0));
+  EXPECT_THAT(selection.keys, ElementsAre(8, 7));
+  EXPECT_THAT(selection.weights, IsEmpty());
+  EXPECT_EQ(selection.counts.rows, 3);
+  EXPECT_EQ(selection.counts.selected, 2);
+  EXPECT_EQ(selection.counts.not_selected, 1);
+  EXPECT_THAT(selection.counts.per_class, ElementsAre(1, 1));
+  EXPECT_THAT(FeaturePipeline(card).selection_columns(), ElementsAre("jet.kind", "jet.pt"));
 }
 
 TEST(FeaturePipelineTest, SelectionMayUseSumsOverParticles) {
-  const FeaturePipeline pipeline(small_card("[select]\njets = \"sum(part.x) > 4\"\n"));
-  std::vector<std::int64_t> kept, labels, keys;
-  pipeline.select_rows(small_block(), kept, labels, keys);
-  EXPECT_THAT(kept, ElementsAre(2));  // 9s at padding do not count
-  EXPECT_THAT(pipeline.selection_columns(), ElementsAre("part.pt", "part.x"));
+  const Card card = small_card("[select]\njets = \"sum(part.x) > 4\"\n");
+  EXPECT_THAT(selection_of(card, small_block()).kept, ElementsAre(2));  // 9s at padding do not count
+  EXPECT_THAT(FeaturePipeline(card).selection_columns(), ElementsAre("part.pt", "part.x"));
 }
 
 TEST(FeaturePipelineTest, UnknownLabelsAreCountedAndTheLinesToPasteShown) {
   RawColumns raw = small_block();
   raw.jet["kind"] = {5, 1, 5};
-  std::vector<std::int64_t> kept, labels, keys;
   const FeaturePipeline strict(labelled_card());
-  const std::string error = error_of([&] { strict.select_rows(raw, kept, labels, keys); });
-  EXPECT_THAT(error, HasSubstr("small.h5"));
-  EXPECT_THAT(error, HasSubstr("5 (2 jets)"));
+  const RowSelection selection = selection_of(labelled_card(), raw);
+  EXPECT_THAT(selection.kept, ElementsAre(1));
+  const std::string error = error_of([&] { strict.require_known(selection.unknown); });
+  EXPECT_THAT(error, HasSubstr("5 (2 jets, the first: small.h5, row 100)"));
   EXPECT_THAT(error, HasSubstr("others = \"drop\""));
   EXPECT_THAT(error, HasSubstr("classes = [[\"a\", 0], [\"b\", 1], [\"other\", 5]]"));
 
-  const FeaturePipeline lenient(labelled_card("others = \"drop\"\n"));
-  lenient.select_rows(raw, kept, labels, keys);
-  EXPECT_THAT(kept, ElementsAre(1));
+  const RowSelection dropped = selection_of(labelled_card("others = \"drop\"\n"), raw);
+  EXPECT_THAT(dropped.kept, ElementsAre(1));
+  EXPECT_EQ(dropped.counts.other_labels, 2);
+  EXPECT_TRUE(dropped.unknown.empty());
+  strict.require_known(dropped.unknown);
   const FeatureBlock block = strict.evaluate(raw, std::vector<std::int64_t>{0, 1});
   EXPECT_EQ(block.tensors["label"].const_data_ptr<std::int64_t>()[0], -1);
   EXPECT_EQ(block.counts.unlabelled, 1);
+}
+
+TEST(FeaturePipelineTest, NanAndInfinityAsLabelsAreNamedAndCountedOverAllBlocks) {
+  RawColumns first = small_block(), second = small_block();
+  second.first_row = 200;
+  first.jet["kind"] = {kNan, 1, kInfinity};
+  second.jet["kind"] = {0, kNan, -kInfinity};
+  UnknownLabels all = selection_of(labelled_card(), first).unknown;
+  all.merge(selection_of(labelled_card(), second).unknown);
+  EXPECT_EQ(all.total(), 4);
+  const std::string error = error_of([&] { FeaturePipeline(labelled_card()).require_known(all); });
+  EXPECT_THAT(
+      error,
+      HasSubstr("jet.kind has values outside the classes: NaN (2 jets, the first: small.h5, row 100)"));
+  EXPECT_THAT(error, HasSubstr("-inf (1 jets, the first: small.h5, row 202)"));
+  EXPECT_THAT(error, HasSubstr("inf (1 jets, the first: small.h5, row 102)"));
+  EXPECT_THAT(error, Not(HasSubstr("\"other\"")));  // no class can be made of them
+
+  const RowSelection dropped = selection_of(labelled_card("others = \"drop\"\n"), first);
+  EXPECT_EQ(dropped.counts.not_finite, 2);
+  EXPECT_EQ(dropped.counts.other_labels, 0);
+}
+
+TEST(FeaturePipelineTest, AColumnThatIsNoLabelDoesNotFloodTheMessage) {
+  RawColumns raw = small_block();
+  raw.rows = 500;
+  raw.jet["pt"].assign(500, 1);
+  raw.jet["kind"].resize(500);
+  for (std::size_t row = 0; row < 500; ++row) raw.jet["kind"][row] = 10.5 + static_cast<double>(row);
+  const UnknownLabels unknown = selection_of(labelled_card(), raw).unknown;
+  EXPECT_EQ(unknown.total(), 500);
+  EXPECT_LT(unknown.values().size(), 100U);
+  EXPECT_THAT(error_of([&] { FeaturePipeline(labelled_card()).require_known(unknown); }),
+              HasSubstr("... (500 jets in all)"));
 }
 
 TEST(FeaturePipelineTest, FilesWithoutLabelsAreUnlabelled) {
@@ -257,13 +301,12 @@ TEST(FeaturePipelineTest, FilesWithoutLabelsAreUnlabelled) {
   raw.jet.erase("kind");
   const FeaturePipeline pipeline(labelled_card());
   EXPECT_THAT(pipeline.optional_columns(), ElementsAre("jet.kind"));
-  std::vector<std::int64_t> kept, labels, keys;
-  const FeatureCounts counts = pipeline.select_rows(raw, kept, labels, keys);
-  EXPECT_THAT(kept, ElementsAre(0, 1, 2));
-  EXPECT_THAT(labels, ElementsAre(-1, -1, -1));
-  EXPECT_EQ(counts.unlabelled, 3);
-  EXPECT_THAT(keys, IsEmpty());
-  EXPECT_EQ(pipeline.evaluate(raw, kept).tensors["label"].const_data_ptr<std::int64_t>()[2], -1);
+  const RowSelection selection = selection_of(labelled_card(), raw);
+  EXPECT_THAT(selection.kept, ElementsAre(0, 1, 2));
+  EXPECT_THAT(selection.labels, ElementsAre(-1, -1, -1));
+  EXPECT_EQ(selection.counts.unlabelled, 3);
+  EXPECT_THAT(selection.keys, IsEmpty());
+  EXPECT_EQ(pipeline.evaluate(raw, selection.kept).tensors["label"].const_data_ptr<std::int64_t>()[2], -1);
 }
 
 TEST(FeaturePipelineTest, WeightsAreSampleTimesClass) {
@@ -271,9 +314,34 @@ TEST(FeaturePipelineTest, WeightsAreSampleTimesClass) {
   const FeatureBlock block =
       FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0, 1, 2});
   EXPECT_THAT(floats(block.tensors["weight"]), ElementsAre(1, 6, 3));
-  card.sample_weight = "jet.pt - 1";
+  card.weight_factor = 0.5;
+  EXPECT_THAT(floats(FeaturePipeline(card)
+                         .evaluate(small_block(), std::vector<std::int64_t>{0, 1, 2})
+                         .tensors["weight"]),
+              ElementsAre(0.5, 3, 1.5));
+}
+
+TEST(FeaturePipelineTest, TheFactorOfWeightsWorksBeforeTheyBecomeFloats) {
+  for (const double scale : {1e-300, 1e-30, 1e30, 1e300}) {
+    Card card = labelled_card("[weights]\nsample = \"jet.pt\"\n");
+    RawColumns raw = small_block();
+    raw.jet["pt"] = {-10e3 * scale, 20e3 * scale, 0};  // MeV
+    card.weight_factor = 1 / scale;
+    const std::vector<double> weights = selection_of(card, raw).weights;
+    ASSERT_EQ(weights.size(), 3U);
+    EXPECT_DOUBLE_EQ(weights[0], -10 * scale);
+    EXPECT_DOUBLE_EQ(weights[1], 20 * scale);
+    EXPECT_THAT(
+        floats(FeaturePipeline(card).evaluate(raw, std::vector<std::int64_t>{0, 1, 2}).tensors["weight"]),
+        ElementsAre(-10, 20, 0));
+  }
+}
+
+TEST(FeaturePipelineTest, WeightsBeyondTheRangeOfFloatsAreNamed) {
+  Card card = labelled_card("[weights]\nsample = \"jet.pt\"\n");
+  card.weight_factor = 1e41;
   EXPECT_THAT(error_of([&] { FeaturePipeline(card).evaluate(small_block(), std::vector<std::int64_t>{0}); }),
-              HasSubstr("row 100"));
+              HasSubstr("small.h5, row 100: the weight \"jet.pt\" is inf"));
 }
 
 TEST(FeaturePipelineTest, NanInPaddingIsNoErrorInRealEntriesItIs) {
@@ -285,7 +353,7 @@ TEST(FeaturePipelineTest, NanInPaddingIsNoErrorInRealEntriesItIs) {
 
   raw.particle["x"][10] = std::numeric_limits<float>::quiet_NaN();
   const std::string error = error_of([&] { pipeline.evaluate(raw, std::vector<std::int64_t>{1, 2}); });
-  EXPECT_THAT(error, HasSubstr("small.h5, row 102, particle 2: \"part.x\""));
+  EXPECT_THAT(error, HasSubstr("small.h5, row 102, particle 2: part.x is NaN (1 of the 2 rows"));
   EXPECT_THAT(error, HasSubstr("nan = 0.0"));
 
   Card mending = small_card();

@@ -50,6 +50,40 @@ FeatureBlock evaluate(const Card& card, const RawColumns& raw) {
   return FeaturePipeline(card).evaluate(raw, rows);
 }
 
+TEST(StandardisationTest, ConstantsAreKnownByTheirRawValue) {
+  Card card = automatic_card();
+  const RawColumns raw = make_block(50, 1);
+  const auto constants = [&raw](const Card& of) {
+    StandardisationFit fit(of);
+    fit.add(evaluate(of, raw));
+    std::vector<std::optional<double>> values;
+    for (const auto& column : fit.summaries()) values.push_back(column.constant);
+    return values;
+  };
+  EXPECT_EQ(constants(card), (std::vector<std::optional<double>>{std::nullopt, std::nullopt, 3.0}));
+  StandardisationFit fit(card);
+  fit.add(evaluate(card, raw));
+  freeze(card, fit.summaries());
+  EXPECT_EQ(constants(card)[2], 3.0) << "not what standardisation makes of it";
+}
+
+TEST(StandardisationTest, TheMeanMagnitudeBecomesTheUnitOfWeights) {
+  Card card = automatic_card();
+  freeze_weight_factor(card, 5);
+  EXPECT_FALSE(card.weight_factor) << "a card without weights has no factor";
+  card.sample_weight = "part.x";
+  freeze_weight_factor(card, 5);
+  EXPECT_EQ(card.weight_factor, 0.2);
+  freeze_weight_factor(card, 7);
+  EXPECT_EQ(card.weight_factor, 0.2) << "fitted once";
+  for (const double mean : {0.0, 1e-320, std::numeric_limits<double>::infinity()}) {
+    card.weight_factor.reset();
+    EXPECT_THROW(freeze_weight_factor(card, mean), DataError) << mean;
+  }
+  freeze_weight_factor(card, 1 + 1e-15);
+  EXPECT_EQ(card.weight_factor, 1) << "balanced classes stay as they are to the bit";
+}
+
 TEST(StandardisationTest, MeanAndWidthOverRealParticles) {
   const Card card = automatic_card();
   const RawColumns raw = make_block(500, 1);

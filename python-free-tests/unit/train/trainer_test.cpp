@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/trainer.hpp"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -102,6 +107,92 @@ TEST_F(TrainerTest, RatesFollowTheScheduleAndTheBatch) {
   training.trainer.fit(make_points(64), nullptr);
   ASSERT_EQ(recorder->rates.size(), 4U);
   for (const double rate : recorder->rates) EXPECT_DOUBLE_EQ(rate, 0.1);
+}
+
+/// The points of `make_points` with changed tensors.
+data::DatasetPtr points_with(const std::string& name, const std::function<at::Tensor(std::int64_t)>& make) {
+  const auto points = make_points(200);
+  NamedTensors tensors;
+  for (const char* kept : {"x", "label"}) {
+    std::vector<at::Tensor> parts;
+    for (std::size_t range = 0; range < points->ranges().size(); ++range)
+      parts.push_back(points->read(range).tensors[kept]);
+    tensors.set(kept, at::cat(parts));
+  }
+  tensors.set(name, make(200));
+  return data::make_memory_dataset(std::move(tensors), 16);
+}
+
+TEST_F(TrainerTest, TheScaleOfWeightsChangesNoLoss) {
+  std::vector<double> expected;
+  for (const double scale : {1.0, 1e-300, 1e-30, 1e-9, 1e5, 1e30, 1e300}) {
+    ToyTraining training = make("scale", {}, {.epochs = 2, .batch = 32});
+    std::filesystem::remove_all(root_ / "scale");
+    auto recorder = std::make_shared<LossRecorder>();
+    training.trainer.add_callback(recorder);
+    training.trainer.fit(points_with("weight",
+                                     [scale](std::int64_t count) {
+                                       return (1 + at::arange(count, at::kDouble).remainder(5)) * scale;
+                                     }),
+                         nullptr);
+    if (expected.empty()) expected = recorder->losses;
+    ASSERT_EQ(recorder->losses.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_NEAR(recorder->losses[i], expected[i], 1e-6 * expected[i]) << scale << " step " << i;
+  }
+}
+
+TEST_F(TrainerTest, NegativeWeightsCountWithTheirSign) {
+  ToyTraining training = make("negative");
+  const auto points = points_with("weight", [](std::int64_t count) {
+    return at::arange(count, at::kDouble).remainder(4).ne(0).to(at::kDouble) * 1.5 - 0.5;
+  });
+  const auto batch = points->read(0);
+  data::Batch share;
+  share.tensors = batch.tensors;
+  const auto result = training.step()(share);
+  double expected = 0;
+  const at::Tensor logits = training.network->forward(batch.tensors["x"]).log_softmax(1);
+  for (std::int64_t i = 0; i < 16; ++i)
+    expected -= (i % 4 == 0 ? -0.5 : 1.0) / 0.875 *
+                logits[i][batch.tensors["label"][i].item<std::int64_t>()].item<double>();
+  EXPECT_NEAR(result.loss.item<double>(), expected / 16, 1e-9)
+      << "sum of w * loss over the number of samples";
+}
+
+TEST_F(TrainerTest, AClassifierNeedsTwoClasses) {
+  ToyTraining training = make("one-class");
+  const auto points = points_with("label", [](std::int64_t count) { return at::ones({count}, at::kLong); });
+  try {
+    training.trainer.fit(points, nullptr);
+    FAIL() << "not refused";
+  } catch (const DataError& error) {
+    EXPECT_NE(error.message().find("nothing to learn: all 200 jets of the training data are '1'"),
+              std::string::npos)
+        << error.message();
+  }
+}
+
+TEST_F(TrainerTest, TheValidationLossIsWeightedAsTrainingUnlessAskedOtherwise) {
+  const auto points = points_with(
+      "weight", [](std::int64_t count) { return at::arange(count, at::kDouble).remainder(3) + 0.5; });
+  for (const bool weighted : {true, false}) {
+    ToyTraining training = make(weighted ? "card" : "none", {"--valid-weights", weighted ? "card" : "none"},
+                                {.epochs = 1, .batch = 50});
+    const FitResult result = training.trainer.fit(points, points);
+    const at::NoGradGuard no_gradients;
+    training.network->eval();
+    double sum = 0;
+    for (std::size_t range = 0; range < points->ranges().size(); ++range) {
+      data::Batch batch;
+      for (const auto& [name, tensor] : points->read(range).tensors)
+        if (weighted || name != "weight") batch.tensors.set(name, tensor);
+      const StepResult part = training.step()(batch);
+      sum += part.loss.item<double>() * static_cast<double>(part.samples);
+    }
+    EXPECT_NEAR(*result.validation->loss, sum / 200, 1e-9);
+    EXPECT_EQ(*result.validation->loss, result.validation->classification->loss);
+  }
 }
 
 TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {

@@ -99,6 +99,23 @@ TEST(ModuleWeightsTest, ADifferenceChangesNothing) {
   EXPECT_TRUE(at::equal(module.weight.detach(), at::zeros({2, 3})));
 }
 
+TEST(ModuleWeightsTest, RefusesWeightsThatAreNotFinite) {
+  for (const char* name : {"weight", "bias", "norm.mean"}) {
+    for (const double value : {std::nan(""), HUGE_VAL, -HUGE_VAL, 1e300}) {
+      Small module;
+      NamedTensors tensors;
+      for (const auto& [known, tensor] : state_with_prefix("mod."))
+        tensors.set(known, tensor.to(at::kDouble));
+      tensors[std::string("mod.") + name].view(-1)[1] = value;
+      EXPECT_THAT(
+          message_of([&] { load_into(module, tensors, "x.safetensors"); }),
+          testing::AllOf(HasSubstr("x.safetensors: 1 of the "), HasSubstr("'" + std::string(name) + "'")))
+          << value;
+      EXPECT_TRUE(at::equal(module.weight.detach(), at::zeros({2, 3}))) << "nothing was loaded";
+    }
+  }
+}
+
 TEST(ModuleWeightsTest, KeepsTheBatchCountThatOtherFrameworksDoNotHave) {
   Small module;
   module.norm->register_buffer("num_batches_tracked", at::ones({}, at::kLong));

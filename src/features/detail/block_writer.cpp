@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "bunchtrain/core/error.hpp"
 
@@ -71,6 +72,7 @@ BlockWriter::BlockWriter(const Card& card, const CompiledCard& compiled, const R
       rows_(rows),
       workspace_(thread_workspace()),
       packer_(compiled, raw),
+      mask_check_(compiled, raw, card.nan.has_value()),
       jet_columns_(compiled.jets.bind(raw)),
       input_columns_(compiled.inputs.bind(raw)) {
   const auto count = static_cast<std::int64_t>(rows.size());
@@ -97,24 +99,53 @@ void BlockWriter::write(FeatureBlock& block) {
   for (std::size_t i = 0; i < observers_.size(); ++i)
     block.tensors.set("observer." + card_.observers[i], observers_[i]);
   block.counts.truncated = truncated_;
+  block.counts.without_particles = without_particles_;
   block.replaced = std::move(replaced_);
 }
 
 void BlockWriter::write_group(std::size_t first, std::span<const std::int64_t> group) {
-  packer_.pack(group, workspace_, packed_);
-  compiled_.jets.run(jet_columns_, group, packed_, {}, workspace_);
-  take_jet_values(first, group.size());
-  if (card_.sort_by_pt) {
-    sort_rows(packed_, compiled_.jets.particle_output(compiled_.num_given + observers_.size(), workspace_));
-  }
-  truncated_ += truncate_rows(packed_, card_.length);
-  compiled_.inputs.run(input_columns_, group, packed_, given_pointers_, workspace_);
+  if (!run_programs(first, group).empty()) refuse();
   write_mask(first);
   std::size_t column = 0;
   for (std::size_t tensor = 0; tensor < inputs_.size(); ++tensor) {
     write_input(tensor, first, column, group);
     column += transforms_[tensor].size();
   }
+}
+
+/// Leaves the inputs of the group in the workspace. What a program has loaded lies there too, packed and in
+/// the cache: it is looked at right after each run. Returns what was found, and then stops early.
+std::vector<OddValue> BlockWriter::run_programs(std::size_t first, std::span<const std::int64_t> group) {
+  const OddRules rules{.nan_is_fine = card_.nan.has_value(), .largest = std::numeric_limits<float>::max()};
+  std::vector<OddValue> odd;
+  packer_.pack(group, workspace_, packed_);
+  if (compiled_.has_mask) mask_check_.collect(group, packed_, workspace_, odd);
+  if (!odd.empty()) return odd;
+  compiled_.jets.run(jet_columns_, group, packed_, {}, workspace_);
+  collect_odd(compiled_.jets, compiled_.jets_need, group, packed_, workspace_, rules, odd);
+  if (!odd.empty()) return odd;
+  take_jet_values(first, group.size());
+  for (std::size_t row = 0; row < packed_.rows(); ++row) without_particles_ += packed_.slots_of(row).empty();
+  if (card_.sort_by_pt) {
+    sort_rows(packed_, compiled_.jets.particle_output(compiled_.num_given + observers_.size(), workspace_));
+  }
+  truncated_ += truncate_rows(packed_, card_.length);
+  compiled_.inputs.run(input_columns_, group, packed_, given_pointers_, workspace_);
+  collect_odd(compiled_.inputs, compiled_.inputs_need, group, packed_, workspace_, rules, odd);
+  return odd;
+}
+
+/// Goes through the block again, row by row, for the first odd value and how many rows have one.
+void BlockWriter::refuse() {
+  std::optional<OddValue> first;
+  std::int64_t odd_rows = 0;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const auto odd = run_programs(i, rows_.subspan(i, 1));
+    if (odd.empty()) continue;
+    ++odd_rows;
+    if (!first || odd.front().row < first->row) first = odd.front();
+  }
+  throw DataError(describe_odd_input(card_, raw_, first.value(), odd_rows, std::ssize(rows_)));
 }
 
 /// Moves the results of the jet program out of the workspace, which the next program uses too.
@@ -166,8 +197,8 @@ void BlockWriter::write_input(std::size_t tensor, std::size_t first, std::size_t
   }
 }
 
-/// Puts the card's `nan` where a value is not finite. Returns how often. @throws DataError without that
-/// policy.
+/// Puts the card's `nan` where a value is not finite: raw NaN, or what the expression made of it (the
+/// logarithm of a negative number). Returns how often. @throws DataError without that policy.
 std::int64_t BlockWriter::mend_column(float* values, const InputSpec& spec,
                                       std::span<const std::int64_t> group) const {
   std::int64_t mended = 0;

@@ -10,6 +10,7 @@
 
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "detail/compiled_card.hpp"
+#include "detail/odd_values.hpp"
 #include "detail/vector_math.hpp"
 
 namespace bunchtrain::features::detail {
@@ -23,11 +24,14 @@ class BlockWriter {
  public:
   BlockWriter(const Card& card, const CompiledCard& compiled, const RawColumns& raw,
               std::span<const std::int64_t> rows);
-  /// Sets the tensors of `block`, how many rows were truncated and how many values replaced.
+  /// Sets the tensors of `block`, how many rows were truncated or had no particle, how many values were
+  /// replaced. @throws DataError for raw values that are not finite.
   void write(FeatureBlock& block);
 
  private:
   void write_group(std::size_t first, std::span<const std::int64_t> group);
+  std::vector<OddValue> run_programs(std::size_t first, std::span<const std::int64_t> group);
+  [[noreturn]] void refuse();
   void take_jet_values(std::size_t first, std::size_t count);
   void write_mask(std::size_t first);
   void write_input(std::size_t tensor, std::size_t first, std::size_t first_column,
@@ -40,6 +44,7 @@ class BlockWriter {
   std::span<const std::int64_t> rows_;
   Workspace& workspace_;
   ParticlePacker packer_;
+  MaskCheck mask_check_;
   BoundColumns jet_columns_, input_columns_;
   PackedRows packed_;          ///< real particles of the group at hand
   std::vector<double> given_;  ///< jet values that the inputs take, [given, rows of the group]
@@ -48,7 +53,7 @@ class BlockWriter {
   std::vector<std::vector<float>> columns_;               ///< transformed columns of the tensor being written
   std::vector<at::Tensor> inputs_, observers_;
   at::Tensor mask_;
-  std::int64_t truncated_ = 0;
+  std::int64_t truncated_ = 0, without_particles_ = 0;
   std::vector<std::int64_t> replaced_;  ///< per input column
 };
 

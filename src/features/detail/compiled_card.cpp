@@ -81,6 +81,24 @@ std::vector<int> with_mask(const ExpressionGraph& graph, std::vector<int> nodes,
   return nodes;
 }
 
+/// What the tensors are made of: the inputs, and the key that orders their particles.
+std::vector<int> users_of_inputs(const CardNodes& nodes) {
+  std::vector<int> users = nodes.inputs;
+  if (nodes.sort_key >= 0) users.push_back(nodes.sort_key);
+  return users;
+}
+
+/// Particle columns of `used` that are not among `others`, without prefix; both are sorted.
+std::vector<std::string> particles_outside(const std::vector<std::string>& used,
+                                           const std::vector<std::string>& others) {
+  constexpr std::string_view kPrefix = "part.";
+  std::vector<std::string> names;
+  for (const std::string& name : used)
+    if (name.starts_with(kPrefix) && !std::ranges::binary_search(others, name))
+      names.push_back(name.substr(kPrefix.size()));
+  return names;
+}
+
 Program jet_program(const ExpressionGraph& graph, int node) {
   if (node < 0) return {};
   const ProgramOutput output{node, Level::jet};
@@ -135,7 +153,17 @@ CompiledCard::CompiledCard(const Card& card) {
   std::erase(needed, -1);
   required = graph.columns_of(needed);
   std::ranges::set_difference(required, always, std::back_inserter(optional));
-  selection = graph.columns_of(with_mask(graph, {nodes.select, nodes.label, nodes.split}, nodes.mask));
+  selection =
+      graph.columns_of(with_mask(graph, {nodes.select, nodes.label, nodes.split, nodes.weight}, nodes.mask));
+
+  const std::vector<std::string> used = graph.columns_of(users_of_inputs(nodes));
+  for (const Program::Column& column : jets.columns())
+    jets_need.push_back(std::ranges::binary_search(used, column.full_name()));
+  for (const Program::Column& column : inputs.columns())
+    inputs_need.push_back(std::ranges::none_of(jets.columns(), [&](const Program::Column& loaded) {
+      return loaded.level == column.level && loaded.name == column.name;
+    }));
+  if (has_mask) beside_mask = particles_outside(used, graph.columns_of({nodes.mask}));
 }
 
 std::size_t rows_per_group(std::int64_t slots) noexcept {

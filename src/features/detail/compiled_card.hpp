@@ -29,6 +29,12 @@ struct CompiledCard {
   bool has_mask = false, has_select = false, has_label = false, has_split = false, has_weight = false;
 
   std::vector<std::string> required, optional, selection;  ///< column names with prefix
+
+  /// Columns of `jets` that more than observers use, by their place in it: they have to be finite. Of
+  /// `inputs` only those that `jets` does not load already, for more particles.
+  std::vector<bool> jets_need, inputs_need;
+  /// Particle columns that inputs use and the mask does not: they tell a damaged particle from padding.
+  std::vector<std::string> beside_mask;  ///< without prefix
 };
 
 /// Rows per group: small enough for the arrays of a group to stay in the cache, large enough to pay for the

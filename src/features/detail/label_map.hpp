@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
 
 namespace bunchtrain::features::detail {
 
@@ -22,8 +23,8 @@ class LabelMap {
   std::map<std::int64_t, std::int64_t> class_of_value_;
 };
 
-/// What to tell the user about labels that belong to no class: the values with their counts and the lines to
-/// paste.
-std::string describe_unknown_labels(const Card& card, const std::map<double, std::int64_t>& counts);
+/// What to tell the user about labels that belong to no class: the values with their counts, where they
+/// occur first, and the lines to paste.
+std::string describe_unknown_labels(const Card& card, const UnknownLabels& labels);
 
 }  // namespace bunchtrain::features::detail

@@ -60,7 +60,7 @@ struct Program::Compiler {
     if (const auto place = std::ranges::find(given, id); place != given.end()) {
       return emit({.kind = Kind::given, .level = level, .a = static_cast<int>(place - given.begin())});
     }
-    if (node.op == Op::column) return emit({.kind = Kind::load, .level = level, .a = column(node)});
+    if (node.op == Op::column) return load(node, level);
     if (node.op == Op::sum)
       return emit({.kind = Kind::sum, .level = level, .a = require(node.a, Level::particle)});
     const int a = require(node.a, level);
@@ -68,9 +68,11 @@ struct Program::Compiler {
     return emit({.kind = Kind::apply, .level = level, .op = node.op, .a = a, .b = b});
   }
 
-  int column(const Node& node) {
+  int load(const Node& node, Level level) {
+    const auto column = static_cast<int>(program.columns_.size());
     program.columns_.push_back({node.level, node.column});
-    return static_cast<int>(program.columns_.size()) - 1;
+    program.column_registers_.push_back(emit({.kind = Kind::load, .level = level, .a = column}));
+    return program.column_registers_.back();
   }
 };
 
@@ -223,6 +225,14 @@ const float* Program::particle_output(std::size_t index, Workspace& workspace) c
 
 const double* Program::jet_output(std::size_t index, Workspace& workspace) const {
   return workspace.jets(static_cast<std::size_t>(output_registers_[index]), 0);
+}
+
+const float* Program::loaded_particles(std::size_t column, Workspace& workspace) const {
+  return workspace.particles(static_cast<std::size_t>(column_registers_[column]), 0);
+}
+
+const double* Program::loaded_jets(std::size_t column, Workspace& workspace) const {
+  return workspace.jets(static_cast<std::size_t>(column_registers_[column]), 0);
 }
 
 }  // namespace bunchtrain::features::detail

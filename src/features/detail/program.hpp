@@ -50,6 +50,8 @@ class Program {
   struct Column {
     Level level;
     std::string name;  ///< without prefix
+
+    std::string full_name() const { return (level == Level::jet ? "jet." : "part.") + name; }
   };
   const std::vector<Column>& columns() const noexcept { return columns_; }
   /// Whether particles must be packed for this program.
@@ -69,6 +71,9 @@ class Program {
   /// array.
   const float* particle_output(std::size_t index, Workspace& workspace) const;
   const double* jet_output(std::size_t index, Workspace& workspace) const;
+  /// A column as the last run read it: of the particles that were packed, or of the rows.
+  const float* loaded_particles(std::size_t column, Workspace& workspace) const;
+  const double* loaded_jets(std::size_t column, Workspace& workspace) const;
 
  private:
   enum class Kind : std::uint8_t { load, given, fill, broadcast, apply, sum };
@@ -91,7 +96,7 @@ class Program {
 
   std::vector<Step> steps_;
   std::vector<Column> columns_;
-  std::vector<int> output_registers_;
+  std::vector<int> output_registers_, column_registers_;
 };
 
 }  // namespace bunchtrain::features::detail

@@ -7,6 +7,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include <cmath>
 #include <limits>
 #include <numbers>
 
@@ -240,6 +241,31 @@ bool standardise(const Standardisation& by, const float* values, float* out, std
   return hn::AllTrue(d, all_finite);
 }
 
+bool is_sound(const float* values, std::size_t count, bool nan_is_fine) {
+  const D d;
+  M sound = hn::FirstN(d, hn::Lanes(d));
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
+    const V x = hn::LoadU(d, values + i);
+    const M bad = nan_is_fine ? hn::IsInf(x) : hn::Not(hn::IsFinite(x));
+    sound = hn::AndNot(hn::And(bad, hn::FirstN(d, count - i)), sound);
+  }
+  return hn::AllTrue(d, sound);
+}
+
+bool nan_beside_number(const float* values, const float* beside, std::size_t count) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  M found = hn::FirstN(d, 0);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    found =
+        hn::Or(found, hn::And(hn::IsNaN(hn::LoadU(d, values + i)), hn::IsFinite(hn::LoadU(d, beside + i))));
+  if (!hn::AllFalse(d, found)) return true;
+  for (; i < count; ++i)
+    if (std::isnan(values[i]) && std::isfinite(beside[i])) return true;
+  return false;
+}
+
 }  // namespace
 }  // namespace bunchtrain::features::detail::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -249,6 +275,8 @@ namespace bunchtrain::features::detail {
 
 HWY_EXPORT(apply);
 HWY_EXPORT(standardise);
+HWY_EXPORT(is_sound);
+HWY_EXPORT(nan_beside_number);
 
 void apply_vector(Op op, const float* a, const float* b, float* out, std::size_t count) {
   HWY_DYNAMIC_DISPATCH(apply)(op, a, b, out, count);
@@ -256,6 +284,14 @@ void apply_vector(Op op, const float* a, const float* b, float* out, std::size_t
 
 bool standardise_vector(const Standardisation& by, const float* values, float* out, std::size_t count) {
   return HWY_DYNAMIC_DISPATCH(standardise)(by, values, out, count);
+}
+
+bool is_sound_vector(const float* values, std::size_t count, bool nan_is_fine) {
+  return HWY_DYNAMIC_DISPATCH(is_sound)(values, count, nan_is_fine);
+}
+
+bool has_nan_beside_number(const float* values, const float* beside, std::size_t count) {
+  return HWY_DYNAMIC_DISPATCH(nan_beside_number)(values, beside, count);
 }
 
 double sum_vector(const float* values, std::size_t count) {

@@ -19,6 +19,12 @@ void apply_vector(Op op, const float* a, const float* b, float* out, std::size_t
 /// Sum in double precision.
 double sum_vector(const float* values, std::size_t count);
 
+/// Whether no value is infinite and, unless `nan_is_fine`, none is NaN.
+bool is_sound_vector(const float* values, std::size_t count, bool nan_is_fine);
+
+/// Whether somewhere `values` is NaN and `beside` is finite. Reads not beyond `count`.
+bool has_nan_beside_number(const float* values, const float* beside, std::size_t count);
+
 /// One column's transform: clip((x - subtract) * multiply, minimum, maximum).
 struct Standardisation {
   float subtract = 0;
