@@ -18,7 +18,7 @@ RunSnapshots::RunSnapshots(Session& session, const Settings& settings)
 
 std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
   auto snapshot = store_.load_latest();
-  if (snapshot) newest_ = snapshot->info.step;
+  if (snapshot) newest_ = loaded_ = snapshot->info.step;
   return snapshot;
 }
 

@@ -30,6 +30,8 @@ class RunSnapshots {
   bool due(std::int64_t step) const;
   /// Whether the newest one is of `step`.
   bool holds(std::int64_t step) const noexcept { return newest_ == step; }
+  /// Whether the newest one is that which this process went on from.
+  bool newest_was_loaded() const noexcept { return loaded_ >= 0 && loaded_ == newest_; }
   /// Returns its folder. @throws IoError, CheckpointError
   std::filesystem::path save(std::int64_t step, const CapturedState& state, checkpoint::Metadata metadata);
   /// Adds what the validation found to the snapshot of `step`.
@@ -46,7 +48,7 @@ class RunSnapshots {
   Session& session_;
   CheckpointInterval every_;
   checkpoint::Store store_;
-  std::int64_t newest_ = -1;
+  std::int64_t newest_ = -1, loaded_ = -1;
   std::chrono::steady_clock::time_point saved_at_ = std::chrono::steady_clock::now();
 };
 

@@ -167,15 +167,20 @@ void TrainingLoop::after_step(const StepOutcome& outcome) {
   if (outcome.stop) session_.leave_if_stopped();
 }
 
-/// Loss and gradients are those of the weights before the step. Of a manual step nobody sees the gradients:
-/// they may have been lost one step earlier.
+/// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step,
+/// on a GPU) may have been lost one step earlier: a snapshot of then is blamed if the run failed again right
+/// after it.
+std::int64_t TrainingLoop::unseen_steps() const {
+  return !gradients_seen_ && snapshots_.newest_was_loaded() ? 1 : 0;
+}
+
 void TrainingLoop::require_progress(const StepEvent& event) {
   bool finite = std::isfinite(event.loss);
   for (const auto& term : event.terms) finite = finite && std::isfinite(term.value);
   if (!finite || !update_applied_)
     snapshots_.halt(fmt::format("the {} not finite at step {} (learning rate {:.3g})",
                                 finite ? "gradients are" : "loss is", event.step, event.learning_rate),
-                    event.step - (task_.manual_step ? 2 : 1));
+                    event.step - 1 - unseen_steps());
   const std::string reason = task_.options.halt_when ? task_.options.halt_when(event) : std::string();
   if (reason.empty()) return;
   save();
@@ -252,7 +257,7 @@ void TrainingLoop::save() {
   metadata.merge(callback_states());
   if (const std::string lost = agreed_lost_weights(captured); !lost.empty())
     snapshots_.halt(fmt::format("weights are not finite after step {} ({})", state_.step, lost),
-                    state_.step - (task_.manual_step ? 1 : 0));
+                    state_.step - unseen_steps());
   const auto folder = snapshots_.save(state_.step, captured, std::move(metadata));
   alone([&] {
     for (const auto& callback : task_.callbacks) callback->on_checkpoint(folder);

@@ -57,6 +57,7 @@ class TrainingLoop {
   void train_on(const data::Batch& batch, StepEvent& event);
   void run_manual_step(const data::Batch& batch);
   void require_progress(const StepEvent& event);
+  std::int64_t unseen_steps() const;
   void finish_epoch();
   report::EpochRow make_row();
   std::optional<ValidationResult> judge();
@@ -85,6 +86,7 @@ class TrainingLoop {
   std::optional<ValidationResult> validation_;
   FitResult result_;
   double loss_of_rank_ = 0;              ///< loss times samples of the current step
+  bool gradients_seen_ = false;          ///< whether they were looked at in the current step
   bool update_applied_ = true;           ///< false: the gradients of the current step are not finite
   double exposed_ = 0;                   ///< seconds of the current step spent on collectives
   std::vector<LossTerm> terms_of_rank_;  ///< likewise, of a manual step

@@ -126,8 +126,11 @@ void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
     loss_of_rank_ += result.loss.item<double>() * static_cast<double>(result.samples);
   }
   const auto start = Clock::now();
-  const auto update = network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = true});
-  event.gradient_norm = update.gradient_norm;
+  // On a GPU looking at them would make the host wait for the backward pass.
+  gradients_seen_ = session_.device().is_cpu() || settings_.clip_norm > 0;
+  const auto update =
+      network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = gradients_seen_});
+  if (gradients_seen_) event.gradient_norm = update.gradient_norm;
   update_applied_ = update.applied;
   state_.split.optimizer += seconds_since(start);
 }

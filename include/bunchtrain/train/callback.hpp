@@ -20,7 +20,8 @@ struct StepEvent {
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
-  /// Of all networks' gradients before clipping; NaN for a `ManualStep`, whose gradients nobody sees.
+  /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`, and on a
+  /// GPU without `--clip-norm`.
   double gradient_norm = std::numeric_limits<double>::quiet_NaN();
   std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };

@@ -296,6 +296,25 @@ TEST_F(ReportedLossesTest, ALossThatIsNotFiniteEndsTheRunAndSparesTheSnapshotBef
   EXPECT_FALSE(std::filesystem::exists(root_ / "lost" / "checkpoints" / "step-000004"));
 }
 
+TEST_F(ReportedLossesTest, ASnapshotThatARunFailsAgainAfterIsGivenUp) {
+  // Nobody sees a manual step's gradients: those of step 3 may have spoilt what the snapshot of step 2 begins
+  // with.
+  const auto message_of = [&](std::int64_t lost_call) {
+    ToyTraining parts = make("lost", {"--checkpoint-every", "2", "--resume"});
+    Trainer trainer =
+        make_trainer(parts, [=](std::int64_t call) { return call == lost_call ? std::nan("") : 1.0; },
+                     {.epochs = 1, .batch = 16});
+    try {
+      trainer.fit(make_points(64), nullptr);
+      return std::string("not halted");
+    } catch (const TrainingHalted& halted) {
+      return halted.message();
+    }
+  };
+  EXPECT_NE(message_of(4).find("is that of step 2: go on"), std::string::npos);
+  EXPECT_NE(message_of(2).find("There is no snapshot from before"), std::string::npos) << "step 4 again";
+}
+
 /// Counts samples; its score falls from epoch to epoch.
 class CountingValidation final : public Validation {
  public:
