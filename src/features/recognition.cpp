@@ -89,6 +89,7 @@ class JetFit {
     if (!dataset) return lack_all(source, fmt::format("{} is missing", source.dataset));
     if (!source.member.empty() && !has_member(*dataset, source.member))
       return lack_all(source, fmt::format("{} has no member {}", dataset->name, source.member));
+    if (!contains(fit_.matched, dataset->name)) add(fit_.present, dataset->name);
     const bool by_member = dataset->kind == ElementKind::compound && source.member.empty();
     std::string problem = by_member ? judge_compound(source, *dataset) : judge_source(source, *dataset);
     if (problem.empty()) problem = judge_rows(*dataset);
@@ -164,7 +165,11 @@ class JetFit {
   }
 
   void match(const std::string& dataset) {
-    if (!contains(fit_.matched, dataset)) fit_.matched.push_back(dataset);
+    add(fit_.matched, dataset);
+    std::erase(fit_.present, dataset);
+  }
+  static void add(std::vector<std::string>& names, const std::string& name) {
+    if (!contains(names, name)) names.push_back(name);
   }
 
   /// What only label, weights or split want may be missing. A dataset that nothing uses tells layouts apart.
@@ -222,6 +227,7 @@ std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets) {
   std::ranges::stable_sort(fits, [](const CardFit& a, const CardFit& b) {
     if (a.fits() != b.fits()) return a.fits();
     if (a.matched.size() != b.matched.size()) return a.matched.size() > b.matched.size();
+    if (a.present.size() != b.present.size()) return a.present.size() > b.present.size();
     return a.problems.size() < b.problems.size();
   });
   return fits;
@@ -238,7 +244,7 @@ LayoutFit judge_layout(std::span<const DatasetShape> datasets) {
     return std::ranges::none_of(fitting, is_larger_than(fit));
   });
   std::ranges::copy_if(others, std::back_inserter(layout.nearest),
-                       [](const CardFit& fit) { return !fit.matched.empty(); });
+                       [](const CardFit& fit) { return !fit.matched.empty() || !fit.present.empty(); });
   if (layout.fitting.size() != 1) return layout;
   std::ranges::copy_if(layout.nearest, std::back_inserter(layout.nearly),
                        is_larger_than(layout.fitting.front()));
@@ -273,6 +279,9 @@ std::string describe(const LayoutFit& layout) {
   }
   if (layout.nearest.empty()) return "no built-in card fits, none is near";
   const CardFit& nearest = layout.nearest.front();
+  if (nearest.matched.empty())
+    return fmt::format("no built-in card fits; nearest: {}, but {}", nearest.card,
+                       fmt::join(nearest.problems, "; "));
   return fmt::format("no built-in card fits; nearest: {} has {}, but {}", nearest.card,
                      fmt::join(nearest.matched, ", "), fmt::join(nearest.problems, "; "));
 }

@@ -54,7 +54,7 @@ std::vector<std::string> words_of(std::string_view text) {
 void print_text(std::size_t indent, std::string_view text) { print_wrapped(indent, words_of(text)); }
 
 std::string number(double value) {
-  const bool whole = value == std::nearbyint(value) && std::abs(value) < 1e7;
+  const bool whole = value == std::nearbyint(value) && std::abs(value) < 1e15;  // event numbers in full
   return whole ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
 }
 
@@ -162,7 +162,8 @@ void print_card(const std::string& file, const Reading& reading) {
 }
 
 /// Which built-in card fits; how to come by one if none does.
-void print_verdict(const std::string& file, const features::LayoutFit& layout, bool plugins) {
+void print_verdict(const std::string& file, const features::LayoutFit& layout, bool readable, bool plugins) {
+  if (!readable) return;  // what cannot be opened fits no card
   print_text(0, features::describe(layout));
   if (layout.card) return print_card(file, {.card = layout.card->card, .plugins = plugins});
   fmt::print("draft a card:\n  bunchtrain inspect {} --write-card\n", shell_word(file));
@@ -204,7 +205,7 @@ void inspect_file(const std::string& file, const Reading& reading, const std::st
   fmt::print("{}\n", file);
   print_contents(contents, samples);
   if (reading.card.empty())
-    print_verdict(file, features::judge_layout(shapes), reading.plugins);
+    print_verdict(file, features::judge_layout(shapes), contents.empty() || !shapes.empty(), reading.plugins);
   else
     print_card(file, reading);
   if (!target.empty()) write_card(draft_path(target, file), file, shapes);

@@ -37,7 +37,8 @@ struct DatasetShape {
 /// How a card fits the datasets of a file.
 struct CardFit {
   std::string card;
-  std::vector<std::string> matched;  ///< datasets that are as the card says
+  std::vector<std::string> matched;       ///< datasets that are as the card says
+  std::vector<std::string> present = {};  ///< others that are there by name
   std::vector<std::string>
       problems;  ///< "jet_label is missing", "X has shape [100, 4], the card reads 4 columns per particle"
   bool labelled = true;  ///< false: everything but the label is there

@@ -169,6 +169,10 @@ TEST(RecognitionTest, LayoutsOfMembersAndOfOneDatasetPerFeature) {
                 [](const auto& member) { return member.name == "qOverP" || member.name == "d0"; });
   EXPECT_EQ(recognise(other), std::nullopt);
   EXPECT_THAT(describe(judge_layout(other)), HasSubstr("upp has jets, but tracks has no member d0, qOverP"));
+  for (DatasetShape& dataset : other)
+    std::erase_if(dataset.members, [](const auto& member) { return member.name == "eta_btagJes"; });
+  EXPECT_THAT(describe(judge_layout(other)),
+              HasSubstr("nearest: upp, but jets has no member eta_btagJes; tracks has no member d0, qOverP"));
   Shapes narrow = spanet_file();
   std::erase_if(narrow, [](const auto& dataset) { return dataset.name.ends_with("dxy"); });
   EXPECT_EQ(recognise(narrow), std::nullopt);
