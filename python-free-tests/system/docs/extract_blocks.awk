@@ -28,6 +28,9 @@ function fail(text) {
   next
 }
 inside {
+  if (kind == "text" && /^(bunchtrain|mpirun|train_|cmake|tools\/|git|srun|export) ?/) {
+    fail("a command in a block of kind text, which nothing tests: write ```sh")
+  }
   print > file
   next
 }
