@@ -20,7 +20,7 @@ class JobEndTest : public UserSession {
     jets_ = make_jets("toy.h5", 1500);
   }
   std::string command(const std::string& more = "", const std::string& run = "run") const {
-    return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --timeout 5 --data " + jets_ +
+    return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --timeout 10 --data " + jets_ +
                  " --run " + path(run) + " " + more);
   }
   /// Whether a process catches USR1: it has reached the first line of bt::run.
@@ -120,7 +120,7 @@ TEST_F(JobEndTest, AStoppedRankIsNamedWhereverItStops) {
       return record < 0 || (has_handlers(ranks[1]) && lines("run") >= record);
     })) << process.output();
     kill(ranks[1], SIGSTOP);
-    EXPECT_EQ(process.wait(seconds(25)), 75) << process.output();
+    EXPECT_EQ(process.wait(seconds(60)), 75) << process.output();
     const std::string text = process.output();
     EXPECT_THAT(text, HasSubstr("Silent: rank 1 (process " + std::to_string(ranks[1])));
     EXPECT_THAT(text, HasSubstr("is stopped"));
