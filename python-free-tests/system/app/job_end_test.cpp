@@ -86,7 +86,7 @@ TEST_F(JobEndTest, ASignalBeforeTheFirstStepTrainsNothing) {
     EXPECT_EQ(lines("run"), 0) << "a step was trained";
     EXPECT_FALSE(std::filesystem::exists(folder_ / "run" / "run.lock"));
   }
-  const Finished done = run(command("--resume"));
+  const Finished done = run(command("--resume --epochs 1"));
   EXPECT_EQ(done.exit_code, 0) << done.output;
 }
 
