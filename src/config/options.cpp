@@ -2,10 +2,12 @@
 #include "bunchtrain/config/options.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "bunchtrain/config/suggest.hpp"
@@ -30,9 +32,14 @@ std::string environment_name(std::string_view name) {
   return result;
 }
 
-std::string suggestion(std::string_view given, std::span<const std::string> names) {
-  const std::string near = nearest(given, names);
-  return near.empty() ? std::string() : fmt::format("; did you mean '{}'?", near);
+/// "learning-rate" for "BUNCHTRAIN_LEARNING_RATE=0.1"; empty for a variable of another kind.
+std::string option_of_variable(std::string_view variable) {
+  constexpr std::string_view kPrefix = "BUNCHTRAIN_";
+  if (!variable.starts_with(kPrefix)) return {};
+  std::string name = with_dashes(variable.substr(kPrefix.size(), variable.find('=') - kPrefix.size()));
+  std::ranges::transform(name, name.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
 }
 
 void check_allowed(const OptionSpec& spec, const OptionValue& value, std::string_view origin) {
@@ -84,7 +91,7 @@ void Options::declare(OptionSpec spec) {
     if (existing.spec.name == spec.name)
       throw ConfigError(fmt::format("option '{}' is declared twice", spec.name));
   OptionValue value = spec.default_value;
-  entries_.push_back({std::move(spec), std::move(value), OptionSource::default_value});
+  entries_.push_back({.spec = std::move(spec), .value = std::move(value)});
 }
 
 void Options::declare(std::vector<OptionSpec> specs) {
@@ -108,13 +115,32 @@ Options::Entry& Options::entry(std::string_view name) {
 }
 
 const Options::Entry& Options::entry(std::string_view name) const {
-  std::vector<std::string> names;
-  for (const auto& candidate : entries_) {
+  for (const auto& candidate : entries_)
     if (candidate.spec.name == name) return candidate;
-    names.push_back(candidate.spec.name);
+  throw ConfigError(fmt::format("no option '{}' is declared by {}{}", name, program_, suggestion(name, "")));
+}
+
+/// What was probably meant by `given`: the option that other programs call so, or the nearest name.
+std::string Options::suggestion(std::string_view given, std::string_view prefix) const {
+  std::string name(given.substr(given.starts_with(prefix) ? prefix.size() : 0));
+  std::ranges::replace(name, '_', '-');
+  std::vector<std::string> known;
+  for (const auto& option : entries_) {
+    if (option.hidden) continue;
+    if (std::ranges::find(option.spec.other_names, name) != option.spec.other_names.end())
+      return fmt::format("; did you mean '{}{}'?", prefix, option.spec.name);
+    known.push_back(option.spec.name);
   }
-  throw ConfigError(
-      fmt::format("no option '{}' is declared by {}{}", name, program_, suggestion(name, names)));
+  for (const char* own : {"config", "print-config", "help", "version"}) known.emplace_back(own);
+  const std::string near = nearest(name, known);
+  return near.empty() ? std::string() : fmt::format("; did you mean '{}{}'?", prefix, near);
+}
+
+void Options::set(Entry& option, OptionValue value, OptionSource source, std::string origin) {
+  check_allowed(option.spec, value, origin);
+  option.value = std::move(value);
+  option.source = source;
+  option.origin = std::move(origin);
 }
 
 const OptionValue& Options::value_of(std::string_view name, std::size_t type_index) const {
@@ -122,10 +148,45 @@ const OptionValue& Options::value_of(std::string_view name, std::size_t type_ind
   if (found.value.index() != type_index)
     throw ConfigError(fmt::format("option '{}' holds {}, but was asked for as {}", name,
                                   type_name(found.value.index()), type_name(type_index)));
+  std::atomic_ref(found.used).store(true, std::memory_order_relaxed);
   return found.value;
 }
 
 OptionSource Options::source(std::string_view name) const { return entry(name).source; }
+const std::string& Options::origin(std::string_view name) const { return entry(name).origin; }
+std::string Options::text(std::string_view name) const { return toml_text(entry(name).value); }
+
+std::vector<std::string> Options::names() const {
+  std::vector<std::string> names;
+  for (const auto& option : entries_) names.push_back(option.spec.name);
+  return names;
+}
+
+std::vector<std::string> Options::unused() const {
+  std::vector<std::string> names;
+  for (const auto& option : entries_) {
+    const bool elsewhere = option.source == OptionSource::environment || option.source == OptionSource::file;
+    const bool given =
+        option.source == OptionSource::flag || (elsewhere && option.value != option.spec.default_value);
+    if (given && !option.used) names.push_back(option.spec.name);
+  }
+  return names;
+}
+
+void Options::set_effective(std::string_view name, OptionValue value) {
+  Entry& option = entry(name);
+  expects(value.index() == option.value.index(),
+          fmt::format("the effective value of option '{}' has another type", name));
+  option.used = true;
+  if (value == option.value) return;
+  option.value = std::move(value);
+  option.source = OptionSource::program;
+  option.origin = "set by the program";
+}
+
+void Options::leave_out(std::string_view name, std::string reason) {
+  entry(name).left_out = std::move(reason);
+}
 
 std::string Options::parse(int argc, const char* const* argv) {
   read_environment();
@@ -141,9 +202,9 @@ std::string Options::parse(int argc, const char* const* argv) {
     }
   }
   read_flags(argc, argv);
-  const bool print =
+  print_config_ =
       std::any_of(argv + 1, argv + argc, [](std::string_view word) { return word == "--print-config"; });
-  return print ? to_toml() : std::string();
+  return print_config_ ? to_toml() : std::string();
 }
 
 void Options::read_environment() {
@@ -152,9 +213,18 @@ void Options::read_environment() {
     const std::string variable = environment_name(option.spec.name);
     const char* text = std::getenv(variable.c_str());
     if (!text) continue;
-    option.value = parse_value(option.spec, {text}, "environment variable " + variable);
-    check_allowed(option.spec, option.value, variable);
-    option.source = OptionSource::environment;
+    const std::string origin = "environment variable " + variable;
+    set(option, parse_value(option.spec, {text}, origin), OptionSource::environment, origin);
+  }
+  for (char** variable = environ; variable && *variable; ++variable) {
+    const std::string name = option_of_variable(*variable);
+    const bool known =
+        std::ranges::any_of(entries_, [&](const Entry& option) { return option.spec.name == name; });
+    if (name.empty() || known) continue;
+    if (const std::string meant = suggestion(name, ""); !meant.empty())
+      notices_.push_back(
+          fmt::format("environment variable {} belongs to no option{}",
+                      std::string_view(*variable).substr(0, std::string_view(*variable).find('=')), meant));
   }
 }
 
@@ -171,19 +241,15 @@ void Options::read_file(const std::string& path) {
   } catch (const toml::parse_error& error) {
     throw ConfigError(fmt::format("{} line {}: {}", path, error.source().begin.line, error.description()));
   }
-  std::vector<std::string> names;
-  for (const auto& option : entries_) names.push_back(option.hidden ? "" : option.spec.name);
   for (const auto& [key, node] : table) {
     const std::string name = with_dashes(key.str());
-    const auto found = std::find(names.begin(), names.end(), name);
+    const auto found = std::ranges::find_if(
+        entries_, [&](const Entry& option) { return !option.hidden && option.spec.name == name; });
     const std::string where = fmt::format("{} line {}", path, node.source().begin.line);
-    if (found == names.end())
+    if (found == entries_.end())
       throw ConfigError(fmt::format("{}: unknown key '{}'{}; --print-config lists all keys", where, key.str(),
-                                    suggestion(name, names)));
-    Entry& option = entries_[static_cast<std::size_t>(found - names.begin())];
-    option.value = parse_value(option.spec, pieces_of(node), where);
-    check_allowed(option.spec, option.value, where);
-    option.source = OptionSource::file;
+                                    suggestion(name, "")));
+    set(*found, parse_value(found->spec, pieces_of(node), where), OptionSource::file, where);
   }
 }
 
@@ -196,11 +262,9 @@ void Options::read_flags(int argc, const char* const* argv) {
   app.add_flag("--print-config", print);
   app.add_option("--config", file);
   std::vector<std::vector<std::string>> values(entries_.size());
-  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (entries_[i].hidden) continue;
     const std::string flag = "--" + entries_[i].spec.name;
-    names.push_back(flag);
     CLI::Option* option =
         app.add_option(entries_[i].spec.positional ? entries_[i].spec.name + "," + flag : flag, values[i]);
     if (std::holds_alternative<bool>(entries_[i].value)) {
@@ -223,7 +287,7 @@ void Options::read_flags(int argc, const char* const* argv) {
     const std::string given = extra.substr(0, extra.find('='));
     if (given.starts_with("-"))
       throw ConfigError(
-          fmt::format("unknown option '{}'{}; try {} --help", given, suggestion(given, names), program_));
+          fmt::format("unknown option '{}'{}; try {} --help", given, suggestion(given, "--"), program_));
     throw ConfigError(fmt::format("'{}' belongs to no option; try {} --help", extra, program_));
   }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -232,11 +296,9 @@ void Options::read_flags(int argc, const char* const* argv) {
     if (option->count() == 0) continue;
     const std::string where = "--" + entries_[i].spec.name;
     require_once(entries_[i].spec, option->results());
-    entries_[i].value = parse_value(
-        entries_[i].spec,
-        values[i].empty() ? std::vector<std::string>{bare_value(entries_[i].spec)} : values[i], where);
-    check_allowed(entries_[i].spec, entries_[i].value, where);
-    entries_[i].source = OptionSource::flag;
+    const auto pieces =
+        values[i].empty() ? std::vector<std::string>{bare_value(entries_[i].spec)} : values[i];
+    set(entries_[i], parse_value(entries_[i].spec, pieces, where), OptionSource::flag, where);
   }
 }
 
@@ -244,7 +306,14 @@ std::string Options::to_toml() const {
   std::string text = fmt::format("# Options of {}: use with --config FILE\n", program_);
   for (const auto& option : entries_) {
     if (option.hidden) continue;
-    text += fmt::format("\n# {}\n{} = {}\n", option.spec.help, option.spec.name, toml_text(option.value));
+    const std::string value = toml_text(option.value);
+    if (!option.left_out.empty()) {
+      text += fmt::format("\n# {}\n# {} = {}  ({})\n", option.spec.help, option.spec.name, value,
+                          option.left_out);
+      continue;
+    }
+    const std::string origin = option.source == OptionSource::program ? " (" + option.origin + ")" : "";
+    text += fmt::format("\n# {}{}\n{} = {}\n", option.spec.help, origin, option.spec.name, value);
   }
   return text;
 }
@@ -260,7 +329,7 @@ std::string Options::help() const {
                       help_text(option.spec));
   }
   rows.emplace_back("--config FILE", "read options from a TOML file (flags win over it)");
-  rows.emplace_back("--print-config", "print all options as TOML, to be fed back by --config");
+  rows.emplace_back("--print-config", "print what would run as TOML, to be fed back by --config");
   rows.emplace_back("--version", "print the version");
   for (const auto& [left, right] : rows) text += fmt::format("  {:<32} {}\n", left, right);
   return text + "\nEvery option can also be set by an environment variable, e.g. BUNCHTRAIN_LEARNING_RATE.\n";

@@ -9,76 +9,227 @@
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::train {
+namespace {
 
-std::vector<config::OptionSpec> standard_options() {
-  using Integer = std::int64_t;
-  using Text = std::string;
-  using Texts = std::vector<std::string>;
+using config::OptionScope;
+using config::OptionSpec;
+using Integer = std::int64_t;
+using Text = std::string;
+using Texts = std::vector<std::string>;
+
+/// What files are called differs from rank to rank where each node has its own copies: their content is
+/// compared.
+std::vector<OptionSpec> data_options() {
   return {
-      {"data", Texts{}, "HDF5 files to train on; globs are expanded; NAME=FILE: jets of that class",
-       "[NAME=]FILE..."},
-      {"valid", Texts{}, "HDF5 files to validate on; without them a part of --data is split off",
-       "[NAME=]FILE..."},
-      {"card", Text{"auto"}, "data card: a built-in name, a .toml file, or auto to recognise the layout",
-       "NAME|FILE"},
-      {"particles", Integer{0}, "padded length, particles per jet; 0 = the card's", "P"},
-      {"classes",
-       Texts{},
-       "order of the classes: b,c,light; empty = the card's",
-       "NAME,NAME...",
-       {},
-       false,
-       true},
-      {"valid-fraction", 0.0, "share of --data kept for validation; 0 = the card's", "X"},
-      {"valid-weights",
-       Text{"card"},
-       "weights of the validation loss: card = as in training, none = every sample counts once",
-       "",
-       {"card", "none"}},
-      {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"},
-
-      {"epochs", Integer{10}, "passes over the training data"},
-      {"patience", Integer{0},
-       "finish the run after so many epochs without a better validation score; 0 = never"},
-      {"batch", Integer{256}, "samples per optimizer step over all ranks"},
-      {"reference-batch", Integer{256},
-       "batch that --learning-rate belongs to; the rate scales with batch / reference; 0 = any batch"},
-      {"learning-rate", 5e-3, "peak learning rate at the reference batch"},
-      {"weight-decay", 1e-4, "decoupled weight decay"},
-      {"optimizer", Text{"adamw"}, "update rule", "", {"adamw", "adam", "sgd", "ranger", "rmsprop"}},
-      {"schedule",
-       Text{"one-cycle"},
-       "learning rate over the run",
-       "",
-       {"constant", "step", "cosine", "one-cycle", "flat-then-decay"}},
-      {"warmup-steps", Integer{0}, "linear warm-up in optimizer steps (not for one-cycle)"},
-      {"clip-norm", 0.0, "largest global gradient norm; 0 = no clipping"},
-      {"accumulate", Integer{1}, "passes per optimizer step (less memory, same batch)"},
-      {"sync-batch-norm", false,
-       "batch-norm statistics over all ranks: any number of ranks computes the same"},
-      {"precision", Text{"float32"}, "numbers of the step", "", {"float32", "float64", "tf32", "bfloat16"}},
-      {"seed", Integer{1}, "of initial weights, sample order, dropout and splits"},
-
-      {"run", Text{}, "run folder; empty = runs/PROGRAM-DATE-TIME and what makes it unique", "FOLDER"},
-      {"resume", false, "go on with the run in the folder; starts afresh if there is none"},
-      {"checkpoint-every", Text{},
-       "extra snapshots: steps (500) or minutes (10min); one per epoch is always written", "N|Nmin"},
-      {"keep-last", Integer{3}, "snapshots kept besides the best one"},
-
-      {"device", Text{"auto"}, "where to compute", "", {"auto", "cpu", "cuda"}},
-      {"threads", Integer{0}, "compute threads per rank; 0 = from affinity and ranks"},
-      {"loader-threads", Integer{0}, "decode threads per rank; 0 = automatic"},
-      {"backend", Text{"auto"}, "collectives", "", {"auto", "mpi", "nccl"}},
-      {"collectives", Text{"auto"}, "when gradients are summed", "", {"auto", "after-backward", "buckets"}},
-      {"checked", false, "compare every collective between ranks first (slow; finds mismatches)"},
-      {"timeout", 600.0,
-       "seconds that ranks wait for one another; at start, in steps and snapshots, at the end"},
-      {"log-level",
-       Text{"info"},
-       "what is logged to standard error",
-       "",
-       {"debug", "info", "warning", "error"}},
+      {.name = "data",
+       .default_value = Texts{},
+       .help = "HDF5 files to train on; globs are expanded; NAME=FILE: jets of that class",
+       .value_name = "[NAME=]FILE...",
+       .scope = OptionScope::rank,
+       .other_names = {"data-train", "train-data", "training-data", "train", "input", "inputs", "files"}},
+      {.name = "valid",
+       .default_value = Texts{},
+       .help = "HDF5 files to validate on; without them a part of --data is split off",
+       .value_name = "[NAME=]FILE...",
+       .scope = OptionScope::rank,
+       .other_names = {"data-val", "val", "val-data", "valid-data", "validation", "validation-data"}},
+      {.name = "card",
+       .default_value = Text{"auto"},
+       .help = "data card: a built-in name, a .toml file, or auto to recognise the layout",
+       .value_name = "NAME|FILE",
+       .other_names = {"data-config"}},
+      {.name = "particles",
+       .default_value = Integer{0},
+       .help = "padded length, particles per jet; 0 = the card's",
+       .value_name = "P",
+       .other_names = {"length", "max-particles", "num-particles"}},
+      {.name = "classes",
+       .default_value = Texts{},
+       .help = "order of the classes: b,c,light; empty = the card's",
+       .value_name = "NAME,NAME...",
+       .commas = true},
+      {.name = "valid-fraction",
+       .default_value = 0.0,
+       .help = "share of --data kept for validation; 0 = the card's",
+       .value_name = "X",
+       .other_names = {"val-fraction", "val-split", "validation-split"}},
+      {.name = "valid-weights",
+       .default_value = Text{"card"},
+       .help = "weights of the validation loss: card = as in training, none = every sample counts once",
+       .allowed = {"card", "none"}},
+      {.name = "hash-data",
+       .default_value = false,
+       .help = "hash whole files, so that any change in them is noticed (reads everything once more)"},
+      {.name = "hdf5-plugins",
+       .default_value = false,
+       .help = "allow HDF5 filter plug-ins (they load code that a file names)",
+       .scope = OptionScope::run},
   };
+}
+
+std::vector<OptionSpec> training_options() {
+  return {
+      {.name = "epochs",
+       .default_value = Integer{10},
+       .help = "passes over the training data",
+       .other_names = {"num-epochs", "n-epochs", "nepochs", "max-epochs"}},
+      {.name = "steps-per-epoch",
+       .default_value = Integer{0},
+       .help =
+           "optimizer steps between validations, in the same order of samples; 0 = one pass over the data",
+       .other_names = {"limit-train-batches", "batches-per-epoch", "steps-per-epochs"}},
+      {.name = "max-steps",
+       .default_value = Integer{0},
+       .help = "ends the run after so many optimizer steps, if --epochs does not end it before; 0 = no bound",
+       .other_names = {"steps", "num-steps", "n-steps", "iterations", "max-iterations"}},
+      {.name = "max-samples",
+       .default_value = Integer{0},
+       .help = "ends the run before it has trained on more samples, repetitions counted; 0 = no bound",
+       .other_names = {"max-jets", "max-events", "samples"}},
+      {.name = "patience",
+       .default_value = Integer{0},
+       .help = "finish the run after so many epochs without a better validation score; 0 = never",
+       .other_names = {"early-stopping", "early-stop", "early-stopping-patience"}},
+      {.name = "batch",
+       .default_value = Integer{256},
+       .help = "samples per optimizer step over all ranks",
+       .other_names = {"batch-size", "bs", "global-batch", "global-batch-size"}},
+      {.name = "reference-batch",
+       .default_value = Integer{256},
+       .help =
+           "batch that --learning-rate belongs to; the rate scales with batch / reference; 0 = any batch"},
+      {.name = "learning-rate",
+       .default_value = 5e-3,
+       .help = "peak learning rate at the reference batch",
+       .other_names = {"lr", "start-lr", "base-lr", "max-lr", "peak-lr", "rate", "eta"}},
+      {.name = "weight-decay",
+       .default_value = 1e-4,
+       .help = "decoupled weight decay",
+       .other_names = {"wd"}},
+      {.name = "optimizer",
+       .default_value = Text{"adamw"},
+       .help = "update rule",
+       .allowed = {"adamw", "adam", "sgd", "ranger", "rmsprop"},
+       .other_names = {"opt", "optim"}},
+      {.name = "schedule",
+       .default_value = Text{"one-cycle"},
+       .help = "learning rate over the run",
+       .allowed = {"constant", "step", "cosine", "one-cycle", "flat-then-decay"},
+       .other_names = {"scheduler", "lr-scheduler", "lr-schedule"}},
+      {.name = "warmup-steps",
+       .default_value = Integer{0},
+       .help = "linear warm-up in optimizer steps (not for one-cycle)",
+       .other_names = {"warmup", "num-warmup-steps"}},
+      {.name = "clip-norm",
+       .default_value = 0.0,
+       .help = "largest global gradient norm; 0 = no clipping",
+       .other_names = {"clip", "clip-grad", "grad-clip", "max-norm", "max-grad-norm", "gradient-clip-val"}},
+      {.name = "accumulate",
+       .default_value = Integer{1},
+       .help = "passes per optimizer step (less memory, same batch)",
+       .other_names = {"grad-accum", "accumulation-steps", "accumulate-grad-batches",
+                       "gradient-accumulation-steps"}},
+      {.name = "sync-batch-norm",
+       .default_value = false,
+       .help = "batch-norm statistics over all ranks: any number of ranks computes the same",
+       .other_names = {"sync-bn", "syncbn", "sync-batchnorm"}},
+      {.name = "precision",
+       .default_value = Text{"float32"},
+       .help = "numbers of the step",
+       .allowed = {"float32", "float64", "tf32", "bfloat16"},
+       .other_names = {"dtype", "amp", "use-amp", "fp16", "bf16"}},
+      {.name = "seed",
+       .default_value = Integer{1},
+       .help = "of initial weights, sample order, dropout and splits",
+       .other_names = {"random-seed", "rng-seed"}},
+  };
+}
+
+std::vector<OptionSpec> run_options() {
+  return {
+      {.name = "run",
+       .default_value = Text{},
+       .help = "run folder; empty = runs/PROGRAM-DATE-TIME and what makes it unique",
+       .value_name = "FOLDER",
+       .other_names = {"run-dir", "output", "out", "output-dir", "outdir", "out-dir", "log-dir", "save-dir"}},
+      {.name = "resume",
+       .default_value = false,
+       .help = "go on with the run in the folder; starts afresh if there is none",
+       .other_names = {"continue", "restart", "load-epoch"}},
+      {.name = "allow-changed",
+       .default_value = false,
+       .help = "--resume with other settings or data than before: they are listed and used, not refused"},
+      {.name = "reschedule",
+       .default_value = false,
+       .help = "--resume with another --epochs or bound plans the learning rate anew over the new length"},
+      {.name = "checkpoint-every",
+       .default_value = Text{},
+       .help = "extra snapshots: steps (500) or minutes (10min); one per epoch is always written",
+       .value_name = "N|Nmin",
+       .other_names = {"save-every", "checkpoint-interval", "save-interval"}},
+      {.name = "keep-last", .default_value = Integer{3}, .help = "snapshots kept besides the best one"},
+      {.name = "check-replicas",
+       .default_value = Integer{0},
+       .help =
+           "compare the parameters of all ranks bit by bit also every N steps; 0 = at snapshots, -1 = never"},
+      {.name = "backend",
+       .default_value = Text{"auto"},
+       .help = "collectives",
+       .allowed = {"auto", "mpi", "nccl"}},
+      {.name = "collectives",
+       .default_value = Text{"auto"},
+       .help = "when gradients are summed",
+       .allowed = {"auto", "after-backward", "buckets"}},
+      {.name = "checked",
+       .default_value = false,
+       .help = "compare every collective between ranks first (slow; finds mismatches)"},
+      {.name = "timeout",
+       .default_value = 600.0,
+       .help = "seconds that ranks wait for one another; at start, in steps and snapshots, at the end"},
+      {.name = "device",
+       .default_value = Text{"auto"},
+       .help = "where to compute",
+       .allowed = {"auto", "cpu", "cuda"},
+       .other_names = {"gpu", "gpus", "accelerator"}},
+  };
+}
+
+std::vector<OptionSpec> rank_options() {
+  return {
+      {.name = "threads",
+       .default_value = Integer{0},
+       .help = "compute threads per rank; 0 = from affinity and ranks",
+       .other_names = {"num-threads", "cpus"}},
+      {.name = "loader-threads",
+       .default_value = Integer{0},
+       .help = "decode threads per rank; 0 = automatic",
+       .other_names = {"workers", "num-workers", "n-workers"}},
+      {.name = "log-level",
+       .default_value = Text{"info"},
+       .help = "what is logged to standard error",
+       .allowed = {"debug", "info", "warning", "error"},
+       .other_names = {"verbose", "verbosity", "loglevel"}},
+  };
+}
+
+std::vector<OptionSpec> in_scope(std::vector<OptionSpec> options, OptionScope scope) {
+  for (auto& option : options) option.scope = scope;
+  return options;
+}
+
+}  // namespace
+
+std::vector<OptionSpec> standard_options() {
+  std::vector<OptionSpec> all = data_options();
+  for (auto& part : {training_options(), in_scope(run_options(), OptionScope::run),
+                     in_scope(rank_options(), OptionScope::rank)})
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+bool is_standard_option(std::string_view name) {
+  static const std::vector<OptionSpec> options = standard_options();
+  return std::ranges::any_of(options, [&](const OptionSpec& option) { return option.name == name; });
 }
 
 std::chrono::milliseconds timeout_of(const config::Options& options) {

@@ -190,5 +190,82 @@ TEST_F(OptionsTest, WrongTypeOrNameInTheProgramIsAnError) {
   EXPECT_THROW(options.get<bool>("resum"), ConfigError);
 }
 
+TEST_F(OptionsTest, NamesOfOtherProgramsAreToldTheirs) {
+  Options options("train", "Trains.");
+  options.declare(
+      {{.name = "learning-rate", .default_value = 5e-3, .help = "peak", .other_names = {"lr"}},
+       {.name = "batch", .default_value = std::int64_t{1}, .help = "n", .other_names = {"batch-size"}}});
+  const auto told = [&](Texts words) {
+    Options fresh = options;
+    try {
+      parse(fresh, std::move(words));
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(told({"--lr", "0.1"}).find("did you mean '--learning-rate'?"), std::string::npos);
+  EXPECT_NE(told({"--batch_size=3"}).find("did you mean '--batch'?"), std::string::npos);
+  EXPECT_NE(told({"--config", write_file("lr = 0.1\n")}).find("did you mean 'learning-rate'?"),
+            std::string::npos);
+  EXPECT_EQ(told({"--zzz", "1"}).find("did you mean"), std::string::npos);
+}
+
+TEST_F(OptionsTest, RemembersWhereAValueCameFrom) {
+  ::setenv("BUNCHTRAIN_BATCH", "8", 1);
+  const std::string file = write_file("\nprecision = \"bfloat16\"\n");
+  Options options = make();
+  parse(options, {"--learning-rate", "0.5", "--config", file});
+  ::unsetenv("BUNCHTRAIN_BATCH");
+  EXPECT_EQ(options.origin("batch"), "environment variable BUNCHTRAIN_BATCH");
+  EXPECT_EQ(options.origin("precision"), file + " line 2");
+  EXPECT_EQ(options.origin("learning-rate"), "--learning-rate");
+  EXPECT_EQ(options.origin("resume"), "default");
+  EXPECT_EQ(options.text("learning-rate"), "0.5");
+}
+
+TEST_F(OptionsTest, GivenOptionsThatNobodyAsksForAreKnown) {
+  const std::string file = write_file("batch = 16\nprecision = \"float32\"\n");
+  Options options = make();
+  parse(options, {"--learning-rate", "0.005", "--resume", "--config", file});
+  // A file may repeat defaults (--print-config writes such files); a flag is meant as it stands.
+  EXPECT_EQ(options.unused(), (Texts{"batch", "learning-rate", "resume"}));
+  EXPECT_TRUE(options.get<bool>("resume"));
+  options.get<std::int64_t>("batch");
+  EXPECT_EQ(options.unused(), (Texts{"learning-rate"}));
+  EXPECT_TRUE(options.used("batch"));
+}
+
+TEST_F(OptionsTest, AVariableThatIsNearlyAnOptionIsNoticed) {
+  ::setenv("BUNCHTRAIN_BACTH", "8", 1);
+  ::setenv("BUNCHTRAIN_SOMETHING_ELSE", "8", 1);
+  Options options = make();
+  parse(options, {});
+  ::unsetenv("BUNCHTRAIN_BACTH");
+  ::unsetenv("BUNCHTRAIN_SOMETHING_ELSE");
+  ASSERT_EQ(options.notices().size(), 1U);
+  EXPECT_EQ(options.notices().front(),
+            "environment variable BUNCHTRAIN_BACTH belongs to no option; did you mean 'batch'?");
+}
+
+TEST_F(OptionsTest, EffectiveValuesAreShownAndFedBack) {
+  Options options = make();
+  parse(options, {"--learning-rate", "0.5"});
+  options.set_effective("batch", std::int64_t{512});
+  options.set_effective("learning-rate", 0.5);
+  options.leave_out("precision", "not used by this run");
+  EXPECT_EQ(options.source("batch"), OptionSource::program);
+  EXPECT_EQ(options.source("learning-rate"), OptionSource::flag);
+  const std::string printed = options.to_toml();
+  EXPECT_NE(printed.find("# samples per step (set by the program)\nbatch = 512\n"), std::string::npos)
+      << printed;
+  EXPECT_NE(printed.find("# precision = \"float32\"  (not used by this run)\n"), std::string::npos)
+      << printed;
+  Options again = make();
+  parse(again, {"--config", write_file(printed)});
+  EXPECT_EQ(again.get<std::int64_t>("batch"), 512);
+  EXPECT_FALSE(again.given("precision"));
+}
+
 }  // namespace
 }  // namespace bunchtrain::config
