@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
                                         .seed = session.seed()});
 
     const std::int64_t epochs = session.option("epochs");
+    session.set_up_complete();  // --print-config ends here; options that nothing asked for are named
     std::int64_t step = 0;
     for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
       for (const auto& batch : loader) {

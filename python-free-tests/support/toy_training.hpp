@@ -70,8 +70,8 @@ struct ToyTraining {
   train::Trainer trainer;
 
   ToyTraining(const mpi::Comm& control, const std::filesystem::path& run, std::vector<std::string> flags = {},
-              train::TrainerOptions options = {.epochs = 3, .batch = 32})
-      : session(parse(run, std::move(flags)), control, {}),
+              train::TrainerOptions options = {.epochs = 3, .batch = 32}, Logger logger = {})
+      : session(parse(run, std::move(flags)), control, std::move(logger)),
         parallel(network, session.world(), {.sync_batch_norm = session.option("sync-batch-norm")}),
         optimizer(parallel, {.learning_rate = 0.05}),
         trainer(session, parallel, optimizer, step(), std::move(options)) {}

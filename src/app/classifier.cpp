@@ -28,6 +28,7 @@ data::Hdf5DatasetOptions dataset_options(const train::Session& session,
           .classes = options.get<std::vector<std::string>>("classes"),
           .allow_plugins = options.get<bool>("hdf5-plugins"),
           .threads = session.threads().loader,
+          .hash_data = options.get<bool>("hash-data"),
           .logger = session.logger()};
 }
 

@@ -31,7 +31,8 @@ LogLevel parse_level(const std::string& text) {
 
 /// Rank 0 logs as asked, the others only what is wrong.
 Logger make_logger(const config::Options& options, int rank) {
-  const LogLevel level = parse_level(options.get<std::string>("log-level"));
+  LogLevel level = parse_level(options.get<std::string>("log-level"));
+  if (options.print_config()) level = std::max(level, LogLevel::warning);
   return Logger(make_stderr_sink(), rank == 0 ? level : std::max(level, LogLevel::error));
 }
 
@@ -67,6 +68,25 @@ void release_locks_for_a_second() {
   }
   release_locks_for_a_second();
   environment.abort(exit_code_of(error));
+}
+
+/// Runs the program's own code. With --print-config that ends where its set-up is complete; if it fails
+/// before, the options are shown as they were given.
+void run_body(train::Session& session, const Body& body) {
+  const bool print_config = session.options().print_config();
+  try {
+    body(session);
+    session.warn_of_unused_options();
+    if (print_config) session.set_up_complete();
+  } catch (const train::ConfigurationPrinted&) {
+  } catch (const Error& error) {
+    if (!print_config) throw;
+    if (session.is_root())
+      fmt::print(
+          "# As given: what the program itself decides is not known, because it ended before it trained.\n# "
+          "{}\n{}",
+          error.message().substr(0, error.message().find('\n')), session.options().to_toml());
+  }
 }
 
 /// MPI itself hangs: nobody can be asked, so the ranks speak one after the other, and the first one's end is
@@ -106,7 +126,7 @@ int run_session(config::Options options, const mpi::Environment& environment,
   int code = 0;
   try {
     const auto phase = session->control().in_phase("outside the training loop");
-    body(*session);
+    run_body(*session, body);
     watcher.reset();  // all is done
   } catch (const train::Interrupted& interrupted) {
     watcher.reset();  // what there is to save is saved, and the code is known
@@ -121,7 +141,7 @@ int run_session(config::Options options, const mpi::Environment& environment,
 
 /// The options of a command line. What is wrong with them is told later, by one rank.
 struct ParsedOptions {
-  std::string text;  ///< of --help or --print-config: print it and end
+  std::string text;  ///< of --help or --version: print it and end
   std::chrono::milliseconds timeout = mpi::kDefaultTimeout;
   std::exception_ptr fault;
 };
@@ -130,7 +150,7 @@ ParsedOptions parse(config::Options& options, int argc, char** argv) {
   ParsedOptions parsed;
   try {
     parsed.text = options.parse(argc, argv);
-    if (parsed.text.empty()) parsed.timeout = train::timeout_of(options);
+    if (parsed.text.empty() || options.print_config()) parsed.timeout = train::timeout_of(options);
   } catch (const ConfigError&) {
     parsed.fault = std::current_exception();
   }
@@ -159,7 +179,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
         .timeout = parsed.timeout,
         .on_hang = [name](const std::string& reason) { end_hanging_job(name, reason); }});
     if (parsed.fault) std::rethrow_exception(parsed.fault);
-    if (!parsed.text.empty()) {
+    if (!parsed.text.empty() && !options.print_config()) {
       if (environment->world().rank() == 0) fmt::print("{}", parsed.text);
       return 0;
     }

@@ -51,6 +51,7 @@ data::ShowerDataset open_file_showers(const train::Session& session, const std::
                                .card = session.option("card"),
                                .allow_plugins = session.option("hdf5-plugins"),
                                .threads = session.threads().loader,
+                               .hash_data = session.option("hash-data"),
                                .logger = session.logger()});
   require_images(showers, shower_variant(session));
   return showers;

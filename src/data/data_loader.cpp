@@ -110,13 +110,14 @@ StateDict DataLoader::state() const {
 
 void DataLoader::load(const StateDict& state) {
   Impl& self = *impl_;
+  // A seed chooses the split, too: it is named before the data.
+  require_same("seed", state.text("seed"), std::to_string(self.options.seed), "resume with the same --seed");
+  require_same("batch", state.text("batch"), std::to_string(self.options.global_batch),
+               "resume with the same --batch");
   require_same("data", state.text("fingerprint"), self.dataset->summary().fingerprint,
                "give the same files, or start a new run");
   require_same("number of samples", state.text("samples"), std::to_string(self.dataset->size()),
                "give the same files, card and split, or start a new run");
-  require_same("seed", state.text("seed"), std::to_string(self.options.seed), "resume with the same --seed");
-  require_same("batch", state.text("batch"), std::to_string(self.options.global_batch),
-               "resume with the same --batch");
   const std::int64_t epoch = state.integer("epoch");
   const std::int64_t step = state.integer("step");
   if (epoch < 0 || step < 0 || step > self.steps())

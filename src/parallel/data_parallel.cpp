@@ -85,7 +85,8 @@ struct DataParallel::Impl {
   BucketPlan plan;
   GradientBuckets buckets;
   StepLedger ledger;
-  bool sync_batch_norm;
+  bool sync_batch_norm_wanted;
+  bool sync_batch_norm;  ///< wanted and more than one rank
   bool in_pass = false;
   bool last_pass = false;
   std::int64_t steps = 0;
@@ -100,6 +101,7 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
       plan(choose_plan(communicator, arenas, options)),
       buckets(arenas, communicator, plan.bucket_bytes),
       ledger(communicator.size()),
+      sync_batch_norm_wanted(options.sync_batch_norm),
       sync_batch_norm(options.sync_batch_norm && communicator.size() > 1) {
   if (sync_batch_norm) share_statistics(*module, communicator);
   if (communicator.rank() == 0) options.logger.info("gradients: " + plan.description);
@@ -215,6 +217,7 @@ comm::Communicator& DataParallel::communicator() noexcept { return impl_->commun
 c10::Device DataParallel::device() const noexcept { return impl_->arenas.front().values().device(); }
 double DataParallel::exposed_seconds() const noexcept { return impl_->buckets.seconds(); }
 double DataParallel::total_exposed_seconds() const noexcept { return impl_->total_seconds; }
+bool DataParallel::sync_batch_norm() const noexcept { return impl_->sync_batch_norm_wanted; }
 const std::string& DataParallel::plan_description() const noexcept { return impl_->plan.description; }
 
 }  // namespace bunchtrain::parallel

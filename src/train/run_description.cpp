@@ -70,6 +70,55 @@ std::int64_t trainable(const TrainedNetwork& network) {
   return count;
 }
 
+/// What is fed back by --config should train again, not go on in this folder.
+std::string configuration(const TrainingPlan& plan) {
+  config::Options effective = plan.effective;
+  for (const char* name : {"run", "resume", "allow-changed", "reschedule"})
+    effective.leave_out(name, "of this run alone");
+  return effective.to_toml();
+}
+
+/// "peak 0.01 (0.005 at batch 256), one-cycle over 860 steps".
+std::string describe_schedule(const TrainingPlan& plan, const TrainedNetwork& network) {
+  const double peak = network.optimizer->learning_rate();
+  std::string text = fmt::format("peak {:g}", peak);
+  if (const double scale = plan.settings.rate_scale(); scale != 1)
+    text += fmt::format(" ({:g} at batch {})", peak / scale, plan.settings.reference_batch);
+  return fmt::format("{}, {} over {} steps", text, optim::to_string(plan.settings.schedule),
+                     plan.length.schedule_steps);
+}
+
+/// "20 epochs of 43 steps, 860 steps, batch 256".
+std::string describe_length(const TrainingPlan& plan) {
+  const auto& length = plan.length;
+  return fmt::format("{} epoch{} of {} steps, {} steps in all, batch {}", length.epochs(),
+                     length.epochs() == 1 ? "" : "s", length.steps_per_epoch, length.total_steps,
+                     plan.settings.batch);
+}
+
+/// The sessions of run.json so far: those that it lists, or the one that version 0.1 described.
+Json sessions_of(const std::string& before) {
+  Json list = Json::array();
+  const Json json = Json::parse(before, nullptr, false);
+  if (!json.is_object()) return list;
+  if (json.contains("sessions") && json["sessions"].is_array()) return json["sessions"];
+  Json first = {{"first_step", 0}};
+  for (const char* name : {"started", "machine", "world_size", "configuration"})
+    if (json.contains(name)) first[name] = json[name];
+  list.push_back(std::move(first));
+  return list;
+}
+
+/// "3: from step 0 on 2 ranks, from step 54 on 3 ranks, ...".
+std::string describe_sessions(const Json& sessions) {
+  std::vector<std::string> parts;
+  for (const auto& session : sessions)
+    parts.push_back(fmt::format("from step {} on {} rank{}", session.value("first_step", std::int64_t{0}),
+                                session.value("world_size", std::int64_t{1}),
+                                session.value("world_size", std::int64_t{1}) == 1 ? "" : "s"));
+  return fmt::format("{}: {}", parts.size(), fmt::join(parts, ", "));
+}
+
 Json environment(const Session& session) {
   const BuildInfo build = build_info();
   return {{"bunchtrain", fmt::format("{} ({})", build.version, build.git_commit)},
@@ -87,17 +136,20 @@ Json environment(const Session& session) {
 
 }  // namespace
 
-RunDescription describe_run(const Session& session, std::span<const TrainedNetwork> networks,
-                            const data::Dataset& train, const data::Dataset* valid,
-                            const std::map<std::string, std::string>& metadata, const std::string& samples) {
+RunDescription describe_run(const Session& session, const TrainingPlan& plan,
+                            std::span<const TrainedNetwork> networks, const data::Dataset& train,
+                            const data::Dataset* valid, const std::map<std::string, std::string>& metadata,
+                            const RunSession& run) {
   Json summary;
   if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
   for (const auto& network : networks) {
     const std::string prefix = networks.size() == 1 ? "" : network.name + " ";
     summary[prefix + "Parameters"] = report::format_integer(trainable(network));
     summary[prefix + "Optimizer"] = network.optimizer->describe();
+    summary[prefix + "Learning rate"] = describe_schedule(plan, network);
     summary[prefix + "Gradients"] = network.parallel->plan_description();
   }
+  summary["Length"] = describe_length(plan);
   summary["Training data"] = describe_data(train);
   if (valid) summary["Validation data"] = describe_data(*valid);
   if (!train.summary().labels.empty()) summary["Classes"] = train.summary().labels;
@@ -106,20 +158,30 @@ RunDescription describe_run(const Session& session, std::span<const TrainedNetwo
   for (const auto& [name, text] : metadata)
     if (name != "model") summary[name] = text;
 
-  Json json = {
-      {"name", session.options().program()},
+  Json session_now = {
       {"started", fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(
                                                               std::chrono::system_clock::now())))},
+      {"first_step", run.first_step},
       {"machine", fmt::format("{}: {}", host_name(), device::describe(session.device()))},
-      {"samples", samples},
-      {"summary", summary},
-      {"environment", environment(session)},
-      {"seed", session.seed()},
       {"world_size", session.size()},
-      {"data_fingerprint", train.summary().fingerprint},
-      {"data_paths", train.summary().paths},
-      {"configuration", session.options().to_toml()}};
-  const auto notices = notices_of(train, valid, samples);
+      {"configuration", configuration(plan)}};
+  Json sessions = sessions_of(run.before);
+  sessions.push_back(session_now);
+  if (sessions.size() > 1) summary["Sessions"] = describe_sessions(sessions);
+
+  Json json = {{"name", session.options().program()},
+               {"started", sessions.front().value("started", session_now["started"])},
+               {"machine", session_now["machine"]},
+               {"samples", run.samples},
+               {"summary", summary},
+               {"environment", environment(session)},
+               {"seed", session.seed()},
+               {"world_size", session.size()},
+               {"data_fingerprint", train.summary().fingerprint},
+               {"data_paths", train.summary().paths},
+               {"configuration", session_now["configuration"]},
+               {"sessions", sessions}};
+  const auto notices = notices_of(train, valid, run.samples);
   if (!notices.empty()) json["notices"] = notices;
   RunDescription description;
   description.card = train.summary().card;

@@ -58,18 +58,17 @@ struct RunLog::Impl {
   PageBudget page;
   report::Progress progress;
 
-  Impl(const Session& session, const RunFolder& folder, const Settings& settings, const std::string& samples,
-       const RunPlan& plan)
+  Impl(const Session& session, const RunFolder& folder, const std::string& samples, const RunPlan& plan)
       : session(session),
         folder(folder),
         samples(samples),
         plan(plan),
         watching(session.logger()),
         metrics(folder.metrics(), {.step = plan.first_step, .epoch_anew = plan.epoch_anew}, session.logger()),
-        progress({.total_steps = plan.steps_per_epoch * settings.epochs,
+        progress({.total_steps = plan.total_steps,
                   .first_step = plan.first_step,
                   .steps_per_epoch = plan.steps_per_epoch,
-                  .epochs = settings.epochs,
+                  .epochs = plan.epochs,
                   .samples = samples}) {
     watching.try_to("remove leftovers of killed runs", [&] { remove_leftovers(folder); });
     watching.try_to("write metrics.jsonl", [&] { metrics.sync(); });
@@ -122,15 +121,20 @@ struct RunLog::Impl {
   }
 };
 
-RunLog::RunLog(const Session& session, const RunFolder& folder, const Settings& settings,
-               const std::string& samples, const RunPlan& plan)
-    : impl_(session.is_root() ? std::make_unique<Impl>(session, folder, settings, samples, plan) : nullptr) {}
+RunLog::RunLog(const Session& session, const RunFolder& folder, const std::string& samples,
+               const RunPlan& plan)
+    : impl_(session.is_root() ? std::make_unique<Impl>(session, folder, samples, plan) : nullptr) {}
 RunLog::~RunLog() = default;
 
-void RunLog::describe(std::span<const TrainedNetwork> networks, const data::Dataset& train,
-                      const data::Dataset* valid, const std::map<std::string, std::string>& metadata) {
+void RunLog::describe(const TrainingPlan& plan, std::span<const TrainedNetwork> networks,
+                      const data::Dataset& train, const data::Dataset* valid,
+                      const std::map<std::string, std::string>& metadata) {
   if (!impl_) return;
-  impl_->description = describe_run(impl_->session, networks, train, valid, metadata, impl_->samples);
+  RunSession run{.samples = impl_->samples, .first_step = impl_->plan.first_step, .before = {}};
+  const auto file = impl_->folder.description();
+  if (run.first_step > 0 && std::filesystem::exists(file))
+    impl_->watching.try_to("read run.json", [&] { run.before = read_text_file(file); });
+  impl_->description = describe_run(impl_->session, plan, networks, train, valid, metadata, run);
   for (const auto& line : impl_->description.lines) impl_->progress.note(line);
   impl_->write_description();
 }

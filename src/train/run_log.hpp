@@ -13,12 +13,15 @@
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "settings.hpp"
+#include "training_plan.hpp"
 
 namespace bunchtrain::train {
 
 /// The plan of a run as far as it is shown.
 struct RunPlan {
   std::int64_t steps_per_epoch = 0;
+  std::int64_t total_steps = 0;
+  std::int64_t epochs = 0;
   std::int64_t first_step = 0;  ///< > 0 for a resumed run
   bool epoch_anew = false;      ///< the epoch that ends there is judged again
 };
@@ -27,15 +30,15 @@ struct RunPlan {
 /// be written costs a warning and is tried again at the next epoch, the training goes on.
 class RunLog {
  public:
-  RunLog(const Session& session, const RunFolder& folder, const Settings& settings,
-         const std::string& samples, const RunPlan& plan);
+  RunLog(const Session& session, const RunFolder& folder, const std::string& samples, const RunPlan& plan);
   ~RunLog();
   RunLog(const RunLog&) = delete;
   RunLog& operator=(const RunLog&) = delete;
 
   /// run.json and the card; printed as well.
-  void describe(std::span<const TrainedNetwork> networks, const data::Dataset& train,
-                const data::Dataset* valid, const std::map<std::string, std::string>& metadata);
+  void describe(const TrainingPlan& plan, std::span<const TrainedNetwork> networks,
+                const data::Dataset& train, const data::Dataset* valid,
+                const std::map<std::string, std::string>& metadata);
   void step(const StepEvent& event, double samples_per_second);
   void validating(std::int64_t done, std::int64_t total);
   void epoch(const report::EpochRow& row, const std::optional<ValidationResult>& validation);

@@ -55,7 +55,7 @@ void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
       good.empty() ? "There is no snapshot from before: start again by --resume"
                    : fmt::format(
                          "The newest snapshot whose weights were judged finite is that of step {}: go on "
-                         "from it by --resume",
+                         "from it by --resume --allow-changed",
                          good.front());
   throw TrainingHalted(
       fmt::format("{}: the networks are lost from here on. {} with a lower --learning-rate, or with "

@@ -42,6 +42,7 @@ StateDict counters(const RunState& state) {
   values.set("samples", state.samples);
   values.set("epoch_steps", state.epoch_steps);
   values.set("epoch_trained", state.epoch_trained ? 1 : 0);
+  values.set("unplanned_steps", state.unplanned_steps);
   values.tensors.set("term_sums", at::tensor(state.term_sums, at::kDouble));
   values.set("term_names", fmt::format("{}", fmt::join(state.term_names, "\n")));
   return values;
@@ -65,6 +66,28 @@ bool is_finite(const at::Tensor& tensor) {
   if (!tensor.is_floating_point() || tensor.numel() == 0) return true;
   const auto [least, greatest] = at::aminmax(tensor);  // NaN wins
   return std::isfinite(least.item<double>()) && std::isfinite(greatest.item<double>());
+}
+
+const StateDict& part_of(const checkpoint::Snapshot& snapshot, const std::string& name) {
+  const auto found = snapshot.components.find(name);
+  if (found == snapshot.components.end())
+    throw CheckpointError("the snapshot " + snapshot.info.folder.string() + " has no '" + name +
+                          "': it belongs to another kind of run");
+  return found->second;
+}
+
+std::int64_t integer_or_zero(const StateDict& state, std::string_view name) {
+  return state.values.contains(name) ? state.integer(name) : 0;
+}
+
+/// Where a loader of another order takes a run up: at the beginning of the pass that it was in, or of the
+/// next one if that pass was over.
+StateDict begin_of_pass(const data::DataLoader& loader, const StateDict& saved) {
+  const bool over = saved.integer("step") * saved.integer("batch") >= saved.integer("samples");
+  StateDict state = loader.state();
+  state.set("epoch", saved.integer("epoch") + (over ? 1 : 0));
+  state.set("step", std::int64_t{0});
+  return state;
 }
 
 /// Weights of another precision would fail later, with a riddle about some tensor.
@@ -95,6 +118,10 @@ std::string find_not_finite(const CapturedState& state) {
 
 void RunState::start_next_epoch() {
   ++epoch;
+  start_epoch_anew();
+}
+
+void RunState::start_epoch_anew() {
   loss_sum = samples = seconds = timed_samples = 0;
   term_sums.clear();
   term_names.clear();
@@ -103,13 +130,29 @@ void RunState::start_next_epoch() {
   split = {};
 }
 
+SavedPlan saved_plan(const checkpoint::Snapshot& snapshot) {
+  const StateDict& values = part_of(snapshot, "trainer");
+  SavedPlan plan{.steps_per_epoch = integer_or_zero(values, "steps_per_epoch"),
+                 .schedule_steps = integer_or_zero(values, "schedule_steps")};
+  if (values.values.contains("settings")) plan.facts = parse_facts(values.text("settings"));
+  return plan;
+}
+
+bool same_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader) {
+  const StateDict& saved = part_of(snapshot, "loader");
+  const StateDict here = loader.state();
+  for (const char* name : {"fingerprint", "samples", "seed", "batch"})
+    if (saved.text(name) != here.text(name)) return false;
+  return true;
+}
+
 std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
                            std::string_view part) {
   return networks.size() == 1 ? std::string(part) : network.name + "-" + std::string(part);
 }
 
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
-                      const data::DataLoader& loader) {
+                      const data::DataLoader& loader, const SavedPlan& plan) {
   CapturedState captured;
   for (const auto& network : networks) {
     const NamedTensors buffers = floating_buffers(network.parallel->module());
@@ -122,20 +165,17 @@ CapturedState capture(const RunState& state, std::span<const TrainedNetwork> net
     captured.replicated[component_name(networks, network, "optimizer")] = network.optimizer->state();
   }
   captured.replicated["loader"] = loader.state();
-  captured.replicated["trainer"] = counters(state);
+  StateDict& trainer = captured.replicated["trainer"] = counters(state);
+  trainer.set("settings", to_json(plan.facts));
+  trainer.set("steps_per_epoch", plan.steps_per_epoch);
+  trainer.set("schedule_steps", plan.schedule_steps);
   captured.of_rank["trainer"] = rank_counters(state);
   return captured;
 }
 
 RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,
-                 data::DataLoader& loader) {
-  const auto part = [&](const std::string& name) -> const StateDict& {
-    const auto found = snapshot.components.find(name);
-    if (found == snapshot.components.end())
-      throw CheckpointError("the snapshot " + snapshot.info.folder.string() + " has no '" + name +
-                            "': it belongs to another kind of run");
-    return found->second;
-  };
+                 data::DataLoader& loader, SampleOrder order) {
+  const auto part = [&](const std::string& name) -> const StateDict& { return part_of(snapshot, name); };
   for (const auto& network : networks) {
     auto& module = network.parallel->module();
     const NamedTensors& saved = part(component_name(networks, network, "model")).tensors;
@@ -146,7 +186,7 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
     for (auto& arena : network.parallel->arenas()) arena.bump_versions();
     network.optimizer->load(part(component_name(networks, network, "optimizer")));
   }
-  loader.load(part("loader"));
+  loader.load(order == SampleOrder::same ? part("loader") : begin_of_pass(loader, part("loader")));
   const StateDict& values = part("trainer");
   RunState state;
   state.step = values.integer("step");
@@ -154,7 +194,8 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.loss_sum = values.real("loss_sum");
   state.samples = values.real("samples");
   state.epoch_steps = values.integer("epoch_steps");
-  if (values.values.contains("epoch_trained")) state.epoch_trained = values.integer("epoch_trained") != 0;
+  state.epoch_trained = integer_or_zero(values, "epoch_trained") != 0;
+  state.unplanned_steps = integer_or_zero(values, "unplanned_steps");
   if (const at::Tensor* sums = values.tensors.find("term_sums"))
     state.term_sums.assign(sums->const_data_ptr<double>(), sums->const_data_ptr<double>() + sums->numel());
   if (const auto names = values.values.find("term_names"); names != values.values.end())

@@ -12,6 +12,7 @@
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/train/trainer.hpp"
+#include "run_facts.hpp"
 
 namespace bunchtrain::train {
 
@@ -30,9 +31,24 @@ struct RunState {
   std::int64_t timed_steps = 0;
   report::StepSplit split = {};             ///< sums over the timed steps of this rank, seconds
   std::int64_t unsynchronized_samples = 0;  ///< of this rank, since batch-norm buffers were combined
+  /// Steps that the plan does not count: done before a resumed run changed batch, data or steps per epoch.
+  std::int64_t unplanned_steps = 0;
+
+  /// Where the run stands in its plan, from which length and schedule follow.
+  std::int64_t planned_step() const noexcept { return step - unplanned_steps; }
 
   void start_next_epoch();
+  void start_epoch_anew();
 };
+
+/// What a snapshot keeps of the plan of its run; nothing is known of those of version 0.1.
+struct SavedPlan {
+  std::vector<Fact> facts = {};
+  std::int64_t steps_per_epoch = 0;
+  std::int64_t schedule_steps = 0;
+};
+/// @throws CheckpointError if it is damaged.
+SavedPlan saved_plan(const checkpoint::Snapshot& snapshot);
 
 /// Collective. Everything a run needs to go on. Floating buffers go into "model" combined over ranks and into
 /// the rank's own components as they are: resuming at the same world size is bit-equal, at another one sound.
@@ -41,7 +57,14 @@ struct CapturedState {
   checkpoint::Components of_rank;
 };
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
-                      const data::DataLoader& loader);
+                      const data::DataLoader& loader, const SavedPlan& plan);
+
+/// Whether the loader has the samples in the order of the snapshot: data, seed and batch are the same.
+bool same_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader);
+
+/// The order of samples that a snapshot goes on in: its own, or another one, in which the pass through the
+/// data that it was in begins anew.
+enum class SampleOrder { same, other };
 
 /// The first network's first tensor that holds NaN or infinity ("generator: conv.weight"); empty if all are
 /// finite.
@@ -49,7 +72,7 @@ std::string find_not_finite(const CapturedState& state);
 
 /// Puts a snapshot back. @throws CheckpointError naming the first differing parameter and shape.
 RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNetwork> networks,
-                 data::DataLoader& loader);
+                 data::DataLoader& loader, SampleOrder order = SampleOrder::same);
 
 /// "model", or "generator-model" with several networks.
 std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,

@@ -11,12 +11,14 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
+#include "rank_agreement.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -43,7 +45,14 @@ struct Session::Impl {
   comm::Communicator world;
   comm::Communicator agreement;
   std::optional<RunFolder> folder = {};
+  std::set<std::string> reported_unused = {};
   std::atomic<bool> stop = false;
+
+  void warn_of_unused(const std::string& name) {
+    if (control.rank() != 0 || !reported_unused.insert(name).second) return;
+    logger.warning(fmt::format("{} = {} ({}) was given, but nothing in this run uses it", name,
+                               options.text(name), options.origin(name)));
+  }
 };
 
 namespace {
@@ -68,6 +77,12 @@ comm::CommunicatorOptions communicator_options(const config::Options& options, c
           .logger = logger};
 }
 
+/// "auto" may find a GPU on one node and none on another.
+void require_same_device(const mpi::Comm& control, c10::Device device) {
+  const Fact kind{.name = "device", .value = c10::DeviceTypeName(device.type(), true)};
+  require_agreement(control, {&kind, 1}, "start ranks on like nodes only, or give --device cpu");
+}
+
 /// Collectives of a few host numbers, whatever the device of the tensors is.
 comm::Communicator create_agreement(const mpi::Comm& control, comm::CommunicatorOptions options) {
   options.backend = comm::Backend::automatic;
@@ -79,7 +94,10 @@ comm::Communicator create_agreement(const mpi::Comm& control, comm::Communicator
 
 Session::Session(config::Options options, const mpi::Comm& control, Logger logger) {
   mpi::Comm(control).set_timeout(timeout_of(options));
+  require_same_options(control, options);
   const auto device = device_of(options, control, logger);
+  require_same_device(control, device);
+  for (const auto& notice : options.notices()) logger.warning(notice);
   const auto precision = device::parse_precision(options.get<std::string>("precision"));
   device::require_supported(precision, device.type());
   const auto collective = communicator_options(options, logger);
@@ -126,6 +144,21 @@ const RunFolder& Session::run_folder() {
       write_flight_record(folder, rank, text);
     });
   return *impl_->folder;
+}
+
+void Session::set_up_complete(const config::Options& effective) {
+  if (impl_->options.print_config()) {
+    if (is_root()) fmt::print("{}", effective.to_toml());
+    throw ConfigurationPrinted{};
+  }
+  // A program may ask for options of its own until its end.
+  for (const auto& name : impl_->options.unused())
+    if (is_standard_option(name) && impl_->options.spec(name).scope != config::OptionScope::run)
+      impl_->warn_of_unused(name);
+}
+
+void Session::warn_of_unused_options() {
+  for (const auto& name : impl_->options.unused()) impl_->warn_of_unused(name);
 }
 
 void Session::request_stop() noexcept { impl_->stop = true; }

@@ -20,6 +20,11 @@ std::int64_t require_positive(std::string_view name, std::int64_t value) {
   return value;
 }
 
+std::int64_t require_bound(std::string_view name, std::int64_t value) {
+  if (value < 0) throw ConfigError(name, fmt::format("{}", value), "a positive integer, or 0 for none");
+  return value;
+}
+
 }  // namespace
 
 CheckpointInterval parse_checkpoint_interval(const std::string& text) {
@@ -37,20 +42,28 @@ CheckpointInterval parse_checkpoint_interval(const std::string& text) {
   throw ConfigError("checkpoint-every", text, "a number of steps (500) or of minutes (10min)");
 }
 
-Settings resolve_settings(const TrainerOptions& options, const config::Options& given) {
+Settings resolve_settings(const TrainerOptions& options, const config::Options& given, Passes passes) {
   Settings settings{};
   settings.epochs = require_positive("epochs", choose(given, "epochs", options.epochs));
+  settings.steps_per_epoch =
+      require_bound("steps-per-epoch", choose(given, "steps-per-epoch", options.steps_per_epoch));
+  settings.max_steps = require_bound("max-steps", choose(given, "max-steps", options.max_steps));
+  settings.max_samples = require_bound("max-samples", choose(given, "max-samples", options.max_samples));
   settings.batch = require_positive("batch", choose(given, "batch", options.batch));
   settings.reference_batch = choose(given, "reference-batch", options.reference_batch);
   if (settings.reference_batch == 0) settings.reference_batch = settings.batch;
   require_positive("reference-batch", settings.reference_batch);
-  settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
-  settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
   const bool program_decides = options.schedule && !given.given("schedule");
   settings.schedule =
       program_decides ? *options.schedule : optim::parse_schedule(given.get<std::string>("schedule"));
-  settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
-  if (settings.clip_norm < 0)
+  if (settings.schedule != optim::ScheduleKind::one_cycle)
+    settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
+  settings.accumulate = 1;
+  if (passes == Passes::of_trainer) {
+    settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
+    settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
+  }
+  if (!(settings.clip_norm >= 0))
     throw ConfigError("clip-norm", fmt::format("{}", settings.clip_norm),
                       "0 (no clipping) or a positive norm");
   settings.checkpoint_every = parse_checkpoint_interval(given.get<std::string>("checkpoint-every"));
@@ -59,6 +72,10 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
   if (settings.patience < 0)
     throw ConfigError("patience", fmt::format("{}", settings.patience),
                       "0 (no early stopping) or more epochs");
+  settings.check_replicas = given.get<std::int64_t>("check-replicas");
+  if (settings.check_replicas < -1)
+    throw ConfigError("check-replicas", fmt::format("{}", settings.check_replicas),
+                      "a number of steps, 0 (at snapshots only) or -1 (never)");
   return settings;
 }
 

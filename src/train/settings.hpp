@@ -23,6 +23,9 @@ CheckpointInterval parse_checkpoint_interval(const std::string& text);
 
 struct Settings {
   std::int64_t epochs;
+  std::int64_t steps_per_epoch;  ///< 0 = one pass over the data
+  std::int64_t max_steps;        ///< 0 = no bound
+  std::int64_t max_samples;      ///< 0 = no bound
   std::int64_t batch;
   std::int64_t reference_batch;
   std::int64_t accumulate;
@@ -31,7 +34,8 @@ struct Settings {
   double clip_norm;
   CheckpointInterval checkpoint_every;
   int keep_last;
-  std::int64_t patience;  ///< epochs without a better score before the run is finished early; 0 = never
+  std::int64_t patience;        ///< epochs without a better score before the run is finished early; 0 = never
+  std::int64_t check_replicas;  ///< steps between comparisons; 0 = at snapshots only, -1 = never
 
   /// The factor between the rate given and the rate used.
   double rate_scale() const noexcept {
@@ -39,8 +43,13 @@ struct Settings {
   }
 };
 
-/// What the user set wins over `options`, that over the declared defaults. @throws ConfigError naming the
-/// option.
-Settings resolve_settings(const TrainerOptions& options, const config::Options& given);
+/// Who runs the passes of a step and its updates: the Trainer, or a `ManualStep`, for which clipping and
+/// accumulation are its own matter.
+enum class Passes { of_trainer, of_step };
+
+/// What the user set wins over `options`, that over the declared defaults. Asks only for the options that
+/// have an effect. @throws ConfigError naming the option.
+Settings resolve_settings(const TrainerOptions& options, const config::Options& given,
+                          Passes passes = Passes::of_trainer);
 
 }  // namespace bunchtrain::train

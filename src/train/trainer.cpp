@@ -89,8 +89,10 @@ void Trainer::add_callback(std::shared_ptr<Callback> callback) {
 
 FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& valid) {
   expects(train && train->size() > 0, "the training data is empty");
-  check_data(impl_->session, impl_->task, *train, valid.get());
-  return TrainingLoop(impl_->session, with_description(impl_->task), train, valid).run();
+  const TrainingTask task = with_description(impl_->task);
+  TrainingPlan plan = make_plan(impl_->session, task, *train, valid.get());
+  check_data(impl_->session, task, *train, valid.get());
+  return TrainingLoop(impl_->session, task, std::move(plan), train, valid).run();
 }
 
 }  // namespace bunchtrain::train

@@ -14,6 +14,8 @@
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "bunchtrain/train/trained_on.hpp"
+#include "replica_check.hpp"
+#include "resume.hpp"
 #include "validation_pass.hpp"
 
 namespace bunchtrain::train {
@@ -73,11 +75,12 @@ std::vector<torch::nn::Module*> modules_of(std::span<const TrainedNetwork> netwo
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::DatasetPtr& train,
-                           const data::DatasetPtr& valid)
+TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan plan,
+                           const data::DatasetPtr& train, const data::DatasetPtr& valid)
     : session_(session),
       task_(std::move(task)),
-      settings_(resolve_settings(task_.options, session.options())),
+      plan_(std::move(plan)),
+      settings_(plan_.settings),
       train_(train),
       valid_(valid),
       loader_(train, loader_options(session, settings_, true)),
@@ -85,22 +88,19 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, const data::Data
       snapshots_(session, settings_) {
   if (!task_.validation) task_.validation = default_validation(session, task_.step, *train_);
   add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
-  const bool override_rate = session.options().given("learning-rate");
-  for (const auto& network : task_.networks)
-    peak_rates_.push_back(settings_.rate_scale() * (override_rate
-                                                        ? session.options().get<double>("learning-rate")
-                                                        : network.optimizer->learning_rate()));
 }
 
 FitResult TrainingLoop::run() {
   if (session_.resume()) resume();
   session_.leave_if_stopped();                     // nothing was trained yet, and the folder is as it was
   const bool epoch_anew = state_.epoch_steps > 0;  // an epoch's record of this step was written too early
-  log_ = std::make_unique<RunLog>(
-      session_, session_.run_folder(), settings_, task_.options.samples,
-      RunPlan{
-          .steps_per_epoch = loader_.steps_per_epoch(), .first_step = state_.step, .epoch_anew = epoch_anew});
-  log_->describe(task_.networks, *train_, valid_.get(), task_.options.metadata);
+  log_ = std::make_unique<RunLog>(session_, session_.run_folder(), task_.options.samples,
+                                  RunPlan{.steps_per_epoch = plan_.length.steps_per_epoch,
+                                          .total_steps = plan_.length.total_steps + state_.unplanned_steps,
+                                          .epochs = plan_.length.epochs(),
+                                          .first_step = state_.step,
+                                          .epoch_anew = epoch_anew});
+  describe();
   if (state_.step > 0)
     log_->note(fmt::format("resumed at step {} (epoch {}{})", state_.step, state_.epoch + 1,
                            state_.epoch_trained ? ", trained: its validation follows" : ""));
@@ -109,12 +109,12 @@ FitResult TrainingLoop::run() {
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
   const auto phase = session_.control().in_phase("training");
   result_.finished_early = agreed_wish_to_finish();
-  while (state_.epoch < settings_.epochs && result_.finished_early.empty()) {
+  while (!finished() && result_.finished_early.empty()) {
     run_epoch();
     finish_epoch();
   }
-  if (!validation_) validation_ = judge();                               // a run that was finished already
-  if (state_.epoch == settings_.epochs) result_.finished_early.clear();  // not early, after all
+  if (!validation_) validation_ = judge();         // a run that was finished already
+  if (finished()) result_.finished_early.clear();  // not early, after all
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
   result_.validation = validation_;
@@ -126,12 +126,24 @@ FitResult TrainingLoop::run() {
 void TrainingLoop::resume() {
   const auto snapshot = snapshots_.load_latest();
   if (!snapshot) return;
-  state_ = restore(*snapshot, task_.networks, loader_);
-  if (state_.epoch_trained && snapshot->info.judged) state_.start_next_epoch();
+  Resumed resumed =
+      resume_from(*snapshot, plan_, session_, session_.run_folder().path().string(), task_.networks, loader_);
+  state_ = std::move(resumed.state);
+  plan_.length = resumed.length;
+  for (const auto& remark : resumed.remarks) session_.logger().warning(remark);
   for (const auto& callback : task_.callbacks) {
     const auto found = snapshot->info.metadata.find(kCallbackPrefix + callback->name());
     if (!callback->name().empty() && found != snapshot->info.metadata.end()) callback->load(found->second);
   }
+}
+
+/// By the peak of its learning rates, not by where a resumed run stands.
+void TrainingLoop::describe() {
+  std::vector<double> now;
+  for (const auto& network : task_.networks) now.push_back(network.optimizer->learning_rate());
+  set_learning_rates(1);
+  log_->describe(plan_, task_.networks, *train_, valid_.get(), task_.options.metadata);
+  for (std::size_t i = 0; i < now.size(); ++i) task_.networks[i].optimizer->set_learning_rate(now[i]);
 }
 
 /// In the order of samples, over the end of a pass through the data.
@@ -160,7 +172,10 @@ void TrainingLoop::run_epoch() {
 
 void TrainingLoop::after_step(const StepOutcome& outcome) {
   require_progress(outcome.event);
-  state_.epoch_trained = state_.epoch_steps == loader_.steps_per_epoch();
+  const std::int64_t every = settings_.check_replicas;
+  if (every > 0 && state_.step % every == 0)
+    require_equal_replicas(session_.control(), task_.networks, state_.step);
+  state_.epoch_trained = all_steps_done() || state_.epoch_steps >= plan_.length.steps_per_epoch;
   if (outcome.finish) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
   if (outcome.stop || (outcome.save && result_.finished_early.empty())) save();
@@ -220,13 +235,13 @@ void TrainingLoop::finish_epoch() {
   snapshots_.judge(state_.step, judgement);
   if (result_.finished_early.empty()) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) state_.start_next_epoch();
-  if (state_.epoch < settings_.epochs && result_.finished_early.empty()) session_.leave_if_stopped();
+  if (!finished() && result_.finished_early.empty()) session_.leave_if_stopped();
 }
 
 /// Collective. The epoch's training, as far as it went.
 report::EpochRow TrainingLoop::make_row() {
   report::EpochRow row{.epoch = state_.epoch + 1,
-                       .epochs = settings_.epochs,
+                       .epochs = plan_.length.epochs(),
                        .step = state_.step,
                        .train_loss = state_.loss_sum / std::max(state_.samples, 1.0),
                        .learning_rate = task_.networks.front().optimizer->learning_rate()};
@@ -249,7 +264,11 @@ std::optional<ValidationResult> TrainingLoop::judge() {
 
 void TrainingLoop::save() {
   session_.run_folder().require_owned(session_.control());
-  const CapturedState captured = capture(state_, task_.networks, loader_);
+  if (settings_.check_replicas >= 0) require_equal_replicas(session_.control(), task_.networks, state_.step);
+  const CapturedState captured = capture(state_, task_.networks, loader_,
+                                         {.facts = plan_.facts,
+                                          .steps_per_epoch = plan_.length.steps_per_epoch,
+                                          .schedule_steps = plan_.length.schedule_steps});
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   if (auto trained_on = to_text(train_->summary()); !trained_on.empty())

@@ -18,6 +18,7 @@
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
 #include "settings.hpp"
+#include "training_plan.hpp"
 
 namespace bunchtrain::train {
 
@@ -34,7 +35,7 @@ struct TrainingTask {
 /// Runs one training. Collective throughout.
 class TrainingLoop {
  public:
-  TrainingLoop(Session& session, TrainingTask task, const data::DatasetPtr& train,
+  TrainingLoop(Session& session, TrainingTask task, TrainingPlan plan, const data::DatasetPtr& train,
                const data::DatasetPtr& valid);
   FitResult run();
 
@@ -48,6 +49,10 @@ class TrainingLoop {
   };
 
   void resume();
+  bool all_steps_done() const noexcept { return state_.planned_step() >= plan_.length.total_steps; }
+  /// All steps are done and judged.
+  bool finished() const noexcept { return all_steps_done() && !state_.epoch_trained; }
+  void describe();
   void run_epoch();
   std::optional<data::Batch> next_batch();
   void after_step(const StepOutcome& outcome);
@@ -74,13 +79,13 @@ class TrainingLoop {
 
   Session& session_;
   TrainingTask task_;
+  TrainingPlan plan_;
   Settings settings_;
   data::DatasetPtr train_;
   data::DatasetPtr valid_;
   data::DataLoader loader_;
   std::optional<data::DataLoader> valid_loader_;
   RunSnapshots snapshots_;
-  std::vector<double> peak_rates_;
   RunState state_;
   std::unique_ptr<RunLog> log_;
   std::optional<ValidationResult> validation_;

@@ -31,10 +31,10 @@ TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
   StepEvent event{.step = state_.step + 1, .epoch = state_.epoch};
   const optim::ScheduleOptions schedule{.kind = settings_.schedule,
                                         .learning_rate = 1,
-                                        .total_steps = settings_.epochs * loader_.steps_per_epoch(),
-                                        .steps_per_epoch = loader_.steps_per_epoch(),
+                                        .total_steps = plan_.length.schedule_steps,
+                                        .steps_per_epoch = plan_.length.steps_per_epoch,
                                         .warmup_steps = settings_.warmup_steps};
-  set_learning_rates(optim::learning_rate_at(schedule, state_.step));
+  set_learning_rates(optim::learning_rate_at(schedule, state_.planned_step()));
   event.learning_rate = task_.networks.front().optimizer->learning_rate();
   loss_of_rank_ = exposed_ = 0;
   alone([&] { train_on(batch, event); });
@@ -156,7 +156,7 @@ void TrainingLoop::run_manual_step(const data::Batch& batch) {
 
 void TrainingLoop::set_learning_rates(double factor_of_peak) {
   for (std::size_t i = 0; i < task_.networks.size(); ++i)
-    task_.networks[i].optimizer->set_learning_rate(peak_rates_[i] * factor_of_peak);
+    task_.networks[i].optimizer->set_learning_rate(plan_.peak_rates[i] * factor_of_peak);
 }
 
 double TrainingLoop::samples_per_second() const {

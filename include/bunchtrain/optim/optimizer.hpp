@@ -55,6 +55,7 @@ class Optimizer {
   /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a pattern that
   /// matches nothing.
   void set_groups(std::vector<ParameterGroup> groups);
+  const std::vector<ParameterGroup>& groups() const noexcept { return groups_; }
 
   /// Steps, learning rate, and one tensor per parameter and kind of state ("exp_avg.<parameter>"), views of
   /// the live state: write or clone them before the next step.

@@ -93,6 +93,8 @@ class DataParallel {
   torch::nn::Module& module() noexcept;
   comm::Communicator& communicator() noexcept;
   c10::Device device() const noexcept;
+  /// As in the options, also on one rank.
+  bool sync_batch_norm() const noexcept;
   /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives.
   double exposed_seconds() const noexcept;
   /// The same, of all steps since construction.

@@ -19,11 +19,17 @@
 
 namespace bunchtrain::train {
 
+/// Thrown by `Session::set_up_complete` on all ranks once `--print-config` has printed what it was asked for.
+/// Not an error: `bt::run` ends with 0.
+struct ConfigurationPrinted {};
+
 /// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the
 /// communicators and chooses the device; touches neither signals nor thread counts. Use from one thread.
 class Session {
  public:
   /// Collective. `options` must hold the standard options (`standard_options()`).
+  /// @throws ConfigError on every rank if the ranks were given different ones: it names the first, both
+  /// values and where they came from. Options of scope `rank` may differ.
   Session(config::Options options, const mpi::Comm& control, Logger logger);
   ~Session();
   Session(const Session&) = delete;
@@ -51,6 +57,15 @@ class Session {
   const RunFolder& run_folder();
   /// Whether the user asked to go on with the run in the folder (`--resume`).
   bool resume() const;
+
+  /// Call it when nothing is left to set up: a hand-written loop before its first step; `Trainer::fit` does
+  /// it. Warns of standard options that were given and that nothing asked for. With `--print-config` prints
+  /// `effective`, the options with what the program's own code decided, and throws ConfigurationPrinted.
+  void set_up_complete(const config::Options& effective);
+  void set_up_complete() { set_up_complete(options()); }
+  /// Warns of all options that were given and that nothing asked for, each one once. Called by `bt::run` at
+  /// the end.
+  void warn_of_unused_options();
 
   /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own
   /// signal handling).

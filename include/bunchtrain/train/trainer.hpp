@@ -27,7 +27,10 @@ namespace bunchtrain::train {
 /// environment wins over what the program sets here.
 struct TrainerOptions {
   std::optional<std::int64_t> epochs = {};
-  std::optional<std::int64_t> batch = {};  ///< samples per optimizer step over all ranks
+  std::optional<std::int64_t> steps_per_epoch = {};  ///< between validations; 0 = one pass over the data
+  std::optional<std::int64_t> max_steps = {};        ///< the run ends after so many optimizer steps
+  std::optional<std::int64_t> max_samples = {};      ///< and before it has trained on more samples
+  std::optional<std::int64_t> batch = {};            ///< samples per optimizer step over all ranks
   std::optional<std::int64_t> reference_batch =
       {};  ///< the learning rate belongs to this batch and scales with batch / reference
   std::optional<optim::ScheduleKind> schedule = {};
@@ -45,6 +48,13 @@ struct TrainerOptions {
 /// The run was ended because it leads nowhere: a loss that is not finite, or what `halt_when` found. Thrown
 /// on all ranks.
 class TrainingHalted : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The parameters of the ranks are not the same any more: a broken machine, unlike processors or a defect.
+/// Thrown on all ranks, before a snapshot is written.
+class ReplicasDiffer : public Error {
  public:
   using Error::Error;
 };

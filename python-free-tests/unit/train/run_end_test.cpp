@@ -186,7 +186,7 @@ TEST_F(RunEndTest, AStopRequestBreaksAValidationOff) {
   EXPECT_LT(batches, 4) << "of 20";
   EXPECT_FALSE(checkpoint::read_info(snapshot("stopped", 7)).judged);
   first.session.close();
-  ToyTraining second = make("stopped", {"--resume"});
+  ToyTraining second = make("stopped", {"--resume", "--allow-changed"});  // other validation data
   second.trainer.fit(points_, others_);
   EXPECT_EQ(second.weights(), expected);
   expect_epochs_as_undisturbed("stopped");
@@ -222,11 +222,11 @@ TEST_F(RunEndTest, TheSnapshotBeforeTheLossWasLostIsKeptAndNamed) {
   }));
   const std::string message = halt_of(first);
   EXPECT_THAT(message, HasSubstr("not finite at step 5"));
-  EXPECT_THAT(message, HasSubstr("is that of step 3: go on from it by --resume"));
+  EXPECT_THAT(message, HasSubstr("is that of step 3: go on from it by --resume --allow-changed"));
   EXPECT_THAT(checkpoint::read_info(snapshot("lost", 4)).lost, HasSubstr("not finite at step 5"));
 
   first.session.close();
-  ToyTraining second = make("lost", {"--resume", "--learning-rate", "0.01"});
+  ToyTraining second = make("lost", {"--resume", "--allow-changed", "--learning-rate", "0.01"});
   EXPECT_EQ(second.trainer.fit(points_, others_).steps, kSteps);
   expect_steps("lost", kSteps);
 }
@@ -288,7 +288,7 @@ TEST_F(RunEndTest, AnotherPrecisionIsNamedFirst) {
   ToyTraining second = make("run", {"--resume"});
   second.network->to(at::kFloat);
   parallel::DataParallel parallel(second.network, second.session.world());
-  optim::AdamW optimizer(parallel, {});
+  optim::AdamW optimizer(parallel, {.learning_rate = 0.05});
   Trainer trainer(second.session, parallel, optimizer, second.step(), {.epochs = 3, .batch = 32});
   try {
     trainer.fit(points_, nullptr);

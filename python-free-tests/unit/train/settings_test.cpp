@@ -5,6 +5,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/train/standard_options.hpp"
+#include "training_plan.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -46,6 +47,60 @@ TEST(SettingsTest, RefusesWhatCannotTrain) {
   EXPECT_THROW(resolve_settings({}, parsed({"--batch", "0"})), ConfigError);
   EXPECT_THROW(resolve_settings({}, parsed({"--clip-norm=-1"})), ConfigError);
   EXPECT_THROW(resolve_settings({.accumulate = 0}, parsed({})), ConfigError);
+}
+
+TEST(SettingsTest, AsksOnlyForWhatHasAnEffect) {
+  const auto unused = [](std::vector<const char*> flags, Passes passes) {
+    const config::Options options = parsed(std::move(flags));
+    resolve_settings({}, options, passes);
+    return options.unused();
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(unused({"--warmup-steps", "5"}, Passes::of_trainer), Names{"warmup-steps"});
+  EXPECT_EQ(unused({"--warmup-steps", "5", "--schedule", "cosine"}, Passes::of_trainer), Names{});
+  EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_trainer), Names{});
+  EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_step),
+            (Names{"clip-norm", "accumulate"}));
+}
+
+TEST(SettingsTest, RefusesBoundsBelowZero) {
+  for (const char* flag :
+       {"--max-steps=-1", "--max-samples=-1", "--steps-per-epoch=-1", "--check-replicas=-2"})
+    EXPECT_THROW(resolve_settings({}, parsed({flag})), ConfigError) << flag;
+}
+
+RunLength length_of(std::vector<const char*> flags, std::int64_t samples) {
+  return plan_length(resolve_settings({}, parsed(std::move(flags))), samples);
+}
+
+TEST(RunLengthTest, CountsStepsOfAllBounds) {
+  const RunLength plain = length_of({"--epochs", "3", "--batch", "32"}, 200);
+  EXPECT_EQ(plain.steps_per_epoch, 7);
+  EXPECT_EQ(plain.total_steps, 21);
+  EXPECT_EQ(plain.schedule_steps, 21);
+  EXPECT_EQ(plain.epochs(), 3);
+  const RunLength short_epochs =
+      length_of({"--epochs", "3", "--batch", "32", "--steps-per-epoch", "5", "--max-steps", "12"}, 200);
+  EXPECT_EQ(short_epochs.steps_per_epoch, 5);
+  EXPECT_EQ(short_epochs.total_steps, 12);
+  EXPECT_EQ(short_epochs.epochs(), 3);
+  EXPECT_EQ(length_of({"--epochs", "3", "--batch", "32", "--max-steps", "1000"}, 200).total_steps, 21);
+}
+
+TEST(RunLengthTest, SamplesAreCountedWithTheSmallerLastBatch) {
+  // 200 samples: six batches of 32 and one of 8.
+  const auto steps = [](const char* most) {
+    return length_of({"--epochs", "9", "--batch", "32", "--max-samples", most}, 200).total_steps;
+  };
+  EXPECT_EQ(steps("32"), 1);
+  EXPECT_EQ(steps("63"), 1);
+  EXPECT_EQ(steps("192"), 6);
+  EXPECT_EQ(steps("199"), 6);
+  EXPECT_EQ(steps("200"), 7);
+  EXPECT_EQ(steps("231"), 7);
+  EXPECT_EQ(steps("232"), 8);
+  EXPECT_EQ(steps("400"), 14);
+  EXPECT_THROW(steps("31"), ConfigError);
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ TEST_F(TrainerTest, ResumingOtherDataIsRefused) {
   EXPECT_THROW(first.trainer.fit(make_points(200), nullptr), Interrupted);
   first.session.close();
   ToyTraining second = make("run", {"--resume"});
-  EXPECT_THROW(second.trainer.fit(make_points(210), nullptr), CheckpointError);
+  EXPECT_THROW(second.trainer.fit(make_points(210), nullptr), ConfigError);
 }
 
 TEST_F(TrainerTest, RatesFollowTheScheduleAndTheBatch) {

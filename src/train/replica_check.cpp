@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replica_check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "bunchtrain/core/hash.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+std::string hash_of(const TrainedNetwork& network) {
+  Hasher hasher;
+  for (const auto& arena : network.parallel->arenas()) {
+    const at::Tensor host = arena.values().detach().cpu().contiguous();
+    hasher.update({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
+  }
+  return hasher.hex();
+}
+
+/// The hash that most ranks have; of equally many that of the lowest rank.
+std::string most_common(const std::vector<std::string>& hashes) {
+  std::map<std::string, int> counts;
+  for (const auto& hash : hashes) ++counts[hash];
+  return *std::ranges::max_element(hashes, {}, [&](const std::string& hash) { return counts[hash]; });
+}
+
+/// "rank 1 differs from the others", or both hashes where nobody is in the majority.
+std::string odd_ranks(const std::vector<std::string>& hashes) {
+  const std::string common = most_common(hashes);
+  std::vector<std::string> odd;
+  for (std::size_t rank = 0; rank < hashes.size(); ++rank)
+    if (hashes[rank] != common) odd.push_back(std::to_string(rank));
+  if (2 * odd.size() < hashes.size())
+    return fmt::format("rank{} {} differ{} from all others", odd.size() == 1 ? "" : "s", fmt::join(odd, ", "),
+                       odd.size() == 1 ? "s" : "");
+  std::vector<std::string> all;
+  for (std::size_t rank = 0; rank < hashes.size(); ++rank)
+    all.push_back(fmt::format("rank {} has {}", rank, hashes[rank].substr(0, 12)));
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
+}  // namespace
+
+void require_equal_replicas(const mpi::Comm& control, std::span<const TrainedNetwork> networks,
+                            std::int64_t step) {
+  if (control.size() == 1) return;
+  for (const auto& network : networks) {
+    const auto hashes = control.all_gather(hash_of(network));
+    if (std::ranges::all_of(hashes, [&](const auto& hash) { return hash == hashes.front(); })) continue;
+    throw ReplicasDiffer(fmt::format(
+        "the parameters of network '{}' are not the same on all ranks after step {}: {}. Code that changes "
+        "parameters on some ranks only, a machine that computes wrongly, or unlike processors (then "
+        "--check-replicas -1 trains on without looking); no snapshot was written, the one before is sound: "
+        "go "
+        "on from it by --resume",
+        network.name, step, odd_ranks(hashes)));
+  }
+}
+
+}  // namespace bunchtrain::train

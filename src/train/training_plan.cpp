@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "training_plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/standard_options.hpp"
+#include "rank_agreement.hpp"
+#include "training_loop.hpp"
+
+namespace bunchtrain::train {
+namespace {
+
+/// The steps that train on `most` samples at most. The last batch of a pass may be smaller than the others.
+std::int64_t steps_within(std::int64_t most, std::int64_t samples, std::int64_t batch) {
+  const std::int64_t per_pass = (samples + batch - 1) / batch;
+  return most / samples * per_pass + most % samples / batch;
+}
+
+/// Peak rates of the networks as the program gave them, or what the user set for all of them.
+std::vector<double> base_rates(const config::Options& options, const TrainingTask& task) {
+  std::vector<double> rates;
+  const bool given = options.given("learning-rate");
+  for (const auto& network : task.networks)
+    rates.push_back(given ? options.get<double>("learning-rate") : network.optimizer->learning_rate());
+  return rates;
+}
+
+void set_effective_rate(config::Options& effective, const TrainingTask& task,
+                        const std::vector<double>& rates) {
+  if (std::ranges::adjacent_find(rates, std::not_equal_to()) == rates.end())
+    return effective.set_effective("learning-rate", rates.front());
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < rates.size(); ++i)
+    parts.push_back(fmt::format("{} {}", task.networks[i].name, rates[i]));
+  effective.leave_out("learning-rate", fmt::format("set by the program: {}", fmt::join(parts, ", ")));
+}
+
+/// Standard options that nothing asked for decide nothing: the program's code does. (Its own options may
+/// still be asked for while it trains.)
+void leave_out_unused(config::Options& effective) {
+  for (const auto& name : effective.names()) {
+    const bool of_run = effective.spec(name).scope == config::OptionScope::run;
+    if (is_standard_option(name) && !effective.used(name) && !of_run)
+      effective.leave_out(name, "not used by this run");
+  }
+}
+
+config::Options effective_options(const Session& session, const TrainingTask& task, const Settings& settings,
+                                  const std::vector<double>& rates) {
+  config::Options effective = session.options();
+  effective.set_effective("epochs", settings.epochs);
+  effective.set_effective("steps-per-epoch", settings.steps_per_epoch);
+  effective.set_effective("max-steps", settings.max_steps);
+  effective.set_effective("max-samples", settings.max_samples);
+  effective.set_effective("batch", settings.batch);
+  effective.set_effective("reference-batch", settings.reference_batch);
+  effective.set_effective("schedule", std::string(optim::to_string(settings.schedule)));
+  if (task.step) {
+    effective.set_effective("accumulate", settings.accumulate);
+    effective.set_effective("clip-norm", settings.clip_norm);
+  }
+  if (task.step && !task.validation)
+    effective.set_effective("valid-weights", session.options().get<std::string>("valid-weights"));
+  effective.set_effective("seed", session.options().get<std::int64_t>("seed"));  // of order and dropout
+  set_effective_rate(effective, task, rates);
+  leave_out_unused(effective);
+  return effective;
+}
+
+}  // namespace
+
+RunLength plan_length(const Settings& settings, std::int64_t samples) {
+  const std::int64_t per_pass = (samples + settings.batch - 1) / settings.batch;
+  RunLength length;
+  length.steps_per_epoch = settings.steps_per_epoch > 0 ? settings.steps_per_epoch : per_pass;
+  length.total_steps = settings.epochs * length.steps_per_epoch;
+  if (settings.max_steps > 0) length.total_steps = std::min(length.total_steps, settings.max_steps);
+  if (settings.max_samples > 0)
+    length.total_steps =
+        std::min(length.total_steps, steps_within(settings.max_samples, samples, settings.batch));
+  if (length.total_steps == 0)
+    throw ConfigError("max-samples", fmt::format("{}", settings.max_samples),
+                      fmt::format("at least one batch of {} samples", std::min(samples, settings.batch)));
+  length.schedule_steps = length.total_steps;
+  return length;
+}
+
+TrainingPlan make_plan(Session& session, const TrainingTask& task, const data::Dataset& train,
+                       const data::Dataset* valid) {
+  const auto passes = task.step ? Passes::of_trainer : Passes::of_step;
+  const Settings settings = resolve_settings(task.options, session.options(), passes);
+  std::vector<double> rates = base_rates(session.options(), task);
+  config::Options effective = effective_options(session, task, settings, rates);
+  std::vector<Fact> facts = collect_facts(effective, task.networks, train, valid, task.options.metadata);
+  require_agreement(
+      session.control(), facts,
+      "all ranks must train alike: give them the same options, files of the same content (copies on "
+      "local disks too) and settings in the program that do not depend on the rank");
+  for (double& rate : rates) rate *= settings.rate_scale();
+  TrainingPlan plan{.settings = settings,
+                    .length = plan_length(settings, train.size()),
+                    .peak_rates = std::move(rates),
+                    .effective = std::move(effective),
+                    .facts = std::move(facts)};
+  session.set_up_complete(plan.effective);
+  return plan;
+}
+
+}  // namespace bunchtrain::train
