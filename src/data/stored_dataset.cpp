@@ -198,7 +198,7 @@ void StoredDataset::Impl::choose_reader() {
   }
   const haddr_t offset = H5Dget_offset(dataset.get());
   const bool written = offset != HADDR_UNDEF;
-  if (!written) absent.push_back({.rows = {{0, layout.rows()}}, .why = "were never written"});
+  if (!written) absent.emplace_back(RowSpans{{0, layout.rows()}}, "were never written");
   reader = std::make_unique<ContiguousRows>(
       bytes, layout, written ? std::optional<std::uint64_t>(offset) : std::nullopt, where);
   compare_with_library();
@@ -208,9 +208,9 @@ void StoredDataset::Impl::look_at_chunks(hid_t create) {
   ChunkMap map = map_chunks(file->get(), dataset.get(), layout, *bytes, where);
   const auto chunk_rows = layout.chunk[0];
   if (auto never = map.rows_without_chunks(layout.rows(), chunk_rows); !never.empty())
-    absent.push_back({.rows = std::move(never), .why = "were never written"});
+    absent.emplace_back(std::move(never), "were never written");
   if (auto in_part = map.rows_with_some_chunks(layout.rows(), chunk_rows); !in_part.empty())
-    absent.push_back({.rows = std::move(in_part), .why = "were written in part only"});
+    absent.emplace_back(std::move(in_part), "were written in part only");
   const auto unknown = std::find_if(layout.filters.begin(), layout.filters.end(),
                                     [](const auto& f) { return !can_decode(f); });
   if (unknown != layout.filters.end()) return read_by_library("filter " + describe(*unknown));

@@ -28,7 +28,7 @@ class Gathering {
     hdf5::allow_open_files(2 * mappings.all.size());
     for (const auto& mapping : mappings.all) add(mapping);
     if (!mappings.unmapped.empty())
-      contents_.absent.push_back({.rows = mappings.unmapped, .why = "are in none of its sources"});
+      contents_.absent.emplace_back(mappings.unmapped, "are in none of its sources");
     std::ranges::sort(contents_.pieces, {}, [](const VirtualPiece& piece) { return piece.rows.first; });
     contents_.by_rows = contents_.by_rows && !overlaps();
     contents_.files.assign(files_.begin(), files_.end());
