@@ -167,8 +167,13 @@ TEST_F(BadInputTest, ACheckpointOfAnotherModel) {
   const std::string words = "--particles 24 --epochs 1 --data " + jets + " --run " + path("run");
   ASSERT_EQ(run(train(words)).exit_code, 0);
   const Finished other = run(train(words + " --model particlenet --resume --epochs 2"));
-  EXPECT_NE(other.exit_code, 0);
-  EXPECT_NE(other.output.find("edge_convs.0"), std::string::npos) << other.output;
+  EXPECT_EQ(other.exit_code, 78) << other.output;
+  EXPECT_NE(other.output.find("model was \"lite\" (default), is \"particlenet\" (--model)"),
+            std::string::npos)
+      << other.output;
+  const Finished insisted = run(train(words + " --model particlenet --resume --allow-changed"));
+  EXPECT_EQ(insisted.exit_code, 78) << insisted.output;
+  EXPECT_NE(insisted.output.find("edge_convs.0"), std::string::npos) << insisted.output;
 }
 
 }  // namespace
