@@ -1,3 +1,4 @@
+s/--count 10000 (--theta 60:120 --out inclined)/--count 20 \1/
 s/--count 10000/--count 40/
 s/(--data inclined.h5)/\1 --batch 8/
 s/--epochs 2/--epochs 1/
