@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A hand-written training loop, without the Trainer:
-///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2
+/// A hand-written training loop, without the Trainer; its last line makes a run that can be evaluated:
+///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2 --run runs/by_hand
+///   bunchtrain evaluate runs/by_hand --data other.h5
 #include <bunchtrain/bunchtrain.hpp>
 #include <bunchtrain/nn/step_context.hpp>
+#include <bunchtrain/weights/module_weights.hpp>
 
 #include <cstdio>
 
@@ -39,5 +41,9 @@ int main(int argc, char** argv) {
           std::printf("step %lld  loss %.4f\n", static_cast<long long>(step), result.loss.item<double>());
       }
     }
+    bt::checkpoint::Store snapshots(session.run_folder().checkpoints(), session.agreement());
+    snapshots.save({.step = step,
+                    .components = {{"model", {bt::weights::named_state(*model), {}}}},
+                    .metadata = {{"model", model->description()}, {"card", train->summary().card}}});
   });
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Your own network and your own step under the Trainer: a Deep Set (Zaheer et al., 1703.06114) with label
-/// smoothing.
+/// smoothing. The same program scores files by what it has trained:
 ///   mpirun -n 2 custom_model --data toy_jets.h5 --epochs 3 --run runs/deep_set
+///   custom_model --evaluate --run runs/deep_set --data other.h5
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/relu.h>
 #include <torch/nn/modules/linear.h>
 
 #include <bunchtrain/bunchtrain.hpp>
+
+#include <cstdio>
 
 namespace bt = bunchtrain;
 
@@ -26,24 +29,35 @@ struct DeepSetImpl : torch::nn::Module {
 };
 TORCH_MODULE(DeepSet);
 
+/// The network for the inputs and classes of a card, and its step: all that training and evaluation need.
+bt::app::EvaluatedNetwork make_network(const bt::features::Card& card) {
+  DeepSet model(static_cast<std::int64_t>(card.num_inputs("features")),
+                static_cast<std::int64_t>(card.classes.size()));
+  const auto step = [model](const bt::data::Batch& batch) mutable -> bt::train::StepResult {
+    const auto logits = model->forward(batch["features"], batch["mask"]);
+    const auto sum = at::cross_entropy_loss(logits, batch["label"], {}, /*reduction=sum*/ 2,
+                                            /*ignore_index=*/-100, /*label_smoothing=*/0.05);
+    return {
+        .loss = sum / std::max<std::int64_t>(batch.size(), 1), .outputs = logits, .samples = batch.size()};
+  };
+  return {.module = model.ptr(), .step = step};
+}
+
 int main(int argc, char** argv) {
   const bt::app::Program program{
-      .summary = "Trains a Deep Set on jets: an example of an own network and an own step."};
+      .summary = "Trains a Deep Set on jets: an example of an own network and an own step.",
+      .options = bt::app::evaluate_options()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
+    if (session.option("evaluate")) {
+      const auto result = bt::app::evaluate(session, make_network);
+      if (session.is_root()) std::fputs(bt::app::format_evaluation(result).c_str(), stdout);
+      return;
+    }
     const auto [train, valid] = bt::app::open_data(session);
-    DeepSet model(static_cast<std::int64_t>(train->card()->num_inputs("features")),
-                  static_cast<std::int64_t>(train->card()->classes.size()));
-    bt::parallel::DataParallel parallel(model, session.world(), bt::app::parallel_options(session));
+    const auto network = make_network(*train->card());
+    bt::parallel::DataParallel parallel(network.module, session.world(), bt::app::parallel_options(session));
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
-
-    const auto step = [&](const bt::data::Batch& batch) -> bt::train::StepResult {
-      const auto logits = model->forward(batch["features"], batch["mask"]);
-      const auto sum = at::cross_entropy_loss(logits, batch["label"], {}, /*reduction=sum*/ 2,
-                                              /*ignore_index=*/-100, /*label_smoothing=*/0.05);
-      return {
-          .loss = sum / std::max<std::int64_t>(batch.size(), 1), .outputs = logits, .samples = batch.size()};
-    };
-    bt::train::Trainer trainer(session, parallel, optimizer, step);
+    bt::train::Trainer trainer(session, parallel, optimizer, network.step);
     trainer.fit(train, valid);
   });
 }

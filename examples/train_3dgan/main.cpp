@@ -9,7 +9,8 @@ int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains 3DGAN (EPJC 82:386) on calorimeter showers, on any number of ranks.",
       .options = bt::app::shower_gan_options(),
-      .defaults = bt::app::shower_gan_defaults()};
+      .defaults = bt::app::shower_gan_defaults(),
+      .without = {"particles", "classes"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     auto [train, valid] = bt::app::open_showers(session);
     auto [generator, discriminator] = bt::app::create_shower_gan(session);

@@ -11,12 +11,11 @@ int main(int argc, char** argv) {
       .options = bt::app::classifier_options()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     auto [train, valid] = bt::app::open_data(session);
-    auto [model, description] = bt::app::create_classifier(session, *train);
+    auto model = bt::app::create_classifier(session, *train).model;
     bt::parallel::DataParallel parallel(model->module(), session.world(), bt::app::parallel_options(session));
     auto optimizer = bt::app::create_optimizer(session, parallel);
 
-    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification(model),
-                               {.metadata = {{"model", description}}});
+    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification(model));
     trainer.fit(train, valid);
   });
 }

@@ -3,14 +3,17 @@
 /// Everything that a training program needs, in one include.
 
 #include "bunchtrain/app/classifier.hpp"
+#include "bunchtrain/app/evaluate.hpp"
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/app/shower_gan.hpp"
+#include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "bunchtrain/models/particle_net.hpp"
+#include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"

@@ -100,7 +100,7 @@ data::DatasetSplit open_data(train::Session& session) {
   if (session.options().get<std::vector<std::string>>("data").empty())
     throw ConfigError(
         "data", "",
-        "one or more HDF5 files; for a first try make some: bunchtrain generate jets --output toy_jets.h5");
+        "one or more HDF5 files; for a first try make some: bunchtrain generate jets --out toy_jets.h5");
   data::DatasetSplit split;
   std::string error;
   try {

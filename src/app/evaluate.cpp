@@ -1,79 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/app/evaluate.hpp"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/softmax.h>
 #include <fmt/format.h>
 
-#include <limits>
-#include <map>
+#include <utility>
 
-#include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
-#include "bunchtrain/data/hdf5_writer.hpp"
-#include "bunchtrain/features/card.hpp"
-#include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/report/evaluation.hpp"
+#include "bunchtrain/report/text_format.hpp"
 #include "bunchtrain/train/evaluation.hpp"
-#include "bunchtrain/weights/module_weights.hpp"
+#include "score_file.hpp"
 
 namespace bunchtrain::app {
 namespace {
 
-/// What a snapshot of a classifier holds besides weights.
-struct TrainedModel {
-  std::shared_ptr<models::ParticleCloudModel> model;
-  features::Card card;
-  std::string hash;
-};
-
-std::vector<std::string> class_names(const features::Card& card) {
-  std::vector<std::string> names;
-  for (const auto& entry : card.classes) names.push_back(entry.name);
-  return names;
-}
-
-const std::string& require(const checkpoint::Metadata& metadata, const std::string& key,
-                           const checkpoint::SnapshotInfo& info) {
-  const auto found = metadata.find(key);
-  if (found == metadata.end())
-    throw CheckpointError(fmt::format(
-        "the snapshot {} does not say its {}: it was not written by a bunchtrain classifier trainer",
-        info.folder.string(), key));
-  return found->second;
-}
-
-TrainedModel load_model(train::Session& session, const train::RunFolder& folder) {
-  const checkpoint::Store store(folder.checkpoints(), session.agreement(), {.logger = session.logger()});
-  const auto snapshot = store.load("best", {"model"});
-  if (!snapshot)
-    throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
-                                      folder.checkpoints().string()));
-  const auto& info = snapshot->info;
-  TrainedModel trained{models::create_from(require(info.metadata, "model", info)),
-                       features::parse_card(require(info.metadata, "card", info), info.folder.string()),
-                       info.hash};
-  weights::load_into(*trained.model->module(), snapshot->components.at("model").tensors,
-                     info.folder.string());
-  trained.model->module()->to(session.device());
-  trained.model->module()->eval();
-  return trained;
-}
+namespace fs = std::filesystem;
 
 /// One row per sample of this rank: sample id, label, scores, observers; float64, which holds ids up to 2^53
 /// exactly.
 at::Tensor score_rows(const data::Batch& batch, const at::Tensor& logits,
                       const std::vector<std::string>& observers) {
-  std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).unsqueeze(1),
+  std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).cpu().unsqueeze(1),
                                      batch["label"].to(at::kDouble).unsqueeze(1).cpu(),
                                      at::softmax(logits.to(at::kDouble), 1).cpu()};
   for (const auto& name : observers)
     columns.push_back(batch["observer." + name].to(at::kDouble).cpu().unsqueeze(1));
-  columns.front() = columns.front().cpu();
   return at::cat(columns, 1);
 }
 
@@ -87,116 +44,132 @@ at::Tensor gather_rows(train::Session& session, const at::Tensor& rows, std::int
   return all;
 }
 
-/// The columns of one input file, in its row order; rows that the card does not select keep selected = 0.
-struct FileScores {
-  std::vector<std::int64_t> row;
-  std::vector<std::uint8_t> selected;
-  std::vector<std::int64_t> label;
-  std::vector<std::vector<double>> values;  ///< scores, then observers
-
-  FileScores(std::int64_t rows, std::size_t width)
-      : row(static_cast<std::size_t>(rows)),
-        selected(row.size(), 0),
-        label(row.size(), -1),
-        values(width, std::vector<double>(row.size(), std::numeric_limits<double>::quiet_NaN())) {
-    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<std::int64_t>(i);
-  }
-};
-
-std::vector<FileScores> sort_into_files(const data::Hdf5Dataset& jets, const at::Tensor& rows,
-                                        std::size_t width) {
-  std::vector<FileScores> files;
-  for (std::size_t file = 0; file < jets.files().size(); ++file)
-    files.emplace_back(jets.rows_in_file(file), width);
-  const auto table = rows.accessor<double, 2>();
-  for (std::int64_t i = 0; i < rows.size(0); ++i) {
-    const auto sample = static_cast<std::int64_t>(table[i][0]);
-    if (sample < 0) continue;  // padding of a shorter rank
-    const auto place = jets.row_of(sample);
-    FileScores& file = files[static_cast<std::size_t>(place.file)];
-    const auto at = static_cast<std::size_t>(place.row);
-    file.selected[at] = 1;
-    file.label[at] = static_cast<std::int64_t>(table[i][1]);
-    for (std::size_t column = 0; column < width; ++column)
-      file.values[column][at] = table[i][static_cast<std::int64_t>(column) + 2];
-  }
-  return files;
-}
-
-void write_scores(const std::filesystem::path& path, const std::vector<FileScores>& files,
-                  const data::Hdf5Dataset& jets, const TrainedModel& trained, const std::string& run) {
-  data::Hdf5Writer writer(path);
-  const std::vector<std::string> classes = class_names(trained.card);
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    const std::string name = i == 0 ? "scores" : fmt::format("scores_{}", i);
-    std::vector<data::CompoundColumn> columns = {{.name = "row", .integers = files[i].row},
-                                                 {.name = "selected", .flags = files[i].selected},
-                                                 {.name = "label", .integers = files[i].label}};
-    for (std::size_t c = 0; c < classes.size(); ++c)
-      columns.push_back({.name = "score_" + classes[c], .reals = files[i].values[c]});
-    for (std::size_t o = 0; o < trained.card.observers.size(); ++o)
-      columns.push_back(
-          {.name = trained.card.observers[o], .reals = files[i].values[classes.size() + o], .real_bytes = 8});
-    writer.write_compound(name, columns);
-    writer.write_attribute(name, "file", jets.files()[i].string());
-    writer.write_attribute(name, "classes", fmt::format("{}", fmt::join(classes, ",")));
-    writer.write_attribute(name, "run", run);
-    writer.write_attribute(name, "checkpoint", trained.hash);
-  }
-  writer.commit();
-}
-
-data::DataLoader make_loader(const train::Session& session, const data::Hdf5Dataset& jets) {
+data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated) {
   const auto batch = session.options().get<std::int64_t>("batch");
-  return data::DataLoader(jets.all(), {.global_batch = std::max<std::int64_t>(batch, session.size()),
-                                       .rank = session.rank(),
-                                       .world_size = session.size(),
-                                       .shuffle = false,
-                                       .threads = session.threads().loader,
-                                       .device = session.device(),
-                                       .logger = session.logger()});
+  return data::DataLoader(evaluated.samples, {.global_batch = std::max<std::int64_t>(batch, session.size()),
+                                              .rank = session.rank(),
+                                              .world_size = session.size(),
+                                              .shuffle = false,
+                                              .threads = session.threads().loader,
+                                              .device = session.device(),
+                                              .empty_shares = true,
+                                              .logger = session.logger()});
 }
 
-/// Scores, then observers of a sample.
-std::size_t num_values(const features::Card& card) { return card.classes.size() + card.observers.size(); }
+/// What a step gets: its loss is of no interest, but must be computable without labels.
+data::Batch for_step(const data::Batch& batch, bool in_double) {
+  data::Batch ready = batch;
+  ready.tensors = {};
+  for (const auto& [name, tensor] : batch.tensors) {
+    const bool widen = in_double && tensor.is_floating_point();
+    ready.tensors.set(name, name == "label" ? tensor.clamp_min(0) : widen ? tensor.to(at::kDouble) : tensor);
+  }
+  return ready;
+}
+
+at::Tensor logits_of(TrainedNetwork& trained, const data::Batch& batch) {
+  at::Tensor logits = trained.network.step(for_step(batch, trained.in_double)).outputs;
+  const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
+  if (!logits.defined() || logits.dim() != 2 || logits.size(0) != batch.size() || logits.size(1) != classes)
+    throw ConfigError(fmt::format(
+        "the step must give logits [{}, {}] as StepResult::outputs, one per jet and class; it gave {}",
+        batch.size(), classes,
+        logits.defined() ? fmt::format("[{}]", fmt::join(logits.sizes(), ", ")) : "none"));
+  return logits;
+}
 
 /// This rank's share of the data through the network: fills `metrics`, returns one row per sample.
-at::Tensor score_share(const train::Session& session, TrainedModel& trained, data::DataLoader& loader,
+at::Tensor score_share(const train::Session& session, TrainedNetwork& trained, data::DataLoader& loader,
                        metrics::ClassificationMetrics& metrics) {
   const at::NoGradGuard no_gradients;
-  std::vector<at::Tensor> rows = {
-      at::empty({0, static_cast<std::int64_t>(num_values(trained.card)) + 2}, at::kDouble)};
+  const std::size_t values = trained.card.classes.size() + trained.card.observers.size();
+  std::vector<at::Tensor> rows = {at::empty({0, static_cast<std::int64_t>(values) + 2}, at::kDouble)};
   while (const auto batch = loader.next()) {
     if (batch->size() == 0) continue;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
-    const auto& tensors = *batch;
-    const at::Tensor logits = trained.model->forward(tensors["points"], tensors["features"], tensors["mask"]);
-    metrics.add_logits(logits, tensors["label"]);
-    rows.push_back(score_rows(tensors, logits, trained.card.observers));
+    const at::Tensor logits = logits_of(trained, *batch);
+    metrics.add_logits(logits, (*batch)["label"]);
+    rows.push_back(score_rows(*batch, logits, trained.card.observers));
   }
   return at::cat(rows, 0);
+}
+
+/// scores.h5 and the curves beside it, with what they must not replace.
+struct Outputs {
+  OutputFile scores, curves;
+};
+
+Outputs choose_outputs(const train::Session& session, const train::RunFolder& folder,
+                       const EvaluatedData& evaluated) {
+  const std::string name = session.option("output");
+  std::vector<fs::path> inputs = evaluated.files.files();
+  for (const auto& file : evaluated.samples->summary().files) inputs.emplace_back(file.path);
+  for (const auto& path : {folder.checkpoints(), folder.description(), folder.metrics(), folder.card()})
+    inputs.push_back(path);
+  OutputFile scores{.path = name.empty() ? folder.path() / "scores.h5" : fs::path(name),
+                    .option = "output",
+                    .inputs = inputs,
+                    .force = session.option("force"),
+                    .is_own = is_score_file};
+  OutputFile curves = scores;
+  curves.path.replace_extension(".json");
+  curves.option = "output (its curves)";
+  curves.is_own = report::is_evaluation_file;
+  if (curves.path == scores.path)
+    throw ConfigError("output", name, "a name that does not end in .json: the curves get that one");
+  return {std::move(scores), std::move(curves)};
+}
+
+report::Evaluation describe(const metrics::ClassificationResult& result, const EvaluateResult& all,
+                            const TrainedNetwork& trained) {
+  report::Evaluation evaluation = train::to_evaluation(result, all.data);
+  evaluation.epoch = trained.epoch;
+  evaluation.step = trained.info.step;
+  return evaluation;
+}
+
+/// Collective: what one rank finds is an error on all.
+template <class Action>
+auto together(const train::Session& session, Action action) {
+  std::optional<decltype(action())> result;
+  session.control().together([&] { result.emplace(action()); });
+  return std::move(*result);
 }
 
 }  // namespace
 
 std::vector<config::OptionSpec> evaluate_options() {
-  return {{"output", std::string{}, "where the scores go; empty = scores.h5 in the run folder", "FILE"}};
+  using Text = std::string;
+  return {
+      {"evaluate", false, "score --data by a snapshot of --run instead of training"},
+      {"split",
+       Text{"all"},
+       "of --data, or of the run's own files: everything, or the part that the run "
+       "trained or validated on",
+       "",
+       {"all", "train", "valid"}},
+      {"checkpoint", Text{"best"}, "which snapshot: best, latest or one by its name (step-000042)", "NAME"},
+      {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder", "FILE"},
+      {"force", false, "replace files that something else wrote"}};
 }
 
-EvaluateResult evaluate(train::Session& session) {
-  const std::vector<std::string> files = session.option("data");
-  if (files.empty()) throw ConfigError("data", "", "one or more HDF5 files to evaluate");
-  const auto folder = train::RunFolder::existing(session.options().get<std::string>("run"));
-  TrainedModel trained = load_model(session, folder);
-  const data::DataFiles named = data::parse_data_words(files);
-  const data::Hdf5Dataset jets({.files = named.files,
-                                .class_files = named.class_files,
-                                .labels_required = false,
-                                .allow_plugins = session.option("hdf5-plugins"),
-                                .threads = session.threads().loader,
-                                .logger = session.logger()},
-                               trained.card);
-  data::DataLoader loader = make_loader(session, jets);
+EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
+  const std::string run = session.option("run");
+  if (run.empty())
+    throw ConfigError("run", "",
+                      "the folder of a run: RUN --data FILES (what follows --data is taken for data)");
+  const auto folder = train::RunFolder::existing(run);
+  TrainedNetwork trained = load_network(session, folder, session.option("checkpoint"), make);
+  const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, trained); });
+  const Outputs outputs = together(session, [&] {
+    Outputs chosen = choose_outputs(session, folder, evaluated);
+    if (session.is_root()) {
+      require_writable_output(chosen.scores);
+      require_writable_output(chosen.curves);
+    }
+    return chosen;
+  });
+  data::DataLoader loader = make_loader(session, evaluated);
   metrics::ClassificationMetrics metrics(
       train::classification_options(class_names(trained.card), trained.card.signal));
   const at::Tensor share = score_share(session, trained, loader, metrics);
@@ -204,25 +177,33 @@ EvaluateResult evaluate(train::Session& session) {
   auto agreement = session.agreement();
   auto summary = metrics.compute(agreement);
 
-  EvaluateResult result;
-  const std::string output = session.option("output");
-  result.scores = output.empty() ? folder.path() / "scores.h5" : std::filesystem::path(output);
+  EvaluateResult result{.metrics = std::nullopt,
+                        .scores = outputs.scores.path,
+                        .curves = {},
+                        .data = evaluated.description,
+                        .snapshot = fmt::format("{} (epoch {}, step {})", trained.info.folder.string(),
+                                                trained.epoch, trained.info.step)};
   if (summary.samples > 0) {
     result.metrics = std::move(summary);
-    result.curves = std::filesystem::path(result.scores).replace_extension(".json");
+    result.curves = outputs.curves.path;
   }
-  std::string error;
-  if (session.is_root()) try {
-      write_scores(result.scores, sort_into_files(jets, rows, num_values(trained.card)), jets, trained,
-                   folder.path().string());
-      if (result.metrics)
-        report::write_evaluation(
-            result.curves, train::to_evaluation(*result.metrics, fmt::format("{}", fmt::join(files, " "))));
-    } catch (const Error& failure) {
-      error = failure.what();
-    }
-  session.control().agree_or_throw(error);
+  session.control().together([&] {
+    if (!session.is_root()) return;
+    write_scores(outputs.scores, rows, evaluated, trained,
+                 {.run = folder.path().string(), .split = session.option("split")});
+    if (!result.metrics) return;
+    require_writable_output(outputs.curves);
+    report::write_evaluation(result.curves, describe(*result.metrics, result, trained));
+  });
   return result;
+}
+
+std::string format_evaluation(const EvaluateResult& result) {
+  std::string text = fmt::format("data     {}\nnetwork  {}\n", result.data, result.snapshot);
+  text += result.metrics ? train::format_results(*result.metrics) : "no labels in the data: scores only\n";
+  text += fmt::format("scores   {}\n", result.scores.string());
+  if (result.metrics) text += fmt::format("curves   {}\n", result.curves.string());
+  return text;
 }
 
 }  // namespace bunchtrain::app

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/app/generate_showers.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,6 +24,22 @@ at::Tensor draw(const nn::StepContext& context, Site site, double lowest, double
   return nn::keyed_uniform(context, site, 1).squeeze(1) * (highest - lowest) + lowest;
 }
 
+/// @param image [n, X, Y, Z] GeV @param first number of its first shower
+void require_finite(const at::Tensor& image, std::int64_t first) {
+  const at::Tensor bad = at::isfinite(image).logical_not().flatten(1).sum(1);
+  const std::int64_t cells = bad.sum().item<std::int64_t>();
+  if (cells == 0) return;
+  const at::Tensor showers = bad.nonzero().flatten();
+  throw CheckpointError(
+      fmt::format("the generator makes {} cells of {} showers that are NaN or infinite, the first ones in "
+                  "shower {} ({} of its "
+                  "{} cells); nothing was written. Its weights are lost, or the energies are far from those "
+                  "it was trained on: "
+                  "take another checkpoint",
+                  cells, showers.size(0), first + showers[0].item<std::int64_t>(),
+                  bad[showers[0]].item<std::int64_t>(), image[0].numel()));
+}
+
 }  // namespace
 
 void GenerateShowersOptions::validate() const {
@@ -35,14 +53,13 @@ void GenerateShowersOptions::validate() const {
                       "two angles between 0 and 180 degrees, the lower one first");
 }
 
-void generate_showers(const std::filesystem::path& path, ShowerSource& source,
-                      const GenerateShowersOptions& options,
+void generate_showers(const OutputFile& output, ShowerSource& source, const GenerateShowersOptions& options,
                       const std::function<void(std::int64_t showers)>& progress) {
   options.validate();
   const bool inclined = source.variant() == models::ShowerVariant::variable_angle;
-  data::ShowerWriter file(path, {.inclined = inclined,
-                                 .description = "showers of a 3DGAN trained by bunchtrain",
-                                 .seed = options.seed});
+  data::ShowerWriter file(output, {.inclined = inclined,
+                                   .description = "showers of a 3DGAN trained by bunchtrain",
+                                   .seed = options.seed});
   for (std::int64_t first = 0; first < options.count; first += options.batch) {
     const std::int64_t count = std::min(options.batch, options.count - first);
     const at::Tensor showers = at::arange(first, first + count, at::kLong);
@@ -52,6 +69,7 @@ void generate_showers(const std::filesystem::path& path, ShowerSource& source,
     const at::Tensor theta =
         inclined ? draw(context, kTheta, options.lowest_theta, options.highest_theta) : at::Tensor();
     made.set("image", source.make(showers, made["energy"], theta));
+    require_finite(made["image"], first);
     if (inclined) {
       made.set("theta", theta);
       made.set("measured_theta", ops::ecal_angle(made["image"]));
@@ -60,6 +78,12 @@ void generate_showers(const std::filesystem::path& path, ShowerSource& source,
     if (progress) progress(first + count);
   }
   file.commit();
+}
+
+void generate_showers(const std::filesystem::path& path, ShowerSource& source,
+                      const GenerateShowersOptions& options,
+                      const std::function<void(std::int64_t showers)>& progress) {
+  generate_showers(OutputFile{.path = path, .force = true}, source, options, progress);
 }
 
 }  // namespace bunchtrain::app

@@ -157,7 +157,28 @@ ParsedOptions parse(config::Options& options, int argc, char** argv) {
   return parsed;
 }
 
+config::Options declare_options(const std::string& name, const Program& program) {
+  config::Options options(name, program.summary.empty() ? name + ": a bunchtrain program" : program.summary);
+  std::vector<config::OptionSpec> own = program.options;
+  for (const auto& standard : train::standard_options()) {
+    const auto found = std::ranges::find(own, standard.name, &config::OptionSpec::name);
+    options.declare(found == own.end() ? standard : *found);
+    if (found != own.end()) own.erase(found);
+  }
+  options.declare(std::move(own));
+  for (const auto& [option, value] : program.defaults) options.set_default(option, value);
+  options.hide(program.without);
+  return options;
+}
+
 }  // namespace
+
+std::vector<std::string> standard_options_but(std::initializer_list<std::string_view> kept) {
+  std::vector<std::string> names;
+  for (const auto& spec : train::standard_options())
+    if (std::ranges::find(kept, spec.name) == kept.end()) names.push_back(spec.name);
+  return names;
+}
 
 int run(int argc, char** argv, const Program& program, const Body& body) {
   const train::StopSignal signals;  // before anything that takes time
@@ -169,11 +190,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
   });
   std::optional<mpi::Environment> environment;
   try {
-    config::Options options(name,
-                            program.summary.empty() ? name + ": a bunchtrain program" : program.summary);
-    options.declare(train::standard_options());
-    options.declare(program.options);
-    for (const auto& [option, value] : program.defaults) options.set_default(option, value);
+    config::Options options = declare_options(name, program);
     const ParsedOptions parsed = parse(options, argc, argv);
     environment.emplace(mpi::Environment::Options{
         .timeout = parsed.timeout,

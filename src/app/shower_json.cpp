@@ -3,6 +3,7 @@
 
 #include "bunchtrain/app/shower_report.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/output_file.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -14,6 +15,8 @@ using metrics::ShowerHistogram;
 using metrics::ShowerSummary;
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kMark = "made by";
+
 Json to_json(const Estimate& estimate) { return {{"value", estimate.value}, {"error", estimate.error}}; }
 
 Json to_json(const ShowerSummary& sample) {
@@ -21,6 +24,10 @@ Json to_json(const ShowerSummary& sample) {
           {"showers", sample.showers},
           {"outside", sample.outside},
           {"empty", sample.empty},
+          {"dark", sample.dark},
+          {"left_out", sample.left_out},
+          {"empty_share", sample.empty_share()},
+          {"dark_share", sample.dark_share()},
           {"correlation", sample.correlation}};
 }
 
@@ -75,6 +82,10 @@ Json to_json(const ShowerComparison& comparison, const ShowerBinResult& referenc
 
 }  // namespace
 
+bool is_comparison_file(const std::filesystem::path& path) {
+  return begins_with_mark(path, "\"bunchtrain validate showers\"");
+}
+
 void write_comparison(const std::filesystem::path& path, const ShowerComparison& comparison,
                       const std::vector<std::string>& violations) {
   const ShowerSummary& reference = comparison.reference;
@@ -83,6 +94,7 @@ void write_comparison(const std::filesystem::path& path, const ShowerComparison&
     bins.push_back(to_json(comparison, reference.bins[i], comparison.candidate.bins[i]));
   }
   const Json document = {
+      {kMark, "bunchtrain validate showers"},
       {"format", 1},
       {"reference", to_json(reference)},
       {"candidate", to_json(comparison.candidate)},

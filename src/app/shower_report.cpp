@@ -48,13 +48,24 @@ std::string describe(const metrics::ShowerSummary& sample) {
   std::string text = fmt::format("{} showers", report::format_integer(sample.showers));
   if (sample.outside > 0)
     text += fmt::format(", {} outside the bins", report::format_integer(sample.outside));
-  if (sample.empty > 0) text += fmt::format(", {} without energy", report::format_integer(sample.empty));
+  if (sample.empty > 0)
+    text += fmt::format(", {} of them without energy", report::format_integer(sample.empty));
+  if (sample.dark > sample.empty)
+    text += fmt::format(", {} dark (no cell above the hit threshold)", report::format_integer(sample.dark));
+  if (sample.left_out > 0)
+    text += fmt::format(", {} more left out by the card", report::format_integer(sample.left_out));
   return text;
 }
 
 std::string format_worst_profile(const ShowerComparison& comparison) {
-  if (comparison.worst_profile == 0) return "0 %";
-  return fmt::format("{:.1f} % ({})", 100 * comparison.worst_profile, comparison.worst_profile_where);
+  if (comparison.worst_profile == 0) return "0";
+  return fmt::format("{:.4g} ({})", comparison.worst_profile, comparison.worst_profile_where);
+}
+
+std::string format_shares(const ShowerComparison& comparison,
+                          double (metrics::ShowerSummary::*share)() const noexcept) {
+  return fmt::format("{:.3g} %, {:.3g} %", 100 * (comparison.reference.*share)(),
+                     100 * (comparison.candidate.*share)());
 }
 
 Section score_section(const ShowerComparison& comparison) {
@@ -71,7 +82,11 @@ Section score_section(const ShowerComparison& comparison) {
                          {"Part of first and second moments", fmt::format("{:.4f}", score.moments)},
                          {"Part of profiles", fmt::format("{:.4f}", score.profiles)},
                          {"Part of the measured angle", fmt::format("{:.4f}", score.angle)},
-                         {"Worst profile bin above 1 % of the largest", format_worst_profile(comparison)}}}};
+                         {"Worst relative difference of a profile bin", format_worst_profile(comparison)},
+                         {"Without energy, reference and candidate",
+                          format_shares(comparison, &metrics::ShowerSummary::empty_share)},
+                         {"Dark: no cell above the hit threshold",
+                          format_shares(comparison, &metrics::ShowerSummary::dark_share)}}}};
 }
 
 Section quantity_section(const ShowerComparison& comparison) {
@@ -84,7 +99,8 @@ Section quantity_section(const ShowerComparison& comparison) {
 
 }  // namespace
 
-std::vector<Section> to_sections(const ShowerComparison& comparison) {
+std::vector<Section> to_sections(const ShowerComparison& comparison,
+                                 const std::vector<std::string>& verdict) {
   std::vector<Section> sections = {
       score_section(comparison),
       {.title = "Shower images",
@@ -106,6 +122,8 @@ std::vector<Section> to_sections(const ShowerComparison& comparison) {
       quantity_section(comparison),
       {.title = "Correlations", .pictures = {make_correlation_pictures(comparison)}},
   };
+  auto& paragraphs = sections.front().paragraphs;
+  paragraphs.insert(paragraphs.begin(), verdict.begin(), verdict.end());
   std::erase_if(sections, [](const Section& section) {
     return section.table.rows.empty() && section.plots.empty() && section.pictures.empty();
   });
@@ -124,10 +142,11 @@ std::string format_comparison(const ShowerComparison& comparison, BinsShown bins
     bin = quantity.bin;
     table.add_row(quantity_row(quantity));
   }
-  text += table.to_string();
+  text += table.to_string(report::TableStyle::box, report::output_width());
   const auto& score = comparison.score;
   text += fmt::format(
-      "score {:.4f} (moments {:.4f}, profiles {:.4f}, angle {:.4f}; lower is better)\nworst profile bin {}\n",
+      "score {:.4f}, lower is better\n  moments {:.4f}, profiles {:.4f}, angle {:.4f}\nworst profile bin: "
+      "relative difference {}\n",
       score.total(), score.moments, score.profiles, score.angle, format_worst_profile(comparison));
   return text;
 }

@@ -17,13 +17,14 @@
 namespace bunchtrain::app {
 namespace {
 
+constexpr const char* kGenerator = "generator-model";
 constexpr std::uint64_t kNoise = 0x73686f776572;  // "shower"
 
-/// The best snapshot of a 3DGAN run.
-checkpoint::Snapshot load_best(const std::string& run) {
+/// The generator's part of a snapshot of a 3DGAN run.
+checkpoint::Snapshot load_generator(const std::string& run, const std::string& which) {
   const auto folder = train::RunFolder::existing(run);
   const auto alone = comm::Communicator::create(mpi::Comm::self(), c10::kCPU);
-  auto snapshot = checkpoint::Store(folder.checkpoints(), alone).load("best", {"generator-model"});
+  auto snapshot = checkpoint::Store(folder.checkpoints(), alone).load(which, {kGenerator});
   if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));
@@ -42,11 +43,11 @@ ShowerSource ShowerSource::open(const std::string& path, const ShowerSourceOptio
   std::optional<EnergyRange> energies;
   models::ShowerGenerator generator = nullptr;
   if (std::filesystem::is_directory(path)) {
-    const auto snapshot = load_best(path);
+    const auto snapshot = load_generator(path, options.checkpoint);
     const ShowerDescription description = parse_shower_description(snapshot.info.metadata, path);
     energies = description.energies;
     generator = models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = description.variant});
-    weights::load_into(*generator, snapshot.components.at("generator-model").tensors, path);
+    weights::load_into(*generator, snapshot.components.at(kGenerator).tensors, path);
   } else {
     const auto variant = generator_variant(path);
     generator = models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = variant});

@@ -29,12 +29,14 @@ constexpr double kDegree = std::numbers::pi / 180;
 /// Files of showers with what is needed to read them.
 class Sample {
  public:
+  /// @param select whether the card's selection may leave showers out.
   Sample(const ValidateShowersOptions& options, const std::vector<std::string>& files,
-         const std::string& card)
+         const std::string& card, bool select)
       : options_(options),
         showers_({.files = files,
                   .card = card,
                   .physical = true,
+                  .select = select,
                   .allow_plugins = options.allow_plugins,
                   .threads = options.threads,
                   .logger = options.logger}),
@@ -46,6 +48,15 @@ class Sample {
   const std::string& name() const noexcept { return name_; }
   const features::ShowerCard& card() const noexcept { return showers_.card(); }
   const data::ShowerOverview& overview() const noexcept { return showers_.overview(); }
+  /// What was measured, with what the card's selection left out.
+  metrics::ShowerSummary summarise(const ShowerStatistics& statistics) const {
+    auto summary = statistics.compute(name_);
+    const std::int64_t all = showers_.size(), left_out = showers_.overview().showers - all;
+    // With `max_showers` the same part of them as of the showers kept.
+    const bool some = options_.max_showers > 0 && options_.max_showers < all;
+    summary.left_out = some ? left_out * options_.max_showers / all : left_out;
+    return summary;
+  }
 
   /// Calls `visit` with every batch, in stored order, until `max_showers` are through.
   void for_batches(std::string_view what, const ValidateProgress& progress,
@@ -90,17 +101,6 @@ void add_batch(ShowerStatistics& statistics, const data::Batch& batch) {
                  tensor_or_none(batch, "measured_theta"));
 }
 
-/// Whether a path is weights of a network, not a file of showers.
-bool is_generator(const std::string& path) {
-  if (std::filesystem::is_directory(path) || path.ends_with(".safetensors")) return true;
-  if (!std::filesystem::is_regular_file(path))
-    return false;  // a glob, or a name that the dataset will refuse
-  const auto contents = data::list_contents(path);
-  return std::any_of(contents.begin(), contents.end(), [](const data::DatasetContents& dataset) {
-    return dataset.shape.name.find("kernel") != std::string::npos;
-  });
-}
-
 std::vector<double> choose_theta_edges(const ValidateShowersOptions& options, const Sample& reference,
                                        bool candidate_has_angles) {
   if (!options.theta_edges.empty() || !candidate_has_angles || !reference.card().has_angle()) {
@@ -143,8 +143,10 @@ void require_same_cells(const std::string& reference, const metrics::CellGeometr
 metrics::ShowerComparison compare_with_generator(const ValidateShowersOptions& options,
                                                  const Sample& reference, const ValidateProgress& progress) {
   const std::string& path = options.candidate.front();
-  ShowerSource source = ShowerSource::open(
-      path, {.device = options.device, .precision = options.precision, .seed = options.seed});
+  ShowerSource source = ShowerSource::open(path, {.device = options.device,
+                                                  .precision = options.precision,
+                                                  .seed = options.seed,
+                                                  .checkpoint = options.checkpoint});
   const bool inclined = source.variant() == models::ShowerVariant::variable_angle;
   const auto geometry = geometry_of(reference.card());
   require_same_cells(reference.name(), geometry, path,
@@ -165,19 +167,20 @@ metrics::ShowerComparison compare_with_generator(const ValidateShowersOptions& o
     const at::Tensor cells = source.make(batch.sample_ids, energy, label);
     made.add(cells, energy, batch["theta"], ops::ecal_angle(cells));
   });
-  return metrics::compare(expected.compute(reference.name()), made.compute(path));
+  return metrics::compare(reference.summarise(expected), made.compute(path));
 }
 
 metrics::ShowerComparison compare_with_files(const ValidateShowersOptions& options, const Sample& reference,
                                              const ValidateProgress& progress) {
-  const Sample candidate(options, options.candidate, options.candidate_card);
+  // Empty showers are a fault of a candidate, not of its file: no selection may hide them.
+  const Sample candidate(options, options.candidate, options.candidate_card, /*select=*/false);
   const auto geometry = geometry_of(reference.card());
   require_same_cells(reference.name(), geometry, candidate.name(), geometry_of(candidate.card()));
   const auto binning = choose_binning(options, reference, candidate.card().has_angle());
   ShowerStatistics expected(geometry, binning), found(geometry, binning);
   reference.for_batches("reference", progress, [&](const data::Batch& batch) { add_batch(expected, batch); });
   candidate.for_batches("candidate", progress, [&](const data::Batch& batch) { add_batch(found, batch); });
-  return metrics::compare(expected.compute(reference.name()), found.compute(candidate.name()));
+  return metrics::compare(reference.summarise(expected), candidate.summarise(found));
 }
 
 }  // namespace
@@ -198,7 +201,7 @@ void ValidateShowersOptions::validate() const {
 metrics::ShowerComparison validate_showers(const ValidateShowersOptions& options,
                                            const ValidateProgress& progress) {
   options.validate();
-  const Sample reference(options, options.reference, options.reference_card);
+  const Sample reference(options, options.reference, options.reference_card, /*select=*/true);
   const bool generated = is_generator(options.candidate.front());
   if (generated && options.candidate.size() > 1) {
     throw ConfigError("candidate", options.candidate[1],
@@ -206,6 +209,16 @@ metrics::ShowerComparison validate_showers(const ValidateShowersOptions& options
   }
   return generated ? compare_with_generator(options, reference, progress)
                    : compare_with_files(options, reference, progress);
+}
+
+bool is_generator(const std::string& path) {
+  if (std::filesystem::is_directory(path) || path.ends_with(".safetensors")) return true;
+  if (!std::filesystem::is_regular_file(path))
+    return false;  // a glob, or a name that the dataset will refuse
+  const auto contents = data::list_contents(path);
+  return std::any_of(contents.begin(), contents.end(), [](const data::DatasetContents& dataset) {
+    return dataset.shape.name.find("kernel") != std::string::npos;
+  });
 }
 
 metrics::CellGeometry geometry_of(const features::ShowerCard& card) {
@@ -233,14 +246,17 @@ metrics::CellGeometry geometry_of(const features::ShowerCard& card) {
 
 metrics::ShowerTolerances parse_tolerances(std::string_view text) {
   metrics::ShowerTolerances tolerances;
-  const std::array<std::pair<std::string_view, double*>, 6> known = {{{"fraction", &tolerances.fraction},
+  const std::array<std::pair<std::string_view, double*>, 8> known = {{{"fraction", &tolerances.fraction},
                                                                       {"profile", &tolerances.profile},
                                                                       {"moments", &tolerances.moments},
                                                                       {"hits", &tolerances.hits},
                                                                       {"theta", &tolerances.theta},
+                                                                      {"empty", &tolerances.empty},
+                                                                      {"dark", &tolerances.dark},
                                                                       {"score", &tolerances.score}}};
   constexpr std::string_view kAllowed =
-      "NAME=NUMBER,... with fraction, profile, moments, hits, theta, score and positive numbers, such as "
+      "NAME=NUMBER,... with fraction, profile, moments, hits, theta, empty, dark, score and positive "
+      "numbers, such as "
       "fraction=0.05,profile=0.1";
   while (!text.empty()) {
     const std::string_view entry = text.substr(0, text.find(','));

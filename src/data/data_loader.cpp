@@ -38,7 +38,7 @@ void DataLoaderOptions::validate(std::int64_t dataset_size) const {
       global_batch >= world_size, "batch", global_batch,
       fmt::format("at least {}, one sample for each of the {} ranks: enlarge --batch or start fewer ranks",
                   world_size, world_size));
-  if (dataset_size < world_size)
+  if (dataset_size < world_size && !empty_shares)
     throw ConfigError(
         fmt::format("{} samples cannot be shared by {} ranks: start at most {} ranks or give more data",
                     dataset_size, world_size, dataset_size));

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/own_file.hpp"
 #include "hdf5_library.hpp"
 #include "hdf5_types.hpp"
 
@@ -81,6 +83,7 @@ struct Hdf5Writer::Impl {
   std::unique_ptr<AtomicFile> target;
   hdf5::File file;
   std::map<std::string, at::ScalarType, std::less<>> types;
+  std::optional<OutputFile> output;
 
   std::string label(std::string_view dataset) const {
     return fmt::format("writing {}, dataset '{}'", target->path().string(), dataset);
@@ -93,6 +96,17 @@ Hdf5Writer::Hdf5Writer(std::filesystem::path path) : impl_(std::make_unique<Impl
   const hdf5::LibraryLock lock;
   impl_->target = create_temporary(path);
   impl_->file = create_file(*impl_->target);
+}
+
+Hdf5Writer::Hdf5Writer(OutputFile output, std::string_view kind) : impl_(std::make_unique<Impl>()) {
+  if (!output.is_own)
+    output.is_own = [kind = std::string(kind)](const auto& path) { return is_own_file(path, kind); };
+  require_writable_output(output);
+  const hdf5::LibraryLock lock;
+  impl_->target = create_temporary(output.path);
+  impl_->file = create_file(*impl_->target);
+  impl_->output = std::move(output);
+  write_attribute("/", kOwnFileAttribute, kind);
 }
 
 Hdf5Writer::~Hdf5Writer() {
@@ -229,6 +243,7 @@ void Hdf5Writer::commit() {
     check(H5Fflush(impl_->file.get(), H5F_SCOPE_LOCAL), what);
     check(H5Fclose(impl_->file.release()), what);
   }
+  if (impl_->output) require_writable_output(*impl_->output);
   try {
     impl_->target->commit();
   } catch (const Error& error) {

@@ -88,7 +88,10 @@ std::vector<FileIdentity> OpenedFile::identities(std::span<const StoredDataset* 
   std::map<std::string, std::vector<const StoredDataset*>> by_source;
   for (const StoredDataset* dataset : datasets)
     for (const auto& source : dataset->sources()) by_source[source->path()].push_back(source.get());
-  for (const auto& [path, sources] : by_source) files.push_back(identity(path, sources, hash_data));
+  for (const auto& [path, sources] : by_source) {
+    files.push_back(identity(path, sources, hash_data));
+    files.back().rows = 0;  // they are rows of the file before already
+  }
   return files;
 }
 

@@ -69,7 +69,7 @@ struct ShowerSource::Findings {
 
 ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
                            const std::vector<std::filesystem::path>& paths, features::ShowerCard card)
-    : pipeline_(std::move(card), options.physical) {
+    : selects_(options.select), pipeline_(std::move(card), options.physical) {
   for (const auto& path : paths) files_.emplace_back(path, pipeline_);
   ranges_ = cut_rows(files_);
   for (const auto& file : files_)
@@ -140,7 +140,8 @@ void ShowerSource::look_at_range(const RowRange& range, Findings& findings) {
                               const auto scan = pipeline_.scan({cells + i * cells_per_row, cells_per_row});
                               if (!scan.is_sound() || !pipeline_.fits_image(scan.sum))
                                 findings.add(row, scan);
-                              if (pipeline_.keeps(scan.sum)) sums_[row] = static_cast<float>(scan.sum);
+                              if (!selects_ || pipeline_.keeps(scan.sum))
+                                sums_[row] = static_cast<float>(scan.sum);
                             }
                             if (!measures_[range.file]) return;
                             const auto angles = pipeline_.measure_angles({cells, rows * cells_per_row});
@@ -168,7 +169,8 @@ RowCounts ShowerSource::counts() const noexcept {
 double ShowerSource::median_ratio(std::size_t file) const {
   std::vector<double> ratios;
   for (std::size_t row = first_rows_[file]; row < first_rows_[file] + files_[file].rows(); ++row)
-    if (kept(row)) ratios.push_back(static_cast<double>(sums_[row]) / energies_[row]);
+    if (kept(row) && pipeline_.keeps(sums_[row]))
+      ratios.push_back(static_cast<double>(sums_[row]) / energies_[row]);
   if (ratios.empty()) return 0;
   const auto middle = ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2);
   std::nth_element(ratios.begin(), middle, ratios.end());

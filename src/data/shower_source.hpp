@@ -55,6 +55,7 @@ class ShowerSource {
   void check_ratios() const;
   void take_fingerprint(bool hash_data);
 
+  bool selects_;
   features::ShowerPipeline pipeline_;
   std::vector<ShowerFile> files_;
   std::vector<RowRange> ranges_;

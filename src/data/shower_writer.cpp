@@ -5,6 +5,8 @@
 #include <ATen/ops/stack.h>
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace bunchtrain::data {
 namespace {
 
@@ -15,7 +17,10 @@ constexpr int kDeflateLevel = 4;
 }  // namespace
 
 ShowerWriter::ShowerWriter(const std::filesystem::path& path, const ShowerWriterOptions& options)
-    : options_(options), file_(path) {
+    : ShowerWriter(OutputFile{.path = path, .force = true}, options) {}
+
+ShowerWriter::ShowerWriter(OutputFile output, const ShowerWriterOptions& options)
+    : options_(options), file_(std::move(output), options.description) {
   file_.write_attribute(
       "/", "description",
       fmt::format("{}, LCD {} layout, ECAL in GeV{}, energy in GeV{}", options.description,

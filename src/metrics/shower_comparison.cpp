@@ -186,6 +186,17 @@ const ComparedQuantity* worst_of(const ShowerComparison& comparison,
   return worst;
 }
 
+/// Showers that should not be there: counted over all bins, against the reference's own share of them.
+void check_share(std::vector<std::string>& lines, std::string_view what, const ShowerComparison& comparison,
+                 double (ShowerSummary::*share)() const noexcept, double allowed) {
+  const double found = (comparison.candidate.*share)(), expected = (comparison.reference.*share)();
+  if (!(allowed > 0) || found - expected <= allowed) return;
+  lines.push_back(
+      fmt::format("{:.3g} % of the candidate's showers are {}, {:.3g} % of the reference's; allowed "
+                  "are {:.3g} % more",
+                  100 * found, what, 100 * expected, 100 * allowed));
+}
+
 }  // namespace
 
 double ComparedQuantity::relative() const noexcept {
@@ -215,6 +226,8 @@ ShowerComparison compare(ShowerSummary reference, ShowerSummary candidate) {
 }
 
 std::vector<std::string> violations(const ShowerComparison& comparison, const ShowerTolerances& tolerances) {
+  if (tolerances.theta > 0 && !(comparison.reference.has_theta && comparison.candidate.has_theta))
+    throw ConfigError("tolerance", "theta", "none on the angle: these samples have no angles");
   std::vector<std::string> lines;
   const auto check = [&](double allowed, std::initializer_list<std::string_view> prefixes) {
     const ComparedQuantity* worst = worst_of(comparison, prefixes);
@@ -231,7 +244,10 @@ std::vector<std::string> violations(const ShowerComparison& comparison, const Sh
   check(tolerances.moments, {"first moment", "second moment"});
   check(tolerances.hits, {"hits"});
   check(tolerances.theta, {"measured theta"});
-  if (tolerances.score > 0 && comparison.score.total() > tolerances.score) {
+  check_share(lines, "without energy", comparison, &ShowerSummary::empty_share, tolerances.empty);
+  check_share(lines, "dark (no cell above the hit threshold)", comparison, &ShowerSummary::dark_share,
+              tolerances.dark);
+  if (tolerances.score > 0 && !(comparison.score.total() <= tolerances.score)) {
     lines.push_back(
         fmt::format("score is {:.4g}, allowed is {:.4g}", comparison.score.total(), tolerances.score));
   }

@@ -150,6 +150,10 @@ at::Tensor measure_all(const ShowerMeasurement& measurement, const at::Tensor& c
   return rows;
 }
 
+double share(std::int64_t part, std::int64_t of) {
+  return of > 0 ? static_cast<double>(part) / static_cast<double>(of) : 0;
+}
+
 void check_energies(const Column& energy, std::int64_t showers) {
   for (std::int64_t i = 0; i < showers; ++i) {
     if (!(energy[i] > 0) || std::isinf(energy[i])) {
@@ -263,6 +267,7 @@ ShowerSummary ShowerStatistics::Impl::summarise(const Impl& totals, std::string 
   }
   summary.showers = everything.showers();
   summary.empty = everything.empty();
+  summary.dark = everything.dark();
   summary.has_theta = everything.has_theta();
   summary.correlation = everything.correlation();
   add_pictures(summary);
@@ -288,6 +293,9 @@ void ShowerStatistics::Impl::add_pictures(ShowerSummary& summary) const {
   summary.example_energy = to_tensor(energies);
   if (!std::isnan(thetas.front())) summary.example_theta = to_tensor(thetas);
 }
+
+double ShowerSummary::empty_share() const noexcept { return share(empty + left_out, showers + left_out); }
+double ShowerSummary::dark_share() const noexcept { return share(dark + left_out, showers + left_out); }
 
 std::vector<const ShowerBinResult*> ShowerSummary::energy_bins() const {
   std::vector<const ShowerBinResult*> found;

@@ -61,6 +61,7 @@ void ShowerSums::add(std::span<const double> row) {
   values_[kShowers] += 1;
   values_[kFilled] += filled;
   values_[kAngles] += angled;
+  values_[kDark] += !(row[ShowerRow::kHits] > 0);
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (i == ShowerRow::kTheta && !angled) continue;
     values_[kSums + i] += row[i];

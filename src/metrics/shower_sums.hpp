@@ -66,6 +66,7 @@ class ShowerSums {
   std::span<const double> values() const noexcept { return values_; }
 
   std::int64_t showers() const { return static_cast<std::int64_t>(values_[kShowers]); }
+  std::int64_t dark() const { return static_cast<std::int64_t>(values_[kDark]); }
   std::int64_t empty() const { return static_cast<std::int64_t>(values_[kShowers] - values_[kFilled]); }
   bool has_theta() const { return values_[kAngles] > 0; }
   /// All means, errors and histograms; no label.
@@ -74,9 +75,10 @@ class ShowerSums {
   std::vector<std::vector<double>> correlation() const;
 
  private:
-  // Counts: showers, those with energy in the cells, those with a measured angle; then sums of the sampling
-  // fraction to the powers 3 and 4, for the error of its width.
-  static constexpr std::size_t kShowers = 0, kFilled = 1, kAngles = 2, kThird = 3, kFourth = 4, kSums = 5;
+  // Counts: showers, those with energy in the cells, those with a measured angle, those without a hit; then
+  // sums of the sampling fraction to the powers 3 and 4, for the error of its width.
+  static constexpr std::size_t kShowers = 0, kFilled = 1, kAngles = 2, kDark = 3, kThird = 4, kFourth = 5,
+                               kSums = 6;
   struct Histogram {
     std::size_t begin;
     std::size_t bins;

@@ -8,11 +8,14 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/output_file.hpp"
 
 namespace bunchtrain::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kMark = "curves made by";
 
 Json to_json(const RejectionPoint& point) {
   return {{"signal_efficiency", point.signal_efficiency},
@@ -105,7 +108,8 @@ Evaluation parse_evaluation(const Json& json) {
 }  // namespace
 
 void write_evaluation(const std::filesystem::path& path, const Evaluation& evaluation) {
-  const Json json{{"data", evaluation.data},
+  const Json json{{kMark, "bunchtrain"},
+                  {"data", evaluation.data},
                   {"epoch", evaluation.epoch},
                   {"step", evaluation.step},
                   {"samples", evaluation.samples},
@@ -117,6 +121,10 @@ void write_evaluation(const std::filesystem::path& path, const Evaluation& evalu
                   {"roc_curves", to_json(evaluation.roc_curves)},
                   {"histograms", to_json(evaluation.histograms)}};
   write_file_atomically(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n');
+}
+
+bool is_evaluation_file(const std::filesystem::path& path) {
+  return begins_with_mark(path, std::string("\"") + kMark + "\"");
 }
 
 Evaluation read_evaluation(const std::filesystem::path& path) {

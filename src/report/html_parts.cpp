@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/core/version.hpp"
 #include "html_style.hpp"
 #include "markup.hpp"
@@ -12,6 +13,7 @@ namespace {
 
 // Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
 constexpr int kFigureWidth = 540, kFigureHeight = 370;
+constexpr std::string_view kGenerator = "name=\"generator\" content=\"bunchtrain\"";
 constexpr std::size_t kMostOpenRows = 30;  ///< a longer table is folded
 
 std::string caption_html(const std::string& caption) {
@@ -40,20 +42,27 @@ std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
   return html;
 }
 
-std::string row_html(const std::vector<std::string>& cells, std::string_view element) {
+/// @param labels of the cells, for narrow pages; may be empty.
+std::string row_html(const std::vector<std::string>& cells, std::string_view element,
+                     const std::vector<std::string>& labels = {}) {
   std::string html = "<tr>";
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    html +=
-        fmt::format("<{0}{1}>{2}</{0}>", element, i == 0 ? "" : " class=\"number\"", escape_markup(cells[i]));
+    const std::string label =
+        i < labels.size() ? fmt::format(" data-label=\"{}\"", escape_markup(labels[i])) : "";
+    html += fmt::format("<{0}{1}{2}>{3}</{0}>", element, i == 0 ? "" : " class=\"number\"", label,
+                        escape_markup(cells[i]));
   }
   return html + "</tr>";
 }
 
 std::string section_table_html(const SectionTable& table) {
   if (table.rows.empty()) return {};
+  constexpr std::size_t kMostColumnsOfAPhone = 3;
+  const bool stacked = table.header.size() > kMostColumnsOfAPhone;
   std::string rows;
-  for (const auto& row : table.rows) rows += row_html(row, "td");
-  const std::string html = table_html(row_html(table.header, "th"), rows);
+  for (const auto& row : table.rows)
+    rows += row_html(row, "td", stacked ? table.header : std::vector<std::string>{});
+  const std::string html = table_html(row_html(table.header, "th"), rows, stacked ? "stacked" : "");
   if (table.rows.size() <= kMostOpenRows) return html;
   return fmt::format("<details><summary>Table of {} rows</summary>{}</details>", table.rows.size(), html);
 }
@@ -86,11 +95,11 @@ std::string pictures_html(const PictureRow& row) {
 std::string html_document(std::string_view title, std::string_view subtitle, const std::string& body) {
   const std::string heading = escape_markup(title);
   std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta {}>\n"
       "<meta name=\"viewport\" content=\"width=device-width, "
       "initial-scale=1\">\n<title>{}</title>\n<style>{}{}{}</style>\n</head>\n"
       "<body>\n<main>\n<header><h1>{}</h1>",
-      heading, page_style_sheet(), plot_style_sheet(), heat_map_style_sheet(), heading);
+      kGenerator, heading, page_style_sheet(), plot_style_sheet(), heat_map_style_sheet(), heading);
   if (!subtitle.empty()) html += fmt::format("<p class=\"subtitle\">{}</p>", escape_markup(subtitle));
   return html + "</header>\n" + body +
          fmt::format("<footer>Made by bunchtrain {}.</footer>\n</main>\n</body>\n</html>\n",
@@ -103,9 +112,10 @@ std::string section_html(std::string_view heading, const std::string& content) {
   return fmt::format("<section>{}{}</section>\n", title, content);
 }
 
-std::string table_html(const std::string& head, const std::string& rows) {
-  return fmt::format("<div class=\"scroll\"><table><thead>{}</thead><tbody>{}</tbody></table></div>", head,
-                     rows);
+std::string table_html(const std::string& head, const std::string& rows, std::string_view stacked) {
+  const std::string attribute = stacked.empty() ? "" : fmt::format(" class=\"{}\"", stacked);
+  return fmt::format("<div class=\"scroll\"><table{}><thead>{}</thead><tbody>{}</tbody></table></div>",
+                     attribute, head, rows);
 }
 
 std::string figures_html(const std::vector<Figure>& figures) {
@@ -124,6 +134,8 @@ std::string sections_html(const std::vector<Section>& sections) {
   }
   return html;
 }
+
+bool is_page(const std::filesystem::path& path) { return begins_with_mark(path, kGenerator); }
 
 std::string render_html(const Page& page) {
   return html_document(page.title, page.subtitle, sections_html(page.sections));

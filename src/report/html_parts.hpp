@@ -18,8 +18,9 @@ std::string html_document(std::string_view title, std::string_view subtitle, con
 /// A heading with content; nothing if there is no content.
 std::string section_html(std::string_view heading, const std::string& content);
 
-/// A table that scrolls on a narrow page. Both are markup.
-std::string table_html(const std::string& head, const std::string& rows);
+/// A table that scrolls on a narrow page; with `stacked` each row becomes a block there, its cells named by
+/// their `data-label`. All are markup.
+std::string table_html(const std::string& head, const std::string& rows, std::string_view stacked = {});
 
 /// Figures beside each other; those without series are left out.
 std::string figures_html(const std::vector<Figure>& figures);

@@ -104,13 +104,16 @@ std::string rejection_table(const Evaluation& result) {
   }
   for (const RocCurve& curve : result.roc_curves) {
     const std::string background = curve.background == "rest" ? "all others" : curve.background;
-    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"number\">{}</td>",
-                        escape_markup(curve.signal), escape_markup(background), fixed(curve.auc, 5));
+    rows += fmt::format(
+        "<tr><th scope=\"row\" data-label=\"Signal\">{}</th><td data-label=\"Background\">{}</td>"
+        "<td class=\"number\" data-label=\"AUC\">{}</td>",
+        escape_markup(curve.signal), escape_markup(background), fixed(curve.auc, 5));
     for (const RejectionPoint& point : curve.rejections)
-      rows += fmt::format("<td class=\"number\">{}</td>", escape_markup(format_rejection(point)));
+      rows += fmt::format("<td class=\"number\" data-label=\"1/εB at {}\">{}</td>",
+                          percent(point.signal_efficiency), escape_markup(format_rejection(point)));
     rows += "</tr>";
   }
-  return table_html("<tr>" + head + "</tr>", rows);
+  return table_html("<tr>" + head + "</tr>", rows, "stacked paired");
 }
 
 std::string results_section(const TrainingReport& report) {

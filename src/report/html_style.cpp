@@ -39,6 +39,17 @@ summary{cursor:pointer;font-weight:600;font-size:.95rem}
 pre{background:var(--tint);border:1px solid var(--rule);border-radius:6px;padding:14px 16px;overflow-x:auto;font:.82rem/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
 footer{margin-top:48px;color:var(--quiet);font-size:.85rem}
 @media (max-width:760px){main{padding:24px 16px 48px}.columns{grid-template-columns:minmax(0,1fr)}h1{font-size:1.4rem}}
+@media (max-width:560px){
+table{font-size:.82rem}th,td{padding:4px 12px 4px 0}thead th{white-space:normal;vertical-align:bottom}
+.pairs{line-height:1.35}.pairs th{white-space:normal;width:32%;padding-right:10px}
+.stacked thead{display:none}
+.stacked,.stacked tbody,.stacked tr,.stacked th,.stacked td{display:block}
+.stacked tr{padding:6px 0;border-bottom:1px solid var(--rule)}
+.stacked th,.stacked td{display:flex;justify-content:space-between;gap:16px;border:0;padding:1px 0}
+.stacked.paired tr{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));column-gap:18px}
+.stacked.paired th,.stacked.paired td{gap:6px}
+.stacked [data-label]::before{content:attr(data-label);color:var(--quiet);font-weight:400}
+}
 @media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}}
 )css";
 }

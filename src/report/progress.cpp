@@ -60,6 +60,29 @@ std::string format_short(double value) {
   return std::abs(value) < 10 ? fmt::format("{:.4f}", value) : fmt::format("{:.1f}", value);
 }
 
+/// Breaks a line between its fields, which two blanks keep apart, below the second one.
+std::string fold_fields(std::string_view line, std::size_t width) {
+  constexpr std::string_view kGap = "  ";
+  std::string text;
+  std::size_t indent = 0, used = 0;
+  while (!line.empty()) {
+    const std::size_t end = std::min(line.find(kGap), line.size());
+    const std::string_view field = line.substr(0, end);
+    if (used == 0) {
+      text = field;
+      indent = display_width(field);
+      used = indent;
+    } else {
+      const bool fits = used + kGap.size() + display_width(field) <= width || used == indent;
+      if (!fits) text.append("\n").append(indent, ' ');
+      text.append(kGap).append(field);
+      used = (fits ? used : indent) + kGap.size() + display_width(field);
+    }
+    line.remove_prefix(std::min(end + kGap.size(), line.size()));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string format_epoch_line(const EpochRow& row, std::string_view samples) {
@@ -205,7 +228,9 @@ void Progress::update_phase(std::string_view phase, std::int64_t done, std::int6
 void Progress::finish_epoch(const EpochRow& row) {
   if (impl_->silent()) return;
   impl_->phase.clear();
-  impl_->print_line(format_epoch_line(row, impl_->options.samples));
+  const std::string line = format_epoch_line(row, impl_->options.samples);
+  const auto& output = impl_->output;
+  impl_->print_line(output.is_terminal ? fold_fields(line, static_cast<std::size_t>(output.width)) : line);
 }
 
 void Progress::note(std::string_view line) {

@@ -4,9 +4,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 
 #include "bunchtrain/core/error.hpp"
+#include "terminal.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -27,13 +29,48 @@ std::string repeat(std::string_view text, std::size_t count) {
 }
 
 std::string pad(const std::string& cell, std::size_t width, bool right) {
-  const std::string space(width - display_width(cell), ' ');
+  const std::string space(width - std::min(width, display_width(cell)), ' ');
   return right ? space + cell : cell + space;
 }
 
 struct Frame {
   std::string_view left, between, right;
 };
+constexpr Frame kBox{"│ ", " │ ", " │"}, kPlain{"", "  ", ""};
+
+std::size_t total_width(const std::vector<std::size_t>& widths, const Frame& frame) {
+  return std::accumulate(widths.begin(), widths.end(), std::size_t{0}) + display_width(frame.left) +
+         display_width(frame.right) + (widths.size() - 1) * display_width(frame.between);
+}
+
+std::size_t longest_word(std::string_view text) {
+  std::size_t longest = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    longest = std::max(longest, display_width(text.substr(0, end)));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return longest;
+}
+
+/// Lines of at most `width` characters; words longer than that stay whole.
+std::vector<std::string> break_at_blanks(std::string_view text, std::size_t width) {
+  if (display_width(text) <= width) return {std::string(text)};
+  std::vector<std::string> lines(1);
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    std::string& line = lines.back();
+    if (line.empty())
+      line = word;
+    else if (display_width(line) + 1 + display_width(word) <= width)
+      line.append(" ").append(word);
+    else
+      lines.emplace_back(word);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
 
 std::string make_line(const std::vector<std::string>& cells, const Frame& frame) {
   std::string line(frame.left);
@@ -68,32 +105,64 @@ void Table::add_row(std::vector<std::string> cells) {
 
 void Table::add_rule() { pending_rule_ = !rows_.empty(); }
 
-std::string Table::to_string(TableStyle style) const {
-  const std::size_t columns = header_.size();
-  std::vector<std::size_t> widths(columns);
-  std::vector<bool> right(columns);
-  for (std::size_t c = 0; c < columns; ++c) {
+Table::Columns Table::natural_columns() const {
+  const std::size_t count = header_.size();
+  Columns columns{.widths = std::vector<std::size_t>(count), .right = std::vector<bool>(count)};
+  for (std::size_t c = 0; c < count; ++c) {
     bool numeric = false, all_fit = true;
-    widths[c] = display_width(header_[c]);
+    columns.widths[c] = display_width(header_[c]);
     for (const Row& row : rows_) {
-      widths[c] = std::max(widths[c], display_width(row.cells[c]));
+      columns.widths[c] = std::max(columns.widths[c], display_width(row.cells[c]));
       const bool is_number = looks_like_number(row.cells[c]);
       numeric = numeric || is_number;
       all_fit = all_fit && (is_number || is_empty_or_dash(row.cells[c]));
     }
-    right[c] = numeric && all_fit;
+    columns.right[c] = numeric && all_fit;
   }
+  return columns;
+}
 
-  const bool box = style == TableStyle::box;
-  const Frame row_frame = box ? Frame{"│ ", " │ ", " │"} : Frame{"", "  ", ""};
+std::optional<Table::Columns> Table::narrow_columns(Columns columns, std::size_t width) const {
+  std::vector<std::size_t> least(columns.widths.size());
+  for (std::size_t c = 0; c < least.size(); ++c) {
+    least[c] = longest_word(header_[c]);
+    for (const Row& row : rows_) least[c] = std::max(least[c], longest_word(row.cells[c]));
+  }
+  while (total_width(columns.widths, kPlain) > width) {
+    // The widest column that has a blank to break at gives way first.
+    std::size_t widest = least.size();
+    for (std::size_t c = 0; c < least.size(); ++c)
+      if (columns.widths[c] > least[c] &&
+          (widest == least.size() || columns.widths[c] > columns.widths[widest]))
+        widest = c;
+    if (widest == least.size()) return std::nullopt;
+    --columns.widths[widest];
+  }
+  return columns;
+}
+
+std::string Table::lay_out(const Columns& columns, bool box) const {
+  const std::size_t count = header_.size();
+  const Frame row_frame = box ? kBox : kPlain;
   const auto make_row = [&](const std::vector<std::string>& cells) {
-    std::vector<std::string> padded(columns);
-    for (std::size_t c = 0; c < columns; ++c) padded[c] = pad(cells[c], widths[c], right[c]);
-    return make_line(padded, row_frame);
+    std::vector<std::vector<std::string>> broken;
+    std::size_t lines = 1;
+    for (std::size_t c = 0; c < count; ++c) {
+      broken.push_back(break_at_blanks(cells[c], columns.widths[c]));
+      lines = std::max(lines, broken.back().size());
+    }
+    std::string text;
+    for (std::size_t line = 0; line < lines; ++line) {
+      std::vector<std::string> padded(count);
+      for (std::size_t c = 0; c < count; ++c)
+        padded[c] = pad(line < broken[c].size() ? broken[c][line] : "", columns.widths[c], columns.right[c]);
+      text += make_line(padded, row_frame);
+    }
+    return text;
   };
   const auto make_rule = [&](const Frame& frame) {
-    std::vector<std::string> dashes(columns);
-    for (std::size_t c = 0; c < columns; ++c) dashes[c] = repeat(box ? "─" : "-", widths[c]);
+    std::vector<std::string> dashes(count);
+    for (std::size_t c = 0; c < count; ++c) dashes[c] = repeat(box ? "─" : "-", columns.widths[c]);
     return make_line(dashes, frame);
   };
   const Frame middle = box ? Frame{"├─", "─┼─", "─┤"} : row_frame;
@@ -107,6 +176,41 @@ std::string Table::to_string(TableStyle style) const {
   }
   if (box) result += make_rule({"└─", "─┴─", "─┘"});
   return result;
+}
+
+std::string Table::stack(std::size_t width) const {
+  std::size_t names = 0;
+  for (const auto& name : header_) names = std::max(names, display_width(name));
+  const std::size_t indent = std::min(names + 2, width / 2);
+  std::string result;
+  for (const Row& row : rows_) {
+    if (!result.empty()) result += '\n';
+    for (std::size_t c = 0; c < header_.size(); ++c) {
+      const bool beside = display_width(header_[c]) + 2 <= indent;
+      result += beside ? pad(header_[c], indent, false) : header_[c] + "\n" + std::string(indent, ' ');
+      const auto lines = break_at_blanks(row.cells[c], width - indent);
+      for (std::size_t line = 0; line < lines.size(); ++line)
+        result += (line == 0 ? "" : std::string(indent, ' ')) + lines[line] + '\n';
+    }
+  }
+  return result;
+}
+
+std::string Table::to_string(TableStyle style, std::size_t width) const {
+  const Columns columns = natural_columns();
+  const bool box = style == TableStyle::box;
+  if (width == 0 || total_width(columns.widths, box ? kBox : kPlain) <= width) return lay_out(columns, box);
+  if (const auto narrow = narrow_columns(columns, width)) return lay_out(*narrow, /*box=*/false);
+  return stack(width);
+}
+
+std::size_t output_width() {
+  if (const char* given = std::getenv("COLUMNS")) {
+    const long columns = std::strtol(given, nullptr, 10);
+    if (columns > 0) return static_cast<std::size_t>(columns);
+  }
+  const Terminal terminal = observe_standard_output();
+  return terminal.interactive ? static_cast<std::size_t>(terminal.width) : 0;
 }
 
 }  // namespace bunchtrain::report

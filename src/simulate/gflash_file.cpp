@@ -8,10 +8,15 @@ namespace bunchtrain::simulate {
 
 void write_gflash_showers(const std::filesystem::path& path, const GflashOptions& options,
                           const std::function<void(std::int64_t showers)>& progress) {
+  write_gflash_showers(OutputFile{.path = path, .force = true}, options, progress);
+}
+
+void write_gflash_showers(const OutputFile& output, const GflashOptions& options,
+                          const std::function<void(std::int64_t showers)>& progress) {
   options.validate();
   constexpr std::int64_t kShowersPerWrite = 128;
   constexpr std::int64_t kElectronId = 11, kPhotonId = 22;
-  data::ShowerWriter file(path,
+  data::ShowerWriter file(output,
                           {.inclined = options.inclined,
                            .particle = options.particle == ShowerParticle::electron ? kElectronId : kPhotonId,
                            .description = "GFlash showers of bunchtrain",

@@ -172,10 +172,15 @@ NamedTensors make_toy_jets(const ToyJetOptions& options, std::int64_t first, std
 
 void write_toy_jets(const std::filesystem::path& path, const ToyJetOptions& options,
                     const std::function<void(std::int64_t jets)>& progress) {
+  write_toy_jets(OutputFile{.path = path, .force = true}, options, progress);
+}
+
+void write_toy_jets(const OutputFile& output, const ToyJetOptions& options,
+                    const std::function<void(std::int64_t jets)>& progress) {
   constexpr std::int64_t kJetsPerWrite = 8192, kChunkJets = 256;
   constexpr int kDeflateLevel = 1;
   validate(options, 0, options.count);
-  data::Hdf5Writer file(path);
+  data::Hdf5Writer file(output, "toy jets");
   std::int64_t written = 0;
   do {
     const NamedTensors jets =

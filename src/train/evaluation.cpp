@@ -87,7 +87,7 @@ std::string format_results(const metrics::ClassificationResult& result) {
       row.push_back(std::isnan(rejection.value) ? "-" : metrics::to_string(rejection));
     table.add_row(std::move(row));
   }
-  return text + table.to_string();
+  return text + table.to_string(report::TableStyle::box, report::output_width());
 }
 
 }  // namespace bunchtrain::train

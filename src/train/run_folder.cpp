@@ -49,6 +49,18 @@ void require_new(const RunFolder& folder) {
       folder.path().string(), trains ? ", in which " + owner->describe() + " trains" : ""));
 }
 
+/// `--run . --card card.toml` would replace the card: files of a run that lie where there is none are
+/// others'.
+void require_free_names(const RunFolder& folder) {
+  if (folder.holds_run()) return;
+  for (const auto& path : {folder.card(), folder.report(), folder.curves(), folder.sections()})
+    if (fs::exists(path))
+      throw ConfigError(
+          fmt::format("{} exists, and no run made it: a run in this folder would replace it; name another "
+                      "folder with --run",
+                      path.string()));
+}
+
 /// The lock that rank 0 took must be seen by all.
 void require_shared(const fs::path& path, const std::string& nonce, const mpi::Comm& control) {
   const auto end = std::chrono::steady_clock::now() + kShareTime;
@@ -65,7 +77,9 @@ void require_shared(const fs::path& path, const std::string& nonce, const mpi::C
 
 }  // namespace
 
-bool RunFolder::holds_run() const { return fs::exists(description()) || fs::exists(metrics()); }
+bool RunFolder::holds_run() const {
+  return fs::exists(description()) || fs::exists(metrics()) || fs::exists(checkpoints());
+}
 
 RunFolder RunFolder::open(const mpi::Comm& control, const Request& request) {
   const auto phase = control.in_phase("opening the run folder", mpi::Waits::for_disk);
@@ -82,6 +96,7 @@ RunFolder RunFolder::open(const mpi::Comm& control, const Request& request) {
   control.together([&] {
     if (!is_root) return;
     if (!request.resume) require_new(folder);
+    require_free_names(folder);
     make_folder(folder.path());
     attempt.emplace(folder.path(), RunLock::Options{.interval = request.heartbeat, .say = request.say});
   });
@@ -103,9 +118,10 @@ RunFolder RunFolder::open(const mpi::Comm& control, const Request& request) {
 RunFolder RunFolder::existing(const fs::path& path) {
   RunFolder folder(path);
   if (!folder.holds_run())
-    throw ConfigError(fmt::format(
-        "{} holds no run (neither run.json nor metrics.jsonl): give the folder that a trainer's --run named",
-        path.string()));
+    throw ConfigError(
+        fmt::format("{} holds no run (no run.json, metrics.jsonl or checkpoints): give the folder that a "
+                    "trainer's --run named",
+                    path.string()));
   return folder;
 }
 

@@ -45,6 +45,7 @@ std::optional<data::DataLoader> make_valid_loader(const Session& session, const 
                                                   const data::DatasetPtr& valid) {
   if (!valid || valid->size() == 0) return std::nullopt;
   auto options = loader_options(session, settings, false);
+  options.empty_shares = true;
   options.logger = {};  // it would speak in the middle of the progress bar, and says nothing new
   return std::make_optional<data::DataLoader>(valid, options);
 }
@@ -271,6 +272,7 @@ void TrainingLoop::save() {
                                           .schedule_steps = plan_.length.schedule_steps});
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
+  metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));
   if (auto trained_on = to_text(train_->summary()); !trained_on.empty())
     metadata[kTrainedOnKey] = std::move(trained_on);
   metadata.merge(callback_states());

@@ -4,25 +4,27 @@
 #include <fmt/format.h>
 
 #include "bunchtrain/app/run.hpp"
-#include "bunchtrain/train/evaluation.hpp"
 #include "subcommand.hpp"
 
 namespace bunchtrain::tool {
 
 int evaluate(int argc, char** argv) {
-  const app::Program program{.name = "bunchtrain evaluate",
-                             .summary = "Applies the best checkpoint of a run (--run) to files (--data).",
-                             .options = app::evaluate_options()};
+  app::Program program{.name = "bunchtrain evaluate",
+                       .summary =
+                           "Scores files by a snapshot of a run: bunchtrain evaluate RUN --data FILES, or "
+                           "RUN --split valid for the part of its own files that the run kept.",
+                       .options = app::evaluate_options()};
+  program.options.push_back({"run", std::string{}, "run folder", "RUN", {}, true});
+  program.options.push_back({"data", std::vector<std::string>{},
+                             "HDF5 files to score; NAME=FILE: jets of that class", "[NAME=]FILE..."});
+  program.options.push_back({"batch", std::int64_t{256}, "jets per pass over all ranks"});
+  program.without =
+      app::standard_options_but({"run", "data", "batch", "hdf5-plugins", "precision", "device", "threads",
+                                 "loader-threads", "backend", "checked", "timeout", "log-level"});
+  program.without.push_back("evaluate");
   return app::run(argc, argv, program, [](train::Session& session) {
     const app::EvaluateResult result = app::evaluate(session);
-    if (!session.is_root()) return;
-    if (result.metrics) {
-      fmt::print("{}", train::format_results(*result.metrics));
-    } else {
-      fmt::print("no labels in the data: scores only\n");
-    }
-    fmt::print("scores  {}\ncurves  {}\n", result.scores.string(),
-               result.metrics ? result.curves.string() : "-");
+    if (session.is_root()) fmt::print("{}", app::format_evaluation(result));
   });
 }
 

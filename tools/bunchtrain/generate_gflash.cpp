@@ -42,12 +42,13 @@ simulate::GflashOptions shower_options(const config::Options& given) {
 
 void generate(const config::Options& given) {
   const auto out = given.get<std::string>("out");
-  if (out.empty()) throw ConfigError("out", "", "the name of the HDF5 file to write");
+  require_out(given);
   const simulate::GflashOptions options = shower_options(given);
   const auto start = std::chrono::steady_clock::now();
   bunchtrain::report::Progress progress({.samples = "showers"});
   simulate::write_gflash_showers(
-      out, options, [&](std::int64_t showers) { progress.update_phase("showers", showers, options.count); });
+      OutputFile{.path = out, .option = "out", .force = given.get<bool>("force")}, options,
+      [&](std::int64_t showers) { progress.update_phase("showers", showers, options.count); });
   progress.close();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} GFlash showers in {:.1f} s ({} showers/s)\n", out,
@@ -64,6 +65,7 @@ int generate_gflash(int argc, char** argv) {
       "the LCD files: card lcd_fixed, or lcd_angle with --theta.");
   options.declare(
       {{"out", std::string{}, "file to write", "FILE"},
+       {"force", false, "replace a file that something else wrote"},
        {"count", std::int64_t{10000}, "number of showers"},
        {"energy", std::string{"10:100"}, "primary energies in GeV, uniform between both", "LOW:HIGH"},
        {"theta", std::string{},

@@ -40,7 +40,19 @@ app::ShowerSource open_source(const config::Options& given, std::uint64_t seed) 
   const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
   const auto precision = device::parse_precision(given.get<std::string>("precision"));
   device::require_supported(precision, device.type());
-  return app::ShowerSource::open(model, {.device = device, .precision = precision, .seed = seed});
+  return app::ShowerSource::open(model, {.device = device,
+                                         .precision = precision,
+                                         .seed = seed,
+                                         .checkpoint = given.get<std::string>("checkpoint")});
+}
+
+/// An option that the network cannot follow would be a promise.
+void require_angle(const app::ShowerSource& source, const config::Options& given) {
+  if (given.given("theta") && source.variant() == models::ShowerVariant::fixed_angle)
+    throw ConfigError(
+        "theta", given.get<std::string>("theta"),
+        "nothing: this generator was trained at one angle and has no other (train_3dgan --variant "
+        "angle makes one that has)");
 }
 
 /// A network says nothing sensible of energies that it has never seen.
@@ -57,16 +69,21 @@ void warn_outside(const app::ShowerSource& source, const app::GenerateShowersOpt
 
 void generate(const config::Options& given) {
   const auto out = given.get<std::string>("out");
-  if (out.empty()) throw ConfigError("out", "", "the name of the HDF5 file to write");
+  require_out(given);
   const auto options = shower_options(given);
   device::keep_freed_memory();
   app::ShowerSource source = open_source(given, options.seed);
+  require_angle(source, given);
   warn_outside(source, options);
   const auto start = std::chrono::steady_clock::now();
   bunchtrain::report::Progress progress({.samples = "showers"});
-  app::generate_showers(out, source, options, [&](std::int64_t showers) {
-    progress.update_phase("showers", showers, options.count);
-  });
+  app::generate_showers(OutputFile{.path = out,
+                                   .option = "out",
+                                   .inputs = {given.get<std::string>("model")},
+                                   .force = given.get<bool>("force")},
+                        source, options, [&](std::int64_t showers) {
+                          progress.update_phase("showers", showers, options.count);
+                        });
   progress.close();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} 3DGAN showers in {:.1f} s ({} showers/s, writing included)\n", out,
@@ -80,10 +97,11 @@ int generate_showers(int argc, char** argv) {
   config::Options options("bunchtrain generate showers",
                           "Makes calorimeter showers with a trained 3DGAN, in the layout of the LCD files.");
   options.declare(
-      {{"model", std::string{},
-        "run folder (its best checkpoint), safetensors or Keras weight file of a generator",
+      {{"model", std::string{}, "run folder, safetensors or Keras weight file of a generator",
         "RUN_OR_WEIGHTS"},
+       {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
        {"out", std::string{}, "file to write", "FILE"},
+       {"force", false, "replace a file that something else wrote"},
        {"count", std::int64_t{10000}, "number of showers"},
        {"energy", std::string{"10:100"}, "primary energies in GeV, uniform between both", "LOW:HIGH"},
        {"theta", std::string{"60:120"},

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The `bunchtrain` program: looks at files, makes toy data, evaluates and reports runs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -32,37 +34,97 @@ constexpr std::array<Command, 8> kCommands = {{
     {"report", "write a run folder's report.html again", bunchtrain::tool::report},
 }};
 
+void print_commands(std::FILE* stream, std::string_view family) {
+  for (const auto& command : kCommands)
+    if (command.name.starts_with(family)) fmt::print(stream, "  {:<16} {}\n", command.name, command.help);
+}
+
 void print_usage(std::FILE* stream) {
   fmt::print(
       stream,
       "bunchtrain {}: particle-physics networks trained in C++\n\nUsage: bunchtrain COMMAND [OPTIONS]\n\n",
       bunchtrain::version());
-  for (const auto& command : kCommands) fmt::print(stream, "  {:<16} {}\n", command.name, command.help);
-  fmt::print(stream, "\nbunchtrain COMMAND --help tells more.\n");
+  print_commands(stream, "");
+  fmt::print(stream, "\nbunchtrain help COMMAND tells more.\n");
+}
+
+bool asks_for_help(std::string_view word) { return word == "--help" || word == "-h" || word == "help"; }
+
+/// "generate" of "generate jets".
+bool is_family(std::string_view word) {
+  return std::ranges::any_of(kCommands, [&](const Command& command) {
+    return command.name.size() > word.size() && command.name.starts_with(word) &&
+           command.name[word.size()] == ' ';
+  });
+}
+
+/// The words of a command line after `bunchtrain`: the command's name is the first one or two of them.
+int run_command(std::vector<std::string> words, const char* program) {
+  for (const Command& command : kCommands) {
+    const auto length = static_cast<std::size_t>(std::ranges::count(command.name, ' ')) + 1;
+    if (words.size() < length ||
+        fmt::format("{}", fmt::join(words.begin(), words.begin() + length, " ")) != command.name)
+      continue;
+    words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(length));
+    std::string name(program);
+    std::vector<char*> argv = {name.data()};
+    for (auto& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    return command.run(static_cast<int>(argv.size()) - 1, argv.data());
+  }
+  return -1;
+}
+
+/// "; did you mean 'generate jets'?" or nothing.
+std::string suggest(const std::vector<std::string>& words) {
+  std::vector<std::string> names = {"help"};
+  for (const auto& command : kCommands) {
+    names.emplace_back(command.name);
+    names.emplace_back(command.name.substr(0, command.name.find(' ')));
+  }
+  std::string near;
+  if (words.size() > 1) near = bunchtrain::config::nearest(words[0] + " " + words[1], names);
+  if (near.empty()) near = bunchtrain::config::nearest(words[0], names);
+  return near.empty() || near == words[0] ? "" : fmt::format("; did you mean '{}'?", near);
+}
+
+/// Half a command, or none: says what there is.
+int refuse(const std::vector<std::string>& words) {
+  const std::string& first = words.front();
+  const bool family = is_family(first);
+  const bool help = family && words.size() > 1 && asks_for_help(words[1]);
+  std::FILE* stream = help ? stdout : stderr;
+  if (!family || (words.size() > 1 && !help)) {
+    const bool both = family && !words[1].starts_with('-');
+    fmt::print(stream, "bunchtrain: error: no command '{}{}'{}\n\n", first, both ? " " + words[1] : "",
+               suggest(words));
+  }
+  if (family) {
+    fmt::print(stream, "Usage: bunchtrain {} WHAT [OPTIONS]\n\n", first);
+    print_commands(stream, first);
+    fmt::print(stream, "\nbunchtrain help {} WHAT tells more.\n", first);
+  } else {
+    print_usage(stream);
+  }
+  return help ? 0 : bunchtrain::app::kExitUsage;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view first = argc > 1 ? argv[1] : "--help";
-  if (first == "--help" || first == "-h") {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty() || (asks_for_help(words.front()) && words.size() == 1)) {
     print_usage(stdout);
     return 0;
   }
-  if (first == "--version") {
+  if (words.front() == "--version") {
     fmt::print("bunchtrain {}\n", bunchtrain::version());
     return 0;
   }
-  const std::string both = argc > 2 ? fmt::format("{} {}", first, argv[2]) : std::string(first);
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (command.name == first) return command.run(argc - 1, argv + 1);
-    if (command.name == both) return command.run(argc - 2, argv + 2);
-    names.emplace_back(command.name);
+  if (asks_for_help(words.front())) {
+    words.erase(words.begin());
+    words.emplace_back("--help");
   }
-  const std::string near = bunchtrain::config::nearest(first, names);
-  fmt::print(stderr, "bunchtrain: error: no command '{}'{}\n\n", first,
-             near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
-  print_usage(stderr);
-  return bunchtrain::app::kExitUsage;
+  const int code = run_command(words, argv[0]);
+  return code >= 0 ? code : refuse(words);
 }

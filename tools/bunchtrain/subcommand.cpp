@@ -4,8 +4,14 @@
 #include <fmt/format.h>
 
 #include "bunchtrain/app/run.hpp"
+#include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::tool {
+
+void require_out(const config::Options& given) {
+  if (given.get<std::string>("out").empty())
+    throw ConfigError("--out FILE is missing: the name of the HDF5 file to write");
+}
 
 int run_with_code(config::Options options, int argc, char** argv,
                   const std::function<int(const config::Options&)>& body) {

@@ -18,6 +18,9 @@ int inspect(int argc, char** argv);
 int report(int argc, char** argv);
 int validate_showers(int argc, char** argv);
 
+/// @throws ConfigError if --out names no file.
+void require_out(const config::Options& given);
+
 /// Parses, prints help if asked, runs `body`, prints one message on failure. `body` returns the exit code.
 int run_with_code(config::Options options, int argc, char** argv,
                   const std::function<int(const config::Options&)>& body);

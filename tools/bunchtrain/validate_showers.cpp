@@ -9,6 +9,8 @@
 #include "bunchtrain/app/shower_report.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/output_file.hpp"
+#include "bunchtrain/data/input_files.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/device/thread_budget.hpp"
@@ -41,33 +43,97 @@ app::ValidateShowersOptions validate_options(const config::Options& given) {
       .threads = device::make_thread_budget(device::observe_threads(1, 0)).compute,
       .device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {}),
       .precision = device::parse_precision(given.get<std::string>("precision")),
-      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed"))};
+      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed")),
+      .checkpoint = given.get<std::string>("checkpoint")};
   for (double& edge : options.theta_edges) edge *= kRadPerDegree;
   device::require_supported(options.precision, options.device.type());
   options.validate();
   return options;
 }
 
-void write_results(const config::Options& given, const metrics::ShowerComparison& comparison,
-                   const std::vector<std::string>& violations) {
-  if (const auto path = given.get<std::string>("json"); !path.empty()) {
-    app::write_comparison(path, comparison, violations);
-    fmt::print("numbers  {}\n", path);
+/// --json and --html, and what they must not replace: checked before the showers are read, and again when the
+/// files are put in their places.
+struct Outputs {
+  OutputFile json, html;
+
+  void check() const {
+    if (!json.path.empty()) require_writable_output(json);
+    if (!html.path.empty()) require_writable_output(html);
+    if (!json.path.empty() && is_same_file(json.path, html.path))
+      throw ConfigError("html", html.path.string(), "another file than that of --json");
   }
-  if (const auto path = given.get<std::string>("html"); !path.empty()) {
+};
+
+Outputs outputs_of(const config::Options& given) {
+  auto inputs = data::input_files(given.get<Texts>("reference"));
+  for (auto& file : data::input_files(given.get<Texts>("candidate"))) inputs.push_back(std::move(file));
+  for (const char* card : {"reference-card", "candidate-card"})
+    inputs.emplace_back(given.get<std::string>(card));
+  const bool force = given.get<bool>("force");
+  return {.json = {.path = given.get<std::string>("json"),
+                   .option = "json",
+                   .inputs = inputs,
+                   .force = force,
+                   .is_own = app::is_comparison_file},
+          .html = {.path = given.get<std::string>("html"),
+                   .option = "html",
+                   .inputs = inputs,
+                   .force = force,
+                   .is_own = bunchtrain::report::is_page}};
+}
+
+/// What only a generator follows would be a promise that files do not keep.
+void require_applicable(const config::Options& given) {
+  const auto& candidate = given.get<Texts>("candidate");
+  if (candidate.empty() || app::is_generator(candidate.front())) return;
+  for (const char* option : {"theta", "seed", "precision", "device", "checkpoint"})
+    if (given.source(option) == config::OptionSource::flag)
+      throw ConfigError(
+          fmt::format("--{} is for a generator, which {} is not: leave it away", option, candidate.front()));
+}
+
+void warn_of_itself(const config::Options& given) {
+  for (const auto& reference : given.get<Texts>("reference"))
+    for (const auto& candidate : given.get<Texts>("candidate"))
+      if (is_same_file(reference, candidate))
+        fmt::print(stderr, "warning: {} is compared with itself\n", reference);
+}
+
+/// What stands on top of the page; nothing if no tolerance was asked for.
+std::vector<std::string> verdict(const config::Options& given, const std::vector<std::string>& violations) {
+  const auto asked = given.get<std::string>("tolerance");
+  if (asked.empty()) return {};
+  if (violations.empty()) return {fmt::format("Every tolerance holds: {}.", asked)};
+  std::vector<std::string> lines;
+  for (const auto& line : violations) lines.push_back(fmt::format("Violated: {}.", line));
+  return lines;
+}
+
+void write_results(const Outputs& outputs, const metrics::ShowerComparison& comparison,
+                   const std::vector<std::string>& violations, const std::vector<std::string>& verdict) {
+  outputs.check();
+  if (const auto& path = outputs.json.path; !path.empty()) {
+    app::write_comparison(path, comparison, violations);
+    fmt::print("numbers  {}\n", path.string());
+  }
+  if (const auto& path = outputs.html.path; !path.empty()) {
     write_file_atomically(
         path,
         bunchtrain::report::render_html(
             {.title = "Showers compared",
              .subtitle = fmt::format("{} against {}", comparison.candidate.name, comparison.reference.name),
-             .sections = app::to_sections(comparison)}));
-    fmt::print("page     {}\n", path);
+             .sections = app::to_sections(comparison, verdict)}));
+    fmt::print("page     {}\n", path.string());
   }
 }
 
 int validate(const config::Options& given) {
   const auto options = validate_options(given);
   const auto tolerances = app::parse_tolerances(given.get<std::string>("tolerance"));
+  require_applicable(given);
+  warn_of_itself(given);
+  const Outputs outputs = outputs_of(given);
+  outputs.check();
   device::keep_freed_memory();
   bunchtrain::report::Progress progress({.samples = "showers"});
   const auto comparison =
@@ -78,7 +144,7 @@ int validate(const config::Options& given) {
   fmt::print("{}", app::format_comparison(comparison));
   const auto violations = metrics::violations(comparison, tolerances);
   for (const auto& line : violations) fmt::print("violated: {}\n", line);
-  write_results(given, comparison, violations);
+  write_results(outputs, comparison, violations, verdict(given, violations));
   return violations.empty() ? 0 : kExitViolated;
 }
 
@@ -101,11 +167,15 @@ int validate_showers(int argc, char** argv) {
        {"theta-edges", std::string{}, "edges of angle bins in degrees; empty = chosen", "T1,T2,..."},
        {"hit-threshold", 2e-4, "GeV in a cell that make a hit"},
        {"tolerance", std::string{},
-        "largest relative differences, of fraction, profile, moments, hits, theta; and score", "NAME=X,..."},
+        "largest relative differences, of fraction, profile, moments, hits, theta; share of empty and dark "
+        "showers; score",
+        "NAME=X,..."},
        {"json", std::string{}, "write every number", "FILE"},
        {"html", std::string{}, "write a page with pictures", "FILE"},
+       {"force", false, "let --json and --html replace files that something else wrote"},
        {"max-showers", std::int64_t{0}, "of each sample, the first ones; 0 = all"},
        {"theta", std::string{"measured"}, "angle that a generator gets", "", {"measured", "true"}},
+       {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
        {"seed", std::int64_t{1}, "of a generator's noise"},
        {"precision", std::string{"float32"}, "numbers of a generator", "", {"float32", "tf32", "bfloat16"}},
        {"device", std::string{"auto"}, "where a generator computes", "", {"auto", "cpu", "cuda"}},

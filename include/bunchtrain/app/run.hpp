@@ -4,8 +4,10 @@
 
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/config/options.hpp"
@@ -16,11 +18,15 @@ namespace bunchtrain::app {
 
 /// Name, help and options of a program beyond the standard ones.
 struct Program {
-  std::string name = {};     ///< empty: from argv[0]
-  std::string summary = {};  ///< first line of --help
-  std::vector<config::OptionSpec> options = {};
+  std::string name = {};                         ///< empty: from argv[0]
+  std::string summary = {};                      ///< first line of --help
+  std::vector<config::OptionSpec> options = {};  ///< one with a standard name takes the standard one's place
   std::map<std::string, config::OptionValue> defaults = {};  ///< of standard options, where they differ
+  std::vector<std::string> without = {};  ///< options that mean nothing here: not in --help, refused as flags
 };
+
+/// All standard options but these, for `Program::without`.
+std::vector<std::string> standard_options_but(std::initializer_list<std::string_view> kept);
 
 using Body = std::function<void(train::Session&)>;
 

@@ -13,8 +13,9 @@ namespace bunchtrain::app {
 
 /// Parts of a page: score, images of the reference next to the candidate, profiles, sampling fraction,
 /// spectrum, hits, moments with pulls, angles, correlations. Both samples have the same marks everywhere:
-/// points with errors are the reference, steps the candidate.
-std::vector<report::Section> to_sections(const metrics::ShowerComparison& comparison);
+/// points with errors are the reference, steps the candidate. @param verdict what stands on top.
+std::vector<report::Section> to_sections(const metrics::ShowerComparison& comparison,
+                                         const std::vector<std::string>& verdict = {});
 
 /// Which bins a table shows.
 enum class BinsShown { every, all_together };
@@ -26,5 +27,7 @@ std::string format_comparison(const metrics::ShowerComparison& comparison, BinsS
 /// numbers that are not finite become null. @throws DataError if the file cannot be written.
 void write_comparison(const std::filesystem::path& path, const metrics::ShowerComparison& comparison,
                       const std::vector<std::string>& violations = {});
+/// Whether a file was written by `write_comparison`.
+bool is_comparison_file(const std::filesystem::path& path);
 
 }  // namespace bunchtrain::app

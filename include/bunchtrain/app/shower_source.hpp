@@ -23,13 +23,14 @@ struct EnergyRange {
 struct ShowerSourceOptions {
   c10::Device device = c10::kCPU;
   device::Precision precision = device::Precision::float32;
-  std::uint64_t seed = 1;  ///< shower i is a function of (weights, seed, i, its energy and angle)
+  std::uint64_t seed = 1;           ///< shower i is a function of (weights, seed, i, its energy and angle)
+  std::string checkpoint = "best";  ///< of a run: "best", "latest" or one by its name ("step-000042")
 };
 
 /// Makes showers in GeV. Not thread-safe.
 class ShowerSource {
  public:
-  /// @param run_or_weights a run folder (its best checkpoint), a safetensors file or a Keras weight file of a
+  /// @param run_or_weights a run folder, a safetensors file or a Keras weight file of a
   /// generator; of a file the variant is told by its shapes. @throws ConfigError, CheckpointError
   static ShowerSource open(const std::string& run_or_weights, const ShowerSourceOptions& options = {});
   explicit ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options = {});

@@ -36,7 +36,8 @@ struct ValidateShowersOptions {
   int threads = 1;                 ///< that decode
   c10::Device device = c10::kCPU;  ///< of the generator
   device::Precision precision = device::Precision::float32;
-  std::uint64_t seed = 1;  ///< of the generator
+  std::uint64_t seed = 1;           ///< of the generator
+  std::string checkpoint = "best";  ///< of a run
   Logger logger = {};
 
   /// @throws ConfigError naming the field.
@@ -51,6 +52,9 @@ using ValidateProgress = std::function<void(std::string_view sample, std::int64_
 /// for unsound files and for bins of the reference without a candidate; CheckpointError for weights.
 metrics::ShowerComparison validate_showers(const ValidateShowersOptions& options,
                                            const ValidateProgress& progress = {});
+
+/// Whether a path is a run folder or the weights of a network, not a file of showers.
+bool is_generator(const std::string& path);
 
 /// Where the cells of a card lie: one grid, layers of other grids, or a cylinder.
 metrics::CellGeometry geometry_of(const features::ShowerCard& card);

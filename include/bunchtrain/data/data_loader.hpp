@@ -27,6 +27,8 @@ struct DataLoaderOptions {
   std::int64_t prefetch_batches = 3;
   std::int64_t prefetch_bytes = std::int64_t{256} << 20;  ///< bound on decoded memory held
   c10::Device device = c10::kCPU;  ///< batches arrive there (pinned staging and a copy stream on GPU)
+  /// Fewer samples than ranks are shared all the same, some ranks getting none: for passes without gradients.
+  bool empty_shares = false;
   /// Called every 50 ms by the thread that waits in `next` for data: it can answer its peers meanwhile. What
   /// it throws, `next` throws.
   std::function<void()> while_waiting = {};

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/core/output_file.hpp"
+
 namespace bunchtrain::data {
 
 /// One column of a compound dataset: exactly one of the vectors is used.
@@ -28,6 +30,9 @@ struct CompoundColumn {
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(std::filesystem::path path);
+  /// For commands: refuses what `require_writable_output` refuses, here and again in `commit`, and marks the
+  /// file as `kind`, by which the same command knows its own (own_file.hpp). @throws ConfigError
+  Hdf5Writer(OutputFile output, std::string_view kind);
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;

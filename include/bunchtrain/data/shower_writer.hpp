@@ -12,9 +12,10 @@
 namespace bunchtrain::data {
 
 struct ShowerWriterOptions {
-  bool inclined = false;                     ///< the variable-angle layout, else the fixed-angle one
-  std::int64_t particle = 11;                ///< pdg id, kept by the fixed-angle layout only
-  std::string_view description = "showers";  ///< what made them, for the file's attribute
+  bool inclined = false;       ///< the variable-angle layout, else the fixed-angle one
+  std::int64_t particle = 11;  ///< pdg id, kept by the fixed-angle layout only
+  std::string_view description =
+      "showers";  ///< what made them: an attribute of the file, and its mark (own_file.hpp)
   std::uint64_t seed = 0;
 };
 
@@ -25,6 +26,8 @@ struct ShowerWriterOptions {
 class ShowerWriter {
  public:
   ShowerWriter(const std::filesystem::path& path, const ShowerWriterOptions& options);
+  /// For commands: what must not be replaced is not. @throws ConfigError
+  ShowerWriter(OutputFile output, const ShowerWriterOptions& options);
 
   /// @param showers "image" [N, X, Y, Z] GeV, "energy" [N] GeV, and if inclined "theta" and "measured_theta"
   /// [N] rad; float32 on the CPU.

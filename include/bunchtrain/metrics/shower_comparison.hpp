@@ -42,7 +42,9 @@ struct ShowerTolerances {
   double moments = 0;  ///< largest relative difference of first and second moments
   double hits = 0;     ///< of the mean hit multiplicity
   double theta = 0;    ///< of the mean measured angle
-  double score = 0;    ///< of `ShowerScore::total`
+  double empty = 0;  ///< how much the candidate's share of showers without energy may exceed the reference's
+  double dark = 0;   ///< the same of showers without a hit
+  double score = 0;  ///< of `ShowerScore::total`
 };
 
 struct ShowerComparison {
@@ -63,7 +65,7 @@ struct ShowerComparison {
 ShowerComparison compare(ShowerSummary reference, ShowerSummary candidate);
 
 /// One line per tolerance that does not hold: "sampling fraction differs by 8.1 % at 20-40 GeV, allowed are 5
-/// %".
+/// %". @throws ConfigError for a tolerance on the angle of samples without one: it could never be violated.
 std::vector<std::string> violations(const ShowerComparison& comparison, const ShowerTolerances& tolerances);
 
 }  // namespace bunchtrain::metrics

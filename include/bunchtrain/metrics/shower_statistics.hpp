@@ -76,10 +76,16 @@ struct ShowerBinResult {
 /// Everything measured on one sample.
 struct ShowerSummary {
   std::string name = {};
-  std::int64_t showers = 0;  ///< in the bins
-  std::int64_t outside = 0;  ///< in no energy (or angle) bin
-  std::int64_t empty = 0;    ///< without any energy in the cells; not in moments and angles
-  bool has_theta = false;    ///< angles were measured
+  std::int64_t showers = 0;   ///< in the bins
+  std::int64_t outside = 0;   ///< in no energy (or angle) bin
+  std::int64_t empty = 0;     ///< without any energy in the cells; not in moments and angles
+  std::int64_t dark = 0;      ///< without a cell above the hit threshold, the empty ones among them
+  std::int64_t left_out = 0;  ///< by the card's selection, before any of this
+  bool has_theta = false;     ///< angles were measured
+
+  /// Parts of the showers, those left out as empty among them.
+  double empty_share() const noexcept;
+  double dark_share() const noexcept;
   std::vector<ShowerBinResult> bins =
       {};  ///< the first one is "all", then energy bins, each followed by its angle bins
   /// Pearson correlations of cell sum, hits, and first and second moments, over all showers.

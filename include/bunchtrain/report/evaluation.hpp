@@ -51,6 +51,8 @@ struct Evaluation {
 
 /// Writes curves.json atomically. NaN becomes null.
 void write_evaluation(const std::filesystem::path& path, const Evaluation& evaluation);
+/// Whether a file was written by `write_evaluation`.
+bool is_evaluation_file(const std::filesystem::path& path);
 /// @throws DataError naming the file and the fault.
 Evaluation read_evaluation(const std::filesystem::path& path);
 

@@ -48,5 +48,7 @@ struct Page {
   std::vector<Section> sections = {};
 };
 std::string render_html(const Page& page);
+/// Whether a file is a page that bunchtrain made, also a run's report.
+bool is_page(const std::filesystem::path& path);
 
 }  // namespace bunchtrain::report

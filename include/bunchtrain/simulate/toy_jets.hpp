@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/device/named_tensors.hpp"
 
 namespace bunchtrain::simulate {
@@ -34,7 +35,11 @@ struct ToyJetOptions {
 NamedTensors make_toy_jets(const ToyJetOptions& options, std::int64_t first, std::int64_t count);
 
 /// Writes `options.count` jets to an HDF5 file that appears when it is complete. `progress` is called with
-/// the number of jets written so far. @throws DataError if the file cannot be written.
+/// the number of jets written so far. @throws DataError if the file cannot be written; ConfigError if it
+/// would replace what it must not (`require_writable_output`).
+void write_toy_jets(const OutputFile& output, const ToyJetOptions& options,
+                    const std::function<void(std::int64_t jets)>& progress = {});
+/// The same; replaces any file.
 void write_toy_jets(const std::filesystem::path& path, const ToyJetOptions& options,
                     const std::function<void(std::int64_t jets)>& progress = {});
 

@@ -2,6 +2,7 @@
 /// `bunchtrain evaluate`: the table, scores.h5, the same result on any number of ranks.
 #include <hdf5.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "user_session.hpp"
@@ -89,6 +90,136 @@ TEST_F(EvaluateTest, UnlabelledFilesGetScoresAndLabelMinusOne) {
   const Scores scores = read_scores(path("run/scores.h5"));
   ASSERT_EQ(scores.label.size(), 100U);
   for (const auto label : scores.label) EXPECT_EQ(label, -1);
+}
+
+/// Says "N labelled samples".
+std::int64_t labelled(const std::string& output) {
+  const std::size_t end = output.find(" labelled samples");
+  if (end == std::string::npos) return -1;
+  const std::size_t begin = output.find_last_not_of("0123456789", end - 1) + 1;
+  return std::stoll(output.substr(begin, end - begin));
+}
+
+TEST_F(EvaluateTest, JetsThatWereTrainedOnAreCountedAndTheKeptPartIsFoundAgain) {
+  const std::string evaluate = "evaluate " + path("run");
+  const Finished kept = run(tool(evaluate + " --split valid"));
+  ASSERT_EQ(kept.exit_code, 0) << kept.output;
+  EXPECT_EQ(kept.output.find("trained on"), std::string::npos) << kept.output;
+  const std::int64_t valid = labelled(kept.output);
+  EXPECT_TRUE(valid > 80 && valid < 250) << kept.output;
+  const Scores scores = read_scores(path("run/scores.h5"));
+  EXPECT_EQ(std::count(scores.selected.begin(), scores.selected.end(), 1), valid);
+  // The run judged the same jets: its record says what it found.
+  const std::string record = read_file(path("run/curves.json"));
+  EXPECT_NE(record.find("\"samples\": " + std::to_string(valid)), std::string::npos) << record.substr(0, 300);
+
+  const Finished trained = run(tool(evaluate + " --split train"));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  EXPECT_EQ(labelled(trained.output), 1500 - valid);
+
+  std::filesystem::copy_file(path("toy.h5"), path("copy.h5"));
+  for (const char* name : {"toy.h5", "copy.h5"}) {
+    const Finished all = run(tool(evaluate + " --data " + path(name)));
+    ASSERT_EQ(all.exit_code, 0) << all.output;
+    const std::string counted = std::to_string(1500 - valid);
+    EXPECT_NE(all.output.find(counted.substr(0, 1) + "," + counted.substr(1) +
+                              " of these 1,500 jets were trained on"),
+              std::string::npos)
+        << all.output;
+    EXPECT_NE(all.output.find("--split valid"), std::string::npos) << all.output;
+  }
+  const Finished both = run(tool(evaluate + " --data " + make_jets("new.h5", 50, 9) + " " + path("copy.h5")));
+  EXPECT_NE(both.output.find(" of these 1,550 jets were trained on"), std::string::npos) << both.output;
+  const Finished fresh = run(tool(evaluate + " --data " + path("new.h5")));
+  EXPECT_EQ(fresh.output.find("trained on"), std::string::npos) << fresh.output;
+  const Finished other = run(tool(evaluate + " --split valid --data " + path("new.h5")));
+  EXPECT_EQ(other.exit_code, 78) << other.output;
+  EXPECT_NE(other.output.find("toy.h5"), std::string::npos) << other.output;
+}
+
+TEST_F(EvaluateTest, ARunWithFilesOfItsOwnForValidationKeptNoPart) {
+  const std::string other = make_jets("other.h5", 200, 9);
+  const Finished trained = run(train("--particles 24 --epochs 1 --data " + path("toy.h5") + " --valid " +
+                                     other + " --run " + path("two")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const Finished kept = run(tool("evaluate " + path("two") + " --split valid"));
+  EXPECT_EQ(kept.exit_code, 78);
+  EXPECT_NE(kept.output.find("--valid"), std::string::npos) << kept.output;
+  const Finished all = run(tool("evaluate " + path("two") + " --data " + path("toy.h5")));
+  EXPECT_NE(all.output.find("1,500 of these 1,500 jets were trained on"), std::string::npos) << all.output;
+}
+
+TEST_F(EvaluateTest, FewerJetsThanRanks) {
+  const std::string one = make_jets("one.h5", 1, 9);
+  const Finished done = run(mpirun(2, tool("evaluate " + path("run") + " --data " + one)));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_EQ(read_scores(path("run/scores.h5")).selected, std::vector<std::uint8_t>{1});
+}
+
+TEST_F(EvaluateTest, TakesTheSnapshotThatIsAskedFor) {
+  const std::string evaluate = "evaluate " + path("run") + " --split valid --checkpoint ";
+  const std::string name = latest("run").filename().string();
+  for (const std::string& which : {std::string("best"), std::string("latest"), name}) {
+    const Finished done = run(tool(evaluate + which));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_NE(done.output.find(name + " (epoch 1, step "), std::string::npos) << done.output;
+  }
+  const Finished none = run(tool(evaluate + "step-000999"));
+  EXPECT_EQ(none.exit_code, 78) << none.output;
+  EXPECT_NE(none.output.find("step-000999"), std::string::npos) << none.output;
+}
+
+/// A damaged optimizer is no reason not to apply the weights; damaged weights are no reason to take others.
+TEST_F(EvaluateTest, DamageIsNeverAnsweredByAnotherSnapshot) {
+  const Finished trained =
+      run(train("--particles 24 --epochs 2 --data " + path("toy.h5") + " --run " + path("two")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const auto spoil = [](const std::filesystem::path& file) { std::filesystem::resize_file(file, 100); };
+  const std::string evaluate = "evaluate " + path("two") + " --split valid --checkpoint latest";
+  spoil(latest("two") / "optimizer.safetensors");
+  EXPECT_EQ(run(tool(evaluate)).exit_code, 0);
+  spoil(latest("two") / "model.safetensors");
+  const Finished damaged = run(tool(evaluate));
+  EXPECT_EQ(damaged.exit_code, 78) << damaged.output;
+  EXPECT_NE(damaged.output.find("model.safetensors"), std::string::npos) << damaged.output;
+}
+
+TEST_F(EvaluateTest, WhatIsMissingOrTooMuchIsSaid) {
+  const Finished nothing = run(tool("evaluate " + path("run")));
+  EXPECT_EQ(nothing.exit_code, 78);
+  for (const char* way : {"--data", "--split valid"})
+    EXPECT_NE(nothing.output.find(way), std::string::npos) << nothing.output;
+  const Finished no_run = run(tool("evaluate --data " + path("toy.h5") + " " + path("run")));
+  EXPECT_EQ(no_run.exit_code, 78);
+  EXPECT_NE(no_run.output.find("run"), std::string::npos) << no_run.output;
+  const Finished twice = run(tool("evaluate --run a --run b --data " + path("toy.h5")));
+  EXPECT_EQ(twice.exit_code, 78);
+  EXPECT_NE(twice.output.find("2 times (a, b)"), std::string::npos) << twice.output;
+}
+
+/// The program's own network is scored by the program; `bunchtrain evaluate` says so.
+TEST_F(EvaluateTest, ANetworkOfTheProgramIsScoredByTheProgram) {
+  const std::string run_folder = path("deep_set"), data = " --data " + path("toy.h5");
+  ASSERT_EQ(run(example("custom_model", "--epochs 1 --run " + run_folder + data)).exit_code, 0);
+  const Finished own = run(example("custom_model", "--evaluate --split valid --run " + run_folder));
+  ASSERT_EQ(own.exit_code, 0) << own.output;
+  EXPECT_GT(labelled(own.output), 80) << own.output;
+  EXPECT_EQ(read_scores(run_folder + "/scores.h5").row.size(), 1500U);
+  const Finished foreign = run(tool("evaluate " + run_folder + data));
+  EXPECT_EQ(foreign.exit_code, 78) << foreign.output;
+  for (const char* way : {"app::evaluate", "register_model", "custom_model"})
+    EXPECT_NE(foreign.output.find(way), std::string::npos) << foreign.output;
+}
+
+TEST_F(EvaluateTest, ALoopWrittenByHandMakesARunToo) {
+  const std::string other = make_jets("other.h5", 300, 5);
+  const Finished trained =
+      run(mpirun(2, example("custom_loop", "--batch 100 --epochs 1 --card toy_jets --data " + other +
+                                               " --run " + path("by_hand"))));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const Finished done = run(tool("evaluate " + path("by_hand") + " --data " + path("toy.h5")));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_EQ(labelled(done.output), 1500);
 }
 
 TEST_F(EvaluateTest, AFolderWithoutARunIsRefused) {

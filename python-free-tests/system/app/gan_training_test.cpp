@@ -99,6 +99,32 @@ TEST_F(GanTrainingTest, FilesOfBothVariantsTrainGenerateAndValidate) {
   EXPECT_NE(judged.exit_code, 0) << judged.output;
   EXPECT_NE(judged.exit_code, 78) << judged.output;
   EXPECT_TRUE(std::filesystem::exists(path("page.html")));
+  EXPECT_NE(read_file(path("page.html")).find("Violated: sampling fraction"), std::string::npos);
+
+  // What a command cannot do is refused, not left undone in silence.
+  const auto expect_refused = [&](const std::string& words, const std::vector<std::string>& parts) {
+    const Finished refused = run(tool(words));
+    EXPECT_EQ(refused.exit_code, 78) << words << "\n" << refused.output;
+    for (const auto& part : parts)
+      EXPECT_NE(refused.output.find(part), std::string::npos) << words << "\n" << refused.output;
+  };
+  const std::string generate = "generate showers --count 4 --model " + path("fixed");
+  expect_refused(generate + " --theta 60:120 --out " + path("upright.h5"), {"theta", "one angle"});
+  expect_refused(generate + " --checkpoint step-000999 --out " + path("none.h5"), {"step-000999"});
+  expect_refused(generate + " --force --out " + path("fixed/run.json"), {"would replace"});
+  expect_refused(generate + " --out " + fixed, {"--force"});
+  const auto weights = latest("fixed") / "generator-model.safetensors";
+  const std::string before = read_file(weights);
+  for (const char* force : {"", " --force"})
+    expect_refused(
+        "generate showers --count 4 --model " + weights.string() + force + " --out " + weights.string(),
+        {"would replace"});
+  EXPECT_EQ(read_file(weights), before);
+  expect_refused("validate showers --reference " + fixed + " --candidate " + fixed + " --theta true",
+                 {"--theta", "generator"});
+  expect_refused("validate showers --reference " + fixed + " --candidate " + fixed + " --tolerance theta=0.1",
+                 {"no angles"});
+  expect_refused("evaluate " + path("fixed") + " --data " + fixed, {"3DGAN", "validate showers"});
 }
 
 TEST_F(GanTrainingTest, TheVariableAngleVariantTrains) {

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "bunchtrain/app/generate_showers.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -61,6 +62,29 @@ TEST_F(ShowerSourceTest, WhatIsNoGeneratorIsRefused) {
     EXPECT_NE(error.message().find("no 3DGAN generator"), std::string::npos) << error.message();
   }
   EXPECT_THROW(ShowerSource::open(folder_.string()), ConfigError);  // a folder without a run
+}
+
+/// Weights that are finite themselves may still make cells that are not.
+TEST_F(ShowerSourceTest, ShowersThatAreNotFiniteAreNotWritten) {
+  for (const double factor : {std::numeric_limits<double>::quiet_NaN(), 1e30}) {
+    models::ShowerGenerator generator(
+        models::ShowerGeneratorOptions{.variant = models::ShowerVariant::fixed_angle});
+    {
+      const at::NoGradGuard no_gradients;
+      for (at::Tensor& parameter : generator->parameters()) parameter.mul_(factor);
+    }
+    generator->eval();
+    ShowerSource source(generator);
+    const auto path = folder_ / "showers.h5";
+    try {
+      generate_showers(path, source, {.count = 5, .batch = 2});
+      ADD_FAILURE() << "written for a factor of " << factor;
+    } catch (const CheckpointError& error) {
+      EXPECT_NE(error.message().find("NaN or infinite"), std::string::npos) << error.message();
+      EXPECT_NE(error.message().find("shower 0"), std::string::npos) << error.message();
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  }
 }
 
 TEST_F(ShowerSourceTest, FilesHoldAsManyShowersAsAskedForAndReadBack) {

@@ -2,6 +2,7 @@
 #include "bunchtrain/app/validate_showers.hpp"
 
 #include <ATen/ops/roll.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -104,6 +105,64 @@ TEST_F(ValidateShowersTest, AnEnergyBinWithoutCandidatesIsNamed) {
   EXPECT_NE(text.find("50-100 GeV"), std::string::npos) << text;
 }
 
+/// A candidate's showers without energy, and those with too little for a hit, are counted and judged,
+/// whatever its card would leave out.
+TEST_F(ValidateShowersTest, EmptyAndDarkShowersOfACandidateAreCountedAndJudged) {
+  for (const bool inclined : {false, true}) {
+    const simulate::GflashOptions options{
+        .cells = inclined ? std::array<std::int64_t, 3>{51, 51, 25} : std::array<std::int64_t, 3>{25, 25, 25},
+        .inclined = inclined,
+        .count = 60};
+    NamedTensors showers = simulate::make_gflash_showers(options, 0, options.count);
+    const at::Tensor image = showers["image"].clone();
+    image.narrow(0, 0, 12).zero_();
+    image.narrow(0, 12, 6).clamp_max_(1e-5);
+    showers.set("image", image);
+    const auto path = folder_ / "dark.h5";
+    data::ShowerWriter file(path, {.inclined = inclined});
+    file.append(showers);
+    file.commit();
+    const std::string reference = write("good.h5", options);
+    const auto comparison = validate_showers({.reference = {reference}, .candidate = {path}});
+    EXPECT_EQ(comparison.candidate.showers, 60) << inclined;
+    EXPECT_EQ(comparison.candidate.empty, 12);
+    EXPECT_EQ(comparison.candidate.dark, 18);
+    EXPECT_EQ(comparison.candidate.left_out, 0);
+    EXPECT_EQ(comparison.reference.dark, 0);
+    EXPECT_NE(format_comparison(comparison).find("12 of them without energy"), std::string::npos);
+    EXPECT_NE(format_comparison(comparison).find("18 dark"), std::string::npos);
+    EXPECT_TRUE(metrics::violations(comparison, parse_tolerances("empty=0.21,dark=0.31")).empty());
+    const auto violated = metrics::violations(comparison, parse_tolerances("empty=0.19,dark=0.29"));
+    ASSERT_EQ(violated.size(), 2U);
+    EXPECT_NE(violated[0].find("20 % of the candidate's showers are without energy"), std::string::npos)
+        << violated[0];
+    EXPECT_NE(violated[1].find("30 % of the candidate's showers are dark"), std::string::npos) << violated[1];
+    // The reference's own empty showers are left out of its means by the card, and held against nobody.
+    const auto itself = validate_showers({.reference = {path}, .candidate = {path}});
+    EXPECT_GE(itself.reference.left_out, 12);
+    EXPECT_TRUE(metrics::violations(itself, parse_tolerances("empty=0.11")).empty());
+  }
+}
+
+TEST_F(ValidateShowersTest, ACandidateOfEmptyShowersIsJudgedNotRefused) {
+  const std::string good = write("good.h5", {.count = 30});
+  NamedTensors showers = simulate::make_gflash_showers({.count = 30}, 0, 30);
+  showers.set("image", at::zeros_like(showers["image"]));
+  const auto path = folder_ / "empty.h5";
+  data::ShowerWriter file(path, {});
+  file.append(showers);
+  file.commit();
+  const auto comparison = validate_showers({.reference = {good}, .candidate = {path}, .energy_bins = 1});
+  EXPECT_EQ(comparison.candidate.empty, 30);
+  EXPECT_EQ(metrics::violations(comparison, parse_tolerances("empty=0.01")).size(), 1U);
+}
+
+TEST_F(ValidateShowersTest, AToleranceThatCannotBeViolatedIsRefused) {
+  const std::string file = write("a.h5", {.count = 20});
+  const auto comparison = validate_showers({.reference = {file}, .candidate = {file}});
+  EXPECT_THROW(metrics::violations(comparison, parse_tolerances("theta=0.1")), ConfigError);
+}
+
 TEST_F(ValidateShowersTest, TolerancesAreNamesWithPositiveNumbers) {
   EXPECT_EQ(parse_tolerances("moments=0.1,score=2").score, 2);
   for (const char* wrong : {"fraction", "fraction=", "fraction=-1", "fraction=x", "speed=1"})
@@ -117,7 +176,10 @@ TEST_F(ValidateShowersTest, EveryNumberIsWrittenAndThePageIsWhole) {
   std::ifstream stream(folder_ / "numbers.json");
   std::stringstream text;
   text << stream.rdbuf();
-  for (const char* part : {"\"score\"", "\"quantities\"", "something is violated", "sampling fraction"})
+  EXPECT_TRUE(is_comparison_file(folder_ / "numbers.json"));
+  EXPECT_FALSE(is_comparison_file(file));
+  for (const char* part : {"\"score\"", "\"quantities\"", "\"empty\"", "\"dark\"", "\"left_out\"",
+                           "something is violated", "sampling fraction"})
     EXPECT_NE(text.str().find(part), std::string::npos) << part;
   const std::string page = report::render_html({.title = "t", .sections = to_sections(comparison)});
   EXPECT_NE(page.find("</html>"), std::string::npos);

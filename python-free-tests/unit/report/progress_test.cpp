@@ -100,7 +100,7 @@ TEST_F(ProgressTest, OtherRanksAreSilent) {
 }
 
 TEST_F(ProgressTest, TheEpochLineStaysAndTheBarReturnsBelow) {
-  Progress progress(options(), output(true));
+  Progress progress(options(), output(true, 100));
   run_steps(progress, 3, milliseconds(200));
   written_.clear();
   progress.finish_epoch({.epoch = 1,
@@ -115,6 +115,31 @@ TEST_F(ProgressTest, TheEpochLineStaysAndTheBarReturnsBelow) {
   EXPECT_EQ(written_[0],
             "\r\x1b[Kepoch 1/2  loss 0.2134  valid 0.2011  auc 0.9823  lr 3.20e-03  12.4k jets/s  0:41\n");
   EXPECT_THAT(written_[1], testing::StartsWith("\r"));
+}
+
+TEST_F(ProgressTest, TheEpochLineFitsTheTerminal) {
+  const EpochRow row{
+      .epoch = 3,
+      .epochs = 12,
+      .seconds = 70,
+      .train_loss = 0.3,
+      .valid_loss = 0.31,
+      .learning_rate = 1e-3,
+      .samples_per_second = 1e4,
+      .metrics = {{"valid_accuracy", 0.91}, {"valid_auc", 0.97}, {"valid_rejection_50", 77.3}}};
+  const std::string whole = format_epoch_line(row, "jets");
+  for (const int width : {40, 60, 100}) {
+    written_.clear();
+    Progress progress(options(), output(true, width));
+    progress.finish_epoch(row);
+    std::string text = all(), joined;
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      const std::string line = text.substr(begin, end - begin);
+      EXPECT_LE(display_width(line), static_cast<std::size_t>(width)) << text;
+      joined += begin == 0 ? line : line.substr(line.find_first_not_of(' ') - 2);
+    }
+    EXPECT_EQ(joined, whole) << width;
+  }
 }
 
 TEST_F(ProgressTest, AResumedRunEstimatesFromItsOwnSteps) {

@@ -46,6 +46,23 @@ TEST_F(RunFolderTest, RefusesAFolderThatHoldsARunAndNamesTheWaysOut) {
   EXPECT_TRUE(RunFolder::existing(root_ / "run").holds_run());
 }
 
+TEST_F(RunFolderTest, FilesOfOthersAreNotReplaced) {
+  for (const char* name : {"card.toml", "report.html", "curves.json", "sections.json"}) {
+    std::filesystem::remove_all(root_);
+    std::filesystem::create_directories(root_ / "mine");
+    std::ofstream(root_ / "mine" / name) << "mine";
+    try {
+      open("mine");
+      ADD_FAILURE() << name << " would be replaced";
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+    }
+    EXPECT_THROW(open("mine", true), ConfigError);
+    std::ofstream(root_ / "mine" / "run.json") << "{}";
+    EXPECT_TRUE(open("mine", true).holds_run());
+  }
+}
+
 TEST_F(RunFolderTest, SaysWhyItCannotBeMade) {
   std::filesystem::create_directories(root_);
   std::ofstream(root_ / "file") << "x";
