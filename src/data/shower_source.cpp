@@ -77,7 +77,7 @@ ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
   collect_numbers(options.logger);
   look_at_cells(options);
   require_showers();
-  check_ratios();
+  check_ratios(options.logger);
   take_fingerprint(options.hash_data);
 }
 
@@ -177,15 +177,17 @@ double ShowerSource::median_ratio(std::size_t file) const {
   return *middle;
 }
 
-void ShowerSource::check_ratios() const {
+// Showers that are judged as they are may be wrong in this, too: the comparison says how wrong.
+void ShowerSource::check_ratios(const Logger& logger) const {
   const auto& card = pipeline_.card();
   for (std::size_t file = 0; file < files_.size(); ++file) {
     const double ratio = median_ratio(file);
     if (ratio == 0 || (ratio >= card.ratio[0] && ratio <= card.ratio[1])) continue;
-    throw DataError(fmt::format(
-        "{}: the sum of cells is {:.3g} of the energy in the middle, card '{}' expects {} "
-        "to {}; {}",
-        files_[file].path(), ratio, card.name, card.ratio[0], card.ratio[1], explain_ratio(card, ratio)));
+    const std::string message = fmt::format(
+        "{}: the sum of cells is {:.3g} of the energy in the middle, card '{}' expects {} to {}; {}",
+        files_[file].path(), ratio, card.name, card.ratio[0], card.ratio[1], explain_ratio(card, ratio));
+    if (selects_) throw DataError(message);
+    logger.warning(message);
   }
 }
 

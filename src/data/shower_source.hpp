@@ -52,7 +52,7 @@ class ShowerSource {
   void look_at_cells(const ShowerDatasetOptions& options);
   void look_at_range(const RowRange& range, Findings& findings);
   void require_showers() const;
-  void check_ratios() const;
+  void check_ratios(const Logger& logger) const;
   void take_fingerprint(bool hash_data);
 
   bool selects_;

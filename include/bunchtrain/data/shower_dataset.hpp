@@ -19,8 +19,9 @@ struct ShowerDatasetOptions {
   std::vector<std::string> files = {};  ///< paths and globs
   std::string card = "auto";            ///< built-in name, path of a .toml, or recognised
   bool physical = false;  ///< cells in GeV (validation) instead of the card's image scale and power
-  bool select =
-      true;  ///< false: the card's `minimum_sum` leaves no shower out, not even those without energy
+  /// False: showers are judged as they are. The card's `minimum_sum` leaves none out, not even those without
+  /// energy, and energies that do not fit its `ratio` are a warning.
+  bool select = true;
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over the showers
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.

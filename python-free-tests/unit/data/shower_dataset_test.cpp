@@ -189,6 +189,16 @@ TEST_F(ShowerDatasetTest, MissingAnglesAreMeasured) {
   EXPECT_TRUE(theta.equal(read_all(showers.all(), "measured_theta")));
 }
 
+TEST_F(ShowerDatasetTest, ShowersThatAreJudgedAreWarnedOfNotRefused) {
+  const ShowerFileOnDisk file;
+  file.write(path("candidate.h5"), file.cells() * 50);
+  const auto lines = std::make_shared<Lines>();
+  const ShowerDataset showers(
+      {.files = {path("candidate.h5")}, .card = "lcd_fixed", .select = false, .logger = Logger(lines)});
+  EXPECT_EQ(showers.all()->size(), 60);
+  EXPECT_THAT(lines->all(), Contains(AllOf(HasSubstr("candidate.h5"), HasSubstr("look like GeV x 50"))));
+}
+
 TEST_F(ShowerDatasetTest, OneFileIsSplitByShower) {
   ShowerFileOnDisk{.rows = 300}.write(path("a.h5"));
   const ShowerDataset showers({.files = {path("a.h5")}});
