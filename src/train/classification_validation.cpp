@@ -36,7 +36,7 @@ class ClassificationValidation final : public Validation {
     result.loss = mean_loss(ranks, result.loss);
     metrics_ = metrics::ClassificationMetrics(options_);
     ValidationResult found{.loss = result.loss, .text = format_results(result)};
-    found.metrics = {{"valid_accuracy", result.accuracy}};
+    if (!std::isnan(result.accuracy)) found.metrics = {{"valid_accuracy", result.accuracy}};
     if (!std::isnan(result.auc)) {
       found.score = result.auc;
       found.score_name = "valid_auc";
