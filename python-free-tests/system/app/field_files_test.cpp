@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Files as ATLAS' preprocessing and SPANet write them, and those of public bug reports, from the data folder.
+/// Files as ATLAS' preprocessing and SPANet write them, and those of public bug reports, from the data
+/// folder.
 #include <gmock/gmock.h>
 #include <hdf5.h>
 
@@ -27,8 +28,8 @@ class FieldFilesTest : public UserSession {
     const std::string stem = std::filesystem::path(file).stem().string();
     const std::string card = path(stem + ".toml");
     output_of(tool("inspect " + file + " --write-card " + card));
-    EXPECT_THAT(output_of(train("--epochs 1 --batch 30 --valid-fraction 0.3 --run " + path(stem) + " --card " + card +
-                                " " + (words.empty() ? "--data " + file : words))),
+    EXPECT_THAT(output_of(train("--epochs 1 --batch 30 --valid-fraction 0.3 --run " + path(stem) +
+                                " --card " + card + " " + (words.empty() ? "--data " + file : words))),
                 HasSubstr("epoch"))
         << read_file(card);
   }
@@ -53,13 +54,15 @@ TEST_F(FieldFilesTest, SpanetFilesAreRecognisedTrainedAndEvaluatedAlsoWithoutLab
   const hid_t opened = H5Fopen(unlabelled.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
   ASSERT_GE(H5Ldelete(opened, "CLASSIFICATIONS", H5P_DEFAULT), 0);
   H5Fclose(opened);
-  EXPECT_THAT(output_of(tool("evaluate --run " + path("run") + " --data " + unlabelled)), HasSubstr("scores"));
+  EXPECT_THAT(output_of(tool("evaluate --run " + path("run") + " --data " + unlabelled)),
+              HasSubstr("scores"));
 }
 
 TEST_F(FieldFilesTest, InspectKnowsThem) {
   const std::string upp = output_of(tool("inspect " + data("jets/upp_like_jets.h5")));
-  EXPECT_THAT(upp, AllOf(HasSubstr("card upp fits"), HasSubstr("(17 members)"), HasSubstr("HadronConeExclTruthLabelPt"),
-                         HasSubstr("57 % NaN"), HasSubstr("IP3D_signed_d0_significance")));
+  EXPECT_THAT(upp, AllOf(HasSubstr("card upp fits"), HasSubstr("(17 members)"),
+                         HasSubstr("HadronConeExclTruthLabelPt"), HasSubstr("57 % NaN"),
+                         HasSubstr("IP3D_signed_d0_significance")));
   EXPECT_THAT(output_of(tool("inspect " + data("jets/spanet_like_jets.h5"))),
               AllOf(HasSubstr("card spanet fits"), HasSubstr("INPUTS/Particles/MASK")));
 }
