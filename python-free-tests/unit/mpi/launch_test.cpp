@@ -59,24 +59,39 @@ TEST_P(LaunchTableTest, IsDetected) {
   const Launch launch = detect_launch();
   EXPECT_EQ(launch.by_mpi, GetParam().expected.by_mpi);
   EXPECT_EQ(launch.announced_tasks, GetParam().expected.announced_tasks);
+  EXPECT_EQ(launch.announced_rank, GetParam().expected.announced_rank);
   EXPECT_EQ(launch.launcher, GetParam().expected.launcher);
 }
 
 const LaunchCase kCases[] = {
-    {"Alone", {}, {false, 1, ""}},
-    {"Mpirun", {{"OMPI_COMM_WORLD_SIZE", "4"}, {"PMIX_RANK", "2"}}, {true, 4, "mpirun"}},
+    {"Alone", {}, {.by_mpi = false, .announced_tasks = 1, .launcher = ""}},
+    {"Mpirun",
+     {{"OMPI_COMM_WORLD_SIZE", "4"}, {"PMIX_RANK", "2"}},
+     {.by_mpi = true, .announced_tasks = 4, .announced_rank = 2, .launcher = "mpirun"}},
     {"MpirunInsideAnAllocation",
      {{"OMPI_COMM_WORLD_SIZE", "2"}, {"SLURM_NTASKS", "8"}, {"SLURM_STEP_ID", "0"}},
-     {true, 2, "mpirun"}},
+     {.by_mpi = true, .announced_tasks = 2, .launcher = "mpirun"}},
     {"SrunWithPmix",
      {{"PMIX_RANK", "0"}, {"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}},
-     {true, 4, "srun"}},
-    {"SrunWithPmi2", {{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}, {"SLURM_STEP_ID", "0"}}, {true, 4, "srun"}},
-    {"SrunWithoutPmi", {{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}}, {false, 4, "srun"}},
-    {"BatchScriptWithoutLauncher", {{"SLURM_NTASKS", "4"}}, {false, 4, "slurm"}},
-    {"Mpich", {{"PMI_SIZE", "3"}, {"PMI_RANK", "1"}}, {true, 3, "mpiexec"}},
-    {"Prterun", {{"PMIX_RANK", "1"}}, {true, 1, "mpirun"}},
-    {"NonsenseIsIgnored", {{"OMPI_COMM_WORLD_SIZE", "many"}, {"SLURM_NTASKS", "-3"}}, {false, 1, ""}},
+     {.by_mpi = true, .announced_tasks = 4, .launcher = "srun"}},
+    {"SrunWithPmi2",
+     {{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}, {"SLURM_STEP_ID", "0"}},
+     {.by_mpi = true, .announced_tasks = 4, .launcher = "srun"}},
+    {"SrunWithoutPmi",
+     {{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}},
+     {.by_mpi = false, .announced_tasks = 4, .launcher = "srun"}},
+    {"BatchScriptWithoutLauncher",
+     {{"SLURM_NTASKS", "4"}},
+     {.by_mpi = false, .announced_tasks = 4, .launcher = "slurm"}},
+    {"Mpich",
+     {{"PMI_SIZE", "3"}, {"PMI_RANK", "1"}},
+     {.by_mpi = true, .announced_tasks = 3, .announced_rank = 1, .launcher = "mpiexec"}},
+    {"Prterun",
+     {{"PMIX_RANK", "1"}},
+     {.by_mpi = true, .announced_tasks = 1, .announced_rank = 1, .launcher = "mpirun"}},
+    {"NonsenseIsIgnored",
+     {{"OMPI_COMM_WORLD_SIZE", "many"}, {"SLURM_NTASKS", "-3"}},
+     {.by_mpi = false, .announced_tasks = 1, .launcher = ""}},
 };
 INSTANTIATE_TEST_SUITE_P(Launchers, LaunchTableTest, testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
