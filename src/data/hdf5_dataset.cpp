@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -27,6 +28,13 @@ features::Card choose_card(const Hdf5DatasetOptions& options, std::span<const La
   options.logger.info(fmt::format("{}: recognised as card {} (labels {})", first, card.name,
                                   features::describe_labels(card)));
   return card;
+}
+
+/// The card before the file became its label, where it is a built-in one: its name tells where labels are.
+features::Card with_own_label(const features::Card& card) {
+  const auto names = features::builtin_cards();
+  const bool known = std::find(names.begin(), names.end(), card.name) != names.end();
+  return known && card.label == features::kFileLabel ? features::load_card(card.name) : card;
 }
 
 /// The class of files for which it was said becomes the label.
@@ -121,7 +129,7 @@ Hdf5Dataset::Hdf5Dataset(Hdf5DatasetOptions options, features::Card card) {
   hdf5::allow_plugins(options.allow_plugins);
   const auto files = list_labelled_files(options.files, options.class_files);
   if (const auto classes = class_names(files); !classes.empty()) {
-    check_own_labels(files, card);
+    check_own_labels(files, with_own_label(card));
     features::label_by_file_of_known_classes(card, classes);
   }
   impl_ = std::make_shared<const Impl>(options, files, std::move(card));

@@ -509,6 +509,26 @@ TEST_F(Hdf5DatasetTest, WhereALargerCardNearlyFitsItIsAskedFor) {
   EXPECT_EQ(Hdf5Dataset({.files = {path("cms.h5")}, .card = "jetnet"}).size(), 20) << "as advised";
 }
 
+TEST_F(Hdf5DatasetTest, LabelsOfFilesToValidateOnMustAgreeToo) {
+  const auto write = [&](const std::string& name, int label) {
+    Hdf5Writer writer(path(name));
+    writer.create_dataset("particle_features", at::ones({20, 10, 4}), 10);
+    writer.create_dataset("jet_features", at::full({20, 4}, 1.0 + label, at::kFloat), 10);
+    if (label >= 0) writer.create_dataset("jet_label", at::full({20}, label, at::kInt), 10);
+    writer.commit();
+    return path(name);
+  };
+  const std::string g = write("g.h5", 0), t = write("t.h5", 2);
+  const Hdf5Dataset train({.class_files = {{"g", {g}}, {"t", {t}}}});
+  EXPECT_EQ(Hdf5Dataset({.class_files = {{"t", {t}}}}, train.card()).size(), 20);
+  try {
+    const Hdf5Dataset valid({.class_files = {{"g", {t}}}}, train.card());
+    ADD_FAILURE() << "taken";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("t.h5, row 0: is labelled t (jet.type)"));
+  }
+}
+
 TEST_F(Hdf5DatasetTest, TheLogSaysTheCardAndItsClasses) {
   {
     Hdf5Writer writer(path("qg.h5"));
