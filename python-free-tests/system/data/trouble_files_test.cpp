@@ -41,7 +41,8 @@ std::string refusal(const std::string& file, const std::string& name) {
 double sum(const StoredDataset& dataset, const std::string& member = "") {
   const auto& layout = dataset.layout();
   const std::size_t elements = layout.row_bytes() / layout.element_bytes;
-  ColumnLayout column{.row_bytes = layout.row_bytes(), .slot_bytes = layout.element_bytes, .slots = elements};
+  ColumnLayout column{
+      .type = {}, .row_bytes = layout.row_bytes(), .slot_bytes = layout.element_bytes, .slots = elements};
   if (member.empty()) {
     column.type = layout.type.value();
   } else {
