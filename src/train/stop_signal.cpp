@@ -43,6 +43,7 @@ StopSignal::StopSignal() {
 
 StopSignal::~StopSignal() {
   for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &previous_[i], nullptr);
+  g_received = 0;  // a later session of the same process is not asked to stop
 }
 
 int StopSignal::received() noexcept { return g_received.load(); }

@@ -22,7 +22,7 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  /// The first signal received since construction, or 0.
+  /// The first signal received since construction, or 0, also when none lives.
   static int received() noexcept;
 
  private:

@@ -23,6 +23,14 @@ TEST(StopSignalTest, GivesTheHandlersBack) {
   EXPECT_EQ(before.sa_handler, after.sa_handler);
 }
 
+TEST(StopSignalTest, IsForgottenWithItsEnd) {
+  {
+    const StopSignal guard;
+    std::raise(SIGUSR1);
+  }
+  EXPECT_EQ(StopSignal::received(), 0);
+}
+
 TEST(StopSignalTest, TheFirstSignalCounts) {
   const StopSignal guard;
   std::raise(SIGUSR1);
