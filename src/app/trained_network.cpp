@@ -26,17 +26,22 @@ const std::string* find(const checkpoint::Metadata& metadata, const std::string&
   return found == metadata.end() ? nullptr : &found->second;
 }
 
+/// Its card would be refused too, but with words about cards.
+void require_jets(const checkpoint::SnapshotInfo& info) {
+  const std::string* text = find(info.metadata, "model");
+  if (!text || !text->starts_with("3dgan")) return;
+  throw CheckpointError(
+      fmt::format("{} is of a 3DGAN, which scores no jets: compare its showers with `bunchtrain validate "
+                  "showers --reference FILE --candidate RUN`",
+                  info.folder.string()));
+}
+
 /// What the snapshot says of itself, as a network that the registry knows.
 EvaluatedNetwork from_description(const checkpoint::SnapshotInfo& info) {
   const std::string* text = find(info.metadata, "model");
   if (!text)
     throw CheckpointError(fmt::format("the snapshot {} is of a network that does not say how it is built: {}",
                                       info.folder.string(), kHowToEvaluate));
-  if (text->starts_with("3dgan"))
-    throw CheckpointError(
-        fmt::format("{} is of a 3DGAN, which scores no jets: compare its showers with `bunchtrain validate "
-                    "showers --reference FILE --candidate RUN`",
-                    info.folder.string()));
   const auto known = models::names();
   const std::string name = text->substr(0, text->find(' '));
   if (std::ranges::find(known, name) == known.end())
@@ -102,6 +107,7 @@ TrainedNetwork load_network(train::Session& session, const train::RunFolder& fol
   if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));
+  require_jets(snapshot->info);
   TrainedNetwork trained{.network = {},
                          .card = card_of(snapshot->info),
                          .info = snapshot->info,

@@ -119,8 +119,8 @@ TEST_F(BadInputTest, BatchBelowTheWorldSize) {
 }
 
 TEST_F(BadInputTest, FewerSamplesThanRanks) {
-  const std::string jets = make_jets("toy.h5", 2);
-  expect_refused("--particles 24 --data " + jets + " --valid " + jets, {"2 ", "3 ranks"}, 3);
+  expect_refused("--particles 24 --data " + make_jets("toy.h5", 2) + " --valid " + make_jets("other.h5", 40),
+                 {"2 ", "3 ranks"}, 3);
 }
 
 TEST_F(BadInputTest, LabelOutsideTheClasses) {
