@@ -172,7 +172,7 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
   data::DataLoader loader = make_loader(session, evaluated);
   metrics::ClassificationMetrics metrics(
       train::classification_options(class_names(trained.card), trained.card.signal));
-  const at::Tensor share = score_share(session, trained, loader, metrics);
+  const at::Tensor share = together(session, [&] { return score_share(session, trained, loader, metrics); });
   const at::Tensor rows = gather_rows(session, share, share.size(1));
   auto agreement = session.agreement();
   auto summary = metrics.compute(agreement);

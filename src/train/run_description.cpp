@@ -134,6 +134,18 @@ Json environment(const Session& session) {
           {"seed", fmt::format("{}", session.seed())}};
 }
 
+struct Row {
+  std::string key, text;
+};
+
+std::vector<std::string> in_columns(const std::vector<Row>& rows) {
+  std::size_t width = 0;
+  for (const auto& row : rows) width = std::max(width, row.key.size());
+  std::vector<std::string> lines;
+  for (const auto& row : rows) lines.push_back(fmt::format("{:<{}} {}", row.key, width, row.text));
+  return lines;
+}
+
 }  // namespace
 
 RunDescription describe_run(const Session& session, const TrainingPlan& plan,
@@ -186,12 +198,12 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
   RunDescription description;
   description.card = train.summary().card;
   if (!description.card.empty()) json["card"] = description.card;
+  std::vector<Row> rows;
   for (const auto& part : {summary, json["environment"]})
-    for (const auto& [key, value] : part.items())
-      description.lines.push_back(fmt::format("{:<17} {}", key, value.get<std::string>()));
-  for (const auto& path : train.summary().paths)
-    description.lines.push_back(fmt::format("{:<17} {}", "read by", path));
-  for (const auto& notice : notices) description.lines.push_back(fmt::format("{:<17} {}", "note", notice));
+    for (const auto& [key, value] : part.items()) rows.push_back({key, value.get<std::string>()});
+  for (const auto& path : train.summary().paths) rows.push_back({"read by", path});
+  for (const auto& notice : notices) rows.push_back({"note", notice});
+  description.lines = in_columns(rows);
   for (auto& line : column_lines(train.summary())) description.lines.push_back(std::move(line));
   description.json = json.dump(2) + "\n";
   return description;
