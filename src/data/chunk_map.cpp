@@ -59,8 +59,7 @@ std::uint64_t count_chunks(hid_t dataset, const std::string& where) {
 }
 
 // Whether each chunk is there, which HDF5 finds in the index at once; its address would cost a walk.
-void ask_library_for_places(hid_t dataset, const DatasetLayout& layout, std::uint64_t total, ChunkMap& map,
-                            const std::string& where) {
+void ask_library_for_places(hid_t dataset, const DatasetLayout& layout, std::uint64_t total, ChunkMap& map) {
   std::vector<hsize_t> first(map.grid.size());
   for (std::uint64_t place = 0; place < total; ++place) {
     std::uint64_t rest = place;
@@ -182,7 +181,7 @@ ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, cons
     if (count > kMostByLibrary) {
       map.has_addresses = false;
       map.has_all = count == total;
-      if (!map.has_all) ask_library_for_places(dataset, layout, total, map, where);
+      if (!map.has_all) ask_library_for_places(dataset, layout, total, map);
       return map;
     }
     entries = ask_library(dataset, count, layout.shape.size(), format.base, where);
