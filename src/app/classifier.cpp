@@ -102,13 +102,7 @@ data::DatasetSplit open_data(train::Session& session) {
         "data", "",
         "one or more HDF5 files; for a first try make some: bunchtrain generate jets --out toy_jets.h5");
   data::DatasetSplit split;
-  std::string error;
-  try {
-    split = open_files(session);
-  } catch (const Error& failure) {
-    error = failure.what();
-  }
-  session.control().agree_or_throw(error);
+  session.control().together([&] { split = open_files(session); });
   return split;
 }
 

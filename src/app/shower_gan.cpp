@@ -153,13 +153,8 @@ ShowerVariant shower_variant(const train::Session& session) {
 data::DatasetSplit open_showers(train::Session& session) {
   const std::vector<std::string> files = session.option("data");
   data::DatasetSplit split;
-  std::string error;
-  try {
-    split = files.empty() ? simulate_showers(session) : open_files(session, files);
-  } catch (const Error& failure) {
-    error = failure.what();
-  }
-  session.control().agree_or_throw(error);
+  session.control().together(
+      [&] { split = files.empty() ? simulate_showers(session) : open_files(session, files); });
   return split;
 }
 

@@ -37,14 +37,10 @@ TrainingTask with_description(TrainingTask task) {
 /// Collective: what one rank finds is an error on all.
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
-  std::string error;
-  try {
+  session.control().together([&] {
     if (task.step) require_classes(train.summary(), task.options.samples);
     if (valid) data::require_disjoint(train, *valid);
-  } catch (const DataError& failure) {
-    error = failure.message();
-  }
-  session.control().agree_or_throw(error);
+  });
 }
 
 }  // namespace
