@@ -115,6 +115,8 @@ void Communicator::on_failure(std::function<void(const std::string&)> listener) 
   impl_->on_failure = std::move(listener);
 }
 
+std::string Communicator::last_operations() const { return impl_->last_operations(); }
+
 void Communicator::poison(std::string reason) noexcept {
   impl_->options.logger.error(reason);  // nobody throws it here
   impl_->poison(std::move(reason), Communicator::Impl::Tell::peers);

@@ -268,6 +268,11 @@ void Communicator::Impl::forget_complete() {
   }
 }
 
+std::string Communicator::Impl::last_operations() const {
+  return fmt::format("Last operations of rank {} on communicator '{}':\n{}", control.rank(), options.name,
+                     record.tail());
+}
+
 void Communicator::Impl::poison(std::string reason, Tell tell) noexcept {
   if (poison_reason_ || closed_) return;
   poison_reason_ = std::move(reason);
@@ -275,9 +280,7 @@ void Communicator::Impl::poison(std::string reason, Tell tell) noexcept {
   if (tell == Tell::peers) channel_.tell_failed(record.last(), *poison_reason_);
   backend_->abort();
   try {
-    if (on_failure)
-      on_failure(fmt::format("{}\nLast operations of rank {} on communicator '{}':\n{}", *poison_reason_,
-                             control.rank(), options.name, record.tail(detail::FlightRecord::kCapacity)));
+    if (on_failure) on_failure(*poison_reason_);
   } catch (const std::exception&) {
     // The failure itself is what matters.
   }

@@ -13,9 +13,9 @@
 #include "backend.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/mpi/flight_record.hpp"
 #include "call.hpp"
 #include "control_channel.hpp"
-#include "flight_record.hpp"
 
 namespace bunchtrain::comm {
 
@@ -33,6 +33,7 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   /// Issues an operation on tensors. `call` holds the operation and its arguments; the rest is filled in.
   Work start(detail::Call call, detail::Buffers buffers);
   void barrier();
+  std::string last_operations() const;
   Communicator split(int color, int key, std::string name);
   void close();
 
@@ -52,7 +53,7 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   CommunicatorOptions options;
   c10::Device device;
   Backend backend_kind;
-  detail::FlightRecord record;
+  mpi::FlightRecord<detail::Call> record;
   std::function<void(const std::string&)> on_failure = {};
   int unfinished = 0;  ///< Works that are neither complete nor parked
 

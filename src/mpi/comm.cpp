@@ -43,6 +43,15 @@ Neighbours find_neighbours(std::vector<ProcessIdentity> processes, int rank) {
 
 }  // namespace
 
+void Job::fail(const std::string& reason) noexcept {
+  failed = true;
+  try {
+    if (on_failure) std::exchange(on_failure, {})(reason);
+  } catch (const std::exception&) {
+    // The failure itself is what matters.
+  }
+}
+
 void Comm::Impl::finish(MPI_Request* request, std::string_view operation) {
   Patience patience(*this, operation);
   for (;;) {
@@ -235,6 +244,10 @@ std::string Comm::phase() const { return impl_->job->phases->text(); }
 void Comm::on_slow_peer(std::function<void(const std::string&)> listener) {
   impl_->job->on_slow_peer = std::move(listener);
 }
+void Comm::on_failure(std::function<void(const std::string&)> listener) {
+  impl_->job->on_failure = std::move(listener);
+}
+std::string Comm::last_operations() const { return impl_->job->record.tail(); }
 std::string Comm::describe_ranks(std::span<const int> ranks) const { return impl_->describe_ranks(ranks); }
 
 bool Comm::speaks_for_job(std::chrono::milliseconds patience) noexcept {

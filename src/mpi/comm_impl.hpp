@@ -19,11 +19,18 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/mpi/check.hpp"
 #include "bunchtrain/mpi/comm.hpp"
+#include "bunchtrain/mpi/flight_record.hpp"
 #include "leave_to_mpi.hpp"
 #include "notices.hpp"
 #include "phase_stack.hpp"
 
 namespace bunchtrain::mpi {
+
+/// A collective of the control plane; its name is a literal.
+struct ControlOperation {
+  std::string_view name;
+};
+inline std::string describe(const ControlOperation& operation) { return std::string(operation.name); }
 
 /// What all communicators of one job share: those made from one another.
 struct Job {
@@ -31,6 +38,10 @@ struct Job {
   std::atomic<std::chrono::milliseconds> timeout = kDefaultTimeout;
   std::shared_ptr<Phase::Stack> phases = std::make_shared<Phase::Stack>();
   std::function<void(const std::string&)> on_slow_peer = {};
+  std::function<void(const std::string&)> on_failure = {};
+  FlightRecord<ControlOperation> record = {};
+
+  void fail(const std::string& reason) noexcept;
 };
 
 /// The ranks of a communicator and the nodes they live on.
@@ -70,19 +81,21 @@ struct Comm::Impl {
   /// Polls `request` to its end. @throws CommError once patience is over.
   void finish(MPI_Request* request, std::string_view operation);
 
-  /// Starts a nonblocking operation on `buffers` and polls it to its end; returns the buffers.
+  /// Starts a nonblocking operation on `buffers`, records it and polls it to its end; returns the buffers.
   template <class Buffers, class Start>
   Buffers run(std::string_view operation, Buffers buffers, Start&& start) {
     auto owned = std::make_unique<Buffers>(std::move(buffers));
     MPI_Request request = MPI_REQUEST_NULL;
     check(start(*owned, &request), at(operation));
+    const std::uint64_t ticket = job->record.start({operation}, job->phases->text());
     try {
       finish(&request, operation);
-    } catch (...) {
+    } catch (const std::exception& error) {
       leave_to_mpi(std::move(owned));
-      job->failed = true;
+      job->fail(error.what());
       throw;
     }
+    job->record.complete(ticket);
     return std::move(*owned);
   }
 

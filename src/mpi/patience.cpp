@@ -122,7 +122,6 @@ std::string Patience::answers() const {
 /// On a communicator that is not ours to send messages on.
 void Patience::give_up_unasked(Clock::time_point now) const {
   const std::string silent = stopped_siblings();
-  comm_.job->failed = true;
   throw CommError(fmt::format(
       "{}: no answer within {:.3g} s. {}", place(), seconds(now - began_),
       silent.empty() ? "A rank did not come; on this node none is stopped" : "Silent: " + silent));
@@ -135,7 +134,6 @@ void Patience::give_up(Clock::time_point now, const Silent& silent) {
           : fmt::format("Silent: {}", comm_.describe_ranks(silent.ranks));
   const std::string message = fmt::format("{}: no answer within {:.3g} s. {}{}", place(),
                                           seconds(now - began_), conclusion, answers());
-  comm_.job->failed = true;
   comm_.notices->tell_failed(message);
   throw CommError(message);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/parallel/gradient_buckets.hpp"
 
+#include <fmt/format.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -80,6 +81,7 @@ struct GradientBuckets::Impl {
   void detach(Hook& hook);
   void on_gradient(Hook& hook);
   void mark_ready(Hook& hook);
+  std::string name_of(std::size_t bucket) const;
   void start_next();
   void start_ready();
   void pump();
@@ -164,8 +166,17 @@ void GradientBuckets::Impl::mark_ready(Hook& hook) {
   --pending[hook.bucket];
 }
 
+/// For the records of a failure.
+std::string GradientBuckets::Impl::name_of(std::size_t bucket) const {
+  const auto [arena, first, last, begin, end] = buckets[bucket];
+  const std::string position = fmt::format("gradient bucket {} of {}", bucket + 1, buckets.size());
+  return first == last ? position
+                       : fmt::format("{} from {}", position, (*arenas)[arena].segments()[first].name);
+}
+
 void GradientBuckets::Impl::start_next() {
   const Bucket& bucket = buckets[works.size()];
+  const auto phase = communicator.control().in_phase(name_of(works.size()));
   const at::Tensor& gradients = (*arenas)[bucket.arena].gradients_with_footer();
   works.push_back(communicator.all_reduce(gradients.narrow(0, bucket.begin, bucket.end - bucket.begin)));
 }

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -47,6 +48,23 @@ struct Session::Impl {
   std::optional<RunFolder> folder = {};
   std::set<std::string> reported_unused = {};
   std::atomic<bool> stop = false;
+
+  ~Impl() { on_failure({}); }
+
+  /// Of any of its communicators: they may outlive the session.
+  void on_failure(const std::function<void(const std::string&)>& listener) {
+    control.on_failure(listener);
+    world.on_failure(listener);
+    agreement.on_failure(listener);
+  }
+  void record_failures_in(const std::filesystem::path& path) {
+    on_failure([this, path](const std::string& reason) {
+      write_flight_record(path, control.rank(),
+                          fmt::format("{}\n{}{}Last operations of rank {} on the control plane:\n{}", reason,
+                                      world.last_operations(), agreement.last_operations(), control.rank(),
+                                      control.last_operations()));
+    });
+  }
 
   void warn_of_unused(const std::string& name) {
     if (control.rank() != 0 || !reported_unused.insert(name).second) return;
@@ -139,10 +157,7 @@ const RunFolder& Session::run_folder() {
                                    .program = impl_->options.program(),
                                    .resume = resume(),
                                    .say = [this](const std::string& text) { impl_->logger.warning(text); }});
-  for (comm::Communicator ranks : {impl_->world, impl_->agreement})
-    ranks.on_failure([folder = impl_->folder->path(), rank = rank()](const std::string& text) {
-      write_flight_record(folder, rank, text);
-    });
+  impl_->record_failures_in(impl_->folder->path());
   return *impl_->folder;
 }
 

@@ -92,9 +92,11 @@ class Communicator {
   /// do not take slow storage for a dead rank. Cheap, never waits. Not collective.
   /// @throws CommError if a peer failed.
   void tell_reading();
-  /// Called once, when the communicator fails, with the reason and the last operations of this rank (times,
-  /// phases). Holds for all copies of this object.
+  /// Called once, when the communicator fails, with the reason. Holds for all copies of this object.
   void on_failure(std::function<void(const std::string&)> listener);
+  /// A heading, then the last operations of this rank, one line each with time and phase, the latest last.
+  /// Not collective.
+  std::string last_operations() const;
 
   /// Marks the communicator as failed: every later call throws CommError with this reason, also on the peers.
   /// Not collective.

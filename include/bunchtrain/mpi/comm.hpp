@@ -91,6 +91,12 @@ class Comm {
   /// Called on one waiting rank when others are late: after 30 s, then at growing intervals. Holds for all
   /// communicators made from one another.
   void on_slow_peer(std::function<void(const std::string&)> listener);
+  /// Called once on this rank, with the reason, when a collective here fails. Holds for all communicators
+  /// made from one another.
+  void on_failure(std::function<void(const std::string&)> listener);
+  /// The last collectives of all communicators made from one another, one line each with time and phase, the
+  /// latest last; from the thread that makes them.
+  std::string last_operations() const;
   /// "rank 1 (process 4711 on node7 is stopped)".
   std::string describe_ranks(std::span<const int> ranks) const;
   /// Whether this rank is the one that tells why the job ends: ranks that fail together hear of each other

@@ -103,7 +103,7 @@ TEST_F(FaultTest, AStoppedRankIsToldFromABusyOneAndTheRecordIsKept) {
   auto comm = create(milliseconds(400));
   const auto phase = comm.control().in_phase("training");
   std::string record;
-  comm.on_failure([&](const std::string& text) { record = text; });
+  comm.on_failure([&](const std::string& reason) { record = reason + '\n' + comm.last_operations(); });
   const auto& process = comm.control().process_of(1);
   if (rank == 1) {
     raise(SIGSTOP);

@@ -71,6 +71,8 @@ TEST_P(StoppedRankTest, IsNamedWithItsProcessAndThePhase) {
   Comm trial = duplicate(milliseconds(300));
   const auto outer = trial.in_phase("starting the job");
   const auto phase = trial.in_phase("writing snapshot 40", Waits::for_disk);
+  std::string heard;
+  trial.on_failure([&](const std::string& reason) { heard = reason; });
   while_stopped([&] {
     const auto start = std::chrono::steady_clock::now();
     const auto text = error_of([&] { GetParam().call(trial); });
@@ -79,6 +81,8 @@ TEST_P(StoppedRankTest, IsNamedWithItsProcessAndThePhase) {
     EXPECT_THAT(text, AllOf(HasSubstr("(while writing snapshot 40)"), HasSubstr("Silent: rank 1 (process "),
                             HasSubstr("is stopped")));
     EXPECT_TRUE(trial.failed());
+    EXPECT_EQ(heard, text);
+    EXPECT_THAT(trial.last_operations(), HasSubstr(", writing snapshot 40: in flight since"));
   });
   comm.barrier();
 }

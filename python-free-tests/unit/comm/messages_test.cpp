@@ -3,12 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bunchtrain/mpi/flight_record.hpp"
 #include "diagnosis.hpp"
-#include "flight_record.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {
 
+using FlightRecord = mpi::FlightRecord<Call>;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
