@@ -26,9 +26,12 @@ std::thread::id starved_but_for;
 
 }  // namespace
 
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  if (starved && std::this_thread::get_id() != starved_but_for) return nullptr;
+  return std::malloc(size);
+}
 void* operator new(std::size_t size) {
-  if (starved && std::this_thread::get_id() != starved_but_for) throw std::bad_alloc();
-  if (void* memory = std::malloc(size)) return memory;
+  if (void* memory = ::operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 void operator delete(void* memory) noexcept { std::free(memory); }

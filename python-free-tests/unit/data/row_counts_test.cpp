@@ -153,8 +153,8 @@ TEST_F(RowCountsTest, SaysNothingOfSoundData) {
 }
 
 TEST_F(RowCountsTest, NamesConstantInputsWithTheirValue) {
-  const auto& summary = open(Jets(), card_text()).all()->summary();
-  EXPECT_THAT(notices(summary),
+  const auto dataset = open(Jets(), card_text());
+  EXPECT_THAT(notices(dataset.all()->summary()),
               ElementsAre(HasSubstr("input \"part.x * 0 + 4\" of features is 4 in each of the 600 entries")));
 }
 
