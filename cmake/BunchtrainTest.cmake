@@ -44,7 +44,7 @@ if(BUNCHTRAIN_SANITIZER MATCHES address)
   # MPI unloads its plug-ins before the leak check: only whole stacks lead to a library that has a name.
   list(APPEND BUNCHTRAIN_SANITIZER_ENV
     "ASAN_OPTIONS=detect_odr_violation=0:fast_unwind_on_malloc=0" "LSAN_OPTIONS=suppressions=${suppressions}/lsan.supp:print_suppressions=0"
-    "UBSAN_OPTIONS=print_stacktrace=1")
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1")
 elseif(BUNCHTRAIN_SANITIZER MATCHES thread)
   # libgomp is not instrumented: its barriers look like races.
   list(APPEND BUNCHTRAIN_SANITIZER_ENV

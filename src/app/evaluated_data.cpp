@@ -8,6 +8,7 @@
 #include <map>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/class_files.hpp"
 #include "bunchtrain/report/text_format.hpp"
 
 namespace bunchtrain::app {
@@ -29,10 +30,10 @@ std::optional<train::TrainedOn> trained_on(const TrainedNetwork& trained) {
   return run;
 }
 
-std::vector<std::string> paths_of(const train::TrainedOn& run) {
-  std::vector<std::string> paths;
-  for (const auto& file : run.files) paths.push_back(file.path);
-  return paths;
+std::vector<std::string> data_words(const train::TrainedOn& run) {
+  std::vector<std::string> words;
+  for (const auto& file : run.files) words.push_back(data::data_word(file));
+  return words;
 }
 
 std::string names_of(const std::vector<std::filesystem::path>& files) {
@@ -58,7 +59,7 @@ void require_split(const std::string& part, const std::optional<train::TrainedOn
     throw ConfigError(
         fmt::format("--split {} is a part of the files that the run was trained on, in their "
                     "order, and --data are others: leave --data away, or give {}",
-                    part, fmt::join(paths_of(*run), " ")));
+                    part, fmt::join(data_words(*run), " ")));
 }
 
 /// Jets of one file that the run was trained on.
@@ -117,7 +118,7 @@ EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork
   std::vector<std::string> names = session.option("data");
   if (names.empty() && part != "all") {
     require_split(part, run, run ? run->files : std::vector<data::FileIdentity>{});
-    names = paths_of(*run);
+    names = data_words(*run);
   }
   if (names.empty())
     throw ConfigError(

@@ -47,7 +47,7 @@ Hdf5Source::Hdf5Source(const Hdf5DatasetOptions& options, std::span<const Labell
   if (!pipeline_.card().sample_weight.empty()) weights_.assign(rows, 1);
   count_filled_rows();
   read_labels(options.threads);
-  take_fingerprint(options.hash_data);
+  take_fingerprint(files, options.hash_data);
 }
 
 void Hdf5Source::read_labels(int threads) {
@@ -91,11 +91,13 @@ void Hdf5Source::count_filled_rows() {
     counts_.filled += log_filled_rows(file.path(), file.rows(), file.filled_rows(), logger_);
 }
 
-void Hdf5Source::take_fingerprint(bool hash_data) {
+void Hdf5Source::take_fingerprint(std::span<const LabelledFile> named, bool hash_data) {
   Hasher hasher;
-  for (const auto& file : files_) {
-    const auto files = file.identities(hash_data);
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    auto files = files_[i].identities(hash_data);
+    files.front().class_name = named[i].class_name;
     hasher.update(bytes_of(files.front().fingerprint));
+    hasher.update(bytes_of(files.front().contents));
     identities_.insert(identities_.end(), files.begin(), files.end());
   }
   hasher.update(bytes_of(labels_));

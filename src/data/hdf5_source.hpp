@@ -45,7 +45,7 @@ class Hdf5Source {
   void read_labels(int threads);
   features::RowSelection read_labels(const RowRange& range);
   void count_filled_rows();
-  void take_fingerprint(bool hash_data);
+  void take_fingerprint(std::span<const LabelledFile> named, bool hash_data);
 
   Logger logger_;
   features::FeaturePipeline pipeline_;

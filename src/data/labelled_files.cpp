@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
+#include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "file_list.hpp"
 #include "row_ranges.hpp"
@@ -146,6 +147,10 @@ DataFiles parse_data_words(std::span<const std::string> words) {
       known->files.push_back(path);
   }
   return result;
+}
+
+std::string data_word(const FileIdentity& file) {
+  return file.class_name.empty() ? file.path : fmt::format("{}={}", file.class_name, file.path);
 }
 
 std::vector<LabelledFile> list_labelled_files(std::span<const std::string> files,

@@ -39,13 +39,10 @@ FileIdentity identity(const std::string& path, std::span<const StoredDataset* co
     for (auto& other : dataset->other_files())
       if (std::ranges::find(files, other) == files.end()) files.push_back(std::move(other));
   }
-  if (hash_data) {
-    const std::string all = hash_contents(files);
-    hasher.update(std::as_bytes(std::span(all)));
-  }
   return {.path = path,
           .fingerprint = hasher.hex(),
-          .rows = static_cast<std::int64_t>(datasets.front()->layout().rows())};
+          .rows = static_cast<std::int64_t>(datasets.front()->layout().rows()),
+          .contents = hash_data ? hash_contents(files) : std::string()};
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ std::string to_text(const data::DatasetSummary& training_data) {
     const auto path = std::filesystem::absolute(file.path, failed);
     files.push_back({{"path", failed ? file.path : path.string()},
                      {"fingerprint", file.fingerprint},
-                     {"rows", file.rows}});
+                     {"rows", file.rows},
+                     {"class", file.class_name}});
   }
   const auto& part = training_data.part;
   const Json json = {{"files", std::move(files)},
@@ -41,7 +42,8 @@ TrainedOn parse_trained_on(std::string_view text) {
     for (const Json& file : json.at("files"))
       trained.files.push_back({.path = file.at("path").get<std::string>(),
                                .fingerprint = file.at("fingerprint").get<std::string>(),
-                               .rows = file.at("rows").get<std::int64_t>()});
+                               .rows = file.at("rows").get<std::int64_t>(),
+                               .class_name = file.value("class", std::string())});
     return trained;
   } catch (const Json::exception& error) {
     throw CheckpointError(std::string("what the snapshot says of its training files cannot be read: ") +

@@ -8,6 +8,8 @@
 
 namespace bunchtrain::data {
 
+struct FileIdentity;
+
 /// Files whose jets are all of one class.
 struct ClassFiles {
   std::string class_name;          ///< "gluon"
@@ -24,5 +26,7 @@ struct DataFiles {
 /// path, or a glob that matches files, is a path, even if it contains "=".
 /// @throws ConfigError for a word that ends with "=".
 DataFiles parse_data_words(std::span<const std::string> words);
+/// The word that names this file: "gluon=g.h5", or its path alone.
+std::string data_word(const FileIdentity& file);
 
 }  // namespace bunchtrain::data

@@ -19,7 +19,9 @@ struct FileIdentity {
   std::string path;
   /// Hash of size, layout, chunk map, ends and sampled rows: equal for copies and links.
   std::string fingerprint;
-  std::int64_t rows = 0;  ///< stored
+  std::int64_t rows = 0;        ///< stored
+  std::string class_name = {};  ///< of all rows, where the user named it (`--data gluon=g.h5`)
+  std::string contents = {};    ///< hash of every byte, where it was asked for (`--hash-data`)
 };
 
 /// Which part of a split a dataset is: it shares files, but no row, with the other part of the same split.

@@ -79,7 +79,17 @@ TEST_F(FieldFilesTest, JetNetAsPublishedTrainsWithTheWordsOfTheRefusal) {
   EXPECT_EQ(refused.exit_code, 78);
   const std::string words = "--data g=" + folder + "g.h5 --data t=" + folder + "t.h5";
   ASSERT_THAT(refused.output, HasSubstr(words));
-  EXPECT_THAT(train_on(words), HasSubstr("epoch"));
+  EXPECT_THAT(train_on(words + " --valid-fraction 0.3"), HasSubstr("epoch"));
+
+  EXPECT_THAT(output_of(tool("evaluate " + path("run") + " --split valid")),
+              AllOf(HasSubstr("labelled samples"), HasSubstr("AUC")))
+      << "the run remembers the classes of its files";
+  const Finished swapped =
+      run(train("--resume --epochs 1 --batch 512 --valid-fraction 0.3 --run " + path("run") +
+                " --data t=" + folder + "g.h5 --data g=" + folder + "t.h5"));
+  EXPECT_EQ(swapped.exit_code, 78);
+  EXPECT_THAT(swapped.output, AllOf(HasSubstr("(g=" + folder + "g.h5, t=" + folder + "t.h5)"),
+                                    HasSubstr("(t=" + folder + "g.h5, g=" + folder + "t.h5)")));
 }
 
 TEST_F(FieldFilesTest, AbsoluteNamesInACardAreThoseOfTheFile) {

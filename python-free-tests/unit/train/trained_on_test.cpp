@@ -15,14 +15,16 @@ namespace {
 TEST(TrainedOnTest, IsReadBack) {
   data::DatasetSummary summary;
   summary.files = {{.path = "a \"b\".h5", .fingerprint = "12ab", .rows = 1500},
-                   {.path = "/x/c.h5", .fingerprint = "34", .rows = 7}};
+                   {.path = "/x/c.h5", .fingerprint = "34", .rows = 7, .class_name = "top"}};
   summary.part = {.name = "train", .valid_fraction = 0.1, .seed = 18'000'000'000'000'000'000U};
   const TrainedOn trained = parse_trained_on(to_text(summary));
   ASSERT_EQ(trained.files.size(), 2U);
   EXPECT_EQ(trained.files[0].path, std::filesystem::absolute("a \"b\".h5").string());
   EXPECT_EQ(trained.files[0].fingerprint, "12ab");
   EXPECT_EQ(trained.files[0].rows, 1500);
+  EXPECT_EQ(trained.files[0].class_name, "");
   EXPECT_EQ(trained.files[1].path, "/x/c.h5");
+  EXPECT_EQ(trained.files[1].class_name, "top");
   EXPECT_EQ(trained.part.name, "train");
   EXPECT_EQ(trained.part.valid_fraction, 0.1);
   EXPECT_EQ(trained.part.seed, summary.part.seed);
