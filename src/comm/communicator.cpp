@@ -66,6 +66,7 @@ Communicator Communicator::create(const mpi::Comm& comm, c10::Device device, Com
 
 int Communicator::rank() const noexcept { return impl_->control.rank(); }
 int Communicator::size() const noexcept { return impl_->control.size(); }
+c10::Device Communicator::device() const noexcept { return impl_->device; }
 Backend Communicator::backend() const noexcept { return impl_->backend_kind; }
 const std::string& Communicator::name() const noexcept { return impl_->options.name; }
 const mpi::Comm& Communicator::control() const noexcept { return impl_->control; }

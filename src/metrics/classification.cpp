@@ -73,7 +73,7 @@ void check_shapes(const at::Tensor& scores, const at::Tensor& labels, const at::
 /// The rows of all ranks in rank order: padded to the longest, gathered, the padding cut off.
 at::Tensor gather_rows(const at::Tensor& rows, comm::Communicator& communicator) {
   if (communicator.size() == 1) return rows;
-  const at::Device device = communicator.backend() == comm::Backend::nccl ? at::kCUDA : at::kCPU;
+  const at::Device device = communicator.device();
   const std::int64_t world = communicator.size(), columns = rows.size(1);
   at::Tensor mine = at::empty({1}, at::kLong);
   mine.data_ptr<std::int64_t>()[0] = rows.size(0);

@@ -217,8 +217,7 @@ ShowerSummary ShowerStatistics::compute(comm::Communicator& communicator, std::s
   for (const ShowerSums& bin : impl_->sums) {
     place = std::copy(bin.values().begin(), bin.values().end(), place);
   }
-  const at::Device device = communicator.backend() == comm::Backend::nccl ? at::kCUDA : at::kCPU;
-  at::Tensor travelling = all.to(device);
+  at::Tensor travelling = all.to(communicator.device());
   communicator.all_reduce(travelling).wait();
   all = travelling.cpu();
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backward_here.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
@@ -87,7 +88,7 @@ struct DataParallel::Impl {
   StepLedger ledger;
   bool sync_batch_norm_wanted;
   bool sync_batch_norm;  ///< wanted and more than one rank
-  bool in_pass = false;
+  std::optional<BackwardHere> in_pass = {};
   bool last_pass = false;
   std::int64_t steps = 0;
   double total_seconds = 0;  ///< of exposed communication
@@ -125,7 +126,7 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
     arena.begin_pass();
     if (options.zero_first) arena.zero_gradients();
   }
-  in_pass = true;
+  in_pass.emplace();
   last_pass = options.last;
   if (!last_pass || communicator.size() == 1) return;
   const at::NoGradGuard no_grad;
@@ -134,8 +135,8 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
 }
 
 void DataParallel::Impl::finish() {
-  expects(in_pass, "finish_gradients without begin_pass");
-  in_pass = false;
+  expects(in_pass.has_value(), "finish_gradients without begin_pass");
+  in_pass.reset();
   for (auto& arena : arenas) arena.end_pass();
   if (!last_pass) return;
   if (communicator.size() > 1) {
@@ -153,7 +154,7 @@ void DataParallel::Impl::check_footer() {
 }
 
 void DataParallel::Impl::abandon() noexcept {
-  in_pass = false;
+  in_pass.reset();
   buckets.disarm();
 }
 

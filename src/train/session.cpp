@@ -115,6 +115,7 @@ Session::Session(config::Options options, const mpi::Comm& control, Logger logge
   require_same_options(control, options);
   const auto device = device_of(options, control, logger);
   require_same_device(control, device);
+  device::make_current(device);
   for (const auto& notice : options.notices()) logger.warning(notice);
   const auto precision = device::parse_precision(options.get<std::string>("precision"));
   device::require_supported(precision, device.type());

@@ -65,6 +65,7 @@ class Communicator {
   int rank() const noexcept;
   int size() const noexcept;
   Backend backend() const noexcept;
+  c10::Device device() const noexcept;  ///< where its tensors are, unless the backend is mpi: it takes any
   const std::string& name() const noexcept;
   const mpi::Comm& control() const noexcept;  ///< the control plane of the same ranks
 

@@ -24,6 +24,10 @@ DeviceRequest parse_device(std::string_view text);
 /// sees a GPU logs which command rebuilds with CUDA.
 c10::Device choose_device(DeviceRequest request, int local_rank, const Logger& logger = {});
 
+/// Makes a GPU the current one of this thread, so that `torch::kCUDA` without an index and code that asks for
+/// the current device mean it. A CPU changes nothing.
+void make_current(c10::Device device);
+
 /// One line for logs and run.json: processor model or GPU name, memory, driver.
 std::string describe(c10::Device device);
 

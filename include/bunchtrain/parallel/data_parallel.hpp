@@ -52,6 +52,9 @@ struct PassOptions {
 /// not add up to `global_samples`, or ranks froze different parameters, every rank throws the same
 /// ConfigError (on a GPU, where looking costs a synchronisation, in the first steps only).
 ///
+/// Within a pass backward runs in the thread that calls it, also on a GPU, where collectives would otherwise
+/// start behind it.
+///
 /// Use from one thread. The module must outlive this object. Collective: construction, last passes,
 /// `synchronize_buffers`, `broadcast`.
 class DataParallel {

@@ -24,7 +24,8 @@ namespace bunchtrain::train {
 struct ConfigurationPrinted {};
 
 /// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the
-/// communicators and chooses the device; touches neither signals nor thread counts. Use from one thread.
+/// communicators, chooses the device and makes it the current one of this thread; touches neither signals nor
+/// thread counts. Use from one thread.
 class Session {
  public:
   /// Collective. `options` must hold the standard options (`standard_options()`).

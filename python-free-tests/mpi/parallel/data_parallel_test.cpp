@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/parallel/data_parallel.hpp"
 
+#include <c10/core/AutogradState.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/nn/utils.h>
@@ -70,6 +71,27 @@ TEST_P(DataParallelTest, EvenBatchesNeedNoCounts) {
   parallel.backward(net_->loss(rows(4 * rank(), 4)), {.samples = 4});
   reference->loss(rows(0, 4 * world())).backward();
   expect_same_gradients(*net_, *reference);
+}
+
+/// On a GPU autograd would run the hooks on a thread of its own, which must not communicate.
+TEST_P(DataParallelTest, BackwardOfAPassStaysInItsThread) {
+  const auto may_leave = [] { return c10::AutogradState::get_tls_state().get_multithreading_enabled(); };
+  DataParallel parallel(net_, communicator_, options());
+  ASSERT_TRUE(may_leave());
+  bool left = true;
+  at::Tensor loss = net_->loss(rows(0, 4));
+  loss.register_hook([&](const at::Tensor&) { left = may_leave(); });
+  parallel.backward(loss, {.samples = 4});
+  EXPECT_FALSE(left);
+  EXPECT_TRUE(may_leave());
+
+  parallel.begin_pass({.samples = 4});
+  EXPECT_FALSE(may_leave());
+  net_->loss(rows(0, 4)).backward();
+  parallel.finish_gradients();
+  EXPECT_TRUE(may_leave());
+  EXPECT_THROW(parallel.backward(at::ones({2}), {.samples = 4}), std::exception);
+  EXPECT_TRUE(may_leave()) << "after a failed pass";
 }
 
 TEST_P(DataParallelTest, RankWithoutSamplesTakesPart) {

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/unique_handle.hpp"
+#include "call.hpp"
 
 namespace bunchtrain::comm::detail {
 
@@ -40,12 +41,39 @@ inline UniqueEvent create_event() {
   return UniqueEvent(event);
 }
 
-/// True if the GPU passed the event.
-inline bool has_passed(const UniqueEvent& event, std::string_view what) {
+/// True if the GPU passed the event behind `call`.
+inline bool has_passed(const UniqueEvent& event, const Call& call) {
   const cudaError_t code = cudaEventQuery(event.get());
   if (code == cudaErrorNotReady) return false;
-  check_cuda(code, what);
+  if (code != cudaSuccess) check_cuda(code, describe(call));
   return true;
 }
+
+/// Whether NCCL took a call: of a non-blocking communicator it may still be at work on it.
+inline bool is_accepted(ncclResult_t result) noexcept {
+  return result == ncclSuccess || result == ncclInProgress;
+}
+
+/// Calls that NCCL issues together. A group that a thrown error left open would swallow every later operation
+/// of this thread.
+class NcclGroup {
+ public:
+  NcclGroup() = default;
+  ~NcclGroup() {
+    if (open_) ncclGroupEnd();
+  }
+  NcclGroup(const NcclGroup&) = delete;
+  NcclGroup& operator=(const NcclGroup&) = delete;
+
+  ncclResult_t begun() const noexcept { return begun_; }
+  ncclResult_t end() noexcept {
+    open_ = false;
+    return ncclGroupEnd();
+  }
+
+ private:
+  ncclResult_t begun_ = ncclGroupStart();
+  bool open_ = true;
+};
 
 }  // namespace bunchtrain::comm::detail

@@ -68,10 +68,10 @@ ncclResult_t all_to_all(const NcclOperation& operation, const Target& target) {
   const auto* input = static_cast<const std::byte*>(operation.buffers.input.const_data_ptr());
   auto* output = static_cast<std::byte*>(operation.buffers.output.mutable_data_ptr());
   ncclResult_t result = ncclSuccess;
-  for (std::size_t peer = 0; peer < static_cast<std::size_t>(target.size) && result == ncclSuccess; ++peer) {
+  for (std::size_t peer = 0; peer < static_cast<std::size_t>(target.size) && is_accepted(result); ++peer) {
     const int rank = static_cast<int>(peer);
     result = ncclSend(input + peer * block_bytes, count, type, rank, target.comm, target.stream);
-    if (result == ncclSuccess)
+    if (is_accepted(result))
       result = ncclRecv(output + peer * block_bytes, count, type, rank, target.comm, target.stream);
   }
   return result;
@@ -143,7 +143,7 @@ class NcclInFlight : public InFlight {
   bool poll() override {
     launch_if_waiting();
     backend_.poll_failures();
-    return has_passed(operation_->done, describe(operation_->call));
+    return has_passed(operation_->done, operation_->call);
   }
 
   bool order_current_stream() override {
@@ -196,13 +196,14 @@ void NcclBackend::launch(const std::vector<std::shared_ptr<NcclOperation>>& oper
     check_cuda(cudaStreamWaitEvent(stream_.stream(), operation->ready.get(), 0), "cudaStreamWaitEvent");
   }
   communicator_.issue(describe(operations.front()->call), [&](ncclComm_t comm) {
-    ncclResult_t result = ncclGroupStart();
+    NcclGroup group;
+    ncclResult_t result = group.begun();
     for (const auto& operation : operations) {
-      if (result == ncclSuccess)
+      if (is_accepted(result))
         result = enqueue(*operation, {.comm = comm, .stream = stream_.stream(), .size = size_});
     }
-    const ncclResult_t end = ncclGroupEnd();
-    return result == ncclSuccess || result == ncclInProgress ? end : result;
+    const ncclResult_t end = group.end();
+    return is_accepted(result) ? end : result;
   });
   const auto deadline = std::chrono::steady_clock::now() + timeout_;
   for (const auto& operation : operations) {

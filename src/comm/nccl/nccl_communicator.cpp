@@ -42,7 +42,7 @@ void NcclCommunicator::issue(std::string_view what, const std::function<ncclResu
     const std::scoped_lock lock(mutex_);
     if (!comm_) throw CommError(abort_reason_);
     const ncclResult_t code = call(comm_.get());
-    if (code != ncclSuccess && code != ncclInProgress) refuse(what, code);
+    if (!is_accepted(code)) refuse(what, code);
   }
   settle(what);
 }
@@ -53,7 +53,7 @@ ncclResult_t NcclCommunicator::state_of(std::string_view what) {
   ncclResult_t state = ncclSuccess;
   const ncclResult_t code = ncclCommGetAsyncError(comm_.get(), &state);
   if (code != ncclSuccess) refuse(what, code);
-  if (state != ncclSuccess && state != ncclInProgress) refuse(what, state);
+  if (!is_accepted(state)) refuse(what, state);
   return state;
 }
 
@@ -81,15 +81,16 @@ std::string NcclCommunicator::asynchronous_error() {
   ncclResult_t state = ncclSuccess;
   const ncclResult_t code = ncclCommGetAsyncError(comm_.get(), &state);
   if (code != ncclSuccess) state = code;
-  if (state == ncclSuccess || state == ncclInProgress) return {};
+  if (is_accepted(state)) return {};
   return fmt::format("NCCL reports: {} ({})", ncclGetErrorString(state), ncclGetLastError(comm_.get()));
 }
 
 void NcclCommunicator::abort(std::string reason) noexcept {
+  UniqueNcclComm given_up;  // aborted without the lock: it may take its time, and who polls wants the reason
   const std::scoped_lock lock(mutex_);
   if (!comm_) return;
   abort_reason_ = std::move(reason);
-  comm_.reset();
+  given_up = std::move(comm_);
 }
 
 void NcclCommunicator::finalize() {

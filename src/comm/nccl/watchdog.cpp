@@ -32,8 +32,7 @@ void Watchdog::look() {
   std::shared_ptr<NcclOperation> oldest;
   {
     const std::scoped_lock lock(mutex_);
-    while (!operations_.empty() &&
-           has_passed(operations_.front()->done, describe(operations_.front()->call))) {
+    while (!operations_.empty() && has_passed(operations_.front()->done, operations_.front()->call)) {
       operations_.pop_front();
     }
     if (operations_.empty()) return;

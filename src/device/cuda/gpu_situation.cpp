@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/device/gpu_situation.hpp"
 
+#include <c10/cuda/CUDAFunctions.h>
 #include <cuda_runtime_api.h>
 
 #include "bunchtrain/device/cuda_check.cuh"
@@ -36,6 +37,10 @@ GpuSituation observe_gpus() {
   }
   for (int index = 0; index < count; ++index) situation.gpus.push_back(observe_gpu(index));
   return situation;
+}
+
+void make_current(c10::Device device) {
+  if (device.is_cuda()) c10::cuda::set_device(device.index());
 }
 
 std::string describe_gpu(int index) {

@@ -10,6 +10,8 @@ GpuSituation observe_gpus() {
   return {.built_with_cuda = false, .driver_files = nvidia_driver_files_exist()};
 }
 
+void make_current(c10::Device /*device*/) {}
+
 std::string describe_gpu(int /*index*/) { throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON"); }
 
 }  // namespace bunchtrain::device
