@@ -76,7 +76,8 @@ set_paths() {
 
 check_libraries() {
   local missing
-  missing=$(ldd "$here"/bin/* "$here/mpi/bin/mpirun" 2>&1 | sed -n -e 's/^[ \t]*\(.*\) => not found.*/\1/p' -e 's/.*\(version .* not found\).*/\1/p' |
+  missing=$(ldd "$here"/bin/* "$here/mpi/bin/mpirun" 2>&1 | sed -n -e 's/^[ \t]*\(.*\) => not found.*/\1/p' \
+    -e 's/.*\(version .* not found\).*/\1/p' -e 's/.*error while loading shared libraries: //p' |
     sort -u | grep -v '^libcuda\.so' | paste -sd' ' || true)
   [ -z "$missing" ] || fail 2 "missing here: $missing"
 }
