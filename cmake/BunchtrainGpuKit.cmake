@@ -8,7 +8,8 @@ function(bunchtrain_add_kit_program)
 endfunction()
 
 # bunchtrain_add_kit_test(<name> <target> gpu|cpu <seconds> [RANKS 1 2 ...] [ENV NAME=value ...]): one line per number of
-# ranks, "name needs ranks seconds program [NAME=value ...]"; 0 ranks: not started by mpirun.
+# ranks up to two, which one card can hold, "name needs ranks seconds program [NAME=value ...]"; 0 ranks: not started by
+# mpirun.
 function(bunchtrain_add_kit_test name target needs seconds)
   cmake_parse_arguments(PARSE_ARGV 4 arg "" "" "RANKS;ENV")
   bunchtrain_add_kit_program(${target})
@@ -16,6 +17,7 @@ function(bunchtrain_add_kit_test name target needs seconds)
   if(NOT arg_RANKS)
     set_property(GLOBAL APPEND_STRING PROPERTY BUNCHTRAIN_KIT_TESTS "${name} ${needs} 0 ${seconds} ${target} ${env}\n")
   endif()
+  list(FILTER arg_RANKS INCLUDE REGEX "^[12]$")
   foreach(ranks IN LISTS arg_RANKS)
     set_property(GLOBAL APPEND_STRING PROPERTY BUNCHTRAIN_KIT_TESTS
       "${name}.np${ranks} ${needs} ${ranks} ${seconds} ${target} ${env}\n")

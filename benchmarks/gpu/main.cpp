@@ -52,6 +52,10 @@ Arguments parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error));
   }
+  if (arguments.small) {
+    arguments.effort.warm_ups = 1;
+    arguments.effort.least = 3;
+  }
   return arguments;
 }
 

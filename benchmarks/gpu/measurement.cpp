@@ -11,8 +11,6 @@ namespace gpu_bench {
 
 namespace {
 
-constexpr int kWarmUps = 3;
-constexpr int kLeast = 5;
 constexpr int kMost = 200;
 /// Repetitions between two waits: the host gets ahead, and not so far that memory runs out.
 constexpr int kBlock = 10;
@@ -31,17 +29,18 @@ void call(const Work& work) {
   if (work.baseline) work.baseline();
 }
 
-/// How many repetitions fill the time, by the slowest rank's second look at the work.
+/// How many repetitions fill the time, by the slowest rank's last warm-up.
 int repetitions(const Work& work, c10::Device device, const Effort& effort,
                 const bunchtrain::mpi::Comm& world) {
-  for (int warm_up = 0; warm_up < kWarmUps - 1; ++warm_up) call(work);
+  for (int warm_up = 0; warm_up < effort.warm_ups - 1; ++warm_up) call(work);
   synchronize(device);
   const auto start = std::chrono::steady_clock::now();
   call(work);
   synchronize(device);
   const std::chrono::nanoseconds own = std::chrono::steady_clock::now() - start;
   const double seconds = 1e-9 * static_cast<double>(std::max<std::int64_t>(world.all_max(own.count()), 1));
-  return static_cast<int>(std::clamp(effort.seconds / seconds, double{kLeast}, double{kMost}));
+  return static_cast<int>(
+      std::clamp(effort.seconds / seconds, static_cast<double>(effort.least), double{kMost}));
 }
 
 }  // namespace

@@ -45,8 +45,10 @@ struct Measured {
 };
 
 struct Effort {
-  double seconds = 2;  ///< about so long, though at least five and at most 200 times
-  bool once = false;   ///< one call and no warm-up, for profilers
+  double seconds = 2;  ///< about so long, though at least `least` and at most 200 times
+  int warm_ups = 3;    ///< at least one
+  int least = 5;
+  bool once = false;  ///< one call and no warm-up, for profilers
 };
 
 /// Collective if `world` has several ranks: they repeat equally often.

@@ -117,7 +117,7 @@ write_environment() {
       capability "$(smi compute_cap | head -1)" memory_mib "$(smi memory.total | head -1)" \
       clocks_mhz "$(smi clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem | head -1)" \
       power_limit_w "$(smi power.limit | head -1)" \
-      processor "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" cores "$(nproc)" \
+      processor "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" cores "$(getconf _NPROCESSORS_ONLN)" \
       system "$(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r)" \
       glibc "$(ldd --version | head -1 | grep -o '[0-9.]*$')" \
       torch "$(torch_version)" torch_folder "$torch" built_with "$(about compiler), CUDA $(about cuda) for $(about architectures)" \

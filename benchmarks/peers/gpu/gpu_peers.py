@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 NEIGHBOURS = 16
 LAYERS = 30
-WARM_UPS, LEAST, MOST, BLOCK = 3, 5, 200, 10
+MOST, BLOCK = 200, 10
 
 
 def parse():
@@ -71,13 +71,14 @@ def measure(step, baseline=None):
         if baseline:
             baseline()
 
-    for _ in range(WARM_UPS - 1):
+    warm_ups, least = (1, 3) if args.small else (3, 5)
+    for _ in range(warm_ups - 1):
         call()
     synchronize()
     start = time.perf_counter()
     call()
     synchronize()
-    count = int(min(max(args.seconds / (time.perf_counter() - start), LEAST), MOST))
+    count = int(min(max(args.seconds / (time.perf_counter() - start), least), MOST))
     steps, baselines, marks = [], [], Marks()
     for begin in range(0, count, BLOCK):
         marks.mark()
