@@ -19,8 +19,12 @@ function parse(text,    key, value) {
   }
 }
 
-function remember(list, value) {
-  if (!((list, value) in seen)) { seen[list, value] = 1; names[list, ++count[list]] = value }
+# Lists without repetitions: of rows, and of a row's cases and contestants.
+function remember(list, row, value) {
+  if (!((list, row, value) in seen)) {
+    seen[list, row, value] = 1
+    names[list, row, ++count[list, row]] = value
+  }
 }
 
 # Median of a list of numbers in one string.
@@ -31,9 +35,47 @@ function median(text,    n, values, i, j, swap) {
   return n % 2 ? values[(n + 1) / 2] + 0 : (values[n / 2] + values[n / 2 + 1]) / 2
 }
 
-function number(value) { return value >= 100 ? sprintf("%.0f", value) : value >= 1 ? sprintf("%.2f", value) : sprintf("%.4f", value) }
+function number(value,    size) {
+  size = value < 0 ? -value : value
+  return size >= 100 ? sprintf("%.0f", value) : size >= 1 ? sprintf("%.2f", value) : sprintf("%.4f", value)
+}
 
 function cell(text) { gsub(/\|/, "/", text); return text }
+
+function or_else(text, other) { return text != "" ? text : other }
+
+# Median, and between which numbers most repetitions lie, unless it is a difference.
+function time_of(key, who) {
+  if (!((key, who) in times)) return "-"
+  if (!((key, who) in lows)) return number(median(times[key, who]))
+  return sprintf("%s (%s to %s)", number(median(times[key, who])), number(median(lows[key, who])), number(median(highs[key, who])))
+}
+
+# How many times longer the best peer takes than we do.
+function ratio(row, key,    w, who, value, best) {
+  for (w = 1; w <= count["who", row]; w++) {
+    who = names["who", row, w]
+    if (who == "bunchtrain" || !((key, who) in times)) continue
+    value = median(times[key, who])
+    if (best == "" || value < best) best = value
+  }
+  value = (key, "bunchtrain") in times ? median(times[key, "bunchtrain"]) : 0
+  return (best > 0 && value > 0) ? sprintf("%.2f", best / value) : "-"
+}
+
+function print_row_table(row,    w, c, key, line) {
+  line = "| " row " | precision |"
+  for (w = 1; w <= count["who", row]; w++) line = line " " names["who", row, w] " |"
+  print "\n" line " best peer / bunchtrain |"
+  gsub(/[^|]+/, " --- ", line)
+  print line " --- |"
+  for (c = 1; c <= count["key", row]; c++) {
+    key = names["key", row, c]
+    line = "| " key " |"
+    for (w = 1; w <= count["who", row]; w++) line = line " " time_of(key, names["who", row, w]) " |"
+    print line " " ratio(row, key) " |"
+  }
+}
 
 FILENAME ~ /env\.json$/ { environment = environment $0; next }
 !/^\{.*\}$/ { next }
@@ -45,52 +87,41 @@ FILENAME ~ /results\.jsonl$/ {
 }
 {
   parse($0)
-  device = field["device"]
-  key = field["row"] " | " field["case"] " | " field["precision"]
-  remember("rows", key)
-  remember("whos", field["who"])
-  if ("error" in field) { errors[++num_errors] = "* " key ", " field["who"] ": " field["error"]; next }
-  value = ("exposed_ms" in field) ? field["exposed_ms"] : field["median_ms"]
-  times[key, field["who"]] = times[key, field["who"]] " " value
-  lows[key, field["who"]] = lows[key, field["who"]] " " field["low_ms"]
-  highs[key, field["who"]] = highs[key, field["who"]] " " field["high_ms"]
-  spread[key, field["who"]] = !("exposed_ms" in field)
+  if (device == "") device = field["device"]
+  who = field["who"]
+  key = field["case"] " | " field["precision"]
+  remember("row", "", field["row"])
+  remember("key", field["row"], key)
+  remember("who", field["row"], who)
+  if ("error" in field) {
+    errors[++num_errors] = "* " field["row"] ", " field["case"] ", " field["precision"] ", " who ": " field["error"]
+    next
+  }
+  if ("exposed_ms" in field) {
+    times[key, who] = times[key, who] " " field["exposed_ms"]
+    next
+  }
+  times[key, who] = times[key, who] " " field["median_ms"]
+  lows[key, who] = lows[key, who] " " field["low_ms"]
+  highs[key, who] = highs[key, who] " " field["high_ms"]
 }
 
 END {
   parse(environment)
-  printf "## %s\n\n", field["card"] != "" ? field["card"] : "no GPU: " field["processor"]
-  printf "%s; driver %s; clocks (SM, memory, most SM, most memory) %s MHz; %s, %s cores; %s; LibTorch %s; kit of commit %s, %s; %s.\n\nCommand: `%s OUT`", \
-    field["card"] != "" ? field["card"] : "no GPU", field["driver"] != "" ? field["driver"] : "none", field["clocks_mhz"] != "" ? field["clocks_mhz"] : "-", \
-    field["processor"], field["cores"], field["system"], field["torch"], field["commit"], field["built_with"], field["date"], field["command"]
-  if (device != "") printf "; measured on: %s", device
-  printf "\n"
-  if (count["rows"]) {
-    printf "\nMedians of the rounds in ms, with the tenths beyond which 10 %% of the repetitions lie; P4: what synchronisation and update add.\n\n"
-    printf "| row | case | precision |"
-    for (w = 1; w <= count["whos"]; w++) printf " %s |", names["whos", w]
-    printf " best peer / bunchtrain |\n| --- | --- | --- |"
-    for (w = 0; w <= count["whos"]; w++) printf " --- |"
-    printf "\n"
-    for (r = 1; r <= count["rows"]; r++) {
-      key = names["rows", r]
-      printf "| %s |", key
-      best = 0
-      for (w = 1; w <= count["whos"]; w++) {
-        who = names["whos", w]
-        if (!((key, who) in times)) { printf " - |"; continue }
-        value = median(times[key, who])
-        printf " %s", number(value)
-        if (spread[key, who]) printf " (%s to %s)", number(median(lows[key, who])), number(median(highs[key, who]))
-        printf " |"
-        if (who != "bunchtrain" && (best == 0 || value < best)) best = value
-      }
-      ours = ((key, "bunchtrain") in times) ? median(times[key, "bunchtrain"]) : 0
-      printf " %s |\n", best > 0 && ours > 0 ? sprintf("%.2f", best / ours) : "-"
-    }
+  card = or_else(field["card"], "no GPU")
+  printf "## %s\n\n", card
+  printf "%s; driver %s; clocks (SM, memory, most SM, most memory) %s MHz; %s, %s cores; %s; LibTorch %s; kit of commit %s, %s; %s.\n\n", \
+    card, or_else(field["driver"], "none"), or_else(field["clocks_mhz"], "-"), field["processor"], field["cores"], field["system"], \
+    field["torch"], field["commit"], field["built_with"], field["date"]
+  printf "Command: `%s OUT`%s\n", field["command"], device != "" ? "; measured on: " device : ""
+  if (count["row", ""]) {
+    print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add."
+    for (r = 1; r <= count["row", ""]; r++) print_row_table(names["row", "", r])
   }
-  if (num_errors) { printf "\nFailed rows:\n\n"; for (i = 1; i <= num_errors; i++) print errors[i] }
+  if (num_errors) print "\nFailed rows:\n"
+  for (i = 1; i <= num_errors; i++) print errors[i]
   printf "\nSteps: %d passed, %d failed, %d timed out, %d skipped.\n", statuses["passed"], statuses["failed"], statuses["timeout"], statuses["skipped"]
-  if (num_notes) { printf "\n| step | status | reason |\n| --- | --- | --- |\n"; for (i = 1; i <= num_notes; i++) print notes[i] }
-  printf "\n"
+  if (num_notes) print "\n| step | status | reason |\n| --- | --- | --- |"
+  for (i = 1; i <= num_notes; i++) print notes[i]
+  print ""
 }
