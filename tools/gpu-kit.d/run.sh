@@ -112,7 +112,7 @@ write_environment() {
     printf '%s%s: %s' "$separator" "$(quoted "$key")" "$(quoted "$value")"
     separator=$',\n '
   done < <(
-    printf '%s\t%s\n' commit "$(about commit)" command "gpu-kit run $stage" date "$(date -u +%FT%TZ)" \
+    printf '%s\t%s\n' commit "$(about commit)" date "$(date -u +%FT%TZ)" \
       card "$(smi name | paste -sd,)" driver "$(smi driver_version | head -1)" \
       capability "$(smi compute_cap | head -1)" memory_mib "$(smi memory.total | head -1)" \
       clocks_mhz "$(smi clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem | head -1)" \
@@ -134,6 +134,11 @@ record() {
   case $2 in failed | timeout) failures=$((failures + 1)) ;; esac
 }
 
+# The first lines of a log that say what went wrong.
+telling_lines() {
+  grep -aE '\[  FAILED  \]|[Ee]rror|Signal: |refused|cannot' "$1" | grep -v 'End of error message' | head -3 | cut -c1-300 || true
+}
+
 # step NAME SECONDS COMMAND...: runs it with a time limit, within that of the stage
 step() {
   local name=$1 limit=$2 left=$((stage_seconds - SECONDS)) begin=$SECONDS status=0 reason=
@@ -146,7 +151,7 @@ step() {
   printf '\n== %s: %s\n' "$name" "$*" >>"$out/log"
   timeout --kill-after=5 "$limit" "$@" </dev/null >"$out/running.log" 2>&1 || status=$?
   cat "$out/running.log" >>"$out/log"
-  [ "$status" = 0 ] || reason=$(grep -aE '\[  FAILED  \]|[Ee]rror|refused|cannot' "$out/running.log" | head -3 | cut -c1-300 || true)
+  [ "$status" = 0 ] || reason=$(telling_lines "$out/running.log")
   rm -f "$out/running.log"
   case $status in
     0) record "$name" passed $((SECONDS - begin)) "" ;;

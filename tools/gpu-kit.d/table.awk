@@ -81,6 +81,7 @@ FILENAME ~ /env\.json$/ { environment = environment $0; next }
 !/^\{.*\}$/ { next }
 FILENAME ~ /results\.jsonl$/ {
   parse($0)
+  remember("stage", "", field["stage"])
   statuses[field["status"]]++
   if (field["status"] != "passed") notes[++num_notes] = "| " field["step"] " | " field["status"] " | " cell(field["reason"]) " |"
   next
@@ -113,7 +114,9 @@ END {
   printf "%s; driver %s; clocks (SM, memory, most SM, most memory) %s MHz; %s, %s cores; %s; LibTorch %s; kit of commit %s, %s; %s.\n\n", \
     card, or_else(field["driver"], "none"), or_else(field["clocks_mhz"], "-"), field["processor"], field["cores"], field["system"], \
     field["torch"], field["commit"], field["built_with"], field["date"]
-  printf "Command: `%s OUT`%s\n", field["command"], device != "" ? "; measured on: " device : ""
+  printf "Commands:"
+  for (i = 1; i <= count["stage", ""]; i++) printf "%s `gpu-kit run %s OUT`", (i > 1 ? "," : ""), names["stage", "", i]
+  print (device != "" ? "; measured on: " device : "")
   if (count["row", ""]) {
     print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add."
     for (r = 1; r <= count["row", ""]; r++) print_row_table(names["row", "", r])
