@@ -26,6 +26,7 @@ about() { sed -n "s/^$1 //p" "$lists/build.txt"; }
 # What every machine with a driver, PyTorch and a C++ program has. LibTorch's folder and CUDA's are told by their places.
 is_there_anyway() { # NAME PATH
   case $1 in
+    libcurl*) return 1 ;;
     ld-linux* | linux-vdso* | libc.so.* | libm.so.* | libdl.so.* | librt.so.* | libpthread.so.* | libutil.so.* | \
       libresolv.so.* | libstdc++.so.* | libgcc_s.so.* | libgomp* | libcu* | libnccl* | libnv*) return 0 ;;
   esac
