@@ -80,6 +80,21 @@ set(bunchtrain_packages
   "mpi=libopenmpi-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
   "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit")
 
+# The archive with what it needs, if BUNCHTRAIN_STATIC_HDF5 asks for it, else the shared library.
+macro(bunchtrain_find_hdf5)
+  if(BUNCHTRAIN_STATIC_HDF5)
+    find_package(Threads QUIET)
+    bunchtrain_import(hdf5_static HEADER hdf5.h LIBRARY libhdf5_serial.a libhdf5.a SUFFIXES hdf5/serial)
+    if(TARGET bunchtrain_dep::hdf5_static AND NOT TARGET bunchtrain_dep::hdf5)
+      add_library(bunchtrain_dep::hdf5 INTERFACE IMPORTED GLOBAL)
+      target_link_libraries(bunchtrain_dep::hdf5 INTERFACE
+        bunchtrain_dep::hdf5_static sz z m Threads::Threads ${CMAKE_DL_LIBS})
+    endif()
+  else()
+    bunchtrain_import(hdf5 HEADER hdf5.h LIBRARY hdf5_serial hdf5 SUFFIXES hdf5/serial)
+  endif()
+endmacro()
+
 # Finds one dependency by its short name; the target it makes.
 macro(bunchtrain_find_quietly name)
   if("${name}" STREQUAL "fmt")
@@ -101,7 +116,7 @@ macro(bunchtrain_find_quietly name)
     bunchtrain_make_openmp()
     set(bunchtrain_target bunchtrain_dep::openmp)
   elseif("${name}" STREQUAL "hdf5")
-    bunchtrain_import(hdf5 HEADER hdf5.h LIBRARY hdf5_serial hdf5 SUFFIXES hdf5/serial)
+    bunchtrain_find_hdf5()
     set(bunchtrain_target bunchtrain_dep::hdf5)
   elseif("${name}" STREQUAL "deflate")
     bunchtrain_import(deflate HEADER libdeflate.h LIBRARY deflate)

@@ -15,6 +15,8 @@ option(BUNCHTRAIN_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(BUNCHTRAIN_EXAMPLES "Build the example trainers" ${PROJECT_IS_TOP_LEVEL})
 option(BUNCHTRAIN_TOOLS "Build the bunchtrain command line program" ${PROJECT_IS_TOP_LEVEL})
 option(BUNCHTRAIN_BENCHMARKS "Build the benchmarks" OFF)
+option(BUNCHTRAIN_STATIC_HDF5 "Link HDF5 statically: programs that travel need none of the libraries behind the shared one" OFF)
+option(BUNCHTRAIN_LINEINFO "Compile kernels with line information, for profilers and compute-sanitizer" OFF)
 option(BUNCHTRAIN_INSTALL "Write install rules" ${PROJECT_IS_TOP_LEVEL})
 
 set(werror_default OFF)
@@ -50,6 +52,9 @@ add_library(bunchtrain_build_flags INTERFACE)
 target_compile_options(bunchtrain_build_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-fPIC -Wall -Wextra -Winvalid-pch>
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC,-Wall,-Wextra>)
+if(BUNCHTRAIN_LINEINFO)
+  target_compile_options(bunchtrain_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
+endif()
 if(BUNCHTRAIN_WERROR)
   target_compile_options(bunchtrain_build_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Werror>

@@ -9,6 +9,7 @@
 #     [LABELS unit|mpi|gpu|system|slow ...]   # default: unit, or mpi with RANKS
 #     [LIBTORCH | LIBTORCH_NN]   # shares the precompiled LibTorch header
 #     [ENV NAME=value ...]
+#     [KIT]              # goes into the GPU kit, as every test with the label gpu does; needs no GPU and no file
 #     [DATA]             # registered only where the test data folder is
 #     [TIMEOUT seconds])  # default 60, sanitizers get five times that; a multi-rank test is killed by a watchdog
 #
@@ -67,7 +68,7 @@ function(bunchtrain_register_test name seconds)
 endfunction()
 
 function(bunchtrain_add_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "DATA;LIBTORCH;LIBTORCH_NN" "MAIN;TIMEOUT"
+  cmake_parse_arguments(PARSE_ARGV 1 arg "DATA;KIT;LIBTORCH;LIBTORCH_NN" "MAIN;TIMEOUT"
     "SOURCES;LINK;RANKS;LABELS;ENV")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "bunchtrain_add_test(${name}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
@@ -109,6 +110,11 @@ function(bunchtrain_add_test name)
     bunchtrain_use_torch_pch(${target} tensor)
   endif()
 
+  if("gpu" IN_LIST arg_LABELS)
+    bunchtrain_add_kit_test(${name} ${target} gpu ${arg_TIMEOUT} RANKS ${arg_RANKS} ENV ${arg_ENV})
+  elseif(arg_KIT)
+    bunchtrain_add_kit_test(${name} ${target} cpu ${arg_TIMEOUT} RANKS ${arg_RANKS} ENV ${arg_ENV})
+  endif()
   if(NOT arg_RANKS)
     bunchtrain_register_test(${name} ${arg_TIMEOUT} COMMAND ${target} LABELS ${arg_LABELS} ENV ${arg_ENV})
     return()

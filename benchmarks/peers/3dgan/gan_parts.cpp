@@ -31,11 +31,21 @@ bt::NamedTensors with_prefix(const bt::NamedTensors& tensors, const std::string&
   return found;
 }
 
+/// A network that was made on the CPU, moved; arenas are made where its parameters are.
+template <class Net>
+Net on_device(Net net, c10::Device device) {
+  net->to(device);
+  return net;
+}
+
 }  // namespace
 
-GanParts::GanParts(bt::models::ShowerVariant variant, double dropout)
-    : generator_(bt::models::ShowerGeneratorOptions{.variant = variant}),
-      discriminator_(bt::models::ShowerDiscriminatorOptions{.variant = variant, .dropout = dropout}),
+GanParts::GanParts(bt::models::ShowerVariant variant, double dropout, c10::Device device)
+    : generator_(on_device(
+          bt::models::ShowerGenerator(bt::models::ShowerGeneratorOptions{.variant = variant}), device)),
+      discriminator_(on_device(bt::models::ShowerDiscriminator(bt::models::ShowerDiscriminatorOptions{
+                                   .variant = variant, .dropout = dropout}),
+                               device)),
       generator_parallel_(generator_, bt::comm::Communicator::self()),
       discriminator_parallel_(discriminator_, bt::comm::Communicator::self()),
       generator_optimizer_(generator_parallel_, kRmsprop),
@@ -48,7 +58,7 @@ void GanParts::load(const bt::NamedTensors& tensors) {
   bt::weights::load_into(*discriminator_, with_prefix(tensors, "discriminator."), "discriminator");
 }
 
-bt::data::Batch random_batch(bt::models::ShowerVariant variant, std::int64_t size) {
+bt::data::Batch random_batch(bt::models::ShowerVariant variant, std::int64_t size, c10::Device device) {
   const auto [x, y, z] = bt::models::shower_shape(variant);
   const at::Tensor image = at::rand({size, x, y, z});
   bt::data::Batch batch;
@@ -57,6 +67,8 @@ bt::data::Batch random_batch(bt::models::ShowerVariant variant, std::int64_t siz
   batch.tensors.set("sum", batch["image"].sum({1, 2, 3}));
   batch.tensors.set("theta", at::rand({size}).add(1.1));
   batch.tensors.set("measured_theta", batch["theta"]);
+  for (const auto& [name, tensor] : bt::NamedTensors(batch.tensors))
+    batch.tensors.set(name, tensor.to(device));
   batch.sample_ids = at::arange(size);
   batch.global_samples = size;
   return batch;

@@ -2,6 +2,8 @@
 #pragma once
 /// The networks of a 3DGAN with what trains them, as the trainer puts them together.
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 
 #include "bunchtrain/app/shower_gan_step.hpp"
@@ -14,7 +16,7 @@ namespace gan_benchmark {
 /// One rank's GAN with its step. Not copyable: the step points into it.
 class GanParts {
  public:
-  GanParts(bunchtrain::models::ShowerVariant variant, double dropout);
+  GanParts(bunchtrain::models::ShowerVariant variant, double dropout, c10::Device device = c10::kCPU);
   GanParts(const GanParts&) = delete;
   GanParts& operator=(const GanParts&) = delete;
 
@@ -31,6 +33,7 @@ class GanParts {
 };
 
 /// Numbers in the place of showers: a fifth of the cells hold something.
-bunchtrain::data::Batch random_batch(bunchtrain::models::ShowerVariant variant, std::int64_t size);
+bunchtrain::data::Batch random_batch(bunchtrain::models::ShowerVariant variant, std::int64_t size,
+                                     c10::Device device = c10::kCPU);
 
 }  // namespace gan_benchmark

@@ -134,17 +134,17 @@ def losses(variant, heads, real, targets):
 class Gan:
     """The published training step: discriminator on real, on fake, generator twice."""
 
-    def __init__(self, variant, precision="float32", dropout=0.2, channels_last=False):
-        self.variant, self.bfloat16 = variant, precision == "bfloat16"
+    def __init__(self, variant, precision="float32", dropout=0.2, channels_last=False, device="cpu"):
+        self.variant, self.bfloat16, self.device = variant, precision == "bfloat16", device
         layout = torch.channels_last_3d if channels_last else torch.contiguous_format
-        self.generator = (Generator() if variant == "fixed" else AngleGenerator()).to(memory_format=layout)
-        self.discriminator = Discriminator(variant, dropout).to(memory_format=layout)
+        self.generator = (Generator() if variant == "fixed" else AngleGenerator()).to(device, memory_format=layout)
+        self.discriminator = Discriminator(variant, dropout).to(device, memory_format=layout)
         rmsprop = dict(lr=1e-3, alpha=0.9, eps=1e-7)
         self.generator_optimizer = torch.optim.RMSprop(self.generator.parameters(), **rmsprop)
         self.discriminator_optimizer = torch.optim.RMSprop(self.discriminator.parameters(), **rmsprop)
 
     def autocast(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bfloat16)
 
     def generate(self, latent):
         with self.autocast():
@@ -157,16 +157,16 @@ class Gan:
         result = losses(self.variant, heads, real, targets)
         result[0].backward()
         self.discriminator_optimizer.step()
-        return [float(term.detach()) for term in result]
+        return [term.detach() for term in result]
 
     def train_generator(self, latent, targets):
         self.generator_optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             heads = self.discriminator(self.generator(latent))
-        result = losses(self.variant, heads, torch.ones(len(latent)), targets)
+        result = losses(self.variant, heads, torch.ones(len(latent), device=latent.device), targets)
         result[0].backward()
         self.generator_optimizer.step()
-        return [float(term.detach()) for term in result]
+        return [term.detach() for term in result]
 
     def step(self, image, latents, flips, real_targets, fake_targets):
         """`latents`, `fake_targets`: three of each, for the fakes and the generator's two updates; `flips`: labels of real and fake."""

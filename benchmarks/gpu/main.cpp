@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times the rows P1 to P5 on one device and prints a JSON object per line; benchmarks/peers/gpu prints the
+// same.
+//
+//   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--precision tf32] [--small] [--seconds S] [--once]
+//   mpirun -n 4 gpu_bench --rows P4        the exposed synchronisation between GPUs
+//
+// A case that fails is a row with "error"; the exit code is then 1.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/core/version.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/device/host_memory.hpp"
+#include "bunchtrain/mpi/environment.hpp"
+#include "rows.hpp"
+
+namespace {
+
+namespace bt = bunchtrain;
+using gpu_bench::Bench;
+using gpu_bench::Case;
+
+struct Arguments {
+  std::string device = "cuda";
+  std::vector<std::string> rows = {"P1", "P2", "P3", "P4", "P5"};
+  std::vector<std::string> precisions;
+  bool small = false;
+  gpu_bench::Effort effort;
+};
+
+Arguments parse(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Times training steps, neighbour searches and updates; one JSON object per line");
+  app.add_option("--device", arguments.device)->check(CLI::IsMember({"cuda", "cpu"}));
+  app.add_option("--rows", arguments.rows)
+      ->delimiter(',')
+      ->check(CLI::IsMember({"P1", "P2", "P3", "P4", "P5"}));
+  app.add_option("--precision", arguments.precisions, "only these")->delimiter(',');
+  app.add_flag("--small", arguments.small, "sizes for a CPU, to see that everything runs");
+  app.add_option("--seconds", arguments.effort.seconds, "for each case")->check(CLI::NonNegativeNumber);
+  app.add_flag("--once", arguments.effort.once, "one call of each case and no warm-up, for profilers");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  if (arguments.small) {
+    arguments.effort.warm_ups = 1;
+    arguments.effort.least = 3;
+  }
+  return arguments;
+}
+
+std::vector<Case> cases_of(const std::string& row, const Bench& bench) {
+  if (row == "P1") return gpu_bench::particle_net_cases(bench);
+  if (row == "P2") return gpu_bench::set_knn_cases(bench);
+  if (row == "P3") return gpu_bench::large_knn_cases(bench);
+  if (row == "P4") return gpu_bench::update_cases(bench);
+  return gpu_bench::shower_gan_cases(bench);
+}
+
+/// One row, measured or failed.
+nlohmann::ordered_json row_of(const Case& item, const Bench& bench, const gpu_bench::Effort& effort) {
+  nlohmann::ordered_json row = {{"row", item.row},
+                                {"case", item.what},
+                                {"precision", bt::device::to_string(item.precision)},
+                                {"who", "bunchtrain"},
+                                {"device", bt::device::describe(bench.device)}};
+  try {
+    const auto measured = gpu_bench::measure(item.prepare(), bench.device, effort, bench.world);
+    row["median_ms"] = measured.step.median;
+    row["low_ms"] = measured.step.low;
+    row["high_ms"] = measured.step.high;
+    row["repetitions"] = measured.repetitions;
+    row["rate"] = 1e3 * item.samples / measured.step.median;
+    row["unit"] = item.unit + "/s";
+    if (measured.baseline.median > 0) {
+      row["baseline_ms"] = measured.baseline.median;
+      row["exposed_ms"] = measured.step.median - measured.baseline.median;
+    }
+  } catch (const std::exception& error) {
+    row["error"] = error.what();
+  }
+  return row;
+}
+
+bool wanted(const Case& item, const Arguments& arguments) {
+  return arguments.precisions.empty() ||
+         std::ranges::find(arguments.precisions, bt::device::to_string(item.precision)) !=
+             arguments.precisions.end();
+}
+
+int run(const Arguments& arguments, const bt::mpi::Comm& world) {
+  const Bench bench{bt::device::choose_device(bt::device::parse_device(arguments.device), world.local_rank()),
+                    arguments.small, world};
+  bool failed = false;
+  for (const std::string& row : arguments.rows)
+    for (const Case& item : cases_of(row, bench)) {
+      if (!wanted(item, arguments)) continue;
+      const auto result = row_of(item, bench, arguments.effort);
+      failed = failed || result.contains("error");
+      if (world.rank() == 0) fmt::print("{}\n", result.dump());
+      std::fflush(stdout);
+    }
+  return failed ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Arguments arguments = parse(argc, argv);
+  bt::device::keep_freed_memory();
+  try {
+    const bt::mpi::Environment environment;
+    return run(arguments, environment.world());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "gpu_bench: {}\n", error.what());
+    return 1;
+  }
+}

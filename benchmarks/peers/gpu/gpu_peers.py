@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of gpu_bench on PyTorch: the same cases, options and lines, for the card's machine.
+
+float32 is what PyTorch does unless told otherwise: convolutions may use TF32, matrix products do not. tf32: both do.
+bfloat16: autocast. Updates are fused, DDP's gradients are views of its buckets. P1 needs weaver-core (the kit carries its
+wheel); torch_cluster has rows where it is installed.
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+import torch.nn.functional as F
+
+NEIGHBOURS = 16
+LAYERS = 30
+MOST, BLOCK = 200, 10
+
+
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--rows", default="P1,P2,P3,P4,P5", help="of P1 to P5 and ceilings")
+    parser.add_argument("--precision", help="only these")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    return parser.parse_args()
+
+
+# ---------------------------------------------------------------- measuring, as measurement.cpp does
+
+
+class Marks:
+    def __init__(self):
+        self.marks = []
+
+    def mark(self):
+        if args.device == "cpu":
+            self.marks.append(time.perf_counter())
+        else:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self.marks.append(event)
+
+    def take(self):
+        marks, self.marks = self.marks, []
+        if args.device == "cpu":
+            return [1e3 * (after - before) for before, after in zip(marks, marks[1:])]
+        marks[-1].synchronize()
+        return [before.elapsed_time(after) for before, after in zip(marks, marks[1:])]
+
+
+def synchronize():
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def spread(values):
+    values = sorted(values)
+    return [values[round(part * (len(values) - 1))] for part in (0.5, 0.1, 0.9)]
+
+
+def measure(step, baseline=None):
+    def call():
+        step()
+        if baseline:
+            baseline()
+
+    warm_ups, least = (1, 3) if args.small else (3, 5)
+    for _ in range(warm_ups - 1):
+        call()
+    synchronize()
+    start = time.perf_counter()
+    call()
+    synchronize()
+    count = int(min(max(args.seconds / (time.perf_counter() - start), least), MOST))
+    steps, baselines, marks = [], [], Marks()
+    for begin in range(0, count, BLOCK):
+        marks.mark()
+        for _ in range(begin, min(begin + BLOCK, count)):
+            step()
+            marks.mark()
+            if baseline:
+                baseline()
+                marks.mark()
+        durations = marks.take()
+        steps += durations[::2] if baseline else durations
+        baselines += durations[1::2] if baseline else []
+    return spread(steps), statistics.median(baselines) if baselines else None, count
+
+
+def report(row, case, precision, who, samples, unit, prepare):
+    """One line: measured or failed. `prepare` makes the step, or the step and its baseline."""
+    if args.precision and precision not in args.precision.split(","):
+        return
+    device = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    line = dict(row=row, case=case, precision=precision, who=who, device=device)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        work = prepare()
+        step, baseline = work if isinstance(work, tuple) else (work, None)
+        (median, low, high), base, count = measure(step, baseline)
+        line.update(median_ms=median, low_ms=low, high_ms=high, repetitions=count, rate=1e3 * samples / median, unit=unit + "/s")
+        if base is not None:
+            line.update(baseline_ms=base, exposed_ms=median - base)
+    except Exception as error:
+        failures.append(error)
+        line["error"] = f"{type(error).__name__}: {error}"[:300]
+    print(json.dumps(line), flush=True)
+
+
+def precisions():
+    """Compiling takes long: what is compared most comes first."""
+    names = ["float32", "bfloat16"] if args.device == "cpu" else ["float32", "tf32", "bfloat16"]
+    return names[::-1] if args.compile else names
+
+
+def autocast(precision):
+    return torch.autocast(args.device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def name(base):
+    return base + (", compiled" if args.compile else "")
+
+
+# ---------------------------------------------------------------- the rows
+
+
+def particle_net_step(precision, jets, particles):
+    from weaver.nn.model.ParticleNet import ParticleNet
+
+    layers = [(16, (64, 64, 64)), (16, (128, 128, 128)), (16, (256, 256, 256))]
+    model = ParticleNet(7, 2, conv_params=layers, fc_params=[(256, 0.1)], use_fusion=False, use_fts_bn=True, use_counts=True, trim=False,
+                        use_amp=precision == "bfloat16").to(args.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    forward = torch.compile(model) if args.compile else model
+    points = torch.randn(jets, 2, particles, device=args.device)
+    features = torch.randn(jets, 7, particles, device=args.device)
+    mask = torch.ones(jets, 1, particles, device=args.device)
+    labels = torch.arange(jets, device=args.device) % 2
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(precision):
+            logits = forward(points.clone(), features.clone(), mask)
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def particle_net():
+    particles = 32 if args.small else 128
+    for jets in (8, 4) if args.small else (1024, 128):
+        case = f"ParticleNet training step, {jets} jets of {particles} particles"
+        for precision in precisions():
+            report("P1", case, precision, name("weaver-core on PyTorch"), jets, "jets", lambda: particle_net_step(precision, jets, particles))
+
+
+def by_cdist(points):
+    """The k + 1 nearest without the first, which is taken to be the point itself; in parts that fit into memory."""
+    part = max(1, 2**30 // points.shape[1])
+    for rows in points.split(part, dim=1):
+        torch.cdist(rows, points).topk(NEIGHBOURS + 1, largest=False).indices[..., 1:]
+
+
+def by_expansion(points):
+    squares = points.square().sum(2)
+    part = max(1, 2**30 // points.shape[1])
+    for rows, own in zip(points.split(part, dim=1), squares.split(part, dim=1)):
+        (2 * rows @ points.transpose(1, 2) - own[:, :, None] - squares[:, None]).topk(NEIGHBOURS + 1).indices[..., 1:]
+
+
+def by_torch_cluster(points):
+    from torch_cluster import knn
+
+    flat = points.flatten(0, 1)
+    sets = torch.arange(points.shape[0], device=points.device).repeat_interleave(points.shape[1])
+    return lambda: knn(flat, flat, NEIGHBOURS + 1, sets, sets)
+
+
+def has_torch_cluster():
+    try:
+        import torch_cluster  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def knn(row, sets, points, dims):
+    coordinates = torch.randn(sets, points, dims, device=args.device)
+    case = f"kNN, {sets} x {points} points, D {dims}, k {NEIGHBOURS}"
+    rest = (sets * points, "points")
+    report(row, case, "float32", "cdist + topk", *rest, lambda: lambda: by_cdist(coordinates))
+    report(row, case, "float32", "expansion + topk", *rest, lambda: lambda: by_expansion(coordinates))
+    if has_torch_cluster():
+        report(row, case, "float32", "torch_cluster", *rest, lambda: by_torch_cluster(coordinates))
+
+
+def set_knn():
+    for dims in (2, 64, 128):
+        knn("P2", *((16, 32) if args.small else (1024, 128)), dims)
+
+
+def large_knn():
+    for points in (500, 1000) if args.small else (10_000, 100_000):
+        knn("P3", 1, points, 4)
+
+
+class Stack(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(LAYERS))
+
+    def forward(self, value):
+        for layer in self.layers:
+            value = layer(value).relu()
+        return value.square().mean()
+
+
+def update_step(width):
+    bare, net = Stack(width).to(args.device), Stack(width).to(args.device)
+    data_parallel = torch.nn.parallel.DistributedDataParallel(net, gradient_as_bucket_view=True)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+    data = torch.randn(64, width, device=args.device)
+
+    def with_update():
+        optimizer.zero_grad(set_to_none=True)
+        data_parallel(data).backward()
+        optimizer.step()
+
+    def without():
+        bare.zero_grad(set_to_none=True)
+        bare(data).backward()
+
+    return with_update, without
+
+
+def update():
+    folder = tempfile.mkdtemp()
+    backend = "gloo" if args.device == "cpu" else "nccl"
+    torch.distributed.init_process_group(backend, init_method=f"file://{folder}/store", rank=0, world_size=1)
+    for width in (32, 64) if args.small else (110, 316, 1000):
+        millions = LAYERS * (width * width + width) * 1e-6
+        case = f"gradient synchronisation and update, {millions:.2f} M parameters, 1 ranks"
+        report("P4", case, "float32", "DDP + fused AdamW", 1, "steps", lambda: update_step(width))
+    torch.distributed.destroy_process_group()
+
+
+def shower_gan_step(variant, precision, showers, channels_last):
+    from shower_gan import Gan
+
+    gan = Gan(variant, precision, channels_last=channels_last, device=args.device)
+    if args.compile:
+        gan.generator, gan.discriminator = torch.compile(gan.generator), torch.compile(gan.discriminator)
+    shape = (25, 25, 25) if variant == "fixed" else (51, 51, 25)
+    image = torch.rand(showers, 1, *shape, device=args.device)
+    image *= torch.rand_like(image) < 0.2
+
+    def latent():
+        energy, theta = torch.rand(showers, device=args.device) * 0.9 + 0.1, torch.rand(showers, device=args.device) + 1.1
+        if variant == "fixed":
+            return torch.randn(showers, 200, device=args.device) * energy[:, None], [energy, 2 * energy]
+        noise = torch.randn(showers, 254, device=args.device)
+        return torch.cat([energy[:, None], theta[:, None], noise], 1), [energy, theta, 100 * energy]
+
+    def flips(label):
+        flipped = (torch.rand(showers, device=args.device) < 0.05).float()
+        return 1 - flipped if label else flipped
+
+    def step():
+        fakes = [latent() for _ in range(3)]
+        gan.step(image, [fake[0] for fake in fakes], [flips(1), flips(0)], latent()[1], [fake[1] for fake in fakes])
+
+    return step
+
+
+def shower_gan():
+    sizes = (("fixed", "25x25x25", 128, 2), ("angle", "51x51x25", 64, 1))
+    for variant, grid, many, few in sizes:
+        showers = few if args.small else many
+        for precision in precisions():
+            for channels_last in (True, False):
+                who = name("PyTorch channels-last" if channels_last else "PyTorch")
+                report("P5", f"3DGAN step, {showers} showers of {grid}", precision, who, showers, "showers",
+                       lambda: shower_gan_step(variant, precision, showers, channels_last))
+
+
+def ceilings():
+    """What the card can do: a copy and a large matrix product."""
+    numbers = torch.empty(2**28, device=args.device)
+    target = torch.empty_like(numbers)
+    report("ceiling", "copy of 1 GiB, read and written", "float32", "PyTorch", 2 * numbers.nbytes / 1e9, "GB", lambda: lambda: target.copy_(numbers))
+    matrix = torch.randn(8192, 8192, device=args.device, dtype=torch.bfloat16)
+    report("ceiling", "product of 8192 x 8192", "bfloat16", "PyTorch", 2 * 8192**3 / 1e12, "TFLOP", lambda: lambda: matrix @ matrix)
+
+
+ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, ceilings=ceilings)
+args = parse()
+failures = []
+torch.manual_seed(1)
+for row in args.rows.split(","):
+    ROWS[row]()
+sys.stdout.flush()
+os._exit(1 if failures else 0)  # compile workers and process groups need not be waited for
