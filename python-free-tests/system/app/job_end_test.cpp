@@ -64,7 +64,9 @@ TEST_F(JobEndTest, ASignalToAProcessInTrainingSavesAndEndsWithItsCode) {
     process.signal(signal);
     EXPECT_EQ(process.wait(seconds(20)), code) << process.output();
     EXPECT_THAT(process.output(), HasSubstr("--resume goes on"));
-    if (signal != SIGINT) EXPECT_THAT(process.output(), Not(HasSubstr("Ctrl-C again")));
+    if (signal != SIGINT) {
+      EXPECT_THAT(process.output(), Not(HasSubstr("Ctrl-C again")));
+    }
     EXPECT_GE(checkpoint::read_info(latest(name)).step, 7);
     EXPECT_FALSE(std::filesystem::exists(folder_ / name / "run.lock"));
   }
