@@ -260,9 +260,18 @@ TEST_F(DamageTest, AKillAtAnyMomentLeavesAValidSnapshot) {
   for (const std::string& name : names()) EXPECT_EQ(name.find(".partial"), std::string::npos) << name;
 }
 
+using Json = nlohmann::ordered_json;
+
+/// `text`, a manifest, with another content and the checksum of that.
+std::string changed_manifest(const std::string& text, void (*change)(Json& content)) {
+  Json manifest = Json::parse(text);
+  change(manifest["content"]);
+  manifest["xxh3_128"] = hash_hex(manifest["content"].dump(1));
+  return manifest.dump(1);
+}
+
 /// A manifest that some other program wrote: its checksum is right, its content is not.
 TEST_F(DamageTest, AnotherManifestThanOursIsNamedWithItsFault) {
-  using Json = nlohmann::ordered_json;
   struct Change {
     void (*make)(Json& content);
     std::string fault;
@@ -274,10 +283,7 @@ TEST_F(DamageTest, AnotherManifestThanOursIsNamedWithItsFault) {
                             "its version is 2, this build reads 1; use the bunchtrain that wrote it"},
                            {[](Json& content) { content["files"][0]["name"] = "other.safetensors"; },
                             "a file of component 'model' has the wrong name"}}) {
-    Json manifest = Json::parse(ours);
-    make(manifest["content"]);
-    manifest["xxh3_128"] = hash_hex(manifest["content"].dump(1));
-    write(newest() / "manifest.json", manifest.dump(1));
+    write(newest() / "manifest.json", changed_manifest(ours, make));
     sink_->warnings.clear();
     EXPECT_EQ(latest_step(), 10);
     EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr(fault)));
@@ -334,6 +340,17 @@ TEST_F(DamageTest, TooManyOpenFilesArePassingTroubleOfASave) {
   EXPECT_THAT(message, testing::AllOf(HasSubstr("cannot save a checkpoint of step 30"),
                                       HasSubstr("Too many open files")));
   EXPECT_EQ(latest_step(), 20);
+}
+
+/// A file of the kernel that claims to be empty and refuses to be read.
+TEST_F(DamageTest, AFileThatTheSystemDoesNotReadIsNamedWithTheReason) {
+  const auto claim_nothing = [](Json& content) { content["files"][0]["bytes"] = 0; };
+  write(newest() / "manifest.json", changed_manifest(read(newest() / "manifest.json"), claim_nothing));
+  fs::remove(newest() / "model.safetensors");
+  fs::create_symlink("/proc/self/clear_refs", newest() / "model.safetensors");
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr("model.safetensors"),
+                                              HasSubstr("Invalid argument")));
 }
 
 }  // namespace
