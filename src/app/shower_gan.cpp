@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "bunchtrain/app/classifier.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/overlap.hpp"
@@ -72,10 +75,12 @@ data::DatasetSplit open_files(const train::Session& session, const std::vector<s
 data::DatasetSplit simulate_showers(const train::Session& session) {
   const auto variant = shower_variant(session);
   const std::int64_t count = session.option("showers");
-  const auto valid =
-      static_cast<std::int64_t>(share_of_validation(session, 0.1) * static_cast<double>(count));
+  const double share = share_of_validation(session, 0.1);
+  const auto valid = static_cast<std::int64_t>(share * static_cast<double>(count));
   if (valid < 1 || valid >= count)
-    throw ConfigError("showers", fmt::format("{}", count), "enough for a training and a validation part");
+    throw ConfigError("showers", fmt::format("{}", count),
+                      fmt::format("at least {}: a share of {} validates (--valid-fraction), the rest trains",
+                                  std::ceil(1 / std::min(share, 1 - share)), share));
   simulate::GflashDatasetOptions train{.showers = {.cells = models::shower_shape(variant),
                                                    .inclined = variant == ShowerVariant::variable_angle,
                                                    .count = count - valid,

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -93,15 +93,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 
 std::string read_text_file(const std::filesystem::path& path) {
   errno = 0;
-  const std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  // Inserting an empty file sets failbit, which is no error; a folder opens but cannot be read.
-  if (!file || std::filesystem::is_directory(path)) {
-    const int code = errno != 0 ? errno : EISDIR;
-    throw_system_fault<DataError>("cannot read " + path.string() + ": " + std::strerror(code), code);
+  std::ifstream file(path, std::ios::binary);
+  try {
+    if (file) return {std::istreambuf_iterator<char>(file), {}};
+  } catch (const std::ios_base::failure&) {
+    // A folder, which opens but cannot be read, or a bad sector: errno says which.
   }
-  return std::move(text).str();
+  const int code = errno != 0 ? errno : EIO;
+  throw_system_fault<DataError>("cannot read " + path.string() + ": " + std::strerror(code), code);
 }
 
 }  // namespace bunchtrain

@@ -5,6 +5,7 @@
 #include <glob.h>
 
 #include <memory>
+#include <new>
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
@@ -21,12 +22,11 @@ std::vector<std::filesystem::path> match(const std::string& pattern) {
   glob_t found{};
   const int result = ::glob(pattern.c_str(), GLOB_TILDE, nullptr, &found);  // sorted by default
   const std::unique_ptr<glob_t, void (*)(glob_t*)> owner(&found, ::globfree);
-  if (result == GLOB_NOMATCH)
-    throw DataError(fmt::format("{}: no file matches this pattern (looked from folder {})", pattern,
-                                std::filesystem::current_path().string()));
+  if (result == GLOB_NOSPACE) throw std::bad_alloc();
   if (result != 0)
-    throw DataError(
-        fmt::format("{}: the pattern cannot be expanded; a folder on its way is not readable", pattern));
+    throw DataError(fmt::format(
+        "{}: no file matches this pattern (looked from folder {}), or a folder on its way is not readable",
+        pattern, std::filesystem::current_path().string()));
   return {found.gl_pathv, found.gl_pathv + found.gl_pathc};
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <sstream>
 
 #include "bunchtrain/core/error.hpp"
@@ -46,9 +47,12 @@ std::string EarlyStopping::state() const {
 void EarlyStopping::load(const std::string& state) {
   std::istringstream text(state);
   std::string best;
-  if (!(text >> epochs_without_ >> best))
+  text >> epochs_without_ >> best;
+  char* end = best.data();
+  const double score = std::strtod(best.c_str(), &end);
+  if (!text || (best != "none" && *end != '\0'))
     throw CheckpointError("the state of early stopping cannot be read: " + state);
-  if (best != "none") best_ = std::stod(best);
+  if (best != "none") best_ = score;
   std::getline(text >> std::ws, score_name_);
 }
 

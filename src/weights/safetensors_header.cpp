@@ -40,7 +40,6 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool start_object(std::size_t) override {
     if (in_array_) return fail("an object where a number is expected");
-    if (depth_ == 1 && !has_key_) return fail("an object without a name");
     if (depth_ >= 2) return fail("an object where a value is expected");
     if (depth_++ == 1) open_tensor();
     return true;
@@ -110,7 +109,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   }
   bool null() override { return fail("null where a value is expected"); }
   bool boolean(bool) override { return fail("true or false where none is expected"); }
-  bool binary(Json::binary_t&) override { return fail("binary data"); }
+  bool binary(Json::binary_t&) override { return false; }  // not in a text
   bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
     fault_ = fmt::format("the header is not JSON: fault at byte {}", position);
     return false;

@@ -176,5 +176,51 @@ TEST_F(BadInputTest, ACheckpointOfAnotherModel) {
   EXPECT_NE(insisted.output.find("edge_convs.0"), std::string::npos) << insisted.output;
 }
 
+/// Options and their combinations: each is refused with code 78 and says what, where and how to mend it.
+TEST_F(BadInputTest, EveryOptionThatCannotBeFollowedIsRefused) {
+  const std::string jets = make_jets("toy.h5", 40);
+  const std::string gflash = "generate gflash --count 4 --out " + path("gflash.h5");
+  ASSERT_EQ(run(tool(gflash)).exit_code, 0);
+  const std::string files = " --reference " + path("gflash.h5") + " --candidate " + path("gflash.h5");
+  const auto gan = [&](const std::string& words) {
+    return example("train_3dgan", words + " --batch 2 --epochs 1 --run " + path("refused"));
+  };
+  const std::string card = path("scaled.toml");
+  std::ofstream(card) << "card = 1\n[shower]\ncells = [{ from = \"ECAL\", shape = [25, 25, 25] }]\n"
+                         "[primary]\nenergy = \"energy\"\n[image]\nscale = 7\n";
+  struct Refusal {
+    std::string command;
+    std::vector<std::string> parts;
+  };
+  for (const auto& [command, parts] : std::vector<Refusal>{
+           {tool("generate jets --count 0 --out " + path("none.h5")), {"count", "0", "at least 1 jet"}},
+           {tool(gflash + " --force --energy 10:x"), {"energy", "10:x", "LOWEST:HIGHEST", "10:100"}},
+           {tool(gflash + " --force --grid 25x25"), {"grid", "25x25", "cells along x, y and z"}},
+           {tool("validate showers --energy-edges 10,x" + files), {"energy-edges", "10,x", "with commas"}},
+           {tool("validate showers --reference " + path("gflash.h5")), {"candidate", "a run folder"}},
+           {tool("validate showers --candidate " + path("gflash.h5")),
+            {"reference", "HDF5 files of showers"}},
+           {tool("inspect " + jets + " " + path("gflash.h5") + " --write-card " + path("mine.toml")),
+            {"write-card", "mine.toml", "one file at a time"}},
+           {tool("report"), {"run", "at least one run folder"}},
+           {gan("--showers 30 --flip 1.5"), {"flip", "1.5", "a share from 0 to 1"}},
+           {gan("--showers 30 --generator-updates 0"), {"generator-updates", "0", "at least 1"}},
+           {gan("--showers 30 --bin-counts --variant fixed"), {"bin-counts", "--variant angle"}},
+           {gan("--showers 1"), {"showers", "1", "at least 10", "--valid-fraction"}},
+           {gan("--variant angle --data " + path("gflash.h5")),
+            {"25x25x25", "51x51x25", "--variant fixed for 25x25x25"}},
+           {gan("--variant fixed --card " + card + " --data " + path("gflash.h5")),
+            {"(GeV x 7)^1", "set scale and power"}},
+           {train("--timeout 0 --data " + jets), {"timeout", "0", "a positive number of seconds"}},
+           {train("--data " + jets + " --config"), {"--config needs the name of a TOML file"}},
+       }) {
+    const Finished refused = run(command);
+    EXPECT_EQ(refused.exit_code, 78) << command << "\n" << refused.output;
+    for (const std::string& part : parts)
+      EXPECT_NE(refused.output.find(part), std::string::npos) << command << "\nlacks '" << part << "':\n"
+                                                              << refused.output;
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::test

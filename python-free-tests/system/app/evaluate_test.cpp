@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
+#include "bunchtrain/checkpoint/store.hpp"
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -227,6 +229,59 @@ TEST_F(EvaluateTest, AFolderWithoutARunIsRefused) {
   const Finished done = run(tool("evaluate --run " + path("nothing") + " --data " + path("toy.h5")));
   EXPECT_NE(done.exit_code, 0);
   EXPECT_NE(done.output.find("holds no run"), std::string::npos) << done.output;
+}
+
+/// Snapshots that other programs, or this one long ago, might have saved.
+TEST_F(EvaluateTest, ASnapshotThatCannotBeEvaluatedSaysWhy) {
+  const checkpoint::Snapshot ours = checkpoint::read_snapshot(latest("run"));
+  struct Refusal {
+    std::function<void(checkpoint::SaveRequest&)> change;
+    std::string command;
+    std::vector<std::string> parts;
+  };
+  const std::string evaluate = "evaluate " + path("other") + " --data " + path("toy.h5");
+  const std::string generate =
+      "generate showers --count 2 --out " + path("made.h5") + " --model " + path("other");
+  const auto rename = [](checkpoint::SaveRequest& request, const std::string& name) {
+    auto model = request.components.extract("model");
+    model.key() = name;
+    request.components.insert(std::move(model));
+  };
+  for (const auto& [change, command, parts] :
+       std::vector<Refusal>{{[](auto& request) { request.metadata["model"] = "mine width=8"; },
+                             evaluate,
+                             {"of the network 'mine'", "particlenet", "register_model"}},
+                            {[](auto& request) { request.metadata.erase("card"); },
+                             evaluate,
+                             {"does not say the data card", "metadata {\"card\", train->summary().card}"}},
+                            {[&](auto& request) { rename(request, "net-model"); },
+                             evaluate,
+                             {"holds no 'model' but net-model", "EvaluatedNetwork::name"}},
+                            {[](auto& request) { request.metadata.erase("trained on"); },
+                             "evaluate " + path("other") + " --split valid",
+                             {"split", "does not say which files it was trained on"}},
+                            {[&](auto& request) { rename(request, "generator-model"); },
+                             generate,
+                             {"is no run of train_3dgan", "its model is"}},
+                            {{}, evaluate, {"has no snapshot yet", "finish an epoch first"}},
+                            {{}, generate, {"has no snapshot yet", "finish an epoch first"}}}) {
+    std::filesystem::remove_all(folder_ / "other");
+    std::filesystem::copy(folder_ / "run", folder_ / "other", std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(folder_ / "other" / "checkpoints");
+    if (change) {
+      checkpoint::SaveRequest request{.step = ours.info.step,
+                                      .components = {{"model", ours.components.at("model")}},
+                                      .metadata = ours.info.metadata,
+                                      .metric = 0.5};
+      change(request);
+      checkpoint::Store(folder_ / "other" / "checkpoints", comm::Communicator::self()).save(request);
+    }
+    const Finished refused = run(tool(command));
+    EXPECT_EQ(refused.exit_code, 78) << command << "\n" << refused.output;
+    for (const std::string& part : parts)
+      EXPECT_NE(refused.output.find(part), std::string::npos) << command << "\nlacks '" << part << "':\n"
+                                                              << refused.output;
+  }
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ class SystemFaultTest : public UserSession {
                  path(run) + " " + more);
   }
   static std::string with(const Faults& faults, const std::string& command, const std::string& rank = "") {
-    return "env LD_PRELOAD=" BUNCHTRAIN_FAILING_CALLS " FAIL=" + text_of(faults) +
+    return "env LD_PRELOAD=" BUNCHTRAIN_FAILING_CALLS "${LD_PRELOAD:+:$LD_PRELOAD} FAIL=" + text_of(faults) +
            (rank.empty() ? "" : " FAIL_RANK=" + rank) + " " + command;
   }
   void run_undisturbed(int ranks) const {
@@ -149,6 +149,13 @@ TEST_F(SystemFaultTest, AnUnreadableSnapshotIsPassedOverAndIfAllAreItIs75) {
   const Finished all =
       run(with({{"open", "/model.safetensors", 0, ESTALE, kForEver}}, command("disturbed", "--resume")));
   EXPECT_EQ(all.exit_code, kTempFail) << all.output;
+}
+
+TEST_F(SystemFaultTest, ARunFolderThatCannotBeMadeNowMayBeMadeLater) {
+  const Finished done = run(with({{"mkdir", "/crowded", 0, ENOSPC, kForEver}}, command("crowded")));
+  EXPECT_EQ(done.exit_code, kTempFail) << done.output;
+  for (const char* part : {"the run folder", "crowded cannot be made", "No space left", "--run"})
+    EXPECT_THAT(done.output, HasSubstr(part));
 }
 
 }  // namespace

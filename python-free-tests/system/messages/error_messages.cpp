@@ -6,11 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <deque>
 #include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
+#include <string_view>
 
 #include "source_messages.hpp"
 
@@ -45,9 +47,30 @@ std::set<std::string> tests_of(const Site& site, const std::vector<Raised>& rais
   return tests;
 }
 
+/// Why no test provokes what a user might meet.
+struct Reason {
+  std::string_view file, text, why;
+};
+constexpr std::array kReasons = {
+    Reason{"src/app/evaluate.cpp", "the step must give logits", "a mistake of a program's own step"},
+    Reason{"src/report/append_file.cpp", "shorten", "no file system at hand refuses to shorten a file"},
+    Reason{"src/weights/keras/keras_file.cpp", "cannot be listed",
+           "HDF5 says so of some damaged files alone"},
+    Reason{"src/weights/keras/keras_file.cpp", "has no readable shape",
+           "HDF5 says so of some damaged files alone"},
+};
+
+std::string why_untested(const Site& site) {
+  const std::string text = site.pattern();
+  const auto reason = std::ranges::find_if(kReasons, [&](const Reason& one) {
+    return site.file == one.file && text.find(one.text) != std::string::npos;
+  });
+  return reason == kReasons.end() ? "untested" : fmt::format("untested: {}", reason->why);
+}
+
 /// The first test, those of a module's own before those of whole programs.
 std::string name_test(const Site& site, const std::set<std::string>& tests) {
-  if (tests.empty()) return "untested";
+  if (tests.empty()) return why_untested(site);
   const std::string module = site.file.substr(site.file.find('/') + 1);
   const std::string prefix = module.substr(0, module.find('/')) + ".";
   const auto own = std::ranges::find_if(tests, [&](const auto& test) { return test.starts_with(prefix); });
@@ -67,7 +90,21 @@ std::string in_cell(const std::string& text) {
 
 /// What finds a site again in a list that was made when its line was another.
 std::string key_of(const Site& site) {
-  return "| " + site.raised_by + " | " + in_cell(site.pattern()) + " |";
+  return site.file + " | " + site.raised_by + " | " + in_cell(site.pattern()) + " |";
+}
+
+/// The rows of a list by the keys of their sites: whether they name a test. Sites of one key are in order.
+std::map<std::string, std::deque<bool>> read_list(const char* path) {
+  std::map<std::string, std::deque<bool>> rows;
+  std::ifstream file(path);
+  for (std::string row; std::getline(file, row);) {
+    const std::size_t colon = row.find(':'), test = row.rfind(" | ");
+    const std::size_t after_line = row.find(" | ", colon == std::string::npos ? row.size() : colon);
+    if (!row.starts_with("| ") || after_line == std::string::npos || test <= after_line) continue;
+    const std::string key = row.substr(2, colon - 2) + row.substr(after_line, test + 2 - after_line);
+    rows[key].push_back(!row.substr(test + 3).starts_with("untested"));
+  }
+  return rows;
 }
 
 void print_table(const std::vector<Site>& sites, const std::vector<Raised>& raised) {
@@ -75,11 +112,12 @@ void print_table(const std::vector<Site>& sites, const std::vector<Raised>& rais
   std::string rows;
   for (const Site& site : sites) {
     const std::string test = name_test(site, tests_of(site, raised));
-    const bool is_tested = test != "untested";
+    const bool is_tested = !test.starts_with("untested");
     tested += is_tested;
     users += site.is_users();
     users_tested += site.is_users() && is_tested;
-    rows += fmt::format("| {}:{} {} {} |\n", site.file, site.first_line, key_of(site), test);
+    rows += fmt::format("| {}:{}{} {} |\n", site.file, site.first_line, key_of(site).substr(site.file.size()),
+                        test);
   }
   fmt::print(
       "# Error messages\n\nMade by `python-free-tests/system/messages/collect`: every place in the sources "
@@ -93,16 +131,13 @@ void print_table(const std::vector<Site>& sites, const std::vector<Raised>& rais
 }
 
 int check(const std::vector<Site>& sites, const char* list, std::size_t bound) {
-  const std::ifstream file(list);
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string listed = text.str();
+  auto listed = read_list(list);
   std::vector<const Site*> untested;
   for (const Site& site : sites) {
-    if (!site.is_users()) continue;
-    const std::size_t found = listed.find(key_of(site));
-    if (found == std::string::npos || listed.compare(found + key_of(site).size(), 9, " untested") == 0)
-      untested.push_back(&site);
+    auto& rows = listed[key_of(site)];
+    const bool tested = !rows.empty() && rows.front();
+    if (!rows.empty()) rows.pop_front();
+    if (site.is_users() && !tested) untested.push_back(&site);
   }
   fmt::print("{} of the messages that users can provoke have no test in {}; the bound is {}\n",
              untested.size(), list, bound);

@@ -33,18 +33,22 @@ std::string line_of(const bunchtrain::Error& error) {
          "\n";
 }
 
+int open_trace() {
+  const char* const path = std::getenv("BUNCHTRAIN_ERROR_TRACE");
+  return path ? ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644) : -1;
+}
+
+/// Opened at the start: what is thrown for want of descriptors is noted too.
+const int trace_file = open_trace();
+
 void note(const bunchtrain::Error& error) {
   static std::mutex mutex;
   static std::unordered_set<std::size_t> known;
-  const char* const path = std::getenv("BUNCHTRAIN_ERROR_TRACE");
-  if (!path) return;
+  if (trace_file < 0) return;
   const std::string line = line_of(error);
   const std::lock_guard lock(mutex);
   if (known.size() >= kMostTexts || !known.insert(std::hash<std::string>()(line)).second) return;
-  const int file = ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (file < 0) return;
-  [[maybe_unused]] const auto written = ::write(file, line.data(), line.size());
-  ::close(file);
+  [[maybe_unused]] const auto written = ::write(trace_file, line.data(), line.size());
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ class Lexer {
 };
 
 bool is_error_class(const std::string& word) {
-  return word.size() > 5 && (word.ends_with("Error") || word == "TrainingHalted" || word == "Unreadable") &&
+  return word.size() > 5 && (word.ends_with("Error") || word == "TrainingHalted") &&
          std::isupper(static_cast<unsigned char>(word.front()));
 }
 
@@ -214,8 +214,9 @@ bool Site::raises(const std::string& text, const std::string& where_file, int wh
 
 bool Site::is_users() const {
   constexpr std::array kOthers = {"expects", "CommError", "DeviceError", "NotBuiltError"};
-  return std::ranges::find(kOthers, raised_by) == kOthers.end() && !file.starts_with("src/comm/") &&
-         !file.starts_with("src/mpi/") && !file.starts_with("src/parallel/");
+  constexpr std::array kOtherPlaces = {"src/comm/", "src/mpi/", "src/parallel/", "include/"};
+  return std::ranges::find(kOthers, raised_by) == kOthers.end() &&
+         std::ranges::none_of(kOtherPlaces, [&](const char* place) { return file.starts_with(place); });
 }
 
 std::vector<Site> list_sites(const std::filesystem::path& source) {

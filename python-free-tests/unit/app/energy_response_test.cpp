@@ -5,8 +5,10 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linspace.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 
 namespace bunchtrain::app {
@@ -52,6 +54,17 @@ TEST(EnergyResponseTest, ThePublishedConstants) {
   EXPECT_EQ(response.highest_energy(), 500);
   EXPECT_NEAR(response.sum(at::tensor({250.0}, at::kDouble)).item<double>(), 5, 1e-12);
   EXPECT_NEAR(response.draw(at::tensor({0.5F})).item<float>(), 255, 1e-3);
+}
+
+TEST(EnergyResponseTest, NoShowersAreNamed) {
+  NamedTensors none;
+  for (const char* name : {"energy", "sum"}) none.set(name, at::zeros({0}));
+  try {
+    EnergyResponse::fit(*data::make_memory_dataset(std::move(none)));
+    FAIL() << "fitted to nothing";
+  } catch (const DataError& error) {
+    EXPECT_NE(error.message().find("no training showers to take energies from"), std::string::npos);
+  }
 }
 
 }  // namespace

@@ -12,8 +12,11 @@
 #include "bunchtrain/app/shower_report.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/shower_writer.hpp"
+#include "bunchtrain/features/card.hpp"
+#include "bunchtrain/models/3dgan/generator.hpp"
 #include "bunchtrain/report/section.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -184,6 +187,56 @@ TEST_F(ValidateShowersTest, EveryNumberIsWrittenAndThePageIsWhole) {
   const std::string page = report::render_html({.title = "t", .sections = to_sections(comparison)});
   EXPECT_NE(page.find("</html>"), std::string::npos);
   EXPECT_GT(page.find("<svg"), 0U);
+}
+
+TEST_F(ValidateShowersTest, EveryRefusalSaysWhatAndHowToMendIt) {
+  const std::string file = write("a.h5", {.count = 20});
+  const auto weights = [&](models::ShowerVariant variant) {
+    const models::ShowerGenerator generator(models::ShowerGeneratorOptions{.variant = variant});
+    const auto path = (folder_ / (std::string(models::to_string(variant)) + ".safetensors")).string();
+    weights::save_module(path, *generator);
+    return path;
+  };
+  const std::string fixed = weights(models::ShowerVariant::fixed_angle);
+  const std::string inclined = weights(models::ShowerVariant::variable_angle);
+  const std::string wide = write("wide.h5", {.cells = {51, 51, 25}, .count = 20});
+  std::string upright = std::string(features::builtin_card_text("lcd_fixed"));
+  upright.replace(upright.find("[25, 25, 25]"), 12, "[51, 51, 25]");
+  const std::string card = (folder_ / "upright.toml").string();
+  std::ofstream(card) << upright;
+  struct Refusal {
+    ValidateShowersOptions options;
+    std::vector<std::string> words;
+  };
+  for (const auto& [options, words] : std::vector<Refusal>{
+           {{.reference = {}, .candidate = {file}}, {"reference", "one or more HDF5 files of showers"}},
+           {{.reference = {file}, .candidate = {}}, {"candidate", "HDF5 files of showers, a run folder"}},
+           {{.reference = {file}, .candidate = {file}, .energy_bins = 0}, {"energy-bins", "0", "1 or more"}},
+           {{.reference = {file}, .candidate = {fixed, file}},
+            {"candidate", file, "one run folder or weight file"}},
+           {{.reference = {wide}, .candidate = {inclined}, .reference_card = card},
+            {"reference", "wide.h5", "showers with angles"}}}) {
+    const std::string message = message_of(options);
+    for (const std::string& word : words) EXPECT_NE(message.find(word), std::string::npos) << message;
+  }
+}
+
+TEST(CellGeometryOfCardTest, GridsThatCannotBeValidatedAreNamed) {
+  const auto refusal = [](const features::ShowerCard& card) {
+    try {
+      geometry_of(card);
+    } catch (const ConfigError& error) {
+      return error.message();
+    }
+    return std::string("nothing was thrown");
+  };
+  features::ShowerCard card = features::load_shower_card("calogan");
+  EXPECT_EQ(refusal(card), "nothing was thrown");
+  card.cells[1].shape = {12, 12, 2};
+  EXPECT_NE(refusal(card).find("2 cells along z"), std::string::npos) << refusal(card);
+  EXPECT_NE(refusal(card).find("card calogan"), std::string::npos) << refusal(card);
+  card.axes = features::CellAxes::cylindrical;
+  EXPECT_NE(refusal(card).find("cylinders of several blocks"), std::string::npos) << refusal(card);
 }
 
 }  // namespace

@@ -8,8 +8,10 @@
 
 #include <cerrno>
 #include <csignal>
+#include <nlohmann/json.hpp>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/weights/safetensors.hpp"
 #include "store_fixture.hpp"
 
@@ -256,6 +258,99 @@ TEST_F(DamageTest, AKillAtAnyMomentLeavesAValidSnapshot) {
   Store store = make_store();
   save(store, 99);
   for (const std::string& name : names()) EXPECT_EQ(name.find(".partial"), std::string::npos) << name;
+}
+
+using Json = nlohmann::ordered_json;
+
+/// `text`, a manifest, with another content and the checksum of that.
+std::string changed_manifest(const std::string& text, void (*change)(Json& content)) {
+  Json manifest = Json::parse(text);
+  change(manifest["content"]);
+  manifest["xxh3_128"] = hash_hex(manifest["content"].dump(1));
+  return manifest.dump(1);
+}
+
+/// A manifest that some other program wrote: its checksum is right, its content is not.
+TEST_F(DamageTest, AnotherManifestThanOursIsNamedWithItsFault) {
+  struct Change {
+    void (*make)(Json& content);
+    std::string fault;
+  };
+  const std::string ours = read(newest() / "manifest.json");
+  for (const auto& [make, fault] :
+       std::vector<Change>{{[](Json& content) { content["format"] = "zip"; }, "it is of another format"},
+                           {[](Json& content) { content["version"] = 2; },
+                            "its version is 2, this build reads 1; use the bunchtrain that wrote it"},
+                           {[](Json& content) { content["files"][0]["name"] = "other.safetensors"; },
+                            "a file of component 'model' has the wrong name"}}) {
+    write(newest() / "manifest.json", changed_manifest(ours, make));
+    sink_->warnings.clear();
+    EXPECT_EQ(latest_step(), 10);
+    EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr(fault)));
+  }
+}
+
+TEST_F(DamageTest, AHugeManifestIsNone) {
+  fs::resize_file(newest() / "manifest.json", (64 << 20) + 1);
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("manifest.json has 67108865 bytes: that is no manifest"));
+}
+
+/// Files of the kernel give the errors of a failing disk: EINVAL, which stays, and EIO, which may pass.
+TEST_F(DamageTest, AManifestThatTheSystemDoesNotReadIsNamedWithTheReason) {
+  for (const char* step : {"step-000010", "step-000020"}) {
+    fs::remove(folder_ / step / "manifest.json");
+    fs::create_symlink("/proc/self/clear_refs", folder_ / step / "manifest.json");
+  }
+  try {
+    make_store().load_latest();
+    FAIL() << "manifests that cannot be read were accepted";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(),
+                testing::AllOf(HasSubstr("none of the 2 checkpoints is intact"), HasSubstr("cannot read")));
+  }
+  fs::remove(newest() / "manifest.json");
+  fs::create_symlink("/proc/self/mem", newest() / "manifest.json");
+  try {
+    make_store().load_latest();
+    FAIL() << "manifests that cannot be read were accepted";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), EIO);
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("none of the 2 checkpoints can be read"),
+                                             HasSubstr("step-000020"), HasSubstr("Input/output error")));
+  }
+}
+
+TEST_F(DamageTest, TooManyOpenFilesArePassingTroubleOfASave) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  Store store = make_store();
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  int code = 0;
+  std::string message;
+  try {
+    save(store, 30);
+  } catch (const IoError& error) {
+    code = error.code();
+    message = error.what();
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(code, EMFILE);
+  EXPECT_THAT(message, testing::AllOf(HasSubstr("cannot save a checkpoint of step 30"),
+                                      HasSubstr("Too many open files")));
+  EXPECT_EQ(latest_step(), 20);
+}
+
+/// A file of the kernel that claims to be empty and refuses to be read.
+TEST_F(DamageTest, AFileThatTheSystemDoesNotReadIsNamedWithTheReason) {
+  const auto claim_nothing = [](Json& content) { content["files"][0]["bytes"] = 0; };
+  write(newest() / "manifest.json", changed_manifest(read(newest() / "manifest.json"), claim_nothing));
+  fs::remove(newest() / "model.safetensors");
+  fs::create_symlink("/proc/self/clear_refs", newest() / "model.safetensors");
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr("model.safetensors"),
+                                              HasSubstr("Invalid argument")));
 }
 
 }  // namespace

@@ -198,5 +198,15 @@ TEST_F(StoreTest, WhatCannotBeTidiedUpCostsAWarning) {
   EXPECT_EQ(latest_step(), 20);
 }
 
+TEST_F(StoreTest, TheBestNeedsAMetric) {
+  try {
+    make_store({.keep_best = true, .metric = ""});
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(),
+                testing::AllOf(testing::HasSubstr("metric"), testing::HasSubstr("keep_best is on")));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::checkpoint

@@ -267,5 +267,19 @@ TEST_F(OptionsTest, EffectiveValuesAreShownAndFedBack) {
   EXPECT_FALSE(again.given("precision"));
 }
 
+TEST_F(OptionsTest, AProgramThatDeclaresANameTwiceIsTold) {
+  Options options = make();
+  try {
+    options.declare({"batch", std::int64_t{1}, "again"});
+    FAIL() << "declared twice";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "option 'batch' is declared twice");
+  }
+}
+
+TEST_F(OptionsTest, ConfigWithoutAFileNamesWhatItNeeds) {
+  EXPECT_NE(error_of({"--config"}).find("--config needs the name of a TOML file"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace bunchtrain::config

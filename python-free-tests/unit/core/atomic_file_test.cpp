@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -105,6 +106,37 @@ TEST_F(AtomicFileTest, ReadingReportsMissingFilesAndFolders) {
   EXPECT_THROW(read_text_file(folder_), DataError);
   write_file_atomically(folder_ / "empty", "");
   EXPECT_EQ(read_text_file(folder_ / "empty"), "");
+}
+
+TEST_F(AtomicFileTest, AFolderThatCannotBeSynchronisedIsNamed) {
+  AtomicFile file(folder_ / "x.json");
+  file.write("bytes");
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  std::string message;
+  try {
+    file.commit();
+  } catch (const IoError& error) {
+    message = error.what();
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(message, testing::AllOf(testing::HasSubstr("cannot synchronise folder " + folder_.string()),
+                                      testing::HasSubstr("Too many open files")));
+}
+
+TEST_F(AtomicFileTest, WhatCannotBeReadIsNeverTakenForAnEmptyText) {
+  write_file_atomically(folder_ / "empty", "");
+  EXPECT_EQ(read_text_file(folder_ / "empty"), "");
+  EXPECT_THROW(read_text_file(folder_), DataError);
+  try {
+    read_text_file("/proc/self/mem");  // opens, and gives EIO, as a bad sector does
+    FAIL() << "read";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), EIO);
+    EXPECT_THAT(error.what(), testing::HasSubstr("cannot read /proc/self/mem"));
+  }
 }
 
 }  // namespace

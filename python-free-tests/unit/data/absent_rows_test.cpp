@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <numeric>
 
 #include "bunchtrain/core/error.hpp"
@@ -477,6 +478,141 @@ TEST(RowSpansTest, AreJoinedCutAndNamed) {
   EXPECT_EQ(to_string(RowSpans{{3, 1}, {20, 20}}), "row 3, rows 20 to 39");
   EXPECT_EQ(to_string(RowSpans{{0, 1}, {2, 1}, {4, 1}, {6, 1}, {8, 2}, {12, 1}}),
             "row 0, row 2, row 4, row 6 and 2 more ranges, 7 rows in all");
+}
+
+/// Replaces the address `from` of a piece of `size` bytes by `to`; HDF5 writes a size, here, behind it.
+void replace_address(const std::string& file, std::uint64_t from, std::uint64_t size, std::uint64_t to) {
+  std::ifstream in(file, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const std::uint64_t pair[] = {from, size};
+  const std::string_view wanted(reinterpret_cast<const char*>(pair), sizeof(pair));
+  const std::size_t place = bytes.find(wanted);
+  ASSERT_NE(place, std::string::npos);
+  ASSERT_EQ(bytes.find(wanted, place + 1), std::string::npos);
+  std::memcpy(bytes.data() + place, &to, sizeof(to));
+  std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+/// What opening itself says.
+std::string refusal_to_open(const std::function<void()>& open) {
+  try {
+    open();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "opened";
+}
+
+TEST_F(AbsentRowsTest, RowsBeyondTheEndOfTheFileAreNamed) {
+  for (const bool chunked : {false, true}) {
+    const std::string file = path("x.h5");
+    hid_t handle = create_file(file);
+    write_floats(handle, "x", kShape, counted(60), chunked ? StorageChoice{"", {10, 5}} : StorageChoice{});
+    const hid_t dataset = H5Dopen2(handle, "x", H5P_DEFAULT), space = H5Dget_space(dataset);
+    haddr_t address = chunked ? 0 : H5Dget_offset(dataset);
+    hsize_t first[2] = {}, bytes = 60 * kRow * sizeof(float);
+    unsigned mask = 0;
+    if (chunked) {
+      EXPECT_GE(H5Dget_chunk_info(dataset, space, 2, first, &mask, &address, &bytes), 0);
+    }
+    H5Sclose(space);
+    H5Dclose(dataset);
+    H5Fclose(handle);
+    replace_address(file, address, bytes, std::filesystem::file_size(file) - 8);
+    EXPECT_THAT(
+        refusal_to_open([&] { open(file); }),
+        AllOf(HasSubstr("x.h5, dataset 'x'"),
+              HasSubstr(chunked ? "rows from 20 on lie beyond the end" : "rows from 0 on lie beyond the end"),
+              HasSubstr("fetch it again")));
+  }
+}
+
+TEST_F(AbsentRowsTest, MoreChunksThanCanBeCountedAreDamage) {
+  const std::string file = path("many.h5");
+  const hid_t handle = create_file(file);
+  const hsize_t many = hsize_t{1} << 30;
+  write_dataset(handle, "x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, {many, many, 1 << 8}, nullptr,
+                {"", {1, 1, 1}});
+  H5Fclose(handle);
+  EXPECT_THAT(refusal_to_open([&] { open(file); }),
+              AllOf(HasSubstr("many.h5, dataset 'x'"), HasSubstr("more chunks than can be counted")));
+}
+
+/// Runs `action`, which says what it was told, in a process that may open `files` files.
+std::string told_with_few_files(rlim_t files, const std::string& answer,
+                                const std::function<std::string()>& action) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit few{.rlim_cur = files, .rlim_max = files};
+    std::ofstream out(answer);
+    setrlimit(RLIMIT_NOFILE, &few);
+    out << action() << std::flush;
+    _exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  std::ifstream in(answer);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST_F(AbsentRowsTest, AFileThatWasReplacedWhileInUseIsNamed) {
+  for (int i = 0; i < 40; ++i) std::ofstream(path(std::to_string(i))) << "0123456789";
+  const std::string told = told_with_few_files(40, path("answer"), [&] {
+    std::vector<std::unique_ptr<FileBytes>> files;
+    for (int i = 0; i < 40; ++i) files.push_back(std::make_unique<FileBytes>(path(std::to_string(i))));
+    std::ofstream(path("0")) << "012";
+    std::vector<std::byte> bytes(3);
+    return refusal_to_open([&] { files.front()->read(0, bytes); });
+  });
+  EXPECT_THAT(told, AllOf(HasSubstr(path("0")), HasSubstr("was replaced or truncated while in use")));
+}
+
+/// What HDF5 has to read itself needs all sources at once.
+TEST_F(VirtualRowsTest, OfMoreSourcesThanMayBeOpenAreRefusedWithTheWayOut) {
+  constexpr hsize_t kFiles = 60;
+  for (hsize_t i = 0; i < kFiles; ++i) write_source(std::to_string(i) + ".h5", 4, 0);
+  const hid_t file = create_file(path("v.h5"), {.latest_format = true});
+  write_dataset(file, "x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, {4, kFiles}, nullptr,
+                {"", {}, [&](hid_t create) {
+                   const hsize_t shape[] = {4, kFiles}, source_shape[] = {4, kRow}, extent[] = {4, 1};
+                   for (hsize_t i = 0; i < kFiles; ++i) {  // a column each
+                     const hsize_t start[] = {0, i}, source_start[] = {0, 0};
+                     const hid_t target = H5Screate_simple(2, shape, nullptr);
+                     const hid_t source = H5Screate_simple(2, source_shape, nullptr);
+                     H5Sselect_hyperslab(target, H5S_SELECT_SET, start, nullptr, extent, nullptr);
+                     H5Sselect_hyperslab(source, H5S_SELECT_SET, source_start, nullptr, extent, nullptr);
+                     EXPECT_GE(
+                         H5Pset_virtual(create, target, (std::to_string(i) + ".h5").c_str(), "x", source), 0);
+                     H5Sclose(target);
+                     H5Sclose(source);
+                   }
+                 }});
+  H5Fclose(file);
+  const std::string told =
+      told_with_few_files(40, path("answer"), [&] { return refusal_to_open([&] { open(path("v.h5")); }); });
+  EXPECT_THAT(told, AllOf(HasSubstr("v.h5, dataset 'x'"), HasSubstr("60 sources have to be open at once"),
+                          HasSubstr("ulimit -n")));
+}
+
+/// It grows with its source, and there is none.
+TEST_F(VirtualRowsTest, OfNoRowsAtAllNameTheirSource) {
+  const hid_t file = create_file(path("v.h5"), {.latest_format = true});
+  const hsize_t shape[] = {0, kRow}, most[] = {H5S_UNLIMITED, kRow}, start[] = {0, 0};
+  const hsize_t count[] = {H5S_UNLIMITED, 1}, block[] = {1, kRow};
+  const hid_t space = H5Screate_simple(2, shape, most), create = H5Pcreate(H5P_DATASET_CREATE);
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, block);
+  EXPECT_GE(H5Pset_virtual(create, space, "gone.h5", "x", space), 0);
+  H5Sselect_all(space);
+  const hid_t dataset = H5Dcreate2(file, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, create, H5P_DEFAULT);
+  EXPECT_GE(dataset, 0);
+  H5Dclose(dataset);
+  H5Pclose(create);
+  H5Sclose(space);
+  H5Fclose(file);
+  EXPECT_THAT(
+      refusal_to_open([&] { open(path("v.h5")); }),
+      AllOf(HasSubstr("v.h5"), HasSubstr("has no rows"), HasSubstr("gone.h5"), HasSubstr("put it back")));
 }
 
 }  // namespace

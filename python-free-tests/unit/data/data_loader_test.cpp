@@ -258,6 +258,28 @@ TEST(DataLoaderTest, RefusesStateOfOtherData) {
   }
 }
 
+TEST(DataLoaderTest, RefusesStatesThatCannotBe) {
+  struct Case {
+    const char* key;
+    std::int64_t value;
+    std::vector<std::string> words;
+  };
+  for (const auto& [key, value, words] : std::vector<Case>{
+           {"samples", 99, {"number of samples 99, here it is 100", "the same files, card and split"}},
+           {"epoch", -1, {"epoch -1", "it is damaged"}},
+           {"step", 11, {"step 11 of 10", "it is damaged"}}}) {
+    DataLoader loader(numbered(100), {.global_batch = 10});
+    StateDict state = loader.state();
+    state.set(key, value);
+    try {
+      loader.load(state);
+      ADD_FAILURE() << key << " = " << value << " was accepted";
+    } catch (const CheckpointError& error) {
+      for (const std::string& word : words) EXPECT_THAT(error.what(), testing::HasSubstr(word));
+    }
+  }
+}
+
 TEST(DataLoaderTest, EachChunkIsReadByOneRankOnce) {
   const auto dataset = std::make_shared<WatchedDataset>(numbered(48 * 40 * 10));
   auto ranks = make_ranks(dataset, 4, {.global_batch = 256, .prefetch_bytes = 200 << 10});
@@ -386,6 +408,12 @@ TEST(DataLoaderTest, RefusesImpossibleOptionsWithTheirNumbers) {
   EXPECT_THAT(message(100, {.global_batch = 0}), HasSubstr("batch"));
   EXPECT_THAT(message(100, {.rank = 2, .world_size = 2}), AllOf(HasSubstr("rank"), HasSubstr("0 to 1")));
   EXPECT_THAT(message(100, {.threads = 0}), HasSubstr("threads"));
+  EXPECT_THAT(message(100, {.world_size = 0}),
+              AllOf(HasSubstr("world_size"), HasSubstr("a positive number")));
+  EXPECT_THAT(message(100, {.prefetch_batches = 0}),
+              AllOf(HasSubstr("prefetch_batches"), HasSubstr("a positive number")));
+  EXPECT_THAT(message(100, {.prefetch_bytes = 0}),
+              AllOf(HasSubstr("prefetch_bytes"), HasSubstr("a positive number")));
 }
 
 }  // namespace

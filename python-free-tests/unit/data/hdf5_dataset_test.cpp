@@ -749,5 +749,59 @@ TEST_F(Hdf5DatasetTest, RefusesASelectionThatKeepsNothing) {
               AllOf(HasSubstr("none of the 500 rows"), HasSubstr("jet.pt > 1000000")));
 }
 
+TEST_F(Hdf5DatasetTest, EveryMisfitOfCardAndFileSaysWhatIsThereAndWhatIsWanted) {
+  struct Misfit {
+    std::string from, to;  ///< a change of the card
+    std::vector<std::string> words;
+  };
+  const std::string file = write_jets("jets.h5");
+  {
+    const hid_t more = H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    write_floats(more, "extra", {500, 3}, std::vector<float>(1500, 1));
+    H5Fclose(more);
+  }
+  const std::string particles = "from = \"particles\"", deta = "\"part.deta\", \"part.dphi\"]";
+  for (const auto& [from, to, words] : std::vector<Misfit>{
+           {particles,
+            "from = \"particles[0:9]\"",
+            {"jets.h5, dataset 'particles'", "[500, 6, 4]", "values 0 to 9 of 4", "--write-card"}},
+           {"[particles]",
+            "[[read.part]]\nfrom = \"extra\"\ncolumns = [\"q\"]\n[particles]",
+            {"holds 3 particles per jet in column 'q'", "dataset 'particles' holds 6"}},
+           {"[split]",
+            "[[read.jet]]\nfrom = \"weights\"\ncolumns = [\"w\"]\n[weights]\nsample = \"jet.w\"\n[split]",
+            {"jets.h5", "has no dataset 'weights'"}}}) {
+    std::string text(kCard);
+    text.replace(text.find(from), from.size(), to);
+    if (to.find("extra") != std::string::npos)
+      text.replace(text.find(deta), deta.size(), "\"part.deta\", \"part.q\"]");
+    const std::string message = refusal({.files = {file}, .card = write_card(text)});
+    for (const std::string& word : words) EXPECT_THAT(message, HasSubstr(word)) << to;
+  }
+  const std::string message = refusal(
+      {.files = {file},
+       .card = write_card("card = 1\n[[read.jet]]\nfrom = \"jets\"\ncolumns = [\"pt\", \"eta\", \"mass\"]\n"
+                          "[inputs]\nfeatures = [\"1\"]\n")});
+  EXPECT_THAT(message, AllOf(HasSubstr("jets.h5"), HasSubstr("reads no column of it")));
+}
+
+TEST_F(Hdf5DatasetTest, AMemberThatHoldsNoNumbersIsNamed) {
+  const hid_t name = H5Tcopy(H5T_C_S1);
+  H5Tset_size(name, 8);
+  const hid_t jet = H5Tcreate(H5T_COMPOUND, 8), track = H5Tcreate(H5T_COMPOUND, 4);
+  H5Tinsert(jet, "flavour", 0, name);
+  for (const char* member : {"pt", "valid", "deta", "dphi"}) {
+    if (member != std::string("pt")) H5Tset_size(track, H5Tget_size(track) + 4);
+    H5Tinsert(track, member, H5Tget_size(track) - 4, H5T_NATIVE_FLOAT);
+  }
+  const hid_t file = create_file(path("text.h5"));
+  write_dataset(file, "jets", jet, jet, {20}, std::string(160, 'b').data());
+  write_dataset(file, "tracks", track, track, {20, 5}, std::vector<float>(400, 1).data());
+  H5Fclose(file);
+  for (const hid_t type : {name, jet, track}) H5Tclose(type);
+  EXPECT_THAT(refusal({.files = {path("text.h5")}, .card = write_card(kCompoundCard)}),
+              AllOf(HasSubstr("text.h5, dataset 'jets'"), HasSubstr("numbers in member 'flavour'")));
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

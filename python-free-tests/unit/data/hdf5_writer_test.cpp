@@ -149,5 +149,28 @@ TEST_F(Hdf5WriterTest, FullDiskIsReported) {
   EXPECT_EXIT(write_to_a_full_disk(path_), testing::ExitedWithCode(1), "out.h5.*File too large");
 }
 
+TEST_F(Hdf5WriterTest, RefusesNumbersThatHdf5HasNot) {
+  Hdf5Writer writer(path_);
+  try {
+    writer.create_dataset("x", at::zeros({2}, at::kComplexFloat), 2);
+    FAIL() << "no exception";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.message(),
+                testing::AllOf(testing::HasSubstr("ComplexFloat"), testing::HasSubstr("float32, float64")));
+  }
+}
+
+TEST_F(Hdf5WriterTest, AFolderInItsPlaceIsNamed) {
+  Hdf5Writer writer(path_);
+  writer.create_dataset("x", at::zeros({2}), 2);
+  fs::create_directories(fs::path(path_) / "sub");
+  try {
+    writer.commit();
+    FAIL() << "no exception";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("out.h5"));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

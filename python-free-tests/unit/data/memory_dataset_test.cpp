@@ -83,5 +83,16 @@ TEST(MemoryDatasetTest, RefusesDifferentLengthsByName) {
   }
 }
 
+TEST(MemoryDatasetTest, RefusesScalarsByName) {
+  auto tensors = some_tensors(10);
+  tensors.set("scale", at::zeros({}));
+  try {
+    make_memory_dataset(tensors);
+    FAIL() << "no exception";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("tensor 'scale' is a scalar: its first axis"));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

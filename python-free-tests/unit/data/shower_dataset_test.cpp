@@ -424,5 +424,34 @@ TEST_F(ShowerDatasetTest, RefusesASplitWithAnEmptyPart) {
   EXPECT_THROW(showers.split({.valid_fraction = 1.5}), ConfigError);
 }
 
+TEST_F(ShowerDatasetTest, EveryMisfitOfCardAndFileIsNamed) {
+  const at::Tensor cells = ShowerFileOnDisk{}.cells(), energy = ShowerFileOnDisk{}.energies();
+  const auto written = [&](const at::Tensor& image, const at::Tensor& primary) {
+    Hdf5Writer writer(path("bad.h5"));
+    writer.create_dataset("ECAL", image, 8);
+    writer.create_dataset("energy", primary, 8);
+    writer.commit();
+    return error_of({.files = {path("bad.h5")}, .card = "lcd_fixed"});
+  };
+  EXPECT_THAT(written(cells, at::stack({energy, energy}, 1)),
+              AllOf(HasSubstr("bad.h5"), HasSubstr("[60, 2]"),
+                    HasSubstr("the card reads one number per shower as energy")));
+  EXPECT_THAT(written(cells, energy.narrow(0, 0, 59)),
+              AllOf(HasSubstr("bad.h5"), HasSubstr("energy has 59 rows, other datasets have 60")));
+  EXPECT_THAT(
+      written(cells.narrow(0, 0, 0), energy.narrow(0, 0, 0)),
+      AllOf(HasSubstr("bad.h5, dataset 'ECAL'"), HasSubstr("is empty (0 showers); leave the file out")));
+
+  const hid_t file = create_file(path("text.h5"));
+  const hid_t text = H5Tcopy(H5T_C_S1);
+  H5Tset_size(text, 1);
+  write_dataset(file, "ECAL", text, text, {2, 25, 25, 25}, std::string(2 * 25 * 25 * 25, 'x').data());
+  write_floats(file, "energy", {2}, {10, 20});
+  H5Tclose(text);
+  H5Fclose(file);
+  EXPECT_THAT(error_of({.files = {path("text.h5")}, .card = "lcd_fixed"}),
+              AllOf(HasSubstr("text.h5"), HasSubstr("ECAL holds no numbers")));
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

@@ -438,5 +438,84 @@ TEST(CardTest, OverridesLengthAndClassOrder) {
   EXPECT_THROW(override_class_order(card, std::vector<std::string>{"top", "gluon"}), ConfigError);
 }
 
+/// What is wrong, where, and how it is mended.
+using Words = std::vector<std::string>;
+
+/// small_card() with other [inputs].
+std::string card_of_inputs(const std::string& inputs) {
+  const std::string card = small_card();
+  return card.substr(0, card.find("features = ")) + inputs + "\n";
+}
+
+std::string card_of_label(const std::string& classes, const std::string& more = "") {
+  return small_card("[label]\nof = \"jet.kind\"\nclasses = " + classes + "\n" + more);
+}
+
+/// Each definition needs the next: compiling the first goes through all of them.
+std::string card_of_nested_definitions(int count) {
+  std::string definitions = "[define]\n";
+  for (int i = count; i > 0; --i)
+    definitions += "jet.d" + std::to_string(i) + " = \"jet.d" + std::to_string(i - 1) + "\"\n";
+  return small_card(definitions + "jet.d0 = \"jet.pt\"\n");
+}
+
+TEST(CardTest, EveryMistakeInATextSaysWhatWhereAndHowToMendIt) {
+  struct Mistake {
+    std::string toml;
+    Words words;
+  };
+  for (const auto& [toml, words] : std::vector<Mistake>{
+           {card_of_label(R"([["a", 0], ["a", 1]])"), {"label.classes", "a, a", "names that differ"}},
+           {card_of_label(R"([["", 0], ["b", 1]])"),
+            {"label.classes", "a name and at least one label value"}},
+           {card_of_label("[]"), {"label", "jet.kind", "\"of\" and \"classes\" together"}},
+           {small_card("[weights]\nclass = \"balanced\"\n"), {"weights.class", "the card has no [label]"}},
+           {small_card("[weights]\nclass = \"balancd\"\n"), {"line 11", "\"balanced\" or a number for each"}},
+           {card_of_inputs("mask = [\"part.pt\"]"), {"inputs", "mask", "names that differ from each other"}},
+           {card_of_inputs("features = [[\"part.pt\", 0, 1, 5, -5]]"),
+            {"inputs.features", "part.pt", "a minimum not above the maximum"}},
+           {card_of_inputs("features = []"), {"line 9", "input tensor \"features\" has no columns"}},
+           {card_of_inputs("features = [3]"), {"line 9", "an input is \"expression\"", "\"auto\""}},
+           {card_of_inputs("features = [[\"part.pt\"]]"), {"line 9", "subtract, multiply or \"auto\""}},
+           {card_of_inputs("features = [[\"part.pt\", 1]]"), {"line 9", "subtract is followed by multiply"}},
+           {card_of_inputs("features = [[\"part.pt\", 1, \"x\"]]"), {"line 9", "multiply is a number"}},
+           {"card = 1\n[[read.jet]]\nfrom = \"jets\"\ncolumns = []\n",
+            {"line 4", "\"columns\" is empty", "leave it out"}},
+           {small_card("[particles]\nsort_by_pt = 3\n"), {"line 11", "sort_by_pt is true or false"}},
+           {small_card("[select]\njets = \"(jet.pt > 3\"\n"), {"line 11", "expected \")\""}},
+           {card_of_nested_definitions(70), {"line 11", "more than 64 definitions build on each other"}},
+       })
+    for (const std::string& word : words) EXPECT_THAT(error_of(toml), HasSubstr(word)) << toml;
+}
+
+/// A program may make its card itself.
+TEST(CardTest, EveryMistakeInACardMadeByAProgramNamesItsField) {
+  struct Mistake {
+    void (*make)(Card&);
+    Words words;
+  };
+  for (const auto& [make, words] : std::vector<Mistake>{
+           {[](Card& card) { card.length = 0; }, {"particles.length", "at least 1"}},
+           {[](Card& card) {
+              card.class_weights = {1, 2, 3};
+            },
+            {"weights.class", "1, 2, 3", "one weight for each of the 2 classes"}},
+           {[](Card& card) { card.signal = "c"; }, {"label.signal", "c", "one of the classes: a, b"}},
+           {[](Card& card) { card.sources[0].units["pt"] = "furlong"; },
+            {"unit \"furlong\" of jet.pt does not convert", "GeV"}},
+           {[](Card& card) { card.sources[0].units["mass"] = "GeV"; },
+            {"unit of \"mass\"", "jets has no such column", "pt, kind"}},
+       }) {
+    Card card = parse_card(card_of_label(R"([["a", 0], ["b", 1]])"), "mine");
+    make(card);
+    try {
+      validate(card);
+      ADD_FAILURE() << "accepted: " << words.front();
+    } catch (const ConfigError& error) {
+      for (const std::string& word : words) EXPECT_THAT(error.what(), HasSubstr(word));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::features

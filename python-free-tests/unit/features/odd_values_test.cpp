@@ -270,5 +270,18 @@ TEST(OddValuesTest, JetsWithoutParticlesAreCounted) {
   EXPECT_EQ(use(card_of(), raw).counts.without_particles, 2);
 }
 
+TEST(OddValuesTest, WhatAnExpressionMakesOfSoundValuesIsNamedToo) {
+  const auto card = [](const std::string& particles) {
+    std::string text = card_text("mask = \"part.valid > 0\"\n" + particles, "jets = \"jet.mass > 0\"");
+    const std::string input = "\"part.x\"";
+    text.replace(text.find(input), input.size(), "\"log(part.x - part.x)\"");
+    return parse_card(text, "odd");
+  };
+  const std::string message = refusal(card(""), sound_block());
+  EXPECT_THAT(message, AllOf(HasSubstr("odd.h5, row 100, particle 0: \"log(part.x - part.x)\" is -inf"),
+                             HasSubstr("under [particles]"), HasSubstr("nan = 0.0")));
+  EXPECT_EQ(refusal(card(advice_of(message)), sound_block()), "not refused");
+}
+
 }  // namespace
 }  // namespace bunchtrain::features

@@ -152,5 +152,44 @@ TEST(ShowerCardTest, EachKindOfCardNamesItsTrainer) {
               AllOf(HasSubstr("did you mean lcd_fixed?"), HasSubstr("calochallenge_3")));
 }
 
+TEST(ShowerCardTest, EveryMistakeSaysWhatWhereAndHowToMendIt) {
+  const std::string energy(kEnergy);
+  const std::string two_grids =
+      "card = 1\n[shower]\ncells = [{ from = \"a\", shape = [2, 3, 4] }, { from = \"b\", shape = [2, 3, 4] "
+      "}]\n";
+  struct Mistake {
+    std::string toml;
+    std::vector<std::string> words;
+  };
+  for (const auto& [toml, words] : std::vector<Mistake>{
+           {"card = 1\n[shower]\ncells = []\n" + energy, {"shower.cells", "at least one dataset of cells"}},
+           {"card = 1\n[shower]\ncells = [{ from = \"a:b\", shape = [2, 3, 4] }]\n" + energy,
+            {"line 3", "\"a:b\"", "the name of one dataset", "in quotes: \"'a:b'\""}},
+           {card_with("pitch = [1, 1, 0]\n" + energy), {"shower.pitch", "0", "above 0 mm"}},
+           {two_grids + energy + "theta = \"theta\"\n",
+            {"primary.theta", "a card with one dataset of cells"}},
+           {card_with(energy + "[image]\nscale = 0\n"), {"image.scale", "above 0"}},
+       })
+    for (const std::string& word : words) EXPECT_THAT(error_of(toml), HasSubstr(word)) << toml;
+}
+
+TEST(ShowerCardTest, EveryMistakeInACardMadeByAProgramNamesItsField) {
+  struct Mistake {
+    void (*make)(ShowerCard&);
+    std::vector<std::string> words;
+  };
+  for (const auto& [make, words] : std::vector<Mistake>{
+           {[](ShowerCard& card) { card.cells[0].dataset = ""; }, {"shower.cells", "the name of a dataset"}},
+           {[](ShowerCard& card) { card.unit = "furlong"; }, {"shower.unit", "furlong", "GeV"}},
+           {[](ShowerCard& card) { card.energy.unit = "furlong"; },
+            {"primary.energy.unit", "furlong", "GeV"}},
+       }) {
+    ShowerCard card = load_shower_card("lcd_fixed");
+    make(card);
+    const std::string message = message_of([&] { validate(card); });
+    for (const std::string& word : words) EXPECT_THAT(message, HasSubstr(word));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::features

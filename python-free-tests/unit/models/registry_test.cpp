@@ -107,5 +107,19 @@ TEST(RegistryTest, DescriptionsAreChecked) {
   }
 }
 
+/// They could not be read back.
+TEST(RegistryTest, ValuesWithBlanksAreNotDescribed) {
+  for (const auto& [field, value] :
+       std::map<std::string, std::string>{{"two words", "1"}, {"width", "8 16"}}) {
+    try {
+      describe("particlenet", {.more = {{field, value}}});
+      ADD_FAILURE() << field << " = " << value;
+    } catch (const ConfigError& error) {
+      for (const std::string& part : {field, value, std::string("without blanks")})
+        EXPECT_THAT(error.what(), testing::HasSubstr(part));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::models

@@ -251,6 +251,8 @@ TEST(KnnErrorsTest, NameFieldValueAndWhatIsAllowed) {
   EXPECT_THAT(message(cloud[0], std::nullopt, 2), HasSubstr("[8, 3] Float"));
   EXPECT_THAT(message(cloud.to(at::kBFloat16), std::nullopt, 2), HasSubstr("float32 or float64"));
   EXPECT_THAT(message({}, std::nullopt, 2), HasSubstr("undefined"));
+  EXPECT_THAT(message(at::zeros({1, 1, 1}).expand({1, std::int64_t{1} << 31, 1}), std::nullopt, 2),
+              HasSubstr("at most 2^31 - 1 points"));
   EXPECT_THAT(message(cloud, at::zeros({2, 7}, at::kBool), 2), HasSubstr("[2, 8] bool"));
   EXPECT_THAT(message(cloud, at::zeros({2}, at::kFloat), 2), HasSubstr("mask or counts"));
   EXPECT_THAT(message(cloud, at::tensor({3, 9}, at::kInt), 2), HasSubstr("counts[1]"));

@@ -207,5 +207,21 @@ TEST_F(OptimizerTest, ThreadsDoNotChangeTheBits) {
   EXPECT_TRUE(results[0].equal(results[1]));
 }
 
+TEST_F(OptimizerTest, StateThatLacksATensorNamesIt) {
+  AdamW adamw(arenas_);
+  StateDict state = adamw.state();
+  NamedTensors fewer;
+  for (const auto& [name, tensor] : state.tensors)
+    if (name != "exp_avg.p1") fewer.set(name, tensor);
+  state.tensors = fewer;
+  try {
+    adamw.load(state);
+    FAIL() << "no error";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(),
+                testing::AllOf(HasSubstr("\"exp_avg.p1\""), HasSubstr("another model or optimizer")));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::optim

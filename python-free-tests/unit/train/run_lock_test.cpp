@@ -3,10 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -199,6 +201,27 @@ TEST_F(RunLockTest, ABatchJobIsNamed) {
   EXPECT_EQ(batch_job_suffix(), "123_4");
   unsetenv("SLURM_JOB_ID");
   unsetenv("SLURM_ARRAY_TASK_ID");
+}
+
+TEST_F(RunLockTest, TooManyOpenFilesArePassingTrouble) {
+  RunLock::Attempt attempt(root_, options());
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  int code = 0;
+  std::string message;
+  try {
+    attempt.step();
+  } catch (const IoError& error) {
+    code = error.code();
+    message = error.what();
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(code, EMFILE);
+  EXPECT_THAT(message, AllOf(HasSubstr(root_.string()), HasSubstr("cannot be written"),
+                             HasSubstr("name another with --run")));
+  EXPECT_TRUE(fs::is_empty(root_));
 }
 
 }  // namespace

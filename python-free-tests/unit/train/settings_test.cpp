@@ -103,5 +103,19 @@ TEST(RunLengthTest, SamplesAreCountedWithTheSmallerLastBatch) {
   EXPECT_THROW(steps("31"), ConfigError);
 }
 
+TEST(SettingsTest, ATimeoutIsAPositiveNumber) {
+  EXPECT_EQ(timeout_of(parsed({"--timeout", "0.25"})), std::chrono::milliseconds(250));
+  for (const char* wrong : {"--timeout=0", "--timeout=-3", "--timeout=inf"}) {
+    try {
+      timeout_of(parsed({wrong}));
+      ADD_FAILURE() << wrong;
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("timeout"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("a positive number of seconds"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::train

@@ -15,6 +15,7 @@ namespace {
 
 using test::counting;
 using test::KerasWriter;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -203,7 +204,8 @@ void claim(hid_t group, std::vector<hsize_t> shape, std::vector<hsize_t> chunk,
     H5Pset_chunk(create, static_cast<int>(chunk.size()), chunk.data());
     H5Pset_deflate(create, 1);
   }
-  const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr);
+  const std::vector<hsize_t> most = chunk.empty() ? shape : std::vector<hsize_t>(shape.size(), H5S_UNLIMITED);
+  const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), most.data());
   const hid_t links = H5Pcreate(H5P_LINK_CREATE);
   H5Pset_create_intermediate_group(links, 1);
   H5Dclose(
@@ -224,6 +226,8 @@ TEST_F(KerasWeightsTest, ChecksSizesBeforeItAllocates) {
       {{huge}, {}, "holds 0 of it"},
       {{huge, 4}, {1024, 4}, "holds 0 of it"},
       {{1ULL << 31, 1ULL << 31, 4}, {64, 64, 4}, "more elements than there are bytes"},
+      {{16}, {1 << 20}, "claims pieces larger than itself"},
+      {{1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, "has 9 axes; the arrays of a Keras model have 8 at most"},
       {{16, 16}, {16, 16}, "no error"},  // unwritten, but small: zeros, as HDF5 means it
   };
   for (const Claim& given : claims) {
@@ -277,6 +281,49 @@ TEST_F(KerasWeightsTest, IsNotCaughtInGroupsThatHoldThemselves) {
       H5Lcreate_hard(writer.root(), "a", writer.root(), name, H5P_DEFAULT, H5P_DEFAULT);
   }
   EXPECT_THAT(message(), HasSubstr("deeper than any Keras model"));
+}
+
+/// An attribute of `count` texts of one letter; only the latest format has room for a long one.
+void write_letters(hid_t group, const std::string& attribute, hsize_t count) {
+  const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate_simple(1, &count, nullptr);
+  const hid_t list =
+      test::checked(H5Acreate2(group, attribute.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT));
+  EXPECT_GE(H5Awrite(list, type, std::string(count, 'a').data()), 0);
+  H5Aclose(list);
+  H5Sclose(space);
+  H5Tclose(type);
+}
+
+TEST_F(KerasWeightsTest, ListsLongerThanAnyModelAreRefused) {
+  {
+    KerasWriter writer(path_);
+    for (const char* part : {"layer_names0", "layer_names1"}) write_letters(writer.root(), part, 40'000);
+  }
+  EXPECT_THAT(message(), HasSubstr("lists more than 65536 names"));
+  {
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+    const hid_t file = test::checked(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access));
+    write_letters(file, "layer_names", 70'000);
+    H5Fclose(file);
+    H5Pclose(access);
+  }
+  EXPECT_THAT(message(), AllOf(HasSubstr("has a damaged list 'layer_names'"),
+                               HasSubstr("70000 names of 1 bytes in a file of")));
+}
+
+/// Few groups, but 41 ways from each level to the next: more ways through the file than a model has objects.
+TEST_F(KerasWeightsTest, IsNotCaughtInGroupsThatShareTheirMembers) {
+  {
+    KerasWriter writer(path_);
+    for (const char* level : {"a", "b", "c", "d"}) writer.layer(level, {}, false);
+    for (const auto& [upper, lower] :
+         std::vector<std::pair<std::string, std::string>>{{"a", "b"}, {"b", "c"}, {"c", "d"}})
+      for (int i = 0; i < 41; ++i)
+        H5Lcreate_hard(writer.root(), lower.c_str(), writer.root(), (upper + "/" + std::to_string(i)).c_str(),
+                       H5P_DEFAULT, H5P_DEFAULT);
+  }
+  EXPECT_THAT(message(), HasSubstr("is one of more than 65536 objects"));
 }
 
 }  // namespace

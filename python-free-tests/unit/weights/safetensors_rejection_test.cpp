@@ -137,5 +137,17 @@ TEST(SafeTensorsRejectionTest, EveryTruncationIsRefused) {
   }
 }
 
+/// A file of the kernel claims a page and gives less.
+TEST(SafeTensorsRejectionTest, AFileThatBecomesShorterIsRefused) {
+  const std::string file = "/sys/devices/system/cpu/online";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << file << " is not there";
+  try {
+    read_safetensors(file);
+    FAIL() << "accepted";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr(file), HasSubstr("became shorter while it was read")));
+  }
+}
+
 }  // namespace
 }  // namespace bunchtrain::weights

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -199,10 +200,13 @@ class Parser {
     return true;
   }
 
-  [[noreturn]] void fail(std::string_view expected) const {
-    throw ConfigError(fmt::format(
-        "expression \"{}\": expected {} at column {}{}", text_, expected, position_ + 1,
-        position_ < text_.size() ? fmt::format(", found \"{}\"", text_.substr(position_, 12)) : ""));
+  [[noreturn]] void fail(std::string_view expected,
+                         std::source_location where = std::source_location::current()) const {
+    throw ConfigError(
+        fmt::format(
+            "expression \"{}\": expected {} at column {}{}", text_, expected, position_ + 1,
+            position_ < text_.size() ? fmt::format(", found \"{}\"", text_.substr(position_, 12)) : ""),
+        where);
   }
 
   std::string_view text_;

@@ -80,10 +80,8 @@ Program::Program(const ExpressionGraph& graph, std::span<const ProgramOutput> ou
                  std::span<const int> given) {
   Compiler compiler{graph, given, *this};
   for (const ProgramOutput& output : outputs) {
-    if (output.level == Level::jet && graph.node(output.node).level == Level::particle) {
-      throw ConfigError(
-          "a value per jet is needed, but the expression varies over particles; is sum() missing?");
-    }
+    expects(output.level != Level::jet || graph.node(output.node).level != Level::particle,
+            "an output of one value per jet does not vary over particles");
     output_registers_.push_back(compiler.require(output.node, output.level));
   }
 }

@@ -42,8 +42,8 @@ std::string TomlReader::name_of(const toml::table& root) const {
   return std::filesystem::path(origin_).stem().string();
 }
 
-void TomlReader::fail(const toml::node& at, std::string_view what) const {
-  throw ConfigError(fmt::format("card {}, line {}: {}", origin_, at.source().begin.line, what));
+void TomlReader::fail(const toml::node& at, std::string_view what, std::source_location where) const {
+  throw ConfigError(fmt::format("card {}, line {}: {}", origin_, at.source().begin.line, what), where);
 }
 
 void TomlReader::check_keys(const toml::table& table, std::string_view where,

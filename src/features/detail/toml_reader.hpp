@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,8 @@ class TomlReader {
   /// The entry "name", or else the stem of the origin.
   std::string name_of(const toml::table& root) const;
 
-  [[noreturn]] void fail(const toml::node& at, std::string_view what) const;
+  [[noreturn]] void fail(const toml::node& at, std::string_view what,
+                         std::source_location where = std::source_location::current()) const;
   void check_keys(const toml::table& table, std::string_view where,
                   std::initializer_list<std::string_view> known) const;
 

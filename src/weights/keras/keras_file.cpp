@@ -211,9 +211,10 @@ void KerasFile::list(const std::string& path, int depth, Listing& listing) const
 std::vector<std::int64_t> KerasFile::checked_shape(hid_t dataset, const std::string& path) {
   const hdf5::Dataspace space(H5Dget_space(dataset));
   const int rank = space ? H5Sget_simple_extent_ndims(space.get()) : -1;
-  if (rank < 0 || rank > kHighestRank) fail(path, "has no readable shape");
+  if (rank > kHighestRank)
+    fail(path, fmt::format("has {} axes; the arrays of a Keras model have {} at most", rank, kHighestRank));
   std::array<hsize_t, kHighestRank> extents{};
-  if (rank > 0 && H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr) < 0)
+  if (rank < 0 || (rank > 0 && H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr) < 0))
     fail(path, "has no readable shape");
   std::uint64_t elements = 1;
   bool fits = true;
