@@ -24,7 +24,7 @@ function(bunchtrain_add_kit_test name target needs seconds)
   endforeach()
 endfunction()
 
-# Call when all targets are there.
+# Call when all targets are there. Of a build without programs, as inside another project, there is no kit.
 function(bunchtrain_write_gpu_kit)
   foreach(program IN ITEMS bunchtrain train_particlenet train_3dgan gpu_bench)
     if(TARGET ${program})
@@ -33,6 +33,9 @@ function(bunchtrain_write_gpu_kit)
   endforeach()
   get_property(programs GLOBAL PROPERTY BUNCHTRAIN_KIT_PROGRAMS)
   get_property(tests GLOBAL PROPERTY BUNCHTRAIN_KIT_TESTS)
+  if(NOT programs)
+    return()
+  endif()
   list(REMOVE_DUPLICATES programs)
 
   set(paths "")
