@@ -30,12 +30,6 @@ std::optional<train::TrainedOn> trained_on(const TrainedNetwork& trained) {
   return run;
 }
 
-std::vector<std::string> data_words(const train::TrainedOn& run) {
-  std::vector<std::string> words;
-  for (const auto& file : run.files) words.push_back(data::data_word(file));
-  return words;
-}
-
 std::string names_of(const std::vector<std::filesystem::path>& files) {
   constexpr std::size_t kMost = 3;
   std::string text;
@@ -59,7 +53,7 @@ void require_split(const std::string& part, const std::optional<train::TrainedOn
     throw ConfigError(
         fmt::format("--split {} is a part of the files that the run was trained on, in their "
                     "order, and --data are others: leave --data away, or give {}",
-                    part, fmt::join(data_words(*run), " ")));
+                    part, fmt::join(data::data_words(run->files), " ")));
 }
 
 /// Jets of one file that the run was trained on.
@@ -118,7 +112,7 @@ EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork
   std::vector<std::string> names = session.option("data");
   if (names.empty() && part != "all") {
     require_split(part, run, run ? run->files : std::vector<data::FileIdentity>{});
-    names = data_words(*run);
+    names = data::data_words(run->files);
   }
   if (names.empty())
     throw ConfigError(

@@ -96,8 +96,7 @@ void Hdf5Source::take_fingerprint(std::span<const LabelledFile> named, bool hash
   for (std::size_t i = 0; i < files_.size(); ++i) {
     auto files = files_[i].identities(hash_data);
     files.front().class_name = named[i].class_name;
-    hasher.update(bytes_of(files.front().fingerprint));
-    hasher.update(bytes_of(files.front().contents));
+    add_identity(files.front(), hasher);
     identities_.insert(identities_.end(), files.begin(), files.end());
   }
   hasher.update(bytes_of(labels_));

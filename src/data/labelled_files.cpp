@@ -149,8 +149,11 @@ DataFiles parse_data_words(std::span<const std::string> words) {
   return result;
 }
 
-std::string data_word(const FileIdentity& file) {
-  return file.class_name.empty() ? file.path : fmt::format("{}={}", file.class_name, file.path);
+std::vector<std::string> data_words(std::span<const FileIdentity> files) {
+  std::vector<std::string> words;
+  for (const auto& file : files)
+    words.push_back(file.class_name.empty() ? file.path : fmt::format("{}={}", file.class_name, file.path));
+  return words;
 }
 
 std::vector<LabelledFile> list_labelled_files(std::span<const std::string> files,

@@ -47,6 +47,11 @@ FileIdentity identity(const std::string& path, std::span<const StoredDataset* co
 
 }  // namespace
 
+void add_identity(const FileIdentity& file, Hasher& hasher) {
+  hasher.update(std::as_bytes(std::span(file.fingerprint)));
+  hasher.update(std::as_bytes(std::span(file.contents)));
+}
+
 OpenedFile::OpenedFile(const std::filesystem::path& path)
     : path_(path.string()),
       file_(std::make_shared<const hdf5::File>(hdf5::open_read_only(path_))),

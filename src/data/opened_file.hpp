@@ -47,4 +47,7 @@ class OpenedFile {
   std::shared_ptr<const FileBytes> bytes_;
 };
 
+/// What the fingerprint of a data set takes in of one of its files.
+void add_identity(const FileIdentity& file, Hasher& hasher);
+
 }  // namespace bunchtrain::data

@@ -195,8 +195,7 @@ void ShowerSource::take_fingerprint(bool hash_data) {
   Hasher hasher;
   for (const auto& file : files_) {
     const auto files = file.identities(hash_data);
-    hasher.update(std::as_bytes(std::span(files.front().fingerprint)));
-    hasher.update(std::as_bytes(std::span(files.front().contents)));
+    add_identity(files.front(), hasher);
     identities_.insert(identities_.end(), files.begin(), files.end());
   }
   for (const auto* values : {&energies_, &thetas_, &measured_, &sums_})

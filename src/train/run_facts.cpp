@@ -40,8 +40,7 @@ std::string describe_update(const TrainedNetwork& network) {
 
 Fact data_fact(std::string name, const data::Dataset& dataset) {
   const auto& summary = dataset.summary();
-  std::vector<std::string> files;
-  for (const auto& file : summary.files) files.push_back(data::data_word(file));
+  const std::vector<std::string> files = data::data_words(summary.files);
   std::string value = fmt::format("{} samples, fingerprint {}", dataset.size(), summary.fingerprint);
   if (!summary.classes.empty()) value = fmt::format("{} of {}", value, fmt::join(summary.classes, ", "));
   std::string origin = files.empty() ? summary.description : fmt::format("{}", fmt::join(files, ", "));

@@ -38,8 +38,8 @@ is_there_anyway() { # NAME PATH
 needed_libraries() {
   local name path
   LD_LIBRARY_PATH='' ldd "$@" 2>/dev/null | awk '$2 == "=>" { print $1, $3 }' | sort -u | while read -r name path; do
-    [ -e "$path" ] || { is_there_anyway "$name" "$path" || echo "missing $name" >&2; continue; }
-    is_there_anyway "$name" "$path" || echo "$name $path"
+    if is_there_anyway "$name" "$path"; then continue; fi
+    if [ -e "$path" ]; then echo "$name $path"; else echo "missing $name" >&2; fi
   done
 }
 

@@ -26,7 +26,7 @@ struct DataFiles {
 /// path, or a glob that matches files, is a path, even if it contains "=".
 /// @throws ConfigError for a word that ends with "=".
 DataFiles parse_data_words(std::span<const std::string> words);
-/// The word that names this file: "gluon=g.h5", or its path alone.
-std::string data_word(const FileIdentity& file);
+/// The words that name these files again: "gluon=g.h5", or a path alone.
+std::vector<std::string> data_words(std::span<const FileIdentity> files);
 
 }  // namespace bunchtrain::data
