@@ -91,7 +91,7 @@ TEST(BatchNormGpuBehaviourTest, NeverWaitsForTheDevice) {
   const at::Tensor probe = random_normal({40, 64}, 2, at::kFloat).cuda();
   const at::Tensor mask = random_normal({40}, 3).gt(0).cuda();
   for (const at::ScalarType parameters : {at::kFloat, at::kDouble}) {
-    const nn::BatchNorm norm = make_norm(64, at::kCUDA, parameters);
+    nn::BatchNorm norm = make_norm(64, at::kCUDA, parameters);
     run(norm, input, probe, mask, true);  // loads the kernels
     const NoSynchronisation guard;
     run(norm, input, probe, mask, true);
@@ -101,7 +101,7 @@ TEST(BatchNormGpuBehaviourTest, NeverWaitsForTheDevice) {
 }
 
 TEST(BatchNormGpuBehaviourTest, TakesBatchesWithoutRowsAndWithoutRowsThatCount) {
-  const nn::BatchNorm norm = make_norm(5, at::kCUDA, at::kFloat);
+  nn::BatchNorm norm = make_norm(5, at::kCUDA, at::kFloat);
   const Result none = run(norm, at::zeros({0, 5}).cuda(), at::zeros({0, 5}).cuda(), std::nullopt, true);
   EXPECT_TRUE(none.weight_gradient.cpu().equal(at::zeros({5})));
   run(norm, random_normal({6, 5}, 1, at::kFloat).cuda(), random_normal({6, 5}, 2, at::kFloat).cuda(),
