@@ -64,7 +64,7 @@ EnergyResponse EnergyResponse::fit(const data::Dataset& dataset, std::int64_t sh
 EnergyResponse EnergyResponse::published() { return {{10, 500}, {0, 0, 0, 0, 2}}; }
 
 at::Tensor EnergyResponse::draw(const at::Tensor& uniform) const {
-  const at::Tensor sorted = at::tensor(energies_, at::kFloat);
+  const at::Tensor sorted = at::tensor(energies_, at::kFloat).to(uniform.device(), /*non_blocking=*/true);
   const at::Tensor place = uniform.to(at::kFloat) * static_cast<double>(energies_.size() - 1);
   const at::Tensor below = place.floor().to(at::kLong);
   const at::Tensor above = (below + 1).clamp_max(static_cast<std::int64_t>(energies_.size()) - 1);

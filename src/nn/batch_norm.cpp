@@ -19,9 +19,8 @@ using torch::autograd::variable_list;
 
 /// What the backward pass needs besides its tensors.
 struct BatchNormState {
-  detail::Statistics statistics;
+  detail::RowNorm row_norm;
   at::Tensor mask;
-  bool relu;
   std::shared_ptr<StatisticsReducer> reducer;
 };
 
@@ -36,43 +35,27 @@ struct BatchNormCall {
 class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows, const at::Tensor& weight,
-                            const at::Tensor& bias, const BatchNormCall& call) {
-    BatchNormImpl& norm = *call.norm;
-    auto state =
-        std::make_shared<BatchNormState>(BatchNormState{{}, call.mask, call.relu, norm.shared_reducer()});
-    state->statistics =
-        norm.is_training() ? batch_statistics(rows, call.mask, norm) : detail::running_statistics(norm);
-    context->save_for_backward({rows, weight, bias});
-    const detail::Normaliser normaliser = make_normaliser(*state, rows, weight, bias);
+                            const at::Tensor& /*bias*/, const BatchNormCall& call) {
+    auto state = std::make_shared<BatchNormState>(
+        BatchNormState{detail::make_row_norm(*call.norm, rows, call.mask, call.relu), call.mask,
+                       call.norm->shared_reducer()});
+    context->save_for_backward({rows, weight});
+    at::Tensor normalised = detail::normalise_rows(rows, state->row_norm.normaliser);
     detail::hold_state(context, std::move(state));
-    return detail::normalise_rows(rows, normaliser);
+    return normalised;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    auto& state = detail::held_state<BatchNormState>(context);
+    const auto& state = detail::held_state<BatchNormState>(context);
     const auto saved = context->get_saved_variables();
-    const at::Tensor &rows = saved[0], &weight = saved[1], &bias = saved[2];
+    const at::Tensor &rows = saved[0], &weight = saved[1];
     const at::Tensor gradient = gradients[0].contiguous();
 
-    const detail::Normaliser normaliser = make_normaliser(state, rows, weight, bias);
-    const at::Tensor moments = detail::row_gradient_moments(gradient, rows, normaliser);
-    const detail::NormGradients norm = detail::norm_gradients(
-        state.statistics, weight, moments, state.reducer.get(), detail::compute_type(rows.scalar_type()));
-    const at::Tensor input =
-        detail::normalise_rows_backward(gradient, rows, state.mask, normaliser, norm.correction);
+    const detail::NormGradients norm =
+        detail::row_norm_gradients(state.row_norm, gradient, rows, weight, state.reducer.get());
+    const at::Tensor input = detail::normalise_rows_backward(gradient, rows, state.mask,
+                                                             state.row_norm.normaliser, norm.correction);
     return {input, norm.weight, norm.bias, {}};
-  }
-
- private:
-  static detail::Statistics batch_statistics(const at::Tensor& rows, const at::Tensor& mask,
-                                             BatchNormImpl& norm) {
-    const double count = mask.defined() ? mask.sum().item<double>() : static_cast<double>(rows.size(0));
-    return detail::batch_statistics(norm, detail::row_moments(rows, mask), count);
-  }
-  static detail::Normaliser make_normaliser(const BatchNormState& state, const at::Tensor& rows,
-                                            const at::Tensor& weight, const at::Tensor& bias) {
-    return detail::make_normaliser(state.statistics, weight, bias, state.relu,
-                                   detail::compute_type(rows.scalar_type()));
   }
 };
 

@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include "row_cuda.hpp"
+
 namespace bunchtrain::nn::detail {
 namespace {
 
@@ -21,15 +23,38 @@ void move_on(at::Tensor& running, const at::Tensor& batch, double momentum, cons
   running.copy_(at::where(any_row, after, before));
 }
 
+/// [1] float64: how many rows count, on their device.
+at::Tensor count_rows(const at::Tensor& rows, const at::Tensor& mask) {
+  if (mask.defined()) return mask.sum().to(at::kDouble).reshape({1});
+  return at::full({1}, static_cast<double>(rows.size(0)), rows.options().dtype(at::kDouble));
+}
+
+/// The kernels that finish statistics know float32 only.
+bool has_finishing_kernels(const BatchNormImpl& norm, const at::Tensor& rows) {
+  bool has = has_cuda_kernels(rows);
+  for (const at::Tensor* each : {&norm.weight, &norm.bias, &norm.running_mean, &norm.running_var})
+    has =
+        has && each->device() == rows.device() && each->scalar_type() == at::kFloat && each->is_contiguous();
+  return has;
+}
+
+/// Sums over blocks, and over ranks if there is a reducer.
+at::Tensor reduced(const at::Tensor& partials, StatisticsReducer* reducer) {
+  if (!reducer) return partials;
+  at::Tensor sums = sum_partials_cuda(partials).reshape({-1});
+  reducer->all_reduce_sum(sums);
+  return sums.unsqueeze(0);
+}
+
 }  // namespace
 
 StatisticsReplay::StatisticsReplay() noexcept : before_(std::exchange(replaying, true)) {}
 
 StatisticsReplay::~StatisticsReplay() { replaying = before_; }
 
-Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, double count) {
+Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, const at::Tensor& count) {
   const c10::NoGradGuard no_grad;
-  at::Tensor sums = at::cat({moments.reshape({-1}), at::full({1}, count, moments.options())});
+  at::Tensor sums = at::cat({moments.reshape({-1}), count});
   if (norm.reducer()) norm.reducer()->all_reduce_sum(sums);
 
   const std::int64_t channels = moments.size(1);
@@ -85,6 +110,34 @@ NormGradients norm_gradients(const Statistics& statistics, const at::Tensor& wei
   const at::Tensor offset = scale.mul(sums[0]).div(statistics.count).sub(slope.mul(mean));
   gradients.correction = {slope.to(type).contiguous(), offset.to(type).contiguous()};
   return gradients;
+}
+
+RowNorm make_row_norm(BatchNormImpl& norm, const at::Tensor& rows, const at::Tensor& mask, bool relu) {
+  const c10::NoGradGuard no_grad;
+  const bool training = norm.is_training();
+  if (has_finishing_kernels(norm, rows)) {
+    const at::Tensor partials =
+        training ? reduced(partial_moments_cuda(rows, mask), norm.reducer()) : at::Tensor();
+    return finish_forward_cuda(norm, partials, relu, replaying);
+  }
+  const Statistics statistics = training
+                                    ? batch_statistics(norm, row_moments(rows, mask), count_rows(rows, mask))
+                                    : running_statistics(norm);
+  return {statistics,
+          make_normaliser(statistics, norm.weight, norm.bias, relu, compute_type(rows.scalar_type()))};
+}
+
+NormGradients row_norm_gradients(const RowNorm& row_norm, const at::Tensor& gradient, const at::Tensor& rows,
+                                 const at::Tensor& weight, StatisticsReducer* reducer) {
+  const Statistics& statistics = row_norm.statistics;
+  if (has_cuda_kernels(rows) && weight.scalar_type() == at::kFloat && weight.is_contiguous()) {
+    const at::Tensor partials = partial_gradient_moments_cuda(gradient, rows, row_norm.normaliser);
+    const bool over_ranks = reducer && statistics.count.defined();
+    return finish_backward_cuda(statistics, weight, partials,
+                                over_ranks ? reduced(partials, reducer) : at::Tensor());
+  }
+  return norm_gradients(statistics, weight, row_gradient_moments(gradient, rows, row_norm.normaliser),
+                        reducer, compute_type(rows.scalar_type()));
 }
 
 }  // namespace bunchtrain::nn::detail

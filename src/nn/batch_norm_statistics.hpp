@@ -32,9 +32,9 @@ class StatisticsReplay {
   bool before_;
 };
 
-/// Statistics from `moments` [2, C] over `count` rows of this rank, summed over ranks if there is a reducer.
-/// The running statistics move on (variance unbiased), unless no row counts.
-Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, double count);
+/// Statistics from `moments` [2, C] over `count` [1] float64 rows of this rank, summed over ranks if there is
+/// a reducer. The running statistics move on (variance unbiased), unless no row counts.
+Statistics batch_statistics(BatchNormImpl& norm, const at::Tensor& moments, const at::Tensor& count);
 /// The running statistics.
 Statistics running_statistics(const BatchNormImpl& norm);
 
@@ -49,5 +49,17 @@ struct NormGradients {
 };
 NormGradients norm_gradients(const Statistics& statistics, const at::Tensor& weight,
                              const at::Tensor& moments, StatisticsReducer* reducer, at::ScalarType type);
+
+/// How the rows of one forward pass are normalised.
+struct RowNorm {
+  Statistics statistics;
+  Normaliser normaliser;
+};
+/// For [N, C] rows, of which those in `mask` [N] count (undefined = all): from their statistics in training,
+/// which move the running ones on, else from the running statistics. Waits for no device.
+RowNorm make_row_norm(BatchNormImpl& norm, const at::Tensor& rows, const at::Tensor& mask, bool relu);
+/// Gradients from `gradient` [N, C] of what `row_norm` made of `rows`.
+NormGradients row_norm_gradients(const RowNorm& row_norm, const at::Tensor& gradient, const at::Tensor& rows,
+                                 const at::Tensor& weight, StatisticsReducer* reducer);
 
 }  // namespace bunchtrain::nn::detail

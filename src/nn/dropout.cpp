@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "dropout_cuda.hpp"
 #include "dropout_kernel.hpp"
 #include "held_state.hpp"
 
@@ -30,7 +30,7 @@ constexpr std::int64_t kChunk = 128 * detail::kDropoutBlock;
 /// What one call drops: a key for each row, and the probability in steps. Drawn again by the backward pass
 /// instead of kept.
 struct Choice {
-  std::vector<std::uint64_t> keys;
+  at::Tensor keys;  ///< [B] int64 on the device of the elements
   std::uint32_t threshold;
 
   double scale() const { return detail::kDropoutSteps / double(detail::kDropoutSteps - threshold); }
@@ -38,30 +38,36 @@ struct Choice {
 
 template <class S>
 void drop_rows(const at::Tensor& x, const at::Tensor& y, const Choice& choice) {
-  const auto rows = static_cast<std::int64_t>(choice.keys.size()), elements = x.numel() / rows;
+  const std::int64_t rows = choice.keys.numel(), elements = x.numel() / rows;
   const std::int64_t chunks = (elements + kChunk - 1) / kChunk;
   const auto* from = static_cast<const S*>(x.const_data_ptr());
   auto* to = static_cast<S*>(y.mutable_data_ptr());
+  const auto* keys = choice.keys.const_data_ptr<std::int64_t>();
   const auto scale = static_cast<detail::Real<S>>(choice.scale());
   at::parallel_for(0, rows * chunks, 1 + kChunk / (1 + elements), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = i / chunks, first = i % chunks * kChunk, place = row * elements + first;
       detail::drop(from + place, to + place, first, std::min(kChunk, elements - first),
-                   choice.keys[static_cast<std::size_t>(row)], choice.threshold, scale);
+                   static_cast<std::uint64_t>(keys[row]), choice.threshold, scale);
     }
   });
 }
 
-/// Elements kept and scaled, or zero. Types without a kernel and other devices multiply by factors drawn on
-/// the host.
+bool has_kernel(c10::DeviceType device, at::ScalarType type) {
+  const bool everywhere = type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
+  return everywhere || (device == at::kCUDA && type == at::kHalf);
+}
+
+/// Elements kept and scaled, or zero. Types without a kernel multiply by factors drawn in float32.
 at::Tensor drop(const at::Tensor& input, const Choice& choice) {
   const at::ScalarType type = input.scalar_type();
-  const bool has_kernel = type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
-  if (!input.is_cpu() || !has_kernel) {
-    const at::Tensor ones = at::ones(input.sizes(), has_kernel ? type : at::kFloat);
-    return input.mul(drop(ones, choice).to(input.device(), type));
+  if (!has_kernel(input.device().type(), type)) {
+    const at::Tensor ones = at::ones(input.sizes(), input.options().dtype(at::kFloat));
+    return input.mul(drop(ones, choice).to(type));
   }
-  const at::Tensor x = input.contiguous(), y = at::empty_like(x);
+  const at::Tensor x = input.contiguous();
+  if (x.is_cuda()) return detail::drop_rows_cuda(x, choice.keys, choice.threshold, choice.scale());
+  const at::Tensor y = at::empty_like(x);
   if (type == at::kFloat) drop_rows<float>(x, y, choice);
   if (type == at::kDouble) drop_rows<double>(x, y, choice);
   if (type == at::kBFloat16) drop_rows<detail::Bf16>(x, y, choice);
@@ -80,15 +86,18 @@ class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
   }
 };
 
-/// The key of each row, from (seed, step, sample, site).
-std::vector<std::uint64_t> row_keys(std::uint64_t seed, std::int64_t step, std::uint64_t site,
-                                    const at::Tensor& sample_ids) {
-  const at::Tensor ids = sample_ids.to(at::kCPU, at::kLong).contiguous();
-  const CounterRandom random =
-      CounterRandom(seed, kDropoutStream).child(site).child(static_cast<std::uint64_t>(step));
-  std::vector<std::uint64_t> keys;
+/// The key of each row, from (seed, step, sample, site), on `device`: ids that are there stay there.
+at::Tensor row_keys(std::uint64_t seed, std::int64_t step, std::uint64_t site, const at::Tensor& sample_ids,
+                    at::Device device) {
+  const at::Tensor ids = sample_ids.to(device, at::kLong, /*non_blocking=*/device.is_cuda()).contiguous();
+  const std::uint64_t stream = mix64(mix64(kDropoutStream, site), static_cast<std::uint64_t>(step));
+  if (device.is_cuda()) return detail::row_keys_cuda(ids, seed, stream);
+  const CounterRandom random(seed, stream);
+  at::Tensor keys = at::empty_like(ids);
+  auto* key = keys.mutable_data_ptr<std::int64_t>();
+  const auto* id = ids.const_data_ptr<std::int64_t>();
   for (std::int64_t row = 0; row < ids.numel(); ++row)
-    keys.push_back(random.bits(static_cast<std::uint64_t>(ids.const_data_ptr<std::int64_t>()[row])));
+    key[row] = static_cast<std::int64_t>(random.bits(static_cast<std::uint64_t>(id[row])));
   return keys;
 }
 
@@ -104,7 +113,8 @@ DropoutImpl::DropoutImpl(DropoutOptions options) : options_(options) {
 at::Tensor DropoutImpl::forward(const at::Tensor& input) {
   if (!is_training() || options_.probability == 0) return input;
   const StepContext* context = StepContext::current();
-  const at::Tensor ids = context ? context->sample_ids() : at::arange(input.size(0), at::kLong);
+  const at::Tensor ids =
+      context ? context->sample_ids() : at::arange(input.size(0), input.options().dtype(at::kLong));
   if (ids.numel() != input.size(0)) {
     throw ConfigError(
         fmt::format("dropout got {} rows in a step of {} samples; give StepContext the ids of this batch",
@@ -114,10 +124,9 @@ at::Tensor DropoutImpl::forward(const at::Tensor& input) {
   // One element in 65536 must stay for the others to be scaled by.
   const auto threshold = static_cast<std::uint32_t>(
       std::min(std::round(options_.probability * detail::kDropoutSteps), detail::kDropoutSteps - 1.0));
-  const Choice choice = {context ? row_keys(context->seed(), context->step(), options_.site, ids)
-                                 : row_keys(0, calls_++, options_.site, ids),
-                         threshold};
-  return DropoutFunction::apply(input, choice);
+  const at::Tensor keys = row_keys(context ? context->seed() : 0, context ? context->step() : calls_++,
+                                   options_.site, ids, input.device());
+  return DropoutFunction::apply(input, Choice{keys, threshold});
 }
 
 }  // namespace bunchtrain::nn

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "edge_conv_cpu.hpp"
 
+#include <ATen/ops/full.h>
 #include <c10/core/GradMode.h>
 
 #include <memory>
@@ -80,7 +81,7 @@ class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
  private:
   static at::Tensor run_forward(EdgePasses& passes, EdgeConvBlockImpl& block, EdgeState& state,
                                 bool differentiable) {
-    const double count = state.plan.counted_edges();
+    const at::Tensor count = at::full({1}, state.plan.counted_edges(), at::TensorOptions(at::kDouble));
     const bool training = block.is_training();
     at::Tensor moments = training ? passes.first_moments() : at::Tensor();
     for (std::size_t layer = 0; layer < 3; ++layer) {

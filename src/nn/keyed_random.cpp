@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "bunchtrain/core/random.hpp"
+#include "keyed_random_cuda.hpp"
 
 namespace bunchtrain::nn {
 namespace {
@@ -12,19 +13,22 @@ namespace {
 /// Keeps these numbers apart from dropout's.
 constexpr std::uint64_t kStream = 0x6b65796564;  // "keyed"
 
-template <class Draw>
-at::Tensor draw_rows(const StepContext& context, std::uint64_t site, std::int64_t columns, const Draw& draw) {
-  const at::Tensor ids = context.sample_ids().to(at::kCPU, at::kLong).contiguous();
-  const at::Tensor rows = at::empty({ids.numel(), columns}, at::kFloat);
+at::Tensor draw_rows(const StepContext& context, std::uint64_t site, std::int64_t columns, bool normal) {
+  const at::Tensor ids = context.sample_ids().to(at::kLong).contiguous();
+  const std::uint64_t stream = mix64(mix64(kStream, site), static_cast<std::uint64_t>(context.step()));
+  if (ids.is_cuda()) return detail::keyed_random_cuda(ids, context.seed(), stream, columns, normal);
+  at::Tensor rows = at::empty({ids.numel(), columns}, at::kFloat);
   const auto* id = ids.const_data_ptr<std::int64_t>();
   auto* value = rows.mutable_data_ptr<float>();
-  const CounterRandom stream =
-      CounterRandom(context.seed(), kStream).child(site).child(static_cast<std::uint64_t>(context.step()));
   at::parallel_for(0, ids.numel(), 16, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) {
-      const CounterRandom sample = stream.child(static_cast<std::uint64_t>(id[row]));
-      for (std::int64_t i = 0; i < columns; ++i)
-        value[row * columns + i] = static_cast<float>(draw(sample, static_cast<std::uint64_t>(i)));
+      const CounterRandom sample =
+          CounterRandom(context.seed(), stream).child(static_cast<std::uint64_t>(id[row]));
+      for (std::int64_t i = 0; i < columns; ++i) {
+        const auto position = static_cast<std::uint64_t>(i);
+        value[row * columns + i] =
+            static_cast<float>(normal ? sample.normal(position) : sample.uniform(position));
+      }
     }
   });
   return rows;
@@ -33,13 +37,11 @@ at::Tensor draw_rows(const StepContext& context, std::uint64_t site, std::int64_
 }  // namespace
 
 at::Tensor keyed_normal(const StepContext& context, std::uint64_t site, std::int64_t columns) {
-  return draw_rows(context, site, columns,
-                   [](const CounterRandom& random, std::uint64_t i) { return random.normal(i); });
+  return draw_rows(context, site, columns, true);
 }
 
 at::Tensor keyed_uniform(const StepContext& context, std::uint64_t site, std::int64_t columns) {
-  return draw_rows(context, site, columns,
-                   [](const CounterRandom& random, std::uint64_t i) { return random.uniform(i); });
+  return draw_rows(context, site, columns, false);
 }
 
 }  // namespace bunchtrain::nn

@@ -8,6 +8,7 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include "row_cuda.hpp"
 #include "row_kernels.hpp"
 
 namespace bunchtrain::nn::detail {
@@ -30,6 +31,11 @@ struct Blocks {
 bool has_kernels(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble ||
                         x.scalar_type() == at::kBFloat16);
+}
+
+/// [2, C] of [blocks, 2 C + 1].
+at::Tensor sum_partials(const at::Tensor& partials) {
+  return sum_partials_cuda(partials).narrow(1, 0, partials.size(1) - 1).reshape({2, -1});
 }
 
 /// Calls `call` with a value of the storage type of `x`.
@@ -99,7 +105,13 @@ at::ScalarType compute_type(at::ScalarType type) noexcept {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+bool has_cuda_kernels(const at::Tensor& x) noexcept {
+  return x.is_cuda() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
+}
+
 at::Tensor row_moments(const at::Tensor& x, const at::Tensor& mask) {
+  if (has_cuda_kernels(x)) return sum_partials(partial_moments_cuda(x, mask));
   if (!has_kernels(x)) {
     at::Tensor values = x.to(at::kDouble);
     if (mask.defined()) values = values.mul(mask.unsqueeze(1));
@@ -117,6 +129,7 @@ at::Tensor row_moments(const at::Tensor& x, const at::Tensor& mask) {
 }
 
 at::Tensor normalise_rows(const at::Tensor& x, const Normaliser& normaliser) {
+  if (has_cuda_kernels(x)) return normalise_rows_cuda(x, normaliser);
   if (!has_kernels(x)) {
     const at::Tensor y = x.to(compute_type(x.scalar_type())).mul(normaliser.scale).add(normaliser.shift);
     return (normaliser.relu ? at::relu(y) : y).to(x.scalar_type());
@@ -134,6 +147,7 @@ at::Tensor normalise_rows(const at::Tensor& x, const Normaliser& normaliser) {
 }
 
 at::Tensor row_gradient_moments(const at::Tensor& dy, const at::Tensor& x, const Normaliser& normaliser) {
+  if (has_cuda_kernels(x)) return sum_partials(partial_gradient_moments_cuda(dy, x, normaliser));
   if (!has_kernels(x)) {
     const at::Tensor values = x.to(compute_type(x.scalar_type()));
     const at::Tensor kept = kept_gradient(dy.to(values.scalar_type()), values, normaliser).to(at::kDouble);
@@ -153,6 +167,7 @@ at::Tensor row_gradient_moments(const at::Tensor& dy, const at::Tensor& x, const
 
 at::Tensor normalise_rows_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mask,
                                    const Normaliser& normaliser, const Correction& correction) {
+  if (has_cuda_kernels(x)) return normalise_rows_backward_cuda(dy, x, mask, normaliser, correction);
   if (!has_kernels(x)) {
     const at::Tensor values = x.to(compute_type(x.scalar_type()));
     const at::Tensor kept = kept_gradient(dy.to(values.scalar_type()), values, normaliser);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Normalisation over the rows of [N, C] tensors: fused loops on the CPU, LibTorch's operations elsewhere.
+/// Normalisation over the rows of [N, C] tensors: fused loops on the CPU, kernels on a GPU, LibTorch's
+/// operations for the dtypes that have neither (float16 on the CPU, float64 on a GPU).
 ///
 /// `mask` [N] bool says which rows count in statistics; undefined = all. Per-channel tensors have the dtype
 /// that the rows are computed in: float64 for float64, float32 for everything else. Sums are float64.
@@ -24,6 +25,8 @@ struct Correction {
 
 /// The dtype that rows of `type` are computed in.
 at::ScalarType compute_type(at::ScalarType type) noexcept;
+/// Whether rows like x have kernels on the GPU that x is on.
+bool has_cuda_kernels(const at::Tensor& x) noexcept;
 
 /// [2, C] float64: column sums of x and x squared over the rows that count.
 at::Tensor row_moments(const at::Tensor& x, const at::Tensor& mask);

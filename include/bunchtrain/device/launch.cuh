@@ -17,6 +17,7 @@ struct LaunchConfig {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;  ///< dynamic shared memory
+  bool large_shared = false;     ///< more than 48 KB together with the static: the kernel is told beforehand
 };
 
 /// Starts `kernel` on `stream`; arguments convert to the kernel's parameter types. An empty grid starts
@@ -27,6 +28,9 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, cudaStream_t stream,
             Arguments&&... arguments) {
   if (config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
+  if (config.large_shared)
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(config.shared_bytes)));
   cudaLaunchConfig_t launch_config{};
   launch_config.gridDim = config.grid;
   launch_config.blockDim = config.block;

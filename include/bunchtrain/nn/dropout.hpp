@@ -20,9 +20,9 @@ struct DropoutOptions {
 /// Dropout on [B, ...]: row b belongs to sample b of the current `StepContext`.
 ///
 /// Without a context the numbers are keyed by (0, how often this layer was called in training mode, row),
-/// reproducible for one process but not across ranks. The choice is drawn on the host, on the CPU without a
-/// mask in memory: the backward pass draws it again. Does nothing in evaluation mode. Differentiable to any
-/// order.
+/// reproducible for one process but not across ranks. The choice is drawn where the input is, the same on CPU
+/// and GPU, without a mask in memory: the backward pass draws it again. Ids that are on the input's GPU stay
+/// there. Does nothing in evaluation mode. Differentiable to any order.
 class DropoutImpl : public torch::nn::Module {
  public:
   /// @throws ConfigError unless 0 <= probability < 1.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host_cuda.hpp"
 
+#include <link.h>
+
 #include <algorithm>
 #include <boost/context/fiber.hpp>
 #include <boost/context/preallocated.hpp>
@@ -8,8 +10,11 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <numeric>
 #include <random>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,7 +28,7 @@ namespace context = boost::context;
 
 constexpr unsigned kWarpSize = 32;
 constexpr std::size_t kStackBytes = 128 * 1024;
-constexpr std::size_t kMaxSharedBytes = 48 * 1024;  // what a launch may have without asking for more
+constexpr std::byte kPoison{0xFF};
 
 enum class State { ready, at_barrier, at_warp_operation, done };
 
@@ -238,40 +243,99 @@ class Block {
 
 Block* block = nullptr;
 std::vector<std::byte> shared_memory;
+BlockOrder block_order = BlockOrder::ascending;
+std::size_t written_static_bytes = 0;
 
-void check_launch(Dim3 grid, Dim3 size, std::size_t shared_bytes) {
+/// The variables that kernels declare __shared__: all thread-local ones of the program that start as zero.
+std::span<std::byte> static_shared() {
+  std::span<std::byte> found;
+  const auto look = [](dl_phdr_info* object, std::size_t, void* out) {
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      if (segment.p_type == PT_TLS && object->dlpi_tls_data)
+        *static_cast<std::span<std::byte>*>(out) = {
+            static_cast<std::byte*>(object->dlpi_tls_data) + segment.p_filesz,
+            segment.p_memsz - segment.p_filesz};
+    }
+    return 1;  // the program itself comes first
+  };
+  dl_iterate_phdr(look, &found);
+  return found;
+}
+
+void check_launch(const GridConfig& config) {
+  const Dim3 size = config.block, grid = config.grid;
   const std::size_t threads = std::size_t{size.x} * size.y * size.z;
   if (threads < 1 || threads > 1024 || size.z > 64)
     throw Misuse("a block of " + text(size) + " threads; at most 1024 are allowed");
   if (grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535)
     throw Misuse("a grid of " + text(grid) + " blocks; at most (2147483647, 65535, 65535) are allowed");
-  if (shared_bytes > kMaxSharedBytes)
-    throw Misuse(std::to_string(shared_bytes) + " bytes of shared memory; 49152 are allowed");
 }
 
-void run_block(Dim3 size, const std::function<void()>& thread_body) {
-  std::fill(shared_memory.begin(), shared_memory.end(), std::byte{0xFF});
+void check_shared(const GridConfig& config) {
+  if (written_static_bytes + config.dynamic_shared_bytes > config.max_shared_bytes)
+    throw Misuse(std::to_string(config.dynamic_shared_bytes) + " bytes of dynamic and " +
+                 std::to_string(written_static_bytes) + " of static shared memory; " +
+                 std::to_string(config.max_shared_bytes) + " are allowed");
+}
+
+void run_block(Dim3 size, std::span<std::byte> static_memory, const std::function<void()>& thread_body) {
+  std::fill(shared_memory.begin(), shared_memory.end(), kPoison);
+  std::fill(static_memory.begin(), static_memory.end(), kPoison);
   Block threads(size, thread_body);
   block = &threads;
   threads.run();
+}
+
+std::vector<std::size_t> ordered_blocks(Dim3 grid) {
+  std::vector<std::size_t> blocks(std::size_t{grid.x} * grid.y * grid.z);
+  std::iota(blocks.begin(), blocks.end(), std::size_t{0});
+  if (block_order == BlockOrder::descending) std::reverse(blocks.begin(), blocks.end());
+  if (block_order == BlockOrder::random) std::shuffle(blocks.begin(), blocks.end(), random_order);
+  return blocks;
+}
+
+void run_blocks(const GridConfig& config, const std::function<void()>& thread_body) {
+  const std::span<std::byte> static_memory = static_shared();
+  bool first = true;
+  for (const std::size_t linear : ordered_blocks(config.grid)) {
+    const std::size_t x = config.grid.x, y = config.grid.y;
+    current.block = {static_cast<unsigned>(linear % x), static_cast<unsigned>(linear / x % y),
+                     static_cast<unsigned>(linear / x / y)};
+    run_block(config.block, static_memory, thread_body);
+    if (!std::exchange(first, false)) continue;
+    written_static_bytes = static_memory.size() - static_cast<std::size_t>(std::count(
+                                                      static_memory.begin(), static_memory.end(), kPoison));
+    check_shared(config);
+  }
 }
 
 }  // namespace
 
 void set_seed(std::uint64_t seed) { random_order.seed(seed); }
 
-void run_grid(Dim3 grid, Dim3 size, std::size_t shared_bytes, const std::function<void()>& thread_body) {
-  check_launch(grid, size, shared_bytes);
-  shared_memory.resize(shared_bytes);
-  current.block_size = size;
-  current.grid_size = grid;
-  for (unsigned z = 0; z < grid.z; ++z)
-    for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) {
-        current.block = {x, y, z};
-        run_block(size, thread_body);
-      }
+void set_block_order(BlockOrder order) { block_order = order; }
+
+void run_grid(const GridConfig& config, const std::function<void()>& thread_body) {
+  check_launch(config);
+  written_static_bytes = 0;
+  check_shared(config);
+  shared_memory.resize(config.dynamic_shared_bytes);
+  current.block_size = config.block;
+  current.grid_size = config.grid;
+  std::exception_ptr failure;
+  // A thread of its own has its own variables declared __shared__, and no others that could be poisoned.
+  std::thread([&] {
+    try {
+      run_blocks(config, thread_body);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }).join();
+  if (failure) std::rethrow_exception(failure);
 }
+
+std::size_t static_shared_bytes() { return written_static_bytes; }
 
 std::byte* dynamic_shared() { return shared_memory.data(); }
 

@@ -3,10 +3,11 @@
 /// Runs CUDA kernels on the host, one fiber per thread, and turns misuse of barriers and warp operations into
 /// errors.
 ///
-/// Only for tests. The blocks of a grid run one after the other, the threads of a block in a random order
-/// that a seed fixes; a thread runs until it meets a barrier or a warp operation. So a missing barrier shows
-/// as a wrong result for some seed, and a barrier or shuffle that hardware would hang on, or answer with
-/// garbage, throws `Misuse` from `run_grid`.
+/// Only for tests. The blocks of a grid run one after the other, in an order that a test chooses, the threads
+/// of a block in a random order that a seed fixes; a thread runs until it meets a barrier or a warp
+/// operation. So a missing barrier shows as a wrong result for some seed, and a barrier or shuffle that
+/// hardware would hang on, or answer with garbage, throws `Misuse` from `run_grid`. Shared memory holds NaN
+/// when a block starts, whatever the block before left there.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,14 +34,34 @@ struct Coordinates {
 };
 extern Coordinates current;
 
-/// Order in which threads run; the same seed gives the same order.
+/// Order in which threads run, and blocks in random order; the same seed gives the same order.
 void set_seed(std::uint64_t seed);
 
-/// Runs `thread_body` once per thread of the grid. @throws Misuse, and what a thread throws.
-void run_grid(Dim3 grid, Dim3 block, std::size_t shared_bytes, const std::function<void()>& thread_body);
+/// Order in which the blocks of later grids run. Hardware promises none.
+enum class BlockOrder { ascending, descending, random };
+void set_block_order(BlockOrder order);
+inline constexpr BlockOrder kBlockOrders[] = {BlockOrder::ascending, BlockOrder::descending,
+                                              BlockOrder::random};
 
-/// Dynamic shared memory of the current block, filled with 0xFF (NaN) when a block starts.
+/// Shared memory, static and dynamic together, that a block may have without asking for more.
+inline constexpr std::size_t kPlainSharedBytes = 48 * 1024;
+/// And with (compute capability 9.0).
+inline constexpr std::size_t kLargeSharedBytes = 227 * 1024;
+
+struct GridConfig {
+  Dim3 grid, block;
+  std::size_t dynamic_shared_bytes = 0;
+  std::size_t max_shared_bytes = kPlainSharedBytes;
+};
+
+/// Runs `thread_body` once per thread of the grid. @throws Misuse, and what a thread throws.
+void run_grid(const GridConfig& config, const std::function<void()>& thread_body);
+
+/// Dynamic shared memory of the current block.
 std::byte* dynamic_shared();
+
+/// Bytes of variables declared __shared__ that the first block of the last grid wrote.
+std::size_t static_shared_bytes();
 
 /// Every thread of the block must come here before any goes on.
 void block_barrier(std::source_location where);

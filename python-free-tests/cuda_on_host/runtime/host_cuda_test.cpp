@@ -5,9 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bunchtrain/device/launch.cuh>
 #include <string>
 #include <vector>
+
+#include "guarded_buffer.hpp"
 
 namespace bunchtrain::host_cuda {
 namespace {
@@ -121,6 +124,34 @@ TEST(HostCudaTest, HasDynamicSharedMemory) {
   EXPECT_EQ(values, (std::vector<int>{5, 4, 3, 2, 1}));
 }
 
+__global__ void list_blocks(unsigned* blocks, unsigned* count) { blocks[(*count)++] = blockIdx.x; }
+
+TEST(HostCudaTest, RunsBlocksInEveryOrder) {
+  const auto order_of = [](BlockOrder order) {
+    set_block_order(order);
+    std::vector<unsigned> blocks(50);
+    unsigned count = 0;
+    launch(list_blocks, {dim3{50}, dim3{1}}, nullptr, blocks.data(), &count);
+    set_block_order(BlockOrder::ascending);
+    EXPECT_EQ(count, 50U);
+    return blocks;
+  };
+  const std::vector<unsigned> ascending = order_of(BlockOrder::ascending);
+  EXPECT_TRUE(std::is_sorted(ascending.begin(), ascending.end()));
+  EXPECT_EQ(order_of(BlockOrder::descending), std::vector<unsigned>(ascending.rbegin(), ascending.rend()));
+  const std::vector<unsigned> random = order_of(BlockOrder::random);
+  EXPECT_NE(random, ascending);
+  EXPECT_THAT(random, testing::UnorderedElementsAreArray(ascending));
+}
+
+TEST(HostCudaTest, GivesMoreSharedMemoryIfAsked) {
+  std::vector<int> values{1, 2, 3};
+  launch(reverse_in_shared,
+         {.grid = dim3{1}, .block = dim3{3}, .shared_bytes = 200 * 1024, .large_shared = true}, nullptr,
+         values.data());
+  EXPECT_EQ(values, (std::vector<int>{3, 2, 1}));
+}
+
 TEST(HostCudaTest, StartsNothingForAnEmptyGrid) {
   launch(reverse_in_shared, {dim3{0}, dim3{5}}, nullptr, nullptr);
 }
@@ -137,6 +168,79 @@ TEST(HostCudaMisuseTest, ShowsAMissingBarrierAsUnwrittenMemory) {
   std::vector<int> out(64);
   launch(forget_the_barrier, {dim3{1}, dim3{64}, 64 * sizeof(int)}, nullptr, out.data());
   EXPECT_THAT(out, testing::Contains(-1));
+}
+
+template <class T>
+__global__ void read_before_writing(T* out) {
+  __shared__ T value[4];
+  if (blockIdx.x > 0) out[blockIdx.x] = value[threadIdx.x];
+  value[threadIdx.x] = 7;
+}
+
+TEST(HostCudaMisuseTest, ShowsThatABlockReadsWhatAnotherLeftInItsStaticSharedMemory) {
+  std::vector<int> out(3, 0);
+  launch(read_before_writing<int>, {dim3{3}, dim3{1}}, nullptr, out.data());
+  EXPECT_EQ(out, (std::vector<int>{0, -1, -1}));
+}
+
+__global__ void fill_static(int* out) {
+  __shared__ int values[6000];
+  for (int i = 0; i < 6000; ++i) values[i] = i;
+  out[0] = values[out[0]];
+}
+
+TEST(HostCudaMisuseTest, CountsStaticSharedMemory) {
+  EXPECT_EQ(misuse_of(fill_static, dim3{1}), "no misuse");
+  EXPECT_GE(static_shared_bytes(), 20'000U);
+  EXPECT_LE(static_shared_bytes(), 24'000U);
+  EXPECT_THAT(misuse_of(fill_static, dim3{1}, 32 * 1024), HasSubstr("of static shared memory; 49152"));
+}
+
+struct alignas(16) Four {
+  int values[4];
+};
+
+__global__ void move_four(const int* from, int* to) {
+  *reinterpret_cast<Four*>(to) = *reinterpret_cast<const Four*>(from);
+}
+
+TEST(HostCudaMisuseDeathTest, EndsAtAVectorAccessThatIsNotAligned) {
+  alignas(16) int from[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  alignas(16) int to[8] = {};
+  launch(move_four, {dim3{1}, dim3{1}}, nullptr, from + 4, to);
+  EXPECT_EQ(to[3], 8);
+  EXPECT_DEATH(launch(move_four, {dim3{1}, dim3{1}}, nullptr, from + 1, to), "misaligned address");
+  EXPECT_DEATH(launch(move_four, {dim3{1}, dim3{1}}, nullptr, from, to + 1), "misaligned address");
+}
+
+__global__ void index_outside(int* out, int index) {
+  __shared__ int values[4];
+  values[index] = 1;
+  out[0] = values[0];
+}
+
+TEST(HostCudaMisuseDeathTest, EndsAtAnIndexOutsideASharedArray) {
+  int out = 0;
+  launch(index_outside, {dim3{1}, dim3{1}}, nullptr, &out, 0);
+  EXPECT_DEATH(launch(index_outside, {dim3{1}, dim3{1}}, nullptr, &out, 4), "out of bounds");
+}
+
+__global__ void fill(int* out, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = 1;
+}
+
+TEST(GuardedBufferDeathTest, EndsAtAccessOutside) {
+  GuardedBuffer<int> buffer(5);
+  EXPECT_EQ(buffer[4], -1) << "not written yet";
+  launch(fill, {dim3{1}, dim3{1}}, nullptr, buffer.data(), buffer.size());
+  EXPECT_EQ(buffer.values(), std::vector<int>(5, 1));
+  EXPECT_DEATH(launch(fill, {dim3{1}, dim3{1}}, nullptr, buffer.data(), buffer.size() + 1), "");
+  EXPECT_DEATH(
+      {
+        GuardedBuffer<int> other(5);
+        launch(fill, {dim3{1}, dim3{1}}, nullptr, other.data() - 1, std::size_t{1});
+      },
+      "in front of a buffer");
 }
 
 __global__ void leave_before_the_barrier(int*) {

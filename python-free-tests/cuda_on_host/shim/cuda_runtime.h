@@ -21,7 +21,7 @@
 #define __noinline__
 #define __restrict__
 #define __launch_bounds__(...)
-#define __shared__ static  // one block runs at a time
+#define __shared__ static thread_local  // one block runs at a time, in a thread where the runtime finds these
 
 #define threadIdx (::bunchtrain::host_cuda::current.thread)
 #define blockIdx (::bunchtrain::host_cuda::current.block)

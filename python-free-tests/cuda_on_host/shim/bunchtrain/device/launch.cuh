@@ -14,6 +14,7 @@ struct LaunchConfig {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;
+  bool large_shared = false;
 };
 
 template <class... Parameters, class... Arguments>
@@ -21,7 +22,8 @@ void launch(void (*kernel)(Parameters...), const LaunchConfig& config, cudaStrea
             Arguments&&... arguments) {
   if (config.grid.x == 0 || config.grid.y == 0 || config.grid.z == 0) return;
   const std::tuple<Parameters...> parameters(std::forward<Arguments>(arguments)...);
-  host_cuda::run_grid(config.grid, config.block, config.shared_bytes,
+  host_cuda::run_grid({config.grid, config.block, config.shared_bytes,
+                       config.large_shared ? host_cuda::kLargeSharedBytes : host_cuda::kPlainSharedBytes},
                       [&] { std::apply(kernel, parameters); });
 }
 
