@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/data/dataset.hpp"
 #include "file_bytes.hpp"
 #include "hdf5_library.hpp"
