@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "opened_file.hpp"
 #include "parallel_for.hpp"
 #include "part_text.hpp"
 
