@@ -117,8 +117,8 @@ std::string LoaderPipeline::describe() const {
   const std::string memory =
       keep_chunks_ ? fmt::format("decoded once and kept ({:.0f} MiB)", all)
                    : fmt::format("decoded every epoch ({:.0f} MiB), at most {:.0f} MiB ahead", all, bound);
-  return fmt::format("loader: {} samples, {}, {}, {} threads", share_.samples, order, memory,
-                     options_.threads);
+  return fmt::format("loader: {} samples, {}, {}, {} thread{}", share_.samples, order, memory,
+                     options_.threads, options_.threads == 1 ? "" : "s");
 }
 
 LoaderPipeline::~LoaderPipeline() {

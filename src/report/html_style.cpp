@@ -46,8 +46,8 @@ table{font-size:.82rem}th,td{padding:4px 12px 4px 0}thead th{white-space:normal;
 .stacked,.stacked tbody,.stacked tr,.stacked th,.stacked td{display:block}
 .stacked tr{padding:6px 0;border-bottom:1px solid var(--rule)}
 .stacked th,.stacked td{display:flex;justify-content:space-between;gap:16px;border:0;padding:1px 0}
-.stacked.paired tr{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));column-gap:18px}
-.stacked.paired th,.stacked.paired td{gap:6px}
+.stacked.paired tr{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));column-gap:14px}
+.stacked.paired th,.stacked.paired td{flex-wrap:wrap;gap:0 4px}
 .stacked [data-label]::before{content:attr(data-label);color:var(--quiet);font-weight:400}
 }
 @media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}}
