@@ -91,7 +91,9 @@ std::string big_numbers(const TrainingReport& report) {
     std::sort(rates.begin(), rates.end());
     if (!rates.empty())
       html += big_number("Throughput, median", format_count(rates[rates.size() / 2]), report.samples + "/s");
-    html += big_number(fmt::format("Time for {} epochs", report.epochs.size()), format_duration(seconds));
+    const std::size_t count = report.epochs.size();
+    html += big_number(fmt::format("Time for {} epoch{}", count, count == 1 ? "" : "s"),
+                       format_duration(seconds));
   }
   return html.empty() ? html : "<dl class=\"numbers\">" + html + "</dl>\n";
 }

@@ -155,11 +155,11 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
   Json summary;
   if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
   for (const auto& network : networks) {
-    const std::string prefix = networks.size() == 1 ? "" : network.name + " ";
-    summary[prefix + "Parameters"] = report::format_integer(trainable(network));
-    summary[prefix + "Optimizer"] = network.optimizer->describe();
-    summary[prefix + "Learning rate"] = describe_schedule(plan, network);
-    summary[prefix + "Gradients"] = network.parallel->plan_description();
+    const std::string which = networks.size() == 1 ? "" : fmt::format(" ({})", network.name);
+    summary["Parameters" + which] = report::format_integer(trainable(network));
+    summary["Optimizer" + which] = network.optimizer->describe();
+    summary["Learning rate" + which] = describe_schedule(plan, network);
+    summary["Gradients" + which] = network.parallel->plan_description();
   }
   summary["Length"] = describe_length(plan);
   summary["Training data"] = describe_data(train);

@@ -189,7 +189,7 @@ void RunLog::finish(const FitResult& result) {
   impl_->make_page();
   std::string text;
   if (result.validation) text += result.validation->text;
-  text += fmt::format("{} epochs, {} steps", result.epochs, result.steps);
+  text += fmt::format("{} epoch{}, {} steps", result.epochs, result.epochs == 1 ? "" : "s", result.steps);
   if (result.samples_per_second > 0)
     text += fmt::format(", {} {}/s in the last epoch", report::format_count(result.samples_per_second),
                         impl_->samples);
