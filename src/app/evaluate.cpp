@@ -4,12 +4,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/softmax.h>
 #include <fmt/format.h>
 
 #include <utility>
 
+#include "bunchtrain/comm/gather_rows.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/report/evaluation.hpp"
@@ -32,16 +32,6 @@ at::Tensor score_rows(const data::Batch& batch, const at::Tensor& logits,
   for (const auto& name : observers)
     columns.push_back(batch["observer." + name].to(at::kDouble).cpu().unsqueeze(1));
   return at::cat(columns, 1);
-}
-
-/// Collective. Rows of all ranks, on every rank.
-at::Tensor gather_rows(train::Session& session, const at::Tensor& rows, std::int64_t width) {
-  const std::int64_t longest = session.control().all_max(rows.size(0));
-  at::Tensor padded = at::full({longest, width}, -1.0, at::kDouble);
-  padded.narrow(0, 0, rows.size(0)).copy_(rows);
-  at::Tensor all = at::empty({longest * session.size(), width}, at::kDouble);
-  session.agreement().all_gather(all.view(-1), padded.view(-1)).wait();
-  return all;
 }
 
 data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated) {
@@ -173,8 +163,8 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
   metrics::ClassificationMetrics metrics(
       train::classification_options(class_names(trained.card), trained.card.signal));
   const at::Tensor share = together(session, [&] { return score_share(session, trained, loader, metrics); });
-  const at::Tensor rows = gather_rows(session, share, share.size(1));
   auto agreement = session.agreement();
+  const at::Tensor rows = comm::gather_rows(share, agreement);  // on the root, which writes them
   auto summary = metrics.compute(agreement);
 
   EvaluateResult result{.metrics = std::nullopt,

@@ -37,7 +37,6 @@ std::vector<FileScores> sort_into_files(const EvaluatedData& data, const at::Ten
   const auto table = rows.accessor<double, 2>();
   for (std::int64_t i = 0; i < rows.size(0); ++i) {
     const auto sample = static_cast<std::int64_t>(table[i][0]);
-    if (sample < 0) continue;  // padding of a shorter rank
     const auto& place = data.rows.at(static_cast<std::size_t>(sample));
     FileScores& file = files[static_cast<std::size_t>(place.file)];
     const auto at = static_cast<std::size_t>(place.row);

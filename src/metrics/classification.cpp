@@ -3,7 +3,6 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -11,7 +10,9 @@
 #include <limits>
 #include <span>
 
+#include "bunchtrain/comm/gather_rows.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "result_bytes.hpp"
 #include "score_table.hpp"
 
 namespace bunchtrain::metrics {
@@ -68,31 +69,6 @@ void check_shapes(const at::Tensor& scores, const at::Tensor& labels, const at::
   }
   expects(fits(labels), "labels must be [B], one per row of scores");
   expects(!weights.defined() || fits(weights), "weights must be [B], one per row of scores");
-}
-
-/// The rows of all ranks in rank order: padded to the longest, gathered, the padding cut off.
-at::Tensor gather_rows(const at::Tensor& rows, comm::Communicator& communicator) {
-  if (communicator.size() == 1) return rows;
-  const at::Device device = communicator.device();
-  const std::int64_t world = communicator.size(), columns = rows.size(1);
-  at::Tensor mine = at::empty({1}, at::kLong);
-  mine.data_ptr<std::int64_t>()[0] = rows.size(0);
-  at::Tensor sizes = at::empty({world}, at::TensorOptions(at::kLong).device(device));
-  communicator.all_gather(sizes, mine.to(device)).wait();
-  sizes = sizes.cpu();
-  const std::span<const std::int64_t> counts(sizes.data_ptr<std::int64_t>(), static_cast<std::size_t>(world));
-
-  const std::int64_t longest = *std::max_element(counts.begin(), counts.end());
-  at::Tensor padded = at::zeros({longest, columns}, at::kDouble);
-  padded.narrow(0, 0, rows.size(0)).copy_(rows);
-  at::Tensor gathered = at::empty({world, longest, columns}, at::TensorOptions(at::kDouble).device(device));
-  communicator.all_gather(gathered.view({-1}), padded.to(device).view({-1})).wait();
-  gathered = gathered.cpu();
-  std::vector<at::Tensor> parts;
-  for (std::int64_t rank = 0; rank < world; ++rank) {
-    parts.push_back(gathered.select(0, rank).narrow(0, 0, counts[static_cast<std::size_t>(rank)]));
-  }
-  return at::cat(parts);
 }
 
 }  // namespace
@@ -194,8 +170,16 @@ ClassificationResult ClassificationMetrics::evaluate_rows(const at::Tensor& rows
 
 ClassificationResult ClassificationMetrics::compute() const { return evaluate_rows(all_rows()); }
 
+/// One rank holds the rows of all and computes; the others get its result.
 ClassificationResult ClassificationMetrics::compute(comm::Communicator& communicator) const {
-  return evaluate_rows(gather_rows(all_rows(), communicator));
+  if (communicator.size() == 1) return compute();
+  constexpr int kRoot = 0;
+  const at::Tensor rows = comm::gather_rows(all_rows(), communicator, kRoot);
+  std::string computed;
+  communicator.control().together([&] {
+    if (communicator.rank() == kRoot) computed = to_bytes(evaluate_rows(rows));
+  });
+  return from_bytes(communicator.control().all_gather(computed)[kRoot]);
 }
 
 }  // namespace bunchtrain::metrics

@@ -14,6 +14,25 @@ namespace {
 
 constexpr std::int64_t kSamples = 1000;
 
+void expect_equal(const SignalResult& result, const SignalResult& expected) {
+  EXPECT_EQ(result.signal, expected.signal);
+  EXPECT_EQ(result.background, expected.background);
+  EXPECT_DOUBLE_EQ(result.auc, expected.auc);
+  ASSERT_EQ(result.rejections.size(), expected.rejections.size());
+  for (std::size_t i = 0; i < result.rejections.size(); ++i) {
+    EXPECT_EQ(to_string(result.rejections[i]), to_string(expected.rejections[i]));
+    EXPECT_DOUBLE_EQ(result.rejections[i].threshold, expected.rejections[i].threshold);
+    EXPECT_DOUBLE_EQ(result.rejections[i].signal_efficiency, expected.rejections[i].signal_efficiency);
+    EXPECT_DOUBLE_EQ(result.rejections[i].target, expected.rejections[i].target);
+  }
+  ASSERT_EQ(result.roc.size(), expected.roc.size());
+  for (std::size_t i = 0; i < result.roc.size(); ++i) {
+    EXPECT_DOUBLE_EQ(result.roc[i].threshold, expected.roc[i].threshold);
+    EXPECT_DOUBLE_EQ(result.roc[i].signal_efficiency, expected.roc[i].signal_efficiency);
+    EXPECT_DOUBLE_EQ(result.roc[i].background_efficiency, expected.roc[i].background_efficiency);
+  }
+}
+
 class GatheredMetricsTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -41,8 +60,16 @@ class GatheredMetricsTest : public testing::Test {
     EXPECT_DOUBLE_EQ(result.accuracy, expected.accuracy);
     EXPECT_NEAR(result.loss, expected.loss, 1e-13);
     EXPECT_DOUBLE_EQ(result.auc, expected.auc);
-    EXPECT_DOUBLE_EQ(result.rejection(0.5).value, expected.rejection(0.5).value);
-    EXPECT_EQ(result.distributions[0].counts, expected.distributions[0].counts);
+    EXPECT_EQ(result.classes, expected.classes);
+    EXPECT_EQ(result.unlabelled, expected.unlabelled);
+    EXPECT_EQ(result.signals.size(), expected.signals.size());
+    for (std::size_t i = 0; i < result.signals.size(); ++i)
+      expect_equal(result.signals[i], expected.signals[i]);
+    EXPECT_EQ(result.distributions.size(), expected.distributions.size());
+    for (std::size_t i = 0; i < result.distributions.size(); ++i) {
+      EXPECT_EQ(result.distributions[i].score, expected.distributions[i].score);
+      EXPECT_EQ(result.distributions[i].counts, expected.distributions[i].counts);
+    }
   }
 
   mpi::Environment environment_;

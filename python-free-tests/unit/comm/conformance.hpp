@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/comm/gather_rows.hpp"
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::comm::under_test {
@@ -229,6 +230,23 @@ TEST_P(ConformanceTest, OperationsOverlapInOneOrder) {
   for (const auto& tensor : tensors) {
     EXPECT_EQ(under_test::to_vector(tensor),
               under_test::reduced(comm().size(), tensor.numel(), ReduceOp::sum, GetParam()));
+  }
+}
+
+/// Rank r has 3 r rows of its own.
+TEST_P(ConformanceTest, RowsOfAllRanksOnOne) {
+  constexpr std::int64_t kColumns = 5;
+  const auto numbers_of = [](int rank) { return under_test::values(rank, 3 * rank * kColumns, GetParam()); };
+  std::vector<double> expected;
+  for (int rank = 0; rank < comm().size(); ++rank)
+    for (const double number : numbers_of(rank)) expected.push_back(number);
+
+  const auto mine = under_test::to_tensor(numbers_of(comm().rank()), GetParam()).cpu().view({-1, kColumns});
+  for (int root = 0; root < comm().size(); ++root) {
+    const auto all = gather_rows(mine, comm(), root);
+    EXPECT_EQ(all.size(1), kColumns);
+    EXPECT_EQ(all.scalar_type(), GetParam());
+    EXPECT_EQ(under_test::to_vector(all), comm().rank() == root ? expected : std::vector<double>());
   }
 }
 
