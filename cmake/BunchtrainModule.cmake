@@ -113,6 +113,9 @@ macro(bunchtrain_link_libtorch target public)
   endif()
 endmacro()
 
+# What `cmake --install` installs, and no tests.
+add_custom_target(bunchtrain_package)
+
 # bunchtrain_add_program(<name> SOURCES main.cpp ... LINK bunchtrain::app ... [LIBTORCH | LIBTORCH_NN] [INSTALL]):
 # an example or a tool, in the build folder of its directory.
 function(bunchtrain_add_program name)
@@ -129,6 +132,7 @@ function(bunchtrain_add_program name)
     set_target_properties(${name} PROPERTIES
       INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${LibTorch_LIBRARY_DIR}" INSTALL_RPATH_USE_LINK_PATH ON)
     install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+    add_dependencies(bunchtrain_package ${name})
   endif()
 endfunction()
 

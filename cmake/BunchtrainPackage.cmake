@@ -74,6 +74,7 @@ foreach(module IN LISTS modules)
           ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
           LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
           RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  add_dependencies(bunchtrain_package bunchtrain_${module})
   install(EXPORT bunchtrain-${module} NAMESPACE bunchtrain:: FILE bunchtrain-${module}.cmake
           DESTINATION "${package_folder}")
 endforeach()
