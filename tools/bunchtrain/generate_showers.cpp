@@ -55,10 +55,13 @@ void require_angle(const app::ShowerSource& source, const config::Options& given
         "angle makes one that has)");
 }
 
-/// A network says nothing sensible of energies that it has never seen.
+/// A network says nothing sensible of energies that it has never seen. Those of the training showers lie a
+/// little inside the range that they were drawn from.
 void warn_outside(const app::ShowerSource& source, const app::GenerateShowersOptions& options) {
   const auto& trained = source.trained_energies();
-  if (!trained || (options.lowest_energy >= trained->lowest && options.highest_energy <= trained->highest))
+  if (!trained) return;
+  const double slack = 0.01 * (trained->highest - trained->lowest);
+  if (options.lowest_energy >= trained->lowest - slack && options.highest_energy <= trained->highest + slack)
     return;
   fmt::print(
       stderr,

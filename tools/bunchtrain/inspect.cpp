@@ -197,13 +197,21 @@ void require_files(const std::vector<std::string>& files, const std::string& tar
                         : "one HDF5 file or more");
 }
 
+/// The indexes that PyTables keeps beside a table, for its own queries: groups "_i_table" with chunks that it
+/// never fills.
+bool is_pytables_index(const data::DatasetContents& dataset) {
+  return dataset.shape.name.starts_with("_i_") || dataset.shape.name.find("/_i_") != std::string::npos;
+}
+
 void inspect_file(const std::string& file, const Reading& reading, const std::string& target) {
   auto contents = data::list_contents(file);
+  const std::size_t indexes = std::erase_if(contents, is_pytables_index);
   const auto samples = data::sample_values(file, contents, reading.plugins);
   data::add_seen_values(samples, contents);
   const auto shapes = data::shapes_of(contents);
   fmt::print("{}\n", file);
   print_contents(contents, samples);
+  if (indexes > 0) print_text(2, fmt::format("left out: {} datasets of PyTables' indexes (_i_...)", indexes));
   if (reading.card.empty())
     print_verdict(file, features::judge_layout(shapes), contents.empty() || !shapes.empty(), reading.plugins);
   else

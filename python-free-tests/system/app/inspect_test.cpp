@@ -78,6 +78,18 @@ TEST_F(InspectTest, ListsMembersRangesAndShareOfNaNInSixtyColumns) {
   }
 }
 
+TEST_F(InspectTest, IndexesOfPyTablesAreLeftOutAndCounted) {
+  const std::string file = write("indexed.h5", [](auto& w) {
+    w.write("df/block0_values", {kJets, 804}, LayoutWriter::top_tagging_rows());
+    w.write("df/_i_table/index/sorted", {4}, std::vector<float>(4));
+    w.write("_i_other/index/bounds", {4}, std::vector<float>(4));
+  });
+  const std::string said = output_of(tool("inspect " + file));
+  EXPECT_THAT(said,
+              AllOf(HasSubstr("df/block0_values"), Not(HasSubstr("df/_i_table")), Not(HasSubstr("bounds")),
+                    HasSubstr("left out: 2 datasets of PyTables'"), HasSubstr("rows: 120")));
+}
+
 TEST_F(InspectTest, NamesTheCardThatFitsAndItsClasses) {
   const std::string said = on_one_line(output_of(tool("inspect " + make_jets("toy.h5", 50))));
   EXPECT_THAT(said, AllOf(HasSubstr("card toy_jets fits (jet.kind: 0 qcd, 1 two_prong, 2 three_prong)"),
