@@ -3,7 +3,6 @@
 
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <fmt/format.h>
 
@@ -32,38 +31,19 @@ nn::StepContext context_of(std::uint64_t pass) {
   return nn::StepContext(mix64(step->seed(), pass), step->step(), step->sample_ids());
 }
 
-/// Losses of all passes, fetched from the device at once.
-class TermList {
- public:
-  void add(std::string_view pass, const models::ShowerLosses& losses) {
-    add(pass, "total", losses.total);
-    add(pass, "generation", losses.generation);
-    add(pass, "energy", losses.energy);
-    add(pass, "angle", losses.angle);
-    add(pass, "sum", losses.sum);
-    add(pass, "counts", losses.counts);
-  }
+void add_terms(NamedTensors& terms, std::string_view pass, const models::ShowerLosses& losses) {
+  const auto add = [&](std::string_view term, const at::Tensor& value) {
+    if (value.defined()) terms.set(fmt::format("{}_{}", pass, term), value);
+  };
+  add("total", losses.total);
+  add("generation", losses.generation);
+  add("energy", losses.energy);
+  add("angle", losses.angle);
+  add("sum", losses.sum);
+  add("counts", losses.counts);
+}
 
-  std::vector<train::LossTerm> fetch() const {
-    const at::Tensor values = at::stack(values_).to(at::kCPU, at::kDouble);
-    std::vector<train::LossTerm> terms;
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      terms.push_back({names_[i], values.const_data_ptr<double>()[i]});
-    return terms;
-  }
-
- private:
-  void add(std::string_view pass, std::string_view term, const at::Tensor& value) {
-    if (!value.defined()) return;
-    names_.push_back(fmt::format("{}_{}", pass, term));
-    values_.push_back(value.detach());
-  }
-
-  std::vector<std::string> names_;
-  std::vector<at::Tensor> values_;
-};
-
-/// Numbers drawn on the host, where and as wide as `like` is.
+/// Where and as wide as `like` is.
 at::Tensor to_like(const at::Tensor& numbers, const at::Tensor& like) {
   return numbers.to(like.device(), like.scalar_type());
 }
@@ -83,13 +63,12 @@ ShowerGanStep::ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,
           "the fixed-angle step needs an energy response");
 }
 
-std::vector<train::LossTerm> ShowerGanStep::operator()(const data::Batch& batch) {
+train::LossTerms ShowerGanStep::operator()(const data::Batch& batch) {
   const PassCounts counts{batch.size(), batch.global_size()};
   const models::ShowerTargets real = targets_of(batch);
   Fake fake = draw_fake(batch, real, kFake);
   const at::Tensor fakes = generate(fake.latent);
 
-  TermList terms;
   models::ShowerLosses of_generator, of_real, of_fake;
   {
     const auto context = context_of(kReal);
@@ -109,10 +88,11 @@ std::vector<train::LossTerm> ShowerGanStep::operator()(const data::Batch& batch)
     next.targets.real = at::ones_like(real.energy);
     of_generator = train_generator(next.latent, next.targets, counts);
   }
-  terms.add("generator", of_generator);
-  terms.add("discriminator_real", of_real);
-  terms.add("discriminator_fake", of_fake);
-  return terms.fetch();
+  NamedTensors terms;
+  add_terms(terms, "generator", of_generator);
+  add_terms(terms, "discriminator_real", of_real);
+  add_terms(terms, "discriminator_fake", of_fake);
+  return terms;
 }
 
 models::ShowerLosses ShowerGanStep::train_discriminator(const at::Tensor& image,

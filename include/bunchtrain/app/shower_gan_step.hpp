@@ -55,7 +55,7 @@ class ShowerGanStep {
 
   /// A `train::ManualStep`. Terms: "generator_total", "generator_generation", ... (of the last update),
   /// "discriminator_real_total", ..., "discriminator_fake_total", ....
-  std::vector<train::LossTerm> operator()(const data::Batch& batch);
+  train::LossTerms operator()(const data::Batch& batch);
 
   /// Single passes with one update, for tests and benchmarks.
   models::ShowerLosses train_discriminator(const at::Tensor& image, const models::ShowerTargets& targets,

@@ -57,7 +57,7 @@ struct Gan {
 
   std::vector<train::LossTerm> run(const data::Batch& batch, int number) {
     const nn::StepContext context(kSeed, number, batch.sample_ids);
-    return step(batch);
+    return step(batch).values();
   }
 };
 
