@@ -24,13 +24,6 @@ enum Site : std::uint64_t { kNoise = 1, kEnergy = 2, kFlip = 3 };
 /// The passes of one step; generator updates count on from the last.
 enum Pass : std::uint64_t { kReal = 1, kFake = 2, kGenerator = 3 };
 
-/// The step's random numbers, apart for each pass.
-nn::StepContext context_of(std::uint64_t pass) {
-  const auto* step = nn::StepContext::current();
-  expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
-  return nn::StepContext(mix64(step->seed(), pass), step->step(), step->sample_ids());
-}
-
 void add_terms(NamedTensors& terms, std::string_view pass, const models::ShowerLosses& losses) {
   const auto add = [&](std::string_view term, const at::Tensor& value) {
     if (value.defined()) terms.set(fmt::format("{}_{}", pass, term), value);
@@ -41,11 +34,6 @@ void add_terms(NamedTensors& terms, std::string_view pass, const models::ShowerL
   add("angle", losses.angle);
   add("sum", losses.sum);
   add("counts", losses.counts);
-}
-
-/// Where and as wide as `like` is.
-at::Tensor to_like(const at::Tensor& numbers, const at::Tensor& like) {
-  return numbers.to(like.device(), like.scalar_type());
 }
 
 }  // namespace
@@ -61,6 +49,16 @@ ShowerGanStep::ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,
           "generator and discriminator are of one variant");
   expects(variant == models::ShowerVariant::variable_angle || options_.response.has_value(),
           "the fixed-angle step needs an energy response");
+  if (options_.response) options_.response = options_.response->to(generator_.parallel->device());
+}
+
+/// The step's random numbers, apart for each pass, drawn on the networks' device.
+nn::StepContext ShowerGanStep::context_of(std::uint64_t pass) const {
+  const auto* step = nn::StepContext::current();
+  expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
+  return nn::StepContext(
+      mix64(step->seed(), pass), step->step(),
+      step->sample_ids().to(generator_.parallel->device(), at::kLong, /*non_blocking=*/true));
 }
 
 train::LossTerms ShowerGanStep::operator()(const data::Batch& batch) {
@@ -142,12 +140,13 @@ ShowerGanStep::Fake ShowerGanStep::draw_fake(const data::Batch& batch, const mod
   const auto variant = generator_.network->options().variant;
   const auto context = context_of(pass);
   const at::Tensor& energy = batch["energy"];
-  const at::Tensor noise = to_like(nn::keyed_normal(context, kNoise, models::noise_size(variant)), energy);
+  const at::Tensor noise =
+      nn::keyed_normal(context, kNoise, models::noise_size(variant)).to(energy.scalar_type());
   if (variant == models::ShowerVariant::variable_angle)
     return {models::make_latent(variant, noise, energy, of_batch.angle), of_batch};
 
   const at::Tensor drawn =
-      to_like(options_.response->draw(nn::keyed_uniform(context, kEnergy, 1).squeeze(1)), energy);
+      options_.response->draw(nn::keyed_uniform(context, kEnergy, 1).squeeze(1)).to(energy.scalar_type());
   return {models::make_latent(variant, noise, drawn),
           {.energy = drawn / models::kEnergyUnit,
            .sum = options_.response->sum(drawn),
@@ -156,8 +155,7 @@ ShowerGanStep::Fake ShowerGanStep::draw_fake(const data::Batch& batch, const mod
 
 at::Tensor ShowerGanStep::labels(const at::Tensor& like, double value, std::uint64_t pass) const {
   const auto context = context_of(pass);
-  const at::Tensor flipped =
-      (nn::keyed_uniform(context, kFlip, 1).squeeze(1) < options_.flip_probability).to(like.device());
+  const at::Tensor flipped = nn::keyed_uniform(context, kFlip, 1).squeeze(1) < options_.flip_probability;
   return at::where(flipped, at::full_like(like, 1 - value), at::full_like(like, value));
 }
 

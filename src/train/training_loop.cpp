@@ -192,7 +192,10 @@ void TrainingLoop::settle(std::size_t left) {
     });
     require_finite(outcome.event);
     wishes.add(outcome.wishes);
-    if (wishes.halt.empty()) wishes.halt = reason_to_halt(outcome.event);
+    if (wishes.halt.empty()) {
+      wishes.halt = task_.options.halt_when ? task_.options.halt_when(outcome.event) : std::string();
+      wishes.halt_step = outcome.event.step;
+    }
   }
   act_on(wishes);
 }
@@ -200,7 +203,8 @@ void TrainingLoop::settle(std::size_t left) {
 void TrainingLoop::act_on(const Wishes& wishes) {
   if (!wishes.halt.empty()) {
     save();
-    throw TrainingHalted(fmt::format("{}; a snapshot is in {})", wishes.halt, snapshots_.folder().string()));
+    throw TrainingHalted(fmt::format("{} (step {}; a snapshot is in {})", wishes.halt, wishes.halt_step,
+                                     snapshots_.folder().string()));
   }
   if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
   state_.epoch_trained = epoch_done();
@@ -229,12 +233,6 @@ void TrainingLoop::require_finite(const StepEvent& event) {
     snapshots_.halt(fmt::format("the {} not finite at step {} (learning rate {:.3g})",
                                 finite ? "gradients are" : "loss is", event.step, event.learning_rate),
                     event.step - 1 - unseen_steps());
-}
-
-/// "why (step 7", or nothing.
-std::string TrainingLoop::reason_to_halt(const StepEvent& event) const {
-  const std::string reason = task_.options.halt_when ? task_.options.halt_when(event) : std::string();
-  return reason.empty() ? reason : fmt::format("{} (step {}", reason, event.step);
 }
 
 /// The epoch is saved before it is judged: a kill, a stop or a fault in the validation costs the validation

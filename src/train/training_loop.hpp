@@ -51,7 +51,8 @@ class TrainingLoop {
     bool stop = false;
     bool save = false;
     bool finish = false;
-    std::string halt = {};  ///< why, and at which step
+    std::string halt = {};  ///< why
+    std::int64_t halt_step = 0;
 
     bool any() const noexcept { return stop || save || finish || !halt.empty(); }
     void add(const Wishes& later);
@@ -83,7 +84,6 @@ class TrainingLoop {
   void run_passes(const data::Batch& batch, StepInFlight& step);
   void run_manual_step(const data::Batch& batch, StepInFlight& step);
   void require_finite(const StepEvent& event);
-  std::string reason_to_halt(const StepEvent& event) const;
   std::int64_t unseen_steps() const;
   void finish_epoch();
   report::EpochRow make_row();

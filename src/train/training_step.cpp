@@ -28,16 +28,6 @@ data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end
 
 }  // namespace
 
-RankLosses StepInFlight::losses() const {
-  RankLosses found{.terms = terms.values()};
-  // A mean over no samples may be NaN: in a manual step it counts nothing.
-  for (auto& term : found.terms) term.value = samples == 0 ? 0 : term.value * static_cast<double>(samples);
-  if (!found.terms.empty()) found.loss = found.terms.front().value;
-  for (const Pass& pass : passes)
-    found.loss += pass.loss.values().front() * static_cast<double>(pass.samples);
-  return found;
-}
-
 void TrainingLoop::enqueue_step(const data::Batch& batch, double data_seconds) {
   StepInFlight step{.event = {.step = state_.step + 1, .epoch = state_.epoch},
                     .samples = batch.size(),

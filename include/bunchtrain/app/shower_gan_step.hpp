@@ -13,6 +13,7 @@
 #include "bunchtrain/models/3dgan/discriminator.hpp"
 #include "bunchtrain/models/3dgan/generator.hpp"
 #include "bunchtrain/models/3dgan/losses.hpp"
+#include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/callback.hpp"
@@ -71,6 +72,7 @@ class ShowerGanStep {
     at::Tensor latent;
     models::ShowerTargets targets;
   };
+  nn::StepContext context_of(std::uint64_t pass) const;
   models::ShowerTargets targets_of(const data::Batch& batch) const;
   Fake draw_fake(const data::Batch& batch, const models::ShowerTargets& of_batch, std::uint64_t pass) const;
   at::Tensor labels(const at::Tensor& like, double value, std::uint64_t pass) const;
