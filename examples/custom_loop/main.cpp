@@ -3,6 +3,7 @@
 ///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2 --run runs/by_hand
 ///   bunchtrain evaluate runs/by_hand --data other.h5
 #include <bunchtrain/bunchtrain.hpp>
+#include <bunchtrain/device/late_copy.hpp>
 #include <bunchtrain/nn/step_context.hpp>
 #include <bunchtrain/weights/module_weights.hpp>
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
     const std::int64_t epochs = session.option("epochs");
     session.set_up_complete();  // --print-config ends here; options that nothing asked for are named
     std::int64_t step = 0;
+    bt::device::LateCopy loss;  // of the step before: this one's would make the host wait for a GPU
     for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
       for (const auto& batch : loader) {
         const bt::nn::StepContext random(session.seed(), step++,
@@ -37,8 +39,9 @@ int main(int argc, char** argv) {
             bt::train::classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
         parallel.backward(result.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
         optimizer.step({.clip_norm = 5});
-        if (session.is_root() && step % 20 == 0)
-          std::printf("step %lld  loss %.4f\n", static_cast<long long>(step), result.loss.item<double>());
+        if (session.is_root() && step % 20 == 1 && step > 1)
+          std::printf("step %lld  loss %.4f\n", static_cast<long long>(step - 1), loss.values()[0]);
+        if (step % 20 == 0) loss = bt::device::LateCopy(result.loss);
       }
     }
     bt::checkpoint::Store snapshots(session.run_folder().checkpoints(), session.agreement());

@@ -65,14 +65,14 @@ int main(int argc, char** argv) {
     bt::optim::Adam g_optimizer(g, {.learning_rate = 1e-4, .beta1 = 0, .beta2 = 0.9});
     bt::optim::Adam c_optimizer(c, {.learning_rate = 1e-4, .beta1 = 0, .beta2 = 0.9});
 
-    const auto step = [&](const bt::data::Batch& batch) -> std::vector<bt::train::LossTerm> {
+    const auto step = [&](const bt::data::Batch& batch) {
       const auto& context = *bt::nn::StepContext::current();
       const bt::parallel::PassOptions counts{.samples = batch.size(), .global_samples = batch.global_size()};
       const auto make_fake = [&](std::uint64_t site) {
-        return at::relu(generator(bt::nn::keyed_normal(context, site, kNoise).to(session.device())));
+        return at::relu(generator(bt::nn::keyed_normal(context, site, kNoise)));
       };
       const at::Tensor real = profiles(batch), fake = make_fake(0).detach();
-      const at::Tensor where = bt::nn::keyed_uniform(context, 1, 1).to(session.device());
+      const at::Tensor where = bt::nn::keyed_uniform(context, 1, 1);
       const at::Tensor distance = critic(real).mean() - critic(fake).mean();
       const at::Tensor penalty = gradient_penalty(critic, real, fake, where);
       c.backward(kPenalty * penalty - distance, counts);
@@ -82,9 +82,11 @@ int main(int argc, char** argv) {
       const at::Tensor loss = -critic(make_fake(2)).mean();
       g.backward(loss, counts);
       g_optimizer.step();
-      return {{"critic_distance", distance.item<double>()},
-              {"critic_penalty", penalty.item<double>()},
-              {"generator_loss", loss.item<double>()}};
+      bt::NamedTensors losses;  // read when they are there: `item` would make the host wait for a GPU
+      losses.set("critic_distance", distance);
+      losses.set("critic_penalty", penalty);
+      losses.set("generator_loss", loss);
+      return losses;
     };
     bt::train::Trainer trainer(session, {{"generator", &g, &g_optimizer}, {"critic", &c, &c_optimizer}}, step,
                                nullptr, {.samples = "showers"});

@@ -45,6 +45,13 @@ Survey survey(const data::Dataset& dataset, std::int64_t showers) {
 EnergyResponse::EnergyResponse(std::vector<float> energies, std::array<double, 5> coefficients)
     : energies_(std::move(energies)), coefficients_(coefficients) {
   std::sort(energies_.begin(), energies_.end());
+  quantiles_ = at::tensor(energies_, at::kFloat);
+}
+
+EnergyResponse EnergyResponse::to(c10::Device device) const {
+  EnergyResponse there = *this;
+  there.quantiles_ = quantiles_.to(device);
+  return there;
 }
 
 EnergyResponse EnergyResponse::fit(const data::Dataset& dataset, std::int64_t showers) {
@@ -64,12 +71,11 @@ EnergyResponse EnergyResponse::fit(const data::Dataset& dataset, std::int64_t sh
 EnergyResponse EnergyResponse::published() { return {{10, 500}, {0, 0, 0, 0, 2}}; }
 
 at::Tensor EnergyResponse::draw(const at::Tensor& uniform) const {
-  const at::Tensor sorted = at::tensor(energies_, at::kFloat).to(uniform.device(), /*non_blocking=*/true);
   const at::Tensor place = uniform.to(at::kFloat) * static_cast<double>(energies_.size() - 1);
   const at::Tensor below = place.floor().to(at::kLong);
   const at::Tensor above = (below + 1).clamp_max(static_cast<std::int64_t>(energies_.size()) - 1);
-  const at::Tensor low = sorted.index_select(0, below);
-  return low + (place - below) * (sorted.index_select(0, above) - low);
+  const at::Tensor low = quantiles_.index_select(0, below);
+  return low + (place - below) * (quantiles_.index_select(0, above) - low);
 }
 
 at::Tensor EnergyResponse::sum(const at::Tensor& energy) const {

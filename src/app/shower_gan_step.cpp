@@ -3,7 +3,6 @@
 
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <fmt/format.h>
 
@@ -25,47 +24,16 @@ enum Site : std::uint64_t { kNoise = 1, kEnergy = 2, kFlip = 3 };
 /// The passes of one step; generator updates count on from the last.
 enum Pass : std::uint64_t { kReal = 1, kFake = 2, kGenerator = 3 };
 
-/// The step's random numbers, apart for each pass.
-nn::StepContext context_of(std::uint64_t pass) {
-  const auto* step = nn::StepContext::current();
-  expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
-  return nn::StepContext(mix64(step->seed(), pass), step->step(), step->sample_ids());
-}
-
-/// Losses of all passes, fetched from the device at once.
-class TermList {
- public:
-  void add(std::string_view pass, const models::ShowerLosses& losses) {
-    add(pass, "total", losses.total);
-    add(pass, "generation", losses.generation);
-    add(pass, "energy", losses.energy);
-    add(pass, "angle", losses.angle);
-    add(pass, "sum", losses.sum);
-    add(pass, "counts", losses.counts);
-  }
-
-  std::vector<train::LossTerm> fetch() const {
-    const at::Tensor values = at::stack(values_).to(at::kCPU, at::kDouble);
-    std::vector<train::LossTerm> terms;
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      terms.push_back({names_[i], values.const_data_ptr<double>()[i]});
-    return terms;
-  }
-
- private:
-  void add(std::string_view pass, std::string_view term, const at::Tensor& value) {
-    if (!value.defined()) return;
-    names_.push_back(fmt::format("{}_{}", pass, term));
-    values_.push_back(value.detach());
-  }
-
-  std::vector<std::string> names_;
-  std::vector<at::Tensor> values_;
-};
-
-/// Numbers drawn on the host, where and as wide as `like` is.
-at::Tensor to_like(const at::Tensor& numbers, const at::Tensor& like) {
-  return numbers.to(like.device(), like.scalar_type());
+void add_terms(NamedTensors& terms, std::string_view pass, const models::ShowerLosses& losses) {
+  const auto add = [&](std::string_view term, const at::Tensor& value) {
+    if (value.defined()) terms.set(fmt::format("{}_{}", pass, term), value);
+  };
+  add("total", losses.total);
+  add("generation", losses.generation);
+  add("energy", losses.energy);
+  add("angle", losses.angle);
+  add("sum", losses.sum);
+  add("counts", losses.counts);
 }
 
 }  // namespace
@@ -81,15 +49,24 @@ ShowerGanStep::ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,
           "generator and discriminator are of one variant");
   expects(variant == models::ShowerVariant::variable_angle || options_.response.has_value(),
           "the fixed-angle step needs an energy response");
+  if (options_.response) options_.response = options_.response->to(generator_.parallel->device());
 }
 
-std::vector<train::LossTerm> ShowerGanStep::operator()(const data::Batch& batch) {
+/// The step's random numbers, apart for each pass, drawn on the networks' device.
+nn::StepContext ShowerGanStep::context_of(std::uint64_t pass) const {
+  const auto* step = nn::StepContext::current();
+  expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
+  return nn::StepContext(
+      mix64(step->seed(), pass), step->step(),
+      step->sample_ids().to(generator_.parallel->device(), at::kLong, /*non_blocking=*/true));
+}
+
+train::LossTerms ShowerGanStep::operator()(const data::Batch& batch) {
   const PassCounts counts{batch.size(), batch.global_size()};
   const models::ShowerTargets real = targets_of(batch);
   Fake fake = draw_fake(batch, real, kFake);
   const at::Tensor fakes = generate(fake.latent);
 
-  TermList terms;
   models::ShowerLosses of_generator, of_real, of_fake;
   {
     const auto context = context_of(kReal);
@@ -109,10 +86,11 @@ std::vector<train::LossTerm> ShowerGanStep::operator()(const data::Batch& batch)
     next.targets.real = at::ones_like(real.energy);
     of_generator = train_generator(next.latent, next.targets, counts);
   }
-  terms.add("generator", of_generator);
-  terms.add("discriminator_real", of_real);
-  terms.add("discriminator_fake", of_fake);
-  return terms.fetch();
+  NamedTensors terms;
+  add_terms(terms, "generator", of_generator);
+  add_terms(terms, "discriminator_real", of_real);
+  add_terms(terms, "discriminator_fake", of_fake);
+  return terms;
 }
 
 models::ShowerLosses ShowerGanStep::train_discriminator(const at::Tensor& image,
@@ -162,12 +140,13 @@ ShowerGanStep::Fake ShowerGanStep::draw_fake(const data::Batch& batch, const mod
   const auto variant = generator_.network->options().variant;
   const auto context = context_of(pass);
   const at::Tensor& energy = batch["energy"];
-  const at::Tensor noise = to_like(nn::keyed_normal(context, kNoise, models::noise_size(variant)), energy);
+  const at::Tensor noise =
+      nn::keyed_normal(context, kNoise, models::noise_size(variant)).to(energy.scalar_type());
   if (variant == models::ShowerVariant::variable_angle)
     return {models::make_latent(variant, noise, energy, of_batch.angle), of_batch};
 
   const at::Tensor drawn =
-      to_like(options_.response->draw(nn::keyed_uniform(context, kEnergy, 1).squeeze(1)), energy);
+      options_.response->draw(nn::keyed_uniform(context, kEnergy, 1).squeeze(1)).to(energy.scalar_type());
   return {models::make_latent(variant, noise, drawn),
           {.energy = drawn / models::kEnergyUnit,
            .sum = options_.response->sum(drawn),
@@ -176,8 +155,7 @@ ShowerGanStep::Fake ShowerGanStep::draw_fake(const data::Batch& batch, const mod
 
 at::Tensor ShowerGanStep::labels(const at::Tensor& like, double value, std::uint64_t pass) const {
   const auto context = context_of(pass);
-  const at::Tensor flipped =
-      (nn::keyed_uniform(context, kFlip, 1).squeeze(1) < options_.flip_probability).to(like.device());
+  const at::Tensor flipped = nn::keyed_uniform(context, kFlip, 1).squeeze(1) < options_.flip_probability;
   return at::where(flipped, at::full_like(like, 1 - value), at::full_like(like, value));
 }
 

@@ -4,11 +4,15 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/tensordot.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "bunchtrain/core/error.hpp"
 #include "convolution.hpp"
@@ -45,15 +49,15 @@ std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / 
 
 /// How one axis of an upsampled convolution falls apart into phases.
 struct Phases {
-  std::int64_t factor, kernel, first,
-      last;  ///< the small image's cells that an output cell sees, counted from its own
+  std::int64_t factor, kernel, padding;
+  std::int64_t first, last;  ///< the small image's cells that an output cell sees, counted from its own
 
   Phases(std::int64_t factor, std::int64_t kernel, std::int64_t padding)
       : factor(factor),
         kernel(kernel),
+        padding(padding),
         first(floor_divide(-padding, factor)),
-        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)),
-        padding_(padding) {}
+        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)) {}
   std::int64_t taps() const { return last - first + 1; }
   /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap.
   at::Tensor sums(const at::TensorOptions& options) const {
@@ -61,13 +65,41 @@ struct Phases {
     auto counts = host.accessor<double, 3>();
     for (std::int64_t phase = 0; phase < factor; ++phase)
       for (std::int64_t cell = 0; cell < kernel; ++cell)
-        counts[phase][floor_divide(phase + cell - padding_, factor) - first][cell] = 1;
+        counts[phase][floor_divide(phase + cell - padding, factor) - first][cell] = 1;
     return host.to(options);
+  }
+};
+
+/// `Phases::sums` of every shape and device that was asked for, made once: a step copies nothing to the
+/// device.
+class KeptSums {
+ public:
+  at::Tensor of(const Phases& phases, const at::TensorOptions& options) {
+    const Key key{phases.factor,           phases.kernel,
+                  phases.padding,          c10::typeMetaToScalarType(options.dtype()),
+                  options.device().type(), options.device().index()};
+    const std::lock_guard lock(mutex_);
+    at::Tensor& kept = kept_[key];
+    if (!kept.defined()) {
+      const c10::InferenceMode plain(false);  // or it could not be used for training afterwards
+      kept = phases.sums(options);
+    }
+    return kept;
   }
 
  private:
-  std::int64_t padding_;
+  using Key =
+      std::tuple<std::int64_t, std::int64_t, std::int64_t, at::ScalarType, c10::DeviceType, c10::DeviceIndex>;
+
+  std::mutex mutex_;
+  std::map<Key, at::Tensor> kept_;
 };
+
+/// Never destroyed: at the end of the process a GPU may be gone before it.
+KeptSums& kept_sums() {
+  static auto* const kept = new KeptSums;
+  return *kept;
+}
 
 std::array<Phases, 3> phases_of(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
   return {Phases(factor[0], weight.size(2), padding.before[0]),
@@ -103,7 +135,8 @@ at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const 
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto phases = phases_of(weight, factor, padding);
   at::Tensor sums = weight;
-  for (const Phases& axis : phases) sums = at::tensordot(sums, axis.sums(weight.options()), {2}, {2});
+  for (const Phases& axis : phases)
+    sums = at::tensordot(sums, kept_sums().of(axis, weight.options()), {2}, {2});
   return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
       .reshape({factor[0] * factor[1] * factor[2] * weight.size(0), weight.size(1), phases[0].taps(),
                 phases[1].taps(), phases[2].taps()});

@@ -30,9 +30,9 @@ std::string Adam::describe() const {
                      options_.weight_decay);
 }
 
-void Adam::update(const UpdateRange& range, double gradient_scale, std::int64_t step) {
+void Adam::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, range.weight_decay, 0, step);
-  update_arena(rule, arenas(), range, gradient_scale, {exp_avg_, exp_avg_sq_});
+  update_arena(rule, arenas(), range, scale, {exp_avg_, exp_avg_sq_});
 }
 
 }  // namespace bunchtrain::optim

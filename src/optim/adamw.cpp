@@ -30,9 +30,9 @@ std::string AdamW::describe() const {
                      options_.weight_decay);
 }
 
-void AdamW::update(const UpdateRange& range, double gradient_scale, std::int64_t step) {
+void AdamW::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, 0, range.weight_decay, step);
-  update_arena(rule, arenas(), range, gradient_scale, {exp_avg_, exp_avg_sq_});
+  update_arena(rule, arenas(), range, scale, {exp_avg_, exp_avg_sq_});
 }
 
 }  // namespace bunchtrain::optim

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "clip_scale.hpp"
+
 namespace bunchtrain::optim {
 
 inline constexpr int kMaxStates = 2;
@@ -15,6 +17,7 @@ struct FlatRange {
   T* value;
   const T* gradient;
   T gradient_scale;
+  const double* device_scale;  ///< on the GPU: counts instead of `gradient_scale`; null on the CPU
   T* state[kMaxStates];
   std::int64_t count;
 };
@@ -23,9 +26,15 @@ struct FlatRange {
 template <template <class> class Rule, class T>
 void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range);
 
-/// Asynchronous on `stream` (a cudaStream_t) of the current device. @throws NotBuiltError in a CPU build
+/// Asynchronous on `stream` (a cudaStream_t) of the current device. A device scale that is not finite leaves
+/// everything as it is. @throws NotBuiltError in a CPU build
 template <template <class> class Rule, class T>
 void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream);
+
+/// From the norms of `count` arenas to the scale of an update, all of it on the GPU. Asynchronous on
+/// `stream`.
+/// @throws NotBuiltError in a CPU build
+void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, ClipScale* found, void* stream);
 
 /// Sum of squares in float64, the same bits for any number of threads.
 template <class T>

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/optim/optimizer.hpp"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <c10/core/DeviceGuard.h>
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -10,6 +13,7 @@
 
 #include "arena_state.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/current_stream.hpp"
 #include "flat_update.hpp"
 
 namespace bunchtrain::optim {
@@ -20,9 +24,13 @@ bool matches(const ParameterGroup& group, const std::string& name) {
   return fnmatch(group.pattern.c_str(), name.c_str(), 0) == 0;
 }
 
+at::Tensor norm_on_device(const at::Tensor& flat) {
+  return at::linalg_vector_norm(flat, 2, std::nullopt, /*keepdim=*/false, at::kDouble);
+}
+
 double sum_of_squares(const at::Tensor& flat) {
   if (!flat.is_cpu()) {
-    const double norm = at::linalg_vector_norm(flat, 2, std::nullopt, false, at::kDouble).item<double>();
+    const double norm = device::LateCopy(norm_on_device(flat)).values().front();
     return norm * norm;
   }
   return flat.scalar_type() == at::kDouble
@@ -30,13 +38,40 @@ double sum_of_squares(const at::Tensor& flat) {
              : sum_of_squares_on_cpu(flat.const_data_ptr<float>(), flat.numel());
 }
 
-double gradient_norm(const device::ParameterArenas& arenas) {
+double sum_of_squares(const device::ParameterArenas& arenas) {
   double sum = 0;
   for (const auto& arena : arenas) sum += sum_of_squares(arena.gradients());
-  return std::sqrt(sum);
+  return sum;
+}
+
+bool on_one_gpu(const device::ParameterArenas& arenas) {
+  if (arenas.empty()) return false;
+  const c10::Device first = arenas.front().values().device();
+  return first.is_cuda() &&
+         std::ranges::all_of(arenas, [&](const auto& arena) { return arena.values().device() == first; });
+}
+
+/// Of `GradientScale::on_device`.
+at::Tensor find_scale_on_device(const ScaleRule& rule, const device::ParameterArenas& arenas) {
+  const at::NoGradGuard no_grad;
+  const c10::Device gpu = arenas.front().values().device();
+  const c10::DeviceGuard guard(gpu);
+  const auto count = static_cast<std::int64_t>(arenas.size());
+  at::Tensor norms = at::empty({count}, at::TensorOptions(gpu).dtype(at::kDouble));
+  for (std::int64_t i = 0; i < count; ++i)
+    norms.select(0, i).copy_(norm_on_device(arenas[static_cast<std::size_t>(i)].gradients()));
+  at::Tensor found = at::empty({2}, norms.options());
+  static_assert(sizeof(ClipScale) == 2 * sizeof(double));
+  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(count),
+                    reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
+                    device::current_stream(gpu));
+  return found;
 }
 
 }  // namespace
+
+double StepReport::gradient_norm() const { return late_.empty() ? gradient_norm_ : late_.values()[1]; }
+bool StepReport::applied() const { return late_.empty() ? applied_ : std::isfinite(late_.values()[0]); }
 
 Optimizer::Optimizer(device::ParameterArenas& arenas, std::string kind, double learning_rate,
                      double weight_decay)
@@ -54,17 +89,22 @@ Optimizer::Optimizer(device::ParameterArenas& arenas, std::string kind, double l
 StepReport Optimizer::step(const StepOptions& options) {
   expects(options.clip_norm >= 0, "clip_norm must not be negative");
   for (auto& arena : *arenas_) arena.end_pass();
+  steps_ = steps();  // the device came to the update before long ago
+  unsettled_.reset();
 
   StepReport report;
-  double scale = options.gradient_scale;
+  GradientScale scale{options.gradient_scale};
   if (options.clip_norm > 0 || options.check_finite) {
-    report.gradient_norm = std::abs(scale) * gradient_norm(*arenas_);
-    if (options.check_finite && !std::isfinite(report.gradient_norm)) {
-      report.applied = false;
-      return report;
-    }
-    if (options.clip_norm > 0 && report.gradient_norm > options.clip_norm) {
-      scale *= options.clip_norm / report.gradient_norm;
+    const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite};
+    if (on_one_gpu(*arenas_)) {
+      scale.on_device = find_scale_on_device(rule, *arenas_);
+      report = StepReport(device::LateCopy(scale.on_device));
+      if (options.check_finite) unsettled_ = report;
+    } else {
+      const ClipScale found = find_scale(rule, sum_of_squares(*arenas_));
+      scale.value = found.scale;
+      report = StepReport(found.norm, !options.check_finite || std::isfinite(found.norm));
+      if (!report.applied()) return report;
     }
   }
   ++steps_;
@@ -72,6 +112,8 @@ StepReport Optimizer::step(const StepOptions& options) {
   for (auto& arena : *arenas_) arena.bump_versions();
   return report;
 }
+
+std::int64_t Optimizer::steps() const { return steps_ - (unsettled_ && !unsettled_->applied() ? 1 : 0); }
 
 std::vector<at::Tensor>& Optimizer::add_state(std::string name) {
   auto state = std::make_unique<State>();
@@ -137,7 +179,7 @@ std::vector<UpdateRange> Optimizer::make_ranges() const {
 StateDict Optimizer::state() const {
   StateDict result;
   result.set("kind", kind_);
-  result.set("steps", steps_);
+  result.set("steps", steps());
   result.set("learning_rate", learning_rate_);
   for (const auto& state : states_) add_views(result, state->name, *arenas_, state->flat);
   return result;
@@ -153,6 +195,7 @@ void Optimizer::load(const StateDict& state) {
   for (const auto& own : states_) require_views(state, own->name, *arenas_);
   for (const auto& own : states_) copy_views(state, own->name, *arenas_, own->flat);
   steps_ = steps;
+  unsettled_.reset();
   learning_rate_ = learning_rate;
 }
 

@@ -70,18 +70,17 @@ std::string Ranger::describe() const {
       options_.lookahead_steps, options_.lookahead_factor);
 }
 
-void Ranger::update(const UpdateRange& range, double gradient_scale, std::int64_t step) {
+void Ranger::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
   if (slow_ != nullptr && step == 1) {
     // Not in the constructor: weights may be loaded between construction and the first step.
     const at::NoGradGuard no_grad;
     const auto part = [&](const at::Tensor& flat) { return flat.slice(0, range.begin, range.end); };
     part((*slow_)[range.arena]).copy_(part(arenas()[range.arena].values()));
   }
-  update_arena(make_radam_rule(options_, range, step), arenas(), range, gradient_scale,
-               {exp_avg_, exp_avg_sq_});
+  update_arena(make_radam_rule(options_, range, step), arenas(), range, scale, {exp_avg_, exp_avg_sq_});
   if (slow_ != nullptr && step % options_.lookahead_steps == 0) {
     const LookaheadRule<double> rule{.factor = options_.lookahead_factor};
-    update_arena(rule, arenas(), range, gradient_scale, {slow_});
+    update_arena(rule, arenas(), range, scale, {slow_});
   }
 }
 

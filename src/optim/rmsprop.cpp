@@ -33,7 +33,7 @@ std::string Rmsprop::describe() const {
       options_.epsilon, options_.momentum, options_.weight_decay);
 }
 
-void Rmsprop::update(const UpdateRange& range, double gradient_scale, std::int64_t /*step*/) {
+void Rmsprop::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {
   const bool keras = options_.form == RmspropForm::keras;
   const RmspropRule<double> plain{.learning_rate = range.learning_rate,
                                   .weight_decay = range.weight_decay,
@@ -41,12 +41,12 @@ void Rmsprop::update(const UpdateRange& range, double gradient_scale, std::int64
                                   .one_minus_decay = 1 - options_.decay,
                                   .inside = keras ? options_.epsilon : 0,
                                   .outside = keras ? 0 : options_.epsilon};
-  if (momentum_ == nullptr) return update_arena(plain, arenas(), range, gradient_scale, {square_avg_});
+  if (momentum_ == nullptr) return update_arena(plain, arenas(), range, scale, {square_avg_});
   const RmspropMomentumRule<double> rule{.plain = plain,
                                          .momentum = options_.momentum,
                                          .into_buffer = keras ? range.learning_rate : 1,
                                          .from_buffer = keras ? 1 : range.learning_rate};
-  update_arena(rule, arenas(), range, gradient_scale, {square_avg_, momentum_});
+  update_arena(rule, arenas(), range, scale, {square_avg_, momentum_});
 }
 
 }  // namespace bunchtrain::optim

@@ -27,17 +27,17 @@ std::string Sgd::describe() const {
                      options_.momentum, options_.nesterov ? " Nesterov" : "", options_.weight_decay);
 }
 
-void Sgd::update(const UpdateRange& range, double gradient_scale, std::int64_t /*step*/) {
+void Sgd::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {
   if (momentum_ == nullptr) {
     const SgdRule<double> rule{.learning_rate = range.learning_rate, .weight_decay = range.weight_decay};
-    return update_arena(rule, arenas(), range, gradient_scale, {});
+    return update_arena(rule, arenas(), range, scale, {});
   }
   const MomentumRule<double> rule{.learning_rate = range.learning_rate,
                                   .weight_decay = range.weight_decay,
                                   .momentum = options_.momentum,
                                   .from_gradient = options_.nesterov ? 1.0 : 0.0,
                                   .from_buffer = options_.nesterov ? options_.momentum : 1.0};
-  update_arena(rule, arenas(), range, gradient_scale, {momentum_});
+  update_arena(rule, arenas(), range, scale, {momentum_});
 }
 
 }  // namespace bunchtrain::optim

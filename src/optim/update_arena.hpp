@@ -17,12 +17,14 @@ using FlatStates = std::array<const std::vector<at::Tensor>*, kMaxStates>;
 
 template <template <class> class Rule, class T>
 void update_arena_of(const Rule<double>& rule, const device::ParameterArena& arena, const UpdateRange& range,
-                     double gradient_scale, const FlatStates& states) {
-  FlatRange<T> flat{.value = arena.values().mutable_data_ptr<T>() + range.begin,
-                    .gradient = arena.gradients().const_data_ptr<T>() + range.begin,
-                    .gradient_scale = static_cast<T>(gradient_scale),
-                    .state = {},
-                    .count = range.end - range.begin};
+                     const GradientScale& scale, const FlatStates& states) {
+  FlatRange<T> flat{
+      .value = arena.values().mutable_data_ptr<T>() + range.begin,
+      .gradient = arena.gradients().const_data_ptr<T>() + range.begin,
+      .gradient_scale = static_cast<T>(scale.value),
+      .device_scale = scale.on_device.defined() ? scale.on_device.const_data_ptr<double>() : nullptr,
+      .state = {},
+      .count = range.end - range.begin};
   for (std::size_t s = 0; s < states.size() && states[s] != nullptr; ++s) {
     flat.state[s] = (*states[s])[range.arena].template mutable_data_ptr<T>() + range.begin;
   }
@@ -36,12 +38,12 @@ void update_arena_of(const Rule<double>& rule, const device::ParameterArena& are
 /// Applies `rule` to one range of one arena; `states` as the rule's arguments, unused ones nullptr.
 template <template <class> class Rule>
 void update_arena(const Rule<double>& rule, const device::ParameterArenas& arenas, const UpdateRange& range,
-                  double gradient_scale, const FlatStates& states) {
+                  const GradientScale& scale, const FlatStates& states) {
   const device::ParameterArena& arena = arenas[range.arena];
   if (arena.values().scalar_type() == at::kDouble) {
-    update_arena_of<Rule, double>(rule, arena, range, gradient_scale, states);
+    update_arena_of<Rule, double>(rule, arena, range, scale, states);
   } else {
-    update_arena_of<Rule, float>(rule, arena, range, gradient_scale, states);
+    update_arena_of<Rule, float>(rule, arena, range, scale, states);
   }
 }
 

@@ -23,9 +23,6 @@ namespace bunchtrain::parallel {
 
 namespace {
 
-/// Steps in which a GPU's footer is looked at: looking waits for the GPU.
-constexpr std::int64_t kCheckedStepsOnGpu = 3;
-
 std::vector<device::NamedParameter> named_parameters(const torch::nn::Module& module) {
   std::vector<device::NamedParameter> parameters;
   for (const auto& item : module.named_parameters()) {
@@ -78,7 +75,7 @@ struct DataParallel::Impl {
   void abandon() noexcept;
   /// The footer of the first arena that can hold counts, or undefined.
   at::Tensor footer() const;
-  void check_footer();
+  void check_counts();
 
   std::shared_ptr<torch::nn::Module> module;
   comm::Communicator communicator;
@@ -90,8 +87,7 @@ struct DataParallel::Impl {
   bool sync_batch_norm;  ///< wanted and more than one rank
   std::optional<BackwardHere> in_pass = {};
   bool last_pass = false;
-  std::int64_t steps = 0;
-  double total_seconds = 0;  ///< of exposed communication
+  device::LateSeconds exposed_before;  ///< of all steps but the last
 };
 
 DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Communicator ranks,
@@ -129,6 +125,7 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
   in_pass.emplace();
   last_pass = options.last;
   if (!last_pass || communicator.size() == 1) return;
+  exposed_before.add(buckets.exposed());
   const at::NoGradGuard no_grad;
   if (const at::Tensor counts = footer(); counts.defined()) ledger.write_footer(arenas, counts);
   buckets.arm(one_backward && plan.kind == CollectivePlan::buckets);
@@ -138,19 +135,18 @@ void DataParallel::Impl::finish() {
   expects(in_pass.has_value(), "finish_gradients without begin_pass");
   in_pass.reset();
   for (auto& arena : arenas) arena.end_pass();
-  if (!last_pass) return;
-  if (communicator.size() > 1) {
-    buckets.finish();
-    total_seconds += buckets.seconds();
-    check_footer();
-  }
-  ++steps;
+  if (!last_pass || communicator.size() == 1) return;
+  buckets.finish();
+  check_counts();
 }
 
-void DataParallel::Impl::check_footer() {
+/// A GPU's are on their way while the host goes on: they are looked at a step later, when they have arrived.
+void DataParallel::Impl::check_counts() {
+  ledger.check_footer();
   const at::Tensor counts = footer();
-  if (!counts.defined() || (!counts.is_cpu() && steps >= kCheckedStepsOnGpu)) return;
-  ledger.check_footer(counts);
+  if (!counts.defined()) return;
+  ledger.take_footer(counts);
+  if (counts.is_cpu()) ledger.check_footer();
 }
 
 void DataParallel::Impl::abandon() noexcept {
@@ -198,6 +194,7 @@ void DataParallel::finish_gradients() {
 
 void DataParallel::synchronize_buffers(std::int64_t samples) {
   expects(samples >= 0, "synchronize_buffers: samples must not be negative");
+  impl_->ledger.check_footer();
   combine_buffers(*impl_->module, impl_->communicator, samples);
 }
 
@@ -216,8 +213,14 @@ device::ParameterArenas& DataParallel::arenas() noexcept { return impl_->arenas;
 torch::nn::Module& DataParallel::module() noexcept { return *impl_->module; }
 comm::Communicator& DataParallel::communicator() noexcept { return impl_->communicator; }
 c10::Device DataParallel::device() const noexcept { return impl_->arenas.front().values().device(); }
-double DataParallel::exposed_seconds() const noexcept { return impl_->buckets.seconds(); }
-double DataParallel::total_exposed_seconds() const noexcept { return impl_->total_seconds; }
+double DataParallel::exposed_seconds() const { return impl_->buckets.exposed().value(); }
+
+device::LateSeconds DataParallel::total_exposed() const {
+  device::LateSeconds total = impl_->exposed_before;
+  total.add(impl_->buckets.exposed());
+  return total;
+}
+
 bool DataParallel::sync_batch_norm() const noexcept { return impl_->sync_batch_norm_wanted; }
 const std::string& DataParallel::plan_description() const noexcept { return impl_->plan.description; }
 

@@ -7,7 +7,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <chrono>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -18,19 +18,21 @@ namespace bunchtrain::parallel {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-/// Adds the time of a scope to a sum.
+/// Adds the time of a scope, as the device sees it, to a sum.
 class ScopeTimer {
  public:
-  explicit ScopeTimer(double& sum) : sum_(sum) {}
-  ~ScopeTimer() { sum_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  ScopeTimer(device::LateSeconds& sum, c10::Device device) : sum_(sum), device_(device) {}
+  ~ScopeTimer() {
+    if (std::uncaught_exceptions() == exceptions_) sum_.add(start_, device::Moment(device_));
+  }
   ScopeTimer(const ScopeTimer&) = delete;
   ScopeTimer& operator=(const ScopeTimer&) = delete;
 
  private:
-  double& sum_;
-  Clock::time_point start_ = Clock::now();
+  device::LateSeconds& sum_;
+  c10::Device device_;
+  int exceptions_ = std::uncaught_exceptions();
+  device::Moment start_{device_};
 };
 
 void append_buckets(std::vector<Bucket>& buckets, const device::ParameterArenas& arenas, std::size_t arena,
@@ -80,12 +82,14 @@ struct GradientBuckets::Impl {
   void attach(Hook& hook);
   void detach(Hook& hook);
   void on_gradient(Hook& hook);
+  void count_in(Hook& hook);
   void mark_ready(Hook& hook);
   std::string name_of(std::size_t bucket) const;
   void start_next();
   void start_ready();
   void pump();
   void await_all();
+  c10::Device device() const { return arenas->front().values().device(); }
   const device::ArenaSegment& segment_of(const Hook& hook) const {
     return (*arenas)[hook.arena].segments()[hook.segment];
   }
@@ -101,7 +105,7 @@ struct GradientBuckets::Impl {
   std::size_t early = 0;
   bool armed = false;
   bool overlap = false;
-  double seconds = 0;
+  device::LateSeconds exposed;
   std::mutex mutex;  ///< gradients of a CPU and of a GPU arena arrive on two threads
 };
 
@@ -147,7 +151,12 @@ void GradientBuckets::Impl::attach(Hook& hook) {
 void GradientBuckets::Impl::on_gradient(Hook& hook) {
   const std::lock_guard lock(mutex);
   if (!armed || !overlap) return;
-  const ScopeTimer timer(seconds);
+  if (device().is_cuda()) return count_in(hook);  // of the host's time alone, while backward goes on
+  const ScopeTimer timer(exposed, device());
+  count_in(hook);
+}
+
+void GradientBuckets::Impl::count_in(Hook& hook) {
   mark_ready(hook);
   if (std::this_thread::get_id() != owner) return;
   start_ready();
@@ -206,7 +215,7 @@ GradientBuckets::~GradientBuckets() = default;
 
 void GradientBuckets::arm(bool overlap) {
   impl_->early = 0;
-  impl_->seconds = 0;
+  impl_->exposed = {};
   impl_->overlap = overlap;
   std::ranges::fill(impl_->pending, 0);
   for (Impl::Hook& hook : impl_->hooks) {
@@ -218,7 +227,7 @@ void GradientBuckets::arm(bool overlap) {
 }
 
 void GradientBuckets::finish() {
-  const ScopeTimer timer(impl_->seconds);
+  const ScopeTimer timer(impl_->exposed, impl_->device());
   impl_->armed = false;
   while (impl_->works.size() < impl_->buckets.size()) impl_->start_next();
   impl_->await_all();
@@ -228,7 +237,7 @@ void GradientBuckets::disarm() noexcept { impl_->armed = false; }
 
 void GradientBuckets::drain() { impl_->await_all(); }
 
-double GradientBuckets::seconds() const noexcept { return impl_->seconds; }
+const device::LateSeconds& GradientBuckets::exposed() const noexcept { return impl_->exposed; }
 const std::vector<Bucket>& GradientBuckets::buckets() const noexcept { return impl_->buckets; }
 std::size_t GradientBuckets::started_early() const noexcept { return impl_->early; }
 

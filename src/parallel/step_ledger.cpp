@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cmath>
+#include <span>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
@@ -17,12 +19,12 @@ namespace {
 // Footer: [0] samples, then digits of a fingerprint and their squares. If the digits agree on all ranks, the
 // variance of each is zero: a criterion that every rank computes from the same sums. Digits of 4 bits keep
 // the sums exact in float32.
-constexpr int kDigits = 4;
+constexpr std::size_t kDigits = 4;
 constexpr int kDigitBits = 4;
-constexpr int kSums = 1;
-constexpr int kSquares = kSums + kDigits;
-constexpr int kUsed = kSquares + kDigits;
-static_assert(kUsed <= device::ParameterArena::kFooterElements);
+constexpr std::size_t kSums = 1;
+constexpr std::size_t kSquares = kSums + kDigits;
+constexpr std::size_t kUsed = kSquares + kDigits;
+static_assert(static_cast<std::int64_t>(kUsed) <= device::ParameterArena::kFooterElements);
 
 std::uint64_t fingerprint(const device::ParameterArenas& arenas, std::int64_t global_samples) {
   std::uint64_t result = mix64(0, static_cast<std::uint64_t>(global_samples));
@@ -32,7 +34,16 @@ std::uint64_t fingerprint(const device::ParameterArenas& arenas, std::int64_t gl
   return result;
 }
 
-double digit(std::uint64_t word, int index) {
+/// Page-locked for a GPU, and of the footer's type, so that the copy needs nothing but itself.
+template <class T>
+at::Tensor host_like(const at::Tensor& footer, const std::array<double, kUsed>& values) {
+  at::Tensor host = at::empty({static_cast<std::int64_t>(kUsed)},
+                              at::TensorOptions().dtype(footer.dtype()).pinned_memory(footer.is_cuda()));
+  for (std::size_t i = 0; i < values.size(); ++i) host.mutable_data_ptr<T>()[i] = static_cast<T>(values[i]);
+  return host;
+}
+
+double digit(std::uint64_t word, std::size_t index) {
   return static_cast<double>((word >> (index * kDigitBits)) & ((1U << kDigitBits) - 1));
 }
 
@@ -61,20 +72,26 @@ void StepLedger::add(const PassOptions& options) {
 
 void StepLedger::write_footer(const device::ParameterArenas& arenas, const at::Tensor& footer) const {
   const std::uint64_t word = fingerprint(arenas, global_samples_);
-  const at::Tensor host = at::empty({kUsed}, at::kDouble);
-  double* const values = host.mutable_data_ptr<double>();
+  std::array<double, kUsed> values{};
   values[0] = static_cast<double>(samples_);
-  for (int i = 0; i < kDigits; ++i) {
+  for (std::size_t i = 0; i < kDigits; ++i) {
     values[kSums + i] = digit(word, i);
     values[kSquares + i] = digit(word, i) * digit(word, i);
   }
-  footer.narrow(0, 0, kUsed).copy_(host);
+  const at::Tensor host = footer.scalar_type() == at::kDouble ? host_like<double>(footer, values)
+                                                              : host_like<float>(footer, values);
+  footer.narrow(0, 0, static_cast<std::int64_t>(kUsed)).copy_(host, /*non_blocking=*/true);
 }
 
-void StepLedger::check_footer(const at::Tensor& footer) const {
-  const at::Tensor host = footer.narrow(0, 0, kUsed).to(at::kCPU, at::kDouble);
-  const double* const sums = host.const_data_ptr<double>();
-  for (int i = 0; i < kDigits; ++i) {
+void StepLedger::take_footer(const at::Tensor& footer) {
+  taken_ = Taken{device::LateCopy(footer.narrow(0, 0, static_cast<std::int64_t>(kUsed))), global_samples_};
+}
+
+void StepLedger::check_footer() {
+  if (!taken_) return;
+  const Taken taken = *std::exchange(taken_, std::nullopt);
+  const std::span<const double> sums = taken.sums.values();
+  for (std::size_t i = 0; i < kDigits; ++i) {
     const double variance = world_ * sums[kSquares + i] - sums[kSums + i] * sums[kSums + i];
     expects(variance == 0,
             "the ranks disagree about this step: global_samples and the set of frozen parameters must be the "
@@ -82,10 +99,10 @@ void StepLedger::check_footer(const at::Tensor& footer) const {
             "(without global_samples, also samples)");
   }
   // float32 counts exactly up to 2^24 samples per step
-  const double tolerance = 1e-6 * static_cast<double>(global_samples_);
-  expects(std::abs(sums[0] - static_cast<double>(global_samples_)) <= tolerance,
+  const double global = static_cast<double>(taken.global_samples);
+  expects(std::abs(sums[0] - global) <= 1e-6 * global,
           fmt::format("the samples of all ranks and passes add up to {:.0f}, global_samples says {}", sums[0],
-                      global_samples_));
+                      taken.global_samples));
 }
 
 }  // namespace bunchtrain::parallel

@@ -23,7 +23,7 @@ std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
 }
 
 bool RunSnapshots::due(std::int64_t step) const {
-  if (every_.steps > 0 && step % every_.steps == 0) return true;
+  if (planned(step)) return true;
   return every_.time.count() > 0 && session_.is_root() &&
          std::chrono::steady_clock::now() - saved_at_ >= every_.time;
 }

@@ -28,6 +28,8 @@ class RunSnapshots {
   std::optional<checkpoint::Snapshot> load_latest();
   /// Whether this rank wants a snapshot after `step`.
   bool due(std::int64_t step) const;
+  /// Whether all ranks know beforehand that one is due then.
+  bool planned(std::int64_t step) const noexcept { return every_.steps > 0 && step % every_.steps == 0; }
   /// Whether the newest one is of `step`.
   bool holds(std::int64_t step) const noexcept { return newest_ == step; }
   /// Whether the newest one is that which this process went on from.

@@ -63,6 +63,8 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
     settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
     settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
   }
+  settings.run_ahead = options.run_ahead;
+  if (settings.run_ahead) require_bound("run_ahead", *settings.run_ahead);
   if (!(settings.clip_norm >= 0))
     throw ConfigError("clip-norm", fmt::format("{}", settings.clip_norm),
                       "0 (no clipping) or a positive norm");

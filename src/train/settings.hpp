@@ -29,6 +29,7 @@ struct Settings {
   std::int64_t batch;
   std::int64_t reference_batch;
   std::int64_t accumulate;
+  std::optional<std::int64_t> run_ahead;  ///< unset: as the device asks for
   std::int64_t warmup_steps;
   optim::ScheduleKind schedule;
   double clip_norm;

@@ -86,7 +86,8 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       valid_(valid),
       loader_(train, loader_options(session, settings_, true)),
       valid_loader_(make_valid_loader(session, settings_, valid)),
-      snapshots_(session, settings_) {
+      snapshots_(session, settings_),
+      run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (!task_.validation) task_.validation = default_validation(session, task_.step, *train_);
   add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
 }
@@ -109,6 +110,7 @@ FitResult TrainingLoop::run() {
   session_.leave_if_stopped();
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
   const auto phase = session_.control().in_phase("training");
+  exposed_before_ = total_exposed().value();
   result_.finished_early = agreed_wish_to_finish();
   while (!finished() && result_.finished_early.empty()) {
     run_epoch();
@@ -160,54 +162,84 @@ void TrainingLoop::run_epoch() {
   while (!state_.epoch_trained && result_.finished_early.empty()) {
     const auto start = Clock::now();
     const auto batch = next_batch();
-    state_.split.data += seconds_since(start);
-    const StepOutcome outcome = run_step(*batch);
+    enqueue_step(*batch, seconds_since(start));
     state_.seconds += seconds_since(start);
+    settle(must_be_settled() ? 0 : run_ahead_);
+  }
+}
+
+bool TrainingLoop::epoch_done() const noexcept {
+  return all_steps_done() || state_.epoch_steps >= plan_.length.steps_per_epoch;
+}
+
+/// Whether the networks are looked at after the newest step, as all ranks know beforehand.
+bool TrainingLoop::must_be_settled() const noexcept {
+  return epoch_done() || snapshots_.planned(state_.step) || replicas_due();
+}
+
+bool TrainingLoop::replicas_due() const noexcept {
+  return settings_.check_replicas > 0 && state_.step % settings_.check_replicas == 0;
+}
+
+/// Until so many steps are left in flight; none if the ranks agreed that something is to be done.
+void TrainingLoop::settle(std::size_t left) {
+  Wishes wishes;
+  while (in_flight_.size() > (wishes.any() ? 0 : left)) {
+    const StepOutcome outcome = settle_oldest();
     log_->step(outcome.event, samples_per_second());
     alone([&] {
       for (const auto& callback : task_.callbacks) callback->on_step(outcome.event);
     });
-    after_step(outcome);
+    require_finite(outcome.event);
+    wishes.add(outcome.wishes);
+    if (wishes.halt.empty()) {
+      wishes.halt = task_.options.halt_when ? task_.options.halt_when(outcome.event) : std::string();
+      wishes.halt_step = outcome.event.step;
+    }
   }
+  act_on(wishes);
 }
 
-void TrainingLoop::after_step(const StepOutcome& outcome) {
-  require_progress(outcome.event);
-  const std::int64_t every = settings_.check_replicas;
-  if (every > 0 && state_.step % every == 0)
-    require_equal_replicas(session_.control(), task_.networks, state_.step);
-  state_.epoch_trained = all_steps_done() || state_.epoch_steps >= plan_.length.steps_per_epoch;
-  if (outcome.finish) result_.finished_early = agreed_wish_to_finish();
+void TrainingLoop::act_on(const Wishes& wishes) {
+  if (!wishes.halt.empty()) {
+    save();
+    throw TrainingHalted(fmt::format("{} (step {}; a snapshot is in {})", wishes.halt, wishes.halt_step,
+                                     snapshots_.folder().string()));
+  }
+  if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
+  state_.epoch_trained = epoch_done();
+  if (wishes.finish) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
-  if (outcome.stop || (outcome.save && result_.finished_early.empty())) save();
-  if (outcome.stop) session_.leave_if_stopped();
+  if (wishes.stop || (wishes.save && result_.finished_early.empty())) save();
+  if (wishes.stop) session_.leave_if_stopped();
 }
 
-/// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step,
-/// on a GPU) may have been lost one step earlier: a snapshot of then is blamed if the run failed again right
-/// after it.
+void TrainingLoop::Wishes::add(const Wishes& later) {
+  stop = stop || later.stop;
+  save = save || later.save;
+  finish = finish || later.finish;
+}
+
+/// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step)
+/// may have been lost one step earlier: a snapshot of then is blamed if the run failed again right after it.
 std::int64_t TrainingLoop::unseen_steps() const {
   return !gradients_seen_ && snapshots_.newest_was_loaded() ? 1 : 0;
 }
 
-void TrainingLoop::require_progress(const StepEvent& event) {
+void TrainingLoop::require_finite(const StepEvent& event) {
   bool finite = std::isfinite(event.loss);
   for (const auto& term : event.terms) finite = finite && std::isfinite(term.value);
   if (!finite || !update_applied_)
     snapshots_.halt(fmt::format("the {} not finite at step {} (learning rate {:.3g})",
                                 finite ? "gradients are" : "loss is", event.step, event.learning_rate),
                     event.step - 1 - unseen_steps());
-  const std::string reason = task_.options.halt_when ? task_.options.halt_when(event) : std::string();
-  if (reason.empty()) return;
-  save();
-  throw TrainingHalted(
-      fmt::format("{} (step {}; a snapshot is in {})", reason, event.step, snapshots_.folder().string()));
 }
 
 /// The epoch is saved before it is judged: a kill, a stop or a fault in the validation costs the validation
 /// alone. What it finds is added to the snapshot. An epoch that was finished early is judged as it is.
 void TrainingLoop::finish_epoch() {
   const auto start = Clock::now();
+  last_end_.reset();
   if (!state_.epoch_trained)
     save();  // with the ranks' own buffers: who goes on from there is still in the epoch
   for (auto& network : task_.networks) network.parallel->synchronize_buffers(state_.unsynchronized_samples);
@@ -264,6 +296,7 @@ std::optional<ValidationResult> TrainingLoop::judge() {
 }
 
 void TrainingLoop::save() {
+  last_end_.reset();
   session_.run_folder().require_owned(session_.control());
   if (settings_.check_replicas >= 0) require_equal_replicas(session_.control(), task_.networks, state_.step);
   const CapturedState captured = capture(state_, task_.networks, loader_,

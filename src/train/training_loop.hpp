@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
 #include "settings.hpp"
+#include "step_in_flight.hpp"
 #include "training_plan.hpp"
 
 namespace bunchtrain::train {
@@ -33,6 +35,10 @@ struct TrainingTask {
 };
 
 /// Runs one training. Collective throughout.
+///
+/// A step has two halves: it is enqueued, and it is settled, which reads its losses, agrees on them with the
+/// other ranks and acts on them. On a GPU the next step is enqueued in between. All steps are settled before
+/// anything looks at the networks: snapshots, comparisons of replicas, the end of an epoch, a stop.
 class TrainingLoop {
  public:
   TrainingLoop(Session& session, TrainingTask task, TrainingPlan plan, const data::DatasetPtr& train,
@@ -40,12 +46,20 @@ class TrainingLoop {
   FitResult run();
 
  private:
-  /// One step and what all ranks agreed on about it.
-  struct StepOutcome {
-    StepEvent event;
+  /// What all ranks agreed to do once the newest step is settled.
+  struct Wishes {
     bool stop = false;
     bool save = false;
     bool finish = false;
+    std::string halt = {};  ///< why
+    std::int64_t halt_step = 0;
+
+    bool any() const noexcept { return stop || save || finish || !halt.empty(); }
+    void add(const Wishes& later);
+  };
+  struct StepOutcome {
+    StepEvent event;
+    Wishes wishes;
   };
 
   void resume();
@@ -55,13 +69,21 @@ class TrainingLoop {
   void describe();
   void run_epoch();
   std::optional<data::Batch> next_batch();
-  void after_step(const StepOutcome& outcome);
-  StepOutcome run_step(const data::Batch& batch);
+  bool epoch_done() const noexcept;
+  bool must_be_settled() const noexcept;
+  bool replicas_due() const noexcept;
+  void settle(std::size_t left);
+  void act_on(const Wishes& wishes);
+  void enqueue_step(const data::Batch& batch, double data_seconds);
+  StepOutcome settle_oldest();
+  void count_times(const StepInFlight& step);
+  device::LateSeconds total_exposed() const;
   std::vector<double> sum_over_ranks(std::vector<double> of_rank);
   report::StepSplit mean_split();
-  void train_on(const data::Batch& batch, StepEvent& event);
-  void run_manual_step(const data::Batch& batch);
-  void require_progress(const StepEvent& event);
+  void train_on(const data::Batch& batch, StepInFlight& step);
+  void run_passes(const data::Batch& batch, StepInFlight& step);
+  void run_manual_step(const data::Batch& batch, StepInFlight& step);
+  void require_finite(const StepEvent& event);
   std::int64_t unseen_steps() const;
   void finish_epoch();
   report::EpochRow make_row();
@@ -90,11 +112,13 @@ class TrainingLoop {
   std::unique_ptr<RunLog> log_;
   std::optional<ValidationResult> validation_;
   FitResult result_;
-  double loss_of_rank_ = 0;              ///< loss times samples of the current step
-  bool gradients_seen_ = false;          ///< whether they were looked at in the current step
-  bool update_applied_ = true;           ///< false: the gradients of the current step are not finite
-  double exposed_ = 0;                   ///< seconds of the current step spent on collectives
-  std::vector<LossTerm> terms_of_rank_;  ///< likewise, of a manual step
+  std::size_t run_ahead_;  ///< steps that may be in flight while the next is enqueued
+  std::deque<StepInFlight> in_flight_;
+  std::optional<device::Moment> last_end_;  ///< of the step settled last, if nothing came in between
+  bool gradients_seen_ = false;             ///< whether somebody looked at those of the step settled last
+  bool update_applied_ = true;              ///< false: they are not finite
+  double exposed_ = 0;                      ///< seconds that it spent on collectives
+  double exposed_before_ = 0;               ///< the same of all steps settled
 };
 
 template <class Action>

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/step_context.hpp"
@@ -27,48 +28,92 @@ data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end
 
 }  // namespace
 
-TrainingLoop::StepOutcome TrainingLoop::run_step(const data::Batch& batch) {
-  StepEvent event{.step = state_.step + 1, .epoch = state_.epoch};
+void TrainingLoop::enqueue_step(const data::Batch& batch, double data_seconds) {
+  StepInFlight step{.event = {.step = state_.step + 1, .epoch = state_.epoch},
+                    .samples = batch.size(),
+                    .global_samples = batch.global_size(),
+                    .data_seconds = data_seconds};
   const optim::ScheduleOptions schedule{.kind = settings_.schedule,
                                         .learning_rate = 1,
                                         .total_steps = plan_.length.schedule_steps,
                                         .steps_per_epoch = plan_.length.steps_per_epoch,
                                         .warmup_steps = settings_.warmup_steps};
   set_learning_rates(optim::learning_rate_at(schedule, state_.planned_step()));
-  event.learning_rate = task_.networks.front().optimizer->learning_rate();
-  loss_of_rank_ = exposed_ = 0;
-  alone([&] { train_on(batch, event); });
-
-  // One small collective per step carries the losses and the wishes to stop, to save and to finish, so that
-  // all ranks do so at the same step.
-  constexpr std::size_t kLoss = 3, kTerms = 4;
-  const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
-  std::vector<double> of_rank = {flag(session_.stop_requested()), flag(snapshots_.due(state_.step + 1)),
-                                 flag(!wish_to_finish().empty()), loss_of_rank_};
-  for (const auto& term : terms_of_rank_) of_rank.push_back(term.value);
-  const std::vector<double> sums = sum_over_ranks(std::move(of_rank));
-  const auto global_samples = static_cast<double>(batch.global_size());
-  event.loss = sums[kLoss] / global_samples;
-  state_.term_sums.resize(terms_of_rank_.size());
-  state_.term_names.clear();
-  for (std::size_t i = 0; i < terms_of_rank_.size(); ++i) {
-    event.terms.push_back({terms_of_rank_[i].name, sums[kTerms + i] / global_samples});
-    state_.term_names.push_back(terms_of_rank_[i].name);
-    state_.term_sums[i] += sums[kTerms + i];
-  }
-
+  step.event.learning_rate = task_.networks.front().optimizer->learning_rate();
+  alone([&] { train_on(batch, step); });
+  in_flight_.push_back(std::move(step));
   state_.step += 1;
   state_.epoch_steps += 1;
+  state_.unsynchronized_samples += batch.size();
+}
+
+/// Collective. One small collective per step carries the losses and the wishes to stop, to save and to
+/// finish, so that all ranks do so at the same step.
+TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
+  const auto start = Clock::now();
+  const StepInFlight step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  StepEvent event = step.event;
+  const RankLosses of_rank = alone([&] {
+    const RankLosses losses = step.losses();
+    gradients_seen_ = step.update.has_value();
+    update_applied_ = !gradients_seen_ || step.update->applied();
+    if (gradients_seen_) event.gradient_norm = step.update->gradient_norm();
+    count_times(step);
+    return losses;
+  });
+
+  constexpr std::size_t kLoss = 3, kTerms = 4;
+  const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
+  std::vector<double> mine = {flag(session_.stop_requested()), flag(snapshots_.due(event.step)),
+                              flag(!wish_to_finish().empty()), of_rank.loss};
+  for (const auto& term : of_rank.terms) mine.push_back(term.value);
+  const std::vector<double> sums = sum_over_ranks(std::move(mine));
+  const auto global_samples = static_cast<double>(step.global_samples);
+  event.loss = sums[kLoss] / global_samples;
+  state_.term_sums.resize(of_rank.terms.size());
+  state_.term_names.clear();
+  for (std::size_t i = 0; i < of_rank.terms.size(); ++i) {
+    event.terms.push_back({of_rank.terms[i].name, sums[kTerms + i] / global_samples});
+    state_.term_names.push_back(of_rank.terms[i].name);
+    state_.term_sums[i] += sums[kTerms + i];
+  }
   state_.loss_sum += sums[kLoss];
   state_.samples += global_samples;
   state_.timed_samples += global_samples;
   state_.timed_steps += 1;
-  state_.unsynchronized_samples += batch.size();
-  return {.event = event, .stop = sums[0] > 0, .save = sums[1] > 0, .finish = sums[2] > 0};
+  state_.seconds += seconds_since(start);
+  return {.event = event, .wishes = {.stop = sums[0] > 0, .save = sums[1] > 0, .finish = sums[2] > 0}};
+}
+
+device::LateSeconds TrainingLoop::total_exposed() const {
+  device::LateSeconds total;
+  for (const auto& network : task_.networks) total.add(network.parallel->total_exposed());
+  return total;
+}
+
+/// A GPU that is behind the host waits less for data than the host does, and waits for the host besides.
+void TrainingLoop::count_times(const StepInFlight& step) {
+  const double total = step.total_exposed.value();
+  exposed_ = total - std::exchange(exposed_before_, total);
+  double waited = step.data_seconds;
+  if (session_.device().is_cuda() && last_end_) {
+    const double gap = step.begin->seconds_since(*last_end_);
+    waited = std::min(waited, gap);
+    state_.split.idle += gap - waited;
+  }
+  last_end_ = step.end;
+  state_.split.data += waited;
+  // Collectives run within the one or the other.
+  (task_.manual_step ? state_.split.forward : state_.split.backward) -= exposed_;
+  state_.split.forward += step.forward.value();
+  state_.split.backward += step.backward.value();
+  state_.split.optimizer += step.optimizer.value();
 }
 
 /// Collective. The seconds that the ranks spent on gradients travel too: the rank that came last waited for
-/// nobody, so that its time is the collectives' own, and what the others have above it is waiting.
+/// nobody, so that its time is the collectives' own, and what the others have above it is waiting. A GPU goes
+/// on while its host waits for the others' numbers.
 std::vector<double> TrainingLoop::sum_over_ranks(std::vector<double> of_rank) {
   const auto values = of_rank.size();
   of_rank.resize(values + static_cast<std::size_t>(session_.size()));
@@ -79,7 +124,8 @@ std::vector<double> TrainingLoop::sum_over_ranks(std::vector<double> of_rank) {
   const std::span sums(shared.const_data_ptr<double>(), of_rank.size());
   const double communication = *std::ranges::min_element(sums.subspan(values));
   state_.split.communication += communication;
-  state_.split.idle += exposed_ - communication + seconds_since(start);
+  state_.split.idle += exposed_ - communication;
+  if (session_.device().is_cpu()) state_.split.idle += seconds_since(start);
   return {sums.begin(), sums.begin() + static_cast<std::ptrdiff_t>(values)};
 }
 
@@ -99,59 +145,49 @@ report::StepSplit TrainingLoop::mean_split() {
           .idle = mean[5]};
 }
 
-void TrainingLoop::train_on(const data::Batch& batch, StepEvent& event) {
+void TrainingLoop::train_on(const data::Batch& batch, StepInFlight& step) {
   const device::PrecisionGuard precision(session_.precision(), session_.device().type());
   const data::Batch ready = in_precision(batch, session_.precision());
+  step.begin.emplace(session_.device());
   if (task_.manual_step) {
-    run_manual_step(ready);
-    return;
+    run_manual_step(ready, step);
+  } else {
+    run_passes(ready, step);
   }
+  step.end.emplace(session_.device());
+  step.total_exposed = total_exposed();
+}
+
+void TrainingLoop::run_passes(const data::Batch& batch, StepInFlight& step) {
   auto& network = task_.networks.front();
   const std::int64_t passes = settings_.accumulate;
+  device::Moment start(session_.device());
+  const auto count_into = [&](device::LateSeconds& part) {
+    const device::Moment now(session_.device());
+    part.add(std::exchange(start, now), now);
+  };
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const data::Batch part =
-        passes == 1 ? ready : slice(ready, ready.size() * pass / passes, ready.size() * (pass + 1) / passes);
+        passes == 1 ? batch : slice(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
     const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
-    auto start = Clock::now();
     const StepResult result = task_.step(part);
-    state_.split.forward += seconds_since(start);
-    start = Clock::now();
+    count_into(step.forward);
     network.parallel->backward(result.loss, {.samples = result.samples,
                                              .global_samples = batch.global_size(),
                                              .last = pass + 1 == passes,
                                              .zero_first = pass == 0});
-    const double exposed = pass + 1 == passes ? network.parallel->exposed_seconds() : 0;
-    state_.split.backward += seconds_since(start) - exposed;
-    exposed_ += exposed;
-    loss_of_rank_ += result.loss.item<double>() * static_cast<double>(result.samples);
+    count_into(step.backward);
+    step.passes.push_back({device::LateCopy(result.loss), result.samples});
   }
-  const auto start = Clock::now();
-  // On a GPU looking at them would make the host wait for the backward pass.
-  gradients_seen_ = session_.device().is_cpu() || settings_.clip_norm > 0;
-  const auto update =
-      network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = gradients_seen_});
-  if (gradients_seen_) event.gradient_norm = update.gradient_norm;
-  update_applied_ = update.applied;
-  state_.split.optimizer += seconds_since(start);
+  step.update = network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = true});
+  count_into(step.optimizer);
 }
 
-void TrainingLoop::run_manual_step(const data::Batch& batch) {
-  const auto exposed = [this] {
-    double seconds = 0;
-    for (const auto& network : task_.networks) seconds += network.parallel->total_exposed_seconds();
-    return seconds;
-  };
+void TrainingLoop::run_manual_step(const data::Batch& batch, StepInFlight& step) {
   const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids);
-  const auto start = Clock::now();
-  const double exposed_before = exposed();
-  terms_of_rank_ = task_.manual_step(batch);
-  expects(!terms_of_rank_.empty(), "a manual step returns at least one loss term");
-  // A mean over no samples may be NaN: it counts nothing.
-  for (auto& term : terms_of_rank_)
-    term.value = batch.size() == 0 ? 0 : term.value * static_cast<double>(batch.size());
-  loss_of_rank_ = terms_of_rank_.front().value;
-  exposed_ = exposed() - exposed_before;
-  state_.split.forward += seconds_since(start) - exposed_;
+  step.terms = task_.manual_step(batch);
+  expects(!step.terms.empty(), "a manual step returns at least one loss term");
+  step.forward.add(*step.begin, device::Moment(session_.device()));
 }
 
 void TrainingLoop::set_learning_rates(double factor_of_peak) {

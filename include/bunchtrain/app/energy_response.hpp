@@ -4,6 +4,7 @@
 /// from.
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <array>
 #include <cstdint>
@@ -24,7 +25,9 @@ class EnergyResponse {
   /// The published constants: energies uniform from 10 to 500 GeV, sum = 2 E / 100 (svalleco/3Dgan).
   static EnergyResponse published();
 
-  /// Energies in GeV [B] float32. @param uniform [B], in [0, 1).
+  /// The same, for numbers on a device: steps that draw there copy nothing to it.
+  EnergyResponse to(c10::Device device) const;
+  /// Energies in GeV [B] float32. @param uniform [B], in [0, 1), on this object's device
   at::Tensor draw(const at::Tensor& uniform) const;
   /// Mean cell sums [B] of showers of these energies (GeV).
   at::Tensor sum(const at::Tensor& energy) const;
@@ -37,6 +40,7 @@ class EnergyResponse {
   EnergyResponse(std::vector<float> energies, std::array<double, 5> coefficients);
 
   std::vector<float> energies_;         ///< ascending; drawn from by linear interpolation of their quantiles
+  at::Tensor quantiles_;                ///< the same [N] float32, on the CPU until `to`
   std::array<double, 5> coefficients_;  ///< of x^4 ... x^0, x = E / 100 GeV
 };
 

@@ -13,6 +13,7 @@
 #include "bunchtrain/models/3dgan/discriminator.hpp"
 #include "bunchtrain/models/3dgan/generator.hpp"
 #include "bunchtrain/models/3dgan/losses.hpp"
+#include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/callback.hpp"
@@ -55,7 +56,7 @@ class ShowerGanStep {
 
   /// A `train::ManualStep`. Terms: "generator_total", "generator_generation", ... (of the last update),
   /// "discriminator_real_total", ..., "discriminator_fake_total", ....
-  std::vector<train::LossTerm> operator()(const data::Batch& batch);
+  train::LossTerms operator()(const data::Batch& batch);
 
   /// Single passes with one update, for tests and benchmarks.
   models::ShowerLosses train_discriminator(const at::Tensor& image, const models::ShowerTargets& targets,
@@ -71,6 +72,7 @@ class ShowerGanStep {
     at::Tensor latent;
     models::ShowerTargets targets;
   };
+  nn::StepContext context_of(std::uint64_t pass) const;
   models::ShowerTargets targets_of(const data::Batch& batch) const;
   Fake draw_fake(const data::Batch& batch, const models::ShowerTargets& of_batch, std::uint64_t pass) const;
   at::Tensor labels(const at::Tensor& like, double value, std::uint64_t pass) const;

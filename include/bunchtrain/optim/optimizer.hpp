@@ -2,22 +2,44 @@
 #pragma once
 /// Fused optimizers: one pass over each arena per update.
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/device/parameter_arena.hpp"
 #include "bunchtrain/device/state_dict.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 
 namespace bunchtrain::optim {
 
-/// What one `step` did, for metrics.
-struct StepReport {
-  double gradient_norm = 0;  ///< global L2 norm before clipping; only if `clip_norm` > 0 or `check_finite`
-  bool applied = true;       ///< false if a non-finite gradient made the step be skipped (see `check_finite`)
+/// What one `step` did, for metrics. On a GPU it becomes known when the device comes to the update: who asks
+/// in the step that follows waits for nothing.
+class StepReport {
+ public:
+  /// Nothing was looked at.
+  StepReport() = default;
+  StepReport(double gradient_norm, bool applied) : gradient_norm_(gradient_norm), applied_(applied) {}
+  /// @param scale_and_norm of `GradientScale::on_device`
+  explicit StepReport(device::LateCopy scale_and_norm) : late_(std::move(scale_and_norm)) {}
+
+  /// Whether the others return without waiting.
+  bool ready() const { return late_.ready(); }
+  /// Global L2 norm before clipping; 0 without `clip_norm` and `check_finite`.
+  double gradient_norm() const;
+  /// False if a gradient that is not finite made the step be skipped (see `check_finite`).
+  bool applied() const;
+
+ private:
+  double gradient_norm_ = 0;
+  bool applied_ = true;
+  device::LateCopy late_;
 };
 
 /// Scalars of one update, folded into the update itself.
@@ -25,6 +47,14 @@ struct StepOptions {
   double clip_norm = 0;       ///< 0 = no clipping; scales all gradients by min(1, clip_norm / norm)
   double gradient_scale = 1;  ///< multiplies every gradient (loss scale, averaging)
   bool check_finite = false;  ///< skip the update and report it if any gradient is not finite
+};
+
+/// What an update multiplies every gradient with: clipping and the caller's scale in one.
+struct GradientScale {
+  double value = 1;
+  /// [2] float64 on the arenas' GPU, the scale and the norm that it comes from; if defined it counts instead
+  /// of `value`. A scale that is not finite changes nothing: neither parameters nor state.
+  at::Tensor on_device = {};
 };
 
 /// A stretch of one arena whose parameters have the same hyper-parameters.
@@ -46,12 +76,13 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// One update from the gradients in the arenas, which stay as they are.
+  /// One update from the gradients in the arenas, which stay as they are. On a GPU clipping and the check for
+  /// finite gradients are made by the device, and the host goes on.
   StepReport step(const StepOptions& options = {});
   double learning_rate() const noexcept { return learning_rate_; }
   void set_learning_rate(double rate) noexcept { learning_rate_ = rate; }
-  /// Updates applied so far.
-  std::int64_t steps() const noexcept { return steps_; }
+  /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`.
+  std::int64_t steps() const;
   /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a pattern that
   /// matches nothing.
   void set_groups(std::vector<ParameterGroup> groups);
@@ -70,8 +101,8 @@ class Optimizer {
   Optimizer(device::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay);
   /// Flat state tensors by name ("exp_avg"), one per arena, laid out as the arena.
   std::vector<at::Tensor>& add_state(std::string name);
-  /// Updates one range. `gradient_scale` already holds clipping and the caller's scale; `step` counts from 1.
-  virtual void update(const UpdateRange& range, double gradient_scale, std::int64_t step) = 0;
+  /// Updates one range; `step` counts from 1.
+  virtual void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) = 0;
   device::ParameterArenas& arenas() noexcept { return *arenas_; }
 
  private:
@@ -87,7 +118,8 @@ class Optimizer {
   std::string kind_;
   double learning_rate_;
   double weight_decay_;
-  std::int64_t steps_ = 0;
+  std::int64_t steps_ = 0;  ///< as if the step of `unsettled_` had been applied
+  std::optional<StepReport> unsettled_;
   std::vector<ParameterGroup> groups_;
   std::vector<std::unique_ptr<State>> states_;
 };

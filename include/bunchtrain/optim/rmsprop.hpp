@@ -32,7 +32,7 @@ class Rmsprop : public Optimizer {
   std::string describe() const override;
 
  protected:
-  void update(const UpdateRange& range, double gradient_scale, std::int64_t step) override;
+  void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) override;
 
  private:
   RmspropOptions options_;

@@ -23,7 +23,7 @@ class Sgd : public Optimizer {
   std::string describe() const override;
 
  protected:
-  void update(const UpdateRange& range, double gradient_scale, std::int64_t step) override;
+  void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) override;
 
  private:
   SgdOptions options_;

@@ -13,6 +13,7 @@
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/device/parameter_arena.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
 
@@ -50,7 +51,8 @@ struct PassOptions {
 ///
 /// The counts of a step are summed together with the gradients and checked: if the samples of all ranks do
 /// not add up to `global_samples`, or ranks froze different parameters, every rank throws the same
-/// ConfigError (on a GPU, where looking costs a synchronisation, in the first steps only).
+/// ConfigError: on the CPU in that step, on a GPU, whose numbers arrive later, in the last pass of the next
+/// one or in `synchronize_buffers`.
 ///
 /// Within a pass backward runs in the thread that calls it, also on a GPU, where collectives would otherwise
 /// start behind it.
@@ -98,10 +100,11 @@ class DataParallel {
   c10::Device device() const noexcept;
   /// As in the options, also on one rank.
   bool sync_batch_norm() const noexcept;
-  /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives.
-  double exposed_seconds() const noexcept;
-  /// The same, of all steps since construction.
-  double total_exposed_seconds() const noexcept;
+  /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives. On
+  /// a GPU those that its stream waited for them after backward; who asks waits for the GPU.
+  double exposed_seconds() const;
+  /// The same, of all steps since construction, known when the GPU got there.
+  device::LateSeconds total_exposed() const;
   /// "one all-reduce of 1.5 MB after backward (latency 12 us, 3.1 GB/s)".
   const std::string& plan_description() const noexcept;
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/device/parameter_arena.hpp"
 
 namespace bunchtrain::parallel {
@@ -48,8 +49,9 @@ class GradientBuckets {
   /// Collective: awaits what a failed pass left in flight. Call before touching the gradients again.
   void drain();
 
-  /// Seconds since `arm` that the issuing thread spent on collectives.
-  double seconds() const noexcept;
+  /// Seconds since `arm` that the issuing thread spent on collectives; on a GPU those that its stream, with
+  /// backward done, waited for them.
+  const device::LateSeconds& exposed() const noexcept;
   const std::vector<Bucket>& buckets() const noexcept;
   /// Buckets that hooks started in the last step, for tests and logs.
   std::size_t started_early() const noexcept;

@@ -14,14 +14,15 @@
 
 namespace bunchtrain::train {
 
-/// What happened in one optimizer step.
+/// What happened in one optimizer step. On the CPU it is told before the next step begins. On a GPU the host
+/// does not wait for losses: a step is told when the next one is already enqueued, so that the networks may
+/// be one step further (`TrainerOptions::run_ahead`); before snapshots and validations all steps are told.
 struct StepEvent {
   std::int64_t step = 0;   ///< optimizer steps done, from 1
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
-  /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`, and on a
-  /// GPU without `--clip-norm`.
+  /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`.
   double gradient_norm = std::numeric_limits<double>::quiet_NaN();
   std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };
@@ -39,8 +40,8 @@ class Callback {
   virtual void on_checkpoint(const std::filesystem::path&) {}
 
   /// Why the run should end now: asked after every step, after every epoch and when a run is resumed. A text
-  /// from any rank finishes the run on all of them, after the step that follows at the latest: snapshot,
-  /// validation, table, exit code 0.
+  /// from any rank finishes the run on all of them, after the step that follows at the latest, on a GPU one
+  /// step later: snapshot, validation, table, exit code 0.
   virtual std::string reason_to_finish() const { return {}; }
 
   /// What must survive a resume is kept in every snapshot under this name (rank 0's state, the same on all

@@ -36,7 +36,11 @@ struct TrainerOptions {
   std::optional<optim::ScheduleKind> schedule = {};
   std::optional<double> clip_norm = {};
   std::optional<std::int64_t> accumulate = {};  ///< passes per optimizer step
-  std::string samples = "jets";                 ///< what a sample is called
+  /// Steps that are enqueued before the losses of an earlier one are read; default 0 on the CPU, 1 on a GPU,
+  /// which idles with 0. Weights, snapshots and records are the same; a loss that is not finite, `halt_when`
+  /// and `Callback`s are heard so many steps later.
+  std::optional<std::int64_t> run_ahead = {};
+  std::string samples = "jets";  ///< what a sample is called
   std::map<std::string, std::string> metadata =
       {};  ///< kept in every checkpoint; "model" says how to build the network, if it does not say itself
   /// Finds a training that has failed: looks at every step's losses (means over all ranks, so that all ranks

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
@@ -28,8 +30,13 @@ struct Problem {
       }
     }
   }
-  FlatRange<T> range() {
-    return {value.data(), gradient.data(), static_cast<T>(kScale), {first.data(), second.data()}, count};
+  FlatRange<T> range(const double* device_scale = nullptr) {
+    return {.value = value.data(),
+            .gradient = gradient.data(),
+            .gradient_scale = static_cast<T>(device_scale == nullptr ? kScale : -1),
+            .device_scale = device_scale,
+            .state = {first.data(), second.data()},
+            .count = count};
   }
 
   std::vector<T> value, gradient, first, second;  ///< new[] aligns to 16 bytes, as the kernel needs
@@ -53,12 +60,20 @@ void expect_same_bits(const Rule<double>& rule) {
   for (const std::int64_t elements :
        {0, 16, 1024, 1040}) {  // none, less than a block, one block's worth, a rest
     Problem<T> expected(elements);
-    Problem<T> found(elements);
+    Problem<T> untouched(elements);
     apply_plainly(rule.template as<T>(), expected);
-    update_on_gpu(rule.template as<T>(), found.range(), nullptr);
-    EXPECT_EQ(found.value, expected.value);
-    EXPECT_EQ(found.first, expected.first);
-    EXPECT_EQ(found.second, expected.second);
+    const auto expect_after = [&](const double* device_scale, const Problem<T>& wanted) {
+      Problem<T> found(elements);
+      update_on_gpu(rule.template as<T>(), found.range(device_scale), nullptr);
+      EXPECT_EQ(found.value, wanted.value);
+      EXPECT_EQ(found.first, wanted.first);
+      EXPECT_EQ(found.second, wanted.second);
+    };
+    expect_after(nullptr, expected);
+    expect_after(&kScale, expected);
+    for (const double bad :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+      expect_after(&bad, untouched);
   }
 }
 
@@ -77,6 +92,33 @@ TEST(FlatUpdateKernelTest, EveryRule) {
   expect_same_bits_in_both_types(LookaheadRule<double>{0.5});
   expect_same_bits_in_both_types(RmspropRule<double>{0.1, 0.01, 0.9, 0.1, 1e-7, 0});
   expect_same_bits_in_both_types(RmspropMomentumRule<double>{{0.1, 0.01, 0.9, 0.1, 0, 1e-8}, 0.7, 1, 0.1});
+}
+
+ClipScale scale_of(const ScaleRule& rule, const std::vector<double>& norms) {
+  ClipScale found{};
+  find_scale_on_gpu(rule, norms.data(), static_cast<int>(norms.size()), &found, nullptr);
+  return found;
+}
+
+TEST(ScaleKernelTest, ClipsTheNormOfAllArenas) {
+  const ClipScale clipped = scale_of({.gradient_scale = 0.5, .clip_norm = 1, .check_finite = true}, {3, 4});
+  EXPECT_EQ(clipped.norm, 2.5);
+  EXPECT_EQ(clipped.scale, 0.2);
+  const ClipScale small = scale_of({.gradient_scale = -2, .clip_norm = 11, .check_finite = false}, {3, 4});
+  EXPECT_EQ(small.norm, 10);
+  EXPECT_EQ(small.scale, -2);
+  EXPECT_EQ(scale_of({.gradient_scale = 1, .clip_norm = 0, .check_finite = true}, {3, 4}).scale, 1);
+}
+
+TEST(ScaleKernelTest, NormsThatAreNotFiniteForbidTheUpdateIfAsked) {
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  for (const double bad : {infinity, nan}) {
+    for (const double clip : {0.0, 1.0})
+      EXPECT_TRUE(std::isnan(
+          scale_of({.gradient_scale = 1, .clip_norm = clip, .check_finite = true}, {3, bad}).scale));
+  }
+  EXPECT_EQ(scale_of({.gradient_scale = 1, .clip_norm = 1, .check_finite = false}, {nan}).scale, 1);
+  EXPECT_EQ(scale_of({.gradient_scale = 1, .clip_norm = 1, .check_finite = false}, {infinity}).scale, 0);
 }
 
 }  // namespace

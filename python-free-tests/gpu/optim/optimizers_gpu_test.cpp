@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <memory>
 
@@ -14,6 +15,7 @@
 #include "bunchtrain/optim/ranger.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/optim/sgd.hpp"
+#include "gpu/nn/no_synchronisation.hpp"
 #include "unit/optim/training_problem.hpp"
 
 namespace bunchtrain::optim {
@@ -24,12 +26,15 @@ using Factory = std::function<std::unique_ptr<Optimizer>(device::ParameterArenas
 struct Optimized {
   Optimized(std::vector<at::Tensor> start, const Factory& create)
       : parameters(std::move(start)), arenas(arenas_of(parameters)), optimizer(create(arenas)) {}
-  StepReport step(int number, const StepOptions& options) {
+  void prepare(int number) {
     for (auto& arena : arenas) {
       arena.begin_pass();
       arena.zero_gradients();
     }
     backward(parameters, number);
+  }
+  StepReport step(int number, const StepOptions& options) {
+    prepare(number);
     return optimizer->step(options);
   }
 
@@ -47,7 +52,7 @@ void expect_same_on_gpu(const Factory& create) {
   for (int step = 1; step < 14; ++step) {
     const StepReport expected = cpu.step(step, {.clip_norm = 3, .check_finite = true});
     const StepReport found = gpu.step(step, {.clip_norm = 3, .check_finite = true});
-    EXPECT_NEAR(found.gradient_norm, expected.gradient_norm, 1e-12 * expected.gradient_norm);
+    EXPECT_NEAR(found.gradient_norm(), expected.gradient_norm(), 1e-12 * expected.gradient_norm());
   }
   std::vector<at::Tensor> back;
   for (const auto& parameter : gpu.parameters) back.push_back(parameter.detach().cpu());
@@ -69,6 +74,36 @@ TEST(OptimizersGpuTest, EqualTheCpu) {
   expect_same_on_gpu(
       [](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions{.momentum = 0.5}); });
   expect_same_on_gpu([](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions::keras()); });
+}
+
+TEST(OptimizersGpuTest, AGradientThatIsNotFiniteChangesNothingAndTheHostGoesOn) {
+  const Factory create = [](auto& arenas) { return std::make_unique<AdamW>(arenas, AdamWOptions{}); };
+  const auto start = make_parameters();
+  std::vector<at::Tensor> on_gpu;
+  for (const auto& parameter : start) on_gpu.push_back(parameter.detach().cuda().requires_grad_());
+  Optimized cpu(copies_of(start), create);
+  Optimized gpu(on_gpu, create);
+  const StepOptions options{.clip_norm = 3, .check_finite = true};
+  gpu.step(1, options);  // loads the kernels
+  cpu.step(1, options);
+  for (int step = 2; step < 8; ++step) {
+    const bool bad = step % 3 == 0;
+    const StepOptions scaled{
+        .clip_norm = 3, .gradient_scale = bad ? std::nan("") : 1.0, .check_finite = true};
+    const StepReport expected = cpu.step(step, scaled);
+    gpu.prepare(step);
+    const auto without_waiting = [&] {
+      const test::NoSynchronisation guard;
+      return gpu.optimizer->step(scaled);
+    };
+    const StepReport found = without_waiting();
+    EXPECT_EQ(found.applied(), !bad);
+    EXPECT_EQ(expected.applied(), !bad);
+    EXPECT_EQ(gpu.optimizer->steps(), cpu.optimizer->steps());
+  }
+  std::vector<at::Tensor> back;
+  for (const auto& parameter : gpu.parameters) back.push_back(parameter.detach().cpu());
+  expect_equal(back, cpu.parameters, 1e-12);
 }
 
 TEST(OptimizersGpuTest, TheDeviceIsChosenAndDescribed) {

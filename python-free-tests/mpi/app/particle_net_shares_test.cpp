@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// ParticleNet on ranks without jets, with synchronised batch norm, against one rank in float64.
+#include <ATen/TensorIndexing.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/where.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,11 +15,13 @@
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/step.hpp"
 #include "shares.hpp"
+#include "support/host_reads.hpp"
 
 namespace bunchtrain::models {
 namespace {
 
 using test::Share;
+using ShareTest = test::ShareTest;
 
 constexpr std::int64_t kSlots = 6, kFeatures = 3;
 constexpr std::uint64_t kSeed = 5;
@@ -60,12 +65,15 @@ struct Training {
 
   /// One pass over a share; its mean loss.
   double pass(const data::Batch& batch, int step, parallel::PassOptions counts) {
+    return enqueue_pass(batch, step, counts).values().front();
+  }
+  device::LateCopy enqueue_pass(const data::Batch& batch, int step, parallel::PassOptions counts) {
     const nn::StepContext context(kSeed, step, batch.sample_ids);
     const auto result =
         train::classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
     counts.samples = result.samples;
     parallel.backward(result.loss, counts);
-    return result.loss.item<double>();
+    return device::LateCopy(result.loss);
   }
 };
 
@@ -152,6 +160,31 @@ TEST_P(ParticleNetSharesTest, EveryPrecisionTakesRanksWithoutJets) {
     EXPECT_TRUE(together.parallel.arenas()[0].values().isfinite().all().item<bool>());
     expect_same_on_all_ranks(together.parallel.arenas()[0].values());
   }
+}
+
+TEST_P(ParticleNetSharesTest, AStepTakesNoNumberOffATensor) {
+  for (const auto precision : {device::Precision::float32, device::Precision::bfloat16}) {
+    Training training(GetParam().options, at::kFloat, communicator_);
+    for (int step = 0; step < 3; ++step) {
+      const data::Batch batch = make_batch(share(step), at::kFloat);
+      const device::PrecisionGuard guard(precision, c10::DeviceType::CPU);
+      const test::HostReads reads;
+      const auto loss = training.enqueue_pass(batch, step, {.global_samples = share(step).total});
+      const auto report = training.optimizer.step({.clip_norm = 1, .check_finite = true});
+      EXPECT_THAT(reads.names(), testing::IsEmpty()) << "step " << step;
+      EXPECT_GT(report.gradient_norm(), 0);
+      EXPECT_EQ(loss.values().size(), 1U);
+    }
+  }
+}
+
+TEST_F(ShareTest, TheCounterOfReadsSeesThem) {
+  const at::Tensor values = at::arange(3, at::kDouble);
+  const test::HostReads reads;
+  static_cast<void>(values.sum().item<double>());
+  static_cast<void>(values.index({values > 1}));
+  EXPECT_THAT(reads.names(),
+              testing::IsSupersetOf({"aten::item", "aten::_local_scalar_dense", "aten::nonzero"}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, ParticleNetSharesTest, testing::ValuesIn(variants()),

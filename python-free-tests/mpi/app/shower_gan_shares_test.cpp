@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// 3DGAN's step on ranks without showers, with synchronised batch norm, against one rank.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "shares.hpp"
+#include "support/host_reads.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -56,6 +58,9 @@ struct Gan {
               .response = EnergyResponse::published()}) {}
 
   std::vector<train::LossTerm> run(const data::Batch& batch, int number) {
+    return enqueue(batch, number).values();
+  }
+  train::LossTerms enqueue(const data::Batch& batch, int number) {
     const nn::StepContext context(kSeed, number, batch.sample_ids);
     return step(batch);
   }
@@ -119,6 +124,17 @@ TEST_P(ShowerGanSharesTest, LocalStatisticsOfRanksWithoutShowersStayFinite) {
   for (const auto& buffer : gan.generator->buffers()) EXPECT_TRUE(buffer.isfinite().all().item<bool>());
   for (const auto& buffer : gan.discriminator->buffers()) EXPECT_TRUE(buffer.isfinite().all().item<bool>());
   expect_same_on_all_ranks(gan.g.arenas()[0].values());
+}
+
+TEST_P(ShowerGanSharesTest, AStepTakesNoNumberOffATensor) {
+  const auto [variant, type, steps, tolerance] = GetParam();
+  if (type != at::kFloat) return;  // as float32, and slower
+  Gan gan(variant, type, communicator_, /*sync=*/true);
+  const data::Batch batch = make_batch(single(0, rank(), world()), variant, type);
+  const test::HostReads reads;
+  const train::LossTerms terms = gan.enqueue(batch, 0);
+  EXPECT_THAT(reads.names(), testing::IsEmpty());
+  EXPECT_GE(terms.values().size(), 3 * 3U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, ShowerGanSharesTest,

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The Trainer at the uneven end of an epoch: fewer samples than ranks, in training and validation.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "shares.hpp"
+#include "support/host_reads.hpp"
 #include "support/toy_training.hpp"
 
 namespace bunchtrain::train {
@@ -69,6 +72,35 @@ TEST_F(TrainerSharesTest, MorePassesThanSamplesPerRankTrain) {
     EXPECT_EQ(recorder->losses.size(), 10u);
     for (const double loss : recorder->losses) EXPECT_TRUE(std::isfinite(loss));
     for (const double weight : training.weights()) EXPECT_TRUE(std::isfinite(weight));
+    training.session.close();
+  }
+}
+
+/// Counts from the end of one step to the end of a later one.
+class ReadsBetween : public Callback {
+ public:
+  ReadsBetween(std::int64_t first, std::int64_t last) : first_(first), last_(last) {}
+  void on_step(const StepEvent& event) override {
+    if (event.step == last_) names = reads_->names();
+    if (event.step == last_) reads_.reset();
+    if (event.step == first_) reads_.emplace();
+  }
+  std::vector<std::string> names = {"not looked"};
+
+ private:
+  std::int64_t first_, last_;
+  std::optional<test::HostReads> reads_;
+};
+
+TEST_F(TrainerSharesTest, StepsTakeNoNumberOffATensor) {
+  for (const std::int64_t run_ahead : {0, 1}) {
+    ToyTraining training(test_world(), root_ / ("reads" + std::to_string(run_ahead)),
+                         {"--accumulate", "2", "--clip-norm", "0.5", "--sync-batch-norm"},
+                         {.epochs = 1, .batch = 32, .run_ahead = run_ahead});
+    const auto reads = std::make_shared<ReadsBetween>(1, 5);
+    training.trainer.add_callback(reads);
+    training.trainer.fit(make_points(6 * 32), nullptr);
+    EXPECT_THAT(reads->names, testing::IsEmpty());
     training.session.close();
   }
 }

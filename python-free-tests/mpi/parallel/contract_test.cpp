@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the ranks must agree on is checked, and all of them get the same error.
 
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "parallel_fixture.hpp"
+#include "step_ledger.hpp"
 
 namespace bunchtrain::parallel {
 namespace {
@@ -52,6 +54,28 @@ TEST_F(ContractTest, SamplesThatDoNotAddUpAreAnErrorOnAllRanks) {
   }
   EXPECT_THAT(message, HasSubstr("add up to " + std::to_string(world())));
   EXPECT_THAT(message, HasSubstr("says " + std::to_string(wrong)));
+}
+
+/// As on a GPU, where the sums are looked at when they have arrived.
+TEST_F(ContractTest, CountsAreCheckedOnceAgainstThoseOfTheirOwnStep) {
+  constexpr int kRanks = 2;
+  StepLedger ledger(kRanks);
+  at::Tensor footer = at::zeros({device::ParameterArena::kFooterElements});
+  const auto enqueue = [&](const PassOptions& counts) {
+    ledger.add(counts);
+    ledger.write_footer(parallel_->arenas(), footer);
+    footer.mul_(kRanks);  // the sum over ranks that agree
+    ledger.take_footer(footer);
+  };
+  EXPECT_NO_THROW(ledger.check_footer()) << "nothing was taken";
+  enqueue({.samples = 3, .global_samples = 6});
+  ledger.add({.samples = 1, .global_samples = 100});
+  footer.fill_(-1);
+  EXPECT_NO_THROW(ledger.check_footer());
+  enqueue({.samples = 3, .global_samples = 7});
+  ledger.add({.samples = 1, .global_samples = 2});
+  EXPECT_THAT(refusal([&] { ledger.check_footer(); }), HasSubstr("add up to 6, global_samples says 7"));
+  EXPECT_NO_THROW(ledger.check_footer()) << "checked once";
 }
 
 TEST_F(ContractTest, RanksThatDisagreeAboutTheGlobalCountAllThrow) {

@@ -35,7 +35,7 @@ TEST_F(GradientBucketsTest, InertUnlessArmed) {
   chain().backward();
   EXPECT_EQ(a_.grad()[0].item<float>(), 3);
   EXPECT_EQ(buckets_.started_early(), 0u);
-  EXPECT_EQ(buckets_.seconds(), 0);
+  EXPECT_EQ(buckets_.exposed().value(), 0);
 }
 
 TEST_F(GradientBucketsTest, StartsDuringBackwardAndSums) {

@@ -49,7 +49,7 @@ TEST_F(OptimizerTest, ClipsTheGlobalNorm) {
   const double before = norm();
   ASSERT_GT(before, 1);
   const StepReport report = sgd.step({.clip_norm = 1});
-  EXPECT_NEAR(report.gradient_norm, before, 1e-12 * before);
+  EXPECT_NEAR(report.gradient_norm(), before, 1e-12 * before);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const at::Tensor expected = before_[i] - 0.1 / before * parameters_[i].grad();
     EXPECT_LE((parameters_[i] - expected).abs().max().item<double>(), 1e-14);
@@ -67,7 +67,7 @@ TEST_F(OptimizerTest, GradientScaleComesBeforeClipping) {
   Sgd sgd(arenas_, {.learning_rate = 0.1});
   give_gradients();
   const StepReport report = sgd.step({.gradient_scale = 0.5, .check_finite = true});
-  EXPECT_NEAR(report.gradient_norm, 0.5 * norm(), 1e-12 * norm());
+  EXPECT_NEAR(report.gradient_norm(), 0.5 * norm(), 1e-12 * norm());
   EXPECT_LE((parameters_[0] - (before_[0] - 0.05 * parameters_[0].grad())).abs().max().item<double>(), 1e-15);
 }
 
@@ -77,12 +77,12 @@ TEST_F(OptimizerTest, NonFiniteGradientSkipsTheStep) {
        {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     give_gradients();
     parameters_[3].mutable_grad().view({-1})[17] = bad;
-    EXPECT_FALSE(adamw.step({.check_finite = true}).applied);
+    EXPECT_FALSE(adamw.step({.check_finite = true}).applied());
     EXPECT_TRUE(parameters_[0].equal(before_[0]));
     EXPECT_EQ(adamw.steps(), 0);
   }
   give_gradients();
-  EXPECT_TRUE(adamw.step({.check_finite = true}).applied);
+  EXPECT_TRUE(adamw.step({.check_finite = true}).applied());
   EXPECT_EQ(adamw.steps(), 1);
 }
 

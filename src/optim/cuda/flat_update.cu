@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "flat_update.hpp"
-
 #include "bunchtrain/device/launch.cuh"
 
 #define BUNCHTRAIN_HOST_DEVICE __host__ __device__
+#include "flat_update.hpp"
 #include "update_rules.hpp"
 
 namespace bunchtrain::optim {
@@ -20,7 +19,7 @@ struct alignas(16) Pack {
 };
 
 template <template <class> class Rule, class T>
-__device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, std::int64_t pack) {
+__device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, T scale, std::int64_t pack) {
   using PackT = Pack<T>;
   PackT value = reinterpret_cast<PackT*>(range.value)[pack];
   const PackT gradient = reinterpret_cast<const PackT*>(range.gradient)[pack];
@@ -29,7 +28,7 @@ __device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, std:
   for (int s = 0; s < Rule<T>::kStates; ++s) state[s] = reinterpret_cast<PackT*>(range.state[s])[pack];
 #pragma unroll
   for (int i = 0; i < PackT::kSize; ++i) {
-    const T scaled = gradient.at[i] * range.gradient_scale;
+    const T scaled = gradient.at[i] * scale;
     if constexpr (Rule<T>::kStates == 0) {
       rule(value.at[i], scaled);
     } else if constexpr (Rule<T>::kStates == 1) {
@@ -45,11 +44,22 @@ __device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, std:
 
 // One thread owns 16 bytes of every array; no shared memory. Bound: bytes, (3 + 2 * states) * sizeof(T) per
 // element (value and states read and written, gradient read). Reference: the rule itself, in
-// update_rules.hpp.
+// update_rules.hpp. All threads read the same scale, which one load broadcasts; if it is not finite they
+// leave.
 template <template <class> class Rule, class T>
 __global__ void update_kernel(Rule<T> rule, FlatRange<T> range, std::int64_t packs) {
   const std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (pack < packs) update_pack(rule, range, pack);
+  if (pack >= packs) return;
+  if (range.device_scale == nullptr) return update_pack(rule, range, range.gradient_scale, pack);
+  const double scale = *range.device_scale;
+  if (std::isfinite(scale)) update_pack(rule, range, static_cast<T>(scale), pack);
+}
+
+// One thread: a handful of numbers. Reference: `find_scale`.
+__global__ void scale_kernel(ScaleRule rule, const double* norms, int count, ClipScale* found) {
+  double sum_of_squares = 0;
+  for (int i = 0; i < count; ++i) sum_of_squares += norms[i] * norms[i];
+  *found = find_scale(rule, sum_of_squares);
 }
 
 }  // namespace
@@ -60,6 +70,12 @@ void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream)
   const device::LaunchConfig config{.grid = dim3(device::blocks_for(packs, kThreads)),
                                     .block = dim3(kThreads)};
   device::launch(update_kernel<Rule, T>, config, static_cast<cudaStream_t>(stream), rule, range, packs);
+}
+
+void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, ClipScale* found,
+                       void* stream) {
+  device::launch(scale_kernel, {.grid = dim3(1), .block = dim3(1)}, static_cast<cudaStream_t>(stream), rule,
+                 norms, count, found);
 }
 
 #define INSTANTIATE(Rule)                                                          \

@@ -11,6 +11,11 @@ void update_on_gpu(const Rule<T>& /*rule*/, const FlatRange<T>& /*range*/, void*
   throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON");
 }
 
+void find_scale_on_gpu(const ScaleRule& /*rule*/, const double* /*norms*/, int /*count*/,
+                       ClipScale* /*found*/, void* /*stream*/) {
+  throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON");
+}
+
 #define INSTANTIATE(Rule)                                                          \
   template void update_on_gpu(const Rule<float>&, const FlatRange<float>&, void*); \
   template void update_on_gpu(const Rule<double>&, const FlatRange<double>&, void*)
