@@ -38,6 +38,17 @@ find_nvcc() {
   done
 }
 
+# find_cuda_tool NAME: a program beside nvcc, in the PATH or in BUNCHTRAIN_CUDA_TOOLS, a folder; or nothing.
+find_cuda_tool() {
+  local candidate
+  for candidate in "${BUNCHTRAIN_CUDA_TOOLS:-}/$1" "$(dirname "$(find_nvcc)")/$1" "$(command -v "$1")" /usr/local/cuda/bin/"$1" "$deps/nvidia/cu13/bin/$1"; do
+    if [ -x "$candidate" ] && [ -f "$candidate" ]; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+}
+
 # Compilers of LibTorch sources need up to 1.5 GB each.
 parallel_jobs() {
   local cores memory_jobs

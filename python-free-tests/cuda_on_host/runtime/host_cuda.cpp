@@ -8,6 +8,8 @@
 #include <boost/context/preallocated.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 #include <cstdio>
+#include <cstring>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <numeric>
@@ -32,6 +34,36 @@ constexpr std::byte kPoison{0xFF};
 
 enum class State { ready, at_barrier, at_warp_operation, done };
 
+/// The copies of one thread, by group; the last group is not committed yet.
+class AsyncCopies {
+ public:
+  void start(const AsyncCopy& copy) {
+    std::memset(copy.to, static_cast<int>(kPoison), copy.bytes);
+    groups_.back().push_back(copy);
+  }
+  void commit() { groups_.emplace_back(); }
+  void wait(std::size_t groups_left) {
+    for (; groups_.size() > groups_left + 1; groups_.pop_front())
+      for (const AsyncCopy& copy : groups_.front()) finish(copy);
+  }
+  /// nullptr if there is none.
+  const AsyncCopy* first_under_way() const {
+    for (const auto& group : groups_)
+      if (!group.empty()) return &group.front();
+    return nullptr;
+  }
+
+ private:
+  static void finish(const AsyncCopy& copy) {
+    if (copy.from) {
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    } else {
+      std::memset(copy.to, 0, copy.bytes);
+    }
+  }
+  std::deque<std::vector<AsyncCopy>> groups_ = std::deque<std::vector<AsyncCopy>>(1);
+};
+
 struct Thread {
   context::fiber fiber;
   Dim3 index;
@@ -41,6 +73,7 @@ struct Thread {
   unsigned mask = 0;
   std::uint64_t value = 0;
   WarpExchange received{};
+  AsyncCopies copies;
 };
 
 /// Stacks are kept between blocks: mapping them costs more than running a small kernel. Overflow faults on a
@@ -145,6 +178,8 @@ class Block {
 
   unsigned lane() const { return static_cast<unsigned>(running_) % kWarpSize; }
 
+  AsyncCopies& copies() { return threads_[running_].copies; }
+
   [[noreturn]] void fail(const std::string& what, std::source_location where) const {
     throw Misuse(text(where) + ": thread " + text(threads_[running_].index) + " of block " +
                  text(current.block) + ": " + what);
@@ -154,6 +189,8 @@ class Block {
   void run_body(const std::function<void()>& body) {
     try {
       body();
+      if (const AsyncCopy* copy = copies().first_under_way())
+        fail("returned without having waited for the copy that it started there", copy->where);
     } catch (const context::detail::forced_unwind&) {
       throw;  // the block is being torn down
     } catch (...) {
@@ -245,6 +282,7 @@ Block* block = nullptr;
 std::vector<std::byte> shared_memory;
 BlockOrder block_order = BlockOrder::ascending;
 std::size_t written_static_bytes = 0;
+std::span<std::byte> static_memory;
 
 /// The variables that kernels declare __shared__: all thread-local ones of the program that start as zero.
 std::span<std::byte> static_shared() {
@@ -279,7 +317,7 @@ void check_shared(const GridConfig& config) {
                  std::to_string(config.max_shared_bytes) + " are allowed");
 }
 
-void run_block(Dim3 size, std::span<std::byte> static_memory, const std::function<void()>& thread_body) {
+void run_block(Dim3 size, const std::function<void()>& thread_body) {
   std::fill(shared_memory.begin(), shared_memory.end(), kPoison);
   std::fill(static_memory.begin(), static_memory.end(), kPoison);
   Block threads(size, thread_body);
@@ -296,13 +334,13 @@ std::vector<std::size_t> ordered_blocks(Dim3 grid) {
 }
 
 void run_blocks(const GridConfig& config, const std::function<void()>& thread_body) {
-  const std::span<std::byte> static_memory = static_shared();
+  static_memory = static_shared();
   bool first = true;
   for (const std::size_t linear : ordered_blocks(config.grid)) {
     const std::size_t x = config.grid.x, y = config.grid.y;
     current.block = {static_cast<unsigned>(linear % x), static_cast<unsigned>(linear / x % y),
                      static_cast<unsigned>(linear / x / y)};
-    run_block(config.block, static_memory, thread_body);
+    run_block(config.block, thread_body);
     if (!std::exchange(first, false)) continue;
     written_static_bytes = static_memory.size() - static_cast<std::size_t>(std::count(
                                                       static_memory.begin(), static_memory.end(), kPoison));
@@ -347,6 +385,27 @@ WarpExchange exchange(WarpOperation operation, unsigned mask, std::uint64_t valu
 }
 
 unsigned lane() { return block->lane(); }
+
+void require_shared(const void* address, std::size_t bytes, std::source_location where) {
+  const auto* first = static_cast<const std::byte*>(address);
+  const auto within = [&](std::span<const std::byte> memory) {
+    return first >= memory.data() && first + bytes <= memory.data() + memory.size();
+  };
+  if (!within(shared_memory) && !within(static_memory)) fail("an address outside shared memory", where);
+  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0)
+    fail("an address that is not a multiple of the bytes moved", where);
+}
+
+void start_copy(const AsyncCopy& copy) {
+  require_shared(copy.to, copy.bytes, copy.where);
+  if (reinterpret_cast<std::uintptr_t>(copy.from) % copy.bytes != 0)
+    fail("an address that is not a multiple of the bytes moved", copy.where);
+  block->copies().start(copy);
+}
+
+void commit_copies() { block->copies().commit(); }
+
+void wait_for_copies(std::size_t groups_left) { block->copies().wait(groups_left); }
 
 void fail(const char* what, std::source_location where) { block->fail(what, where); }
 

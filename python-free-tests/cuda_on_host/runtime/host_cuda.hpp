@@ -66,7 +66,7 @@ std::size_t static_shared_bytes();
 /// Every thread of the block must come here before any goes on.
 void block_barrier(std::source_location where);
 
-enum class WarpOperation { sync, shuffle, ballot, reduce };
+enum class WarpOperation { sync, shuffle, ballot, reduce, mma, ldmatrix };
 
 /// What the lanes of one warp operation brought.
 struct WarpExchange {
@@ -80,6 +80,23 @@ WarpExchange exchange(WarpOperation operation, unsigned mask, std::uint64_t valu
 
 /// The current thread's lane.
 unsigned lane();
+
+/// Throws Misuse unless `bytes` at `address` are the block's shared memory, aligned to as many.
+void require_shared(const void* address, std::size_t bytes, std::source_location where);
+
+/// A copy to shared memory that has been started; zeros are written if `from` is nullptr.
+struct AsyncCopy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+  std::source_location where;
+};
+
+/// As cp.async and its groups. A copy is done when its thread waits for it: until then the target is NaN. A
+/// thread that returns before is in error.
+void start_copy(const AsyncCopy& copy);
+void commit_copies();
+void wait_for_copies(std::size_t groups_left);
 
 /// Throws Misuse with a message that names the current thread.
 [[noreturn]] void fail(const char* what, std::source_location where);
