@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -60,5 +61,7 @@ std::unique_ptr<CollectiveBackend> create_mpi_backend(const mpi::Comm& comm,
 std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c10::Device device,
                                                        const CommunicatorOptions& options);
 bool nccl_is_built() noexcept;
+/// Of a GPU, as NCCL compares it. @throws NotBuiltError in builds without NCCL, CommError if CUDA refuses
+std::string pci_bus_id(c10::Device device);
 
 }  // namespace bunchtrain::comm::detail

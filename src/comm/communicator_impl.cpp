@@ -217,7 +217,9 @@ Communicator Communicator::Impl::split(int color, int key, std::string name) {
   rendezvous(Operation::split);  // bounded in time, unlike MPI_Comm_split
   CommunicatorOptions part = options;
   part.name = std::move(name);
-  return create_owning(control.split(color, key), device, std::move(part));
+  mpi::Comm ranks = control.split(color, key);
+  const bool alone = ranks.size() == 1 && options.backend == Backend::automatic;
+  return create_owning(std::move(ranks), device, alone ? Backend::self : backend_kind, std::move(part));
 }
 
 void Communicator::Impl::close() {

@@ -21,8 +21,9 @@ namespace bunchtrain::comm {
 /// For bool, `sum` and `max` are "or", `min` is "and". The result of min and max with NaN is unspecified.
 enum class ReduceOp { sum, min, max };
 
-/// `automatic`: self for one rank, nccl for GPU tensors if built, else mpi (GPU tensors staged through the
-/// host).
+/// `automatic`: self for one rank, nccl where it is built and each rank has a GPU of its own, else mpi (GPU
+/// tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told them apart by
+/// NCCL_HOSTID.
 enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
@@ -58,8 +59,8 @@ class Communicator {
   /// A world of one rank, no MPI.
   static Communicator self();
   /// Collective. `comm` is duplicated and stays the caller's.
-  /// @throws ConfigError if the backend does not fit the world or the device; NotBuiltError for nccl without
-  /// NCCL
+  /// @throws ConfigError if the backend does not fit the world, the device or the cards of the ranks;
+  /// NotBuiltError for nccl without NCCL
   static Communicator create(const mpi::Comm& comm, c10::Device device, CommunicatorOptions options = {});
 
   int rank() const noexcept;

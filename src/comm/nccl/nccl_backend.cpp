@@ -2,9 +2,11 @@
 // Tensors between GPUs. Operations run on a stream of the communicator, ordered after the caller's stream by
 // one event and before it by another; the host never waits.
 
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <array>
 #include <cstddef>
 #include <tuple>
 #include <utility>
@@ -233,5 +235,13 @@ std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c1
 }
 
 bool nccl_is_built() noexcept { return true; }
+
+std::string pci_bus_id(c10::Device device) {
+  std::array<char, 32> text{};
+  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
+  check_cuda(cudaDeviceGetPCIBusId(text.data(), static_cast<int>(text.size()), index),
+             "cudaDeviceGetPCIBusId");
+  return text.data();
+}
 
 }  // namespace bunchtrain::comm::detail
