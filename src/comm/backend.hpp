@@ -27,6 +27,9 @@ class InFlight {
   virtual ~InFlight() = default;
   /// Makes progress without blocking; true once complete. @throws CommError
   virtual bool poll() = 0;
+  /// False while the operation waits for work that its device does before it: such time does not count
+  /// against the timeout.
+  virtual bool has_begun() { return true; }
   /// Orders the current GPU stream after the operation. False if only `poll()` can tell (CPU).
   virtual bool order_current_stream() { return false; }
 };

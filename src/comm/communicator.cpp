@@ -46,6 +46,8 @@ Backend choose_backend(const mpi::Comm& comm, c10::Device device, const Communic
 void CommunicatorOptions::validate() const {
   if (timeout.count() <= 0)
     throw ConfigError("timeout", fmt::format("{} ms", timeout.count()), "a positive time");
+  if (abort_timeout.count() <= 0)
+    throw ConfigError("abort_timeout", fmt::format("{} ms", abort_timeout.count()), "a positive time");
   if (max_message_elements < 1 || max_message_elements > (std::int64_t{1} << 30)) {
     throw ConfigError("max_message_elements", std::to_string(max_message_elements), "1 to 2^30");
   }

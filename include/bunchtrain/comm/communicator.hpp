@@ -22,13 +22,14 @@ namespace bunchtrain::comm {
 enum class ReduceOp { sum, min, max };
 
 /// `automatic`: self for one rank, nccl where it is built and each rank has a GPU of its own, else mpi (GPU
-/// tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told them apart by
-/// NCCL_HOSTID.
+/// tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told them apart
+/// by NCCL_HOSTID.
 enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
   Backend backend = Backend::automatic;
-  /// How long an operation may take. On the CPU, pauses in which nobody polls it do not count.
+  /// How long an operation may take. On the CPU, pauses in which nobody polls it do not count; over nccl the
+  /// time counts from when the GPU gets to the operation.
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   /// Checked mode: before every collective the ranks compare operation, size and dtype; a mismatch shows both
   /// calls. Each collective then waits for all ranks when it is issued; a receive compares with its send.
@@ -37,6 +38,11 @@ struct CommunicatorOptions {
   std::int64_t max_message_elements = std::int64_t{1} << 28;
   std::string name = "world";  ///< for messages
   Logger logger = {};
+  /// nccl only: called by another thread, with the reason, when NCCL does not even give up within
+  /// `abort_timeout`; must end the process, for NCCL cannot be interrupted. Without it the reason is logged
+  /// as an error and the process ends with 75 (try again).
+  std::function<void(const std::string&)> on_hang = {};
+  std::chrono::milliseconds abort_timeout = std::chrono::seconds(60);
 
   /// @throws ConfigError if a limit is not positive.
   void validate() const;
