@@ -114,8 +114,7 @@ class NcclBackend : public CollectiveBackend {
       : device_(device),
         size_(comm.size()),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())),
-        communicator_(
-            comm, {.accept = options.timeout, .abort = options.abort_timeout, .on_hang = end_by(options)}),
+        communicator_(comm, limits_of(options)),
         watchdog_(communicator_, device.index(), options.timeout) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override;
