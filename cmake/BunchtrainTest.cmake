@@ -25,7 +25,8 @@ bunchtrain_find(gtest)
 set(BUNCHTRAIN_MPIRUN_ENV
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1)
 
-# Tests with the label gpu are always built, and registered where there is a GPU to run them on.
+# Tests with the label gpu are always built, and registered where there is a GPU to run them on. Started elsewhere
+# they skip themselves (python-free-tests/support/needs_gpu.cpp).
 set(BUNCHTRAIN_HAS_GPU OFF)
 if(BUNCHTRAIN_WITH_CUDA)
   find_program(BUNCHTRAIN_NVIDIA_SMI nvidia-smi)
@@ -92,6 +93,10 @@ function(bunchtrain_add_test name)
 
   string(REPLACE "." "_" target ${name})
   string(APPEND target _test)
+  if("gpu" IN_LIST arg_LABELS)
+    list(APPEND arg_SOURCES "${PROJECT_SOURCE_DIR}/python-free-tests/support/needs_gpu.cpp")
+    list(APPEND arg_LINK bunchtrain::device)
+  endif()
   add_executable(${target} ${arg_SOURCES})
   bunchtrain_compile_settings(${target})
   target_compile_definitions(${target} PRIVATE BUNCHTRAIN_TEST_DATA="${BUNCHTRAIN_TEST_DATA}")

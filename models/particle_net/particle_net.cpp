@@ -148,11 +148,11 @@ at::Tensor ParticleNetImpl::classify(const at::Tensor& x, const at::Tensor& mask
   return blocks_->output->forward(blocks_->dropout->forward(at::relu(blocks_->hidden->forward(pooled))));
 }
 
-std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const {
+std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
+                                                         nn::EdgeStorage storage) const {
   std::int64_t kept = 0, transient = 0;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
-    const auto block =
-        blocks_->edge_convs[i]->footprint(jets * particles, options_.blocks[i].k, sizeof(float));
+    const auto block = blocks_->edge_convs[i]->footprint(jets * particles, options_.blocks[i].k, storage);
     kept += block.kept;
     transient = std::max(transient, block.transient);
   }

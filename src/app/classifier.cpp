@@ -13,6 +13,7 @@
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
+#include "memory_need.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -75,6 +76,13 @@ void prove_shapes(models::ParticleCloudModel& model, const features::Card& card,
   model.module()->train();
 }
 
+nn::EdgeStorage storage_of(const train::Session& session) {
+  std::int64_t bytes = 4;
+  if (session.precision() == device::Precision::float64) bytes = 8;
+  if (session.precision() == device::Precision::bfloat16) bytes = 2;
+  return {.device = session.device().type(), .value_bytes = bytes};
+}
+
 }  // namespace
 
 std::vector<config::OptionSpec> classifier_options() {
@@ -125,10 +133,12 @@ Classifier create_classifier(train::Session& session, const data::Dataset& train
   prove_shapes(*classifier.model, *card, session.precision());
   const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));
   const std::int64_t share = (options.get<std::int64_t>("batch") / session.size() + passes - 1) / passes;
-  session.logger().info(fmt::format(
-      "a pass keeps about {:.2f} GB for backward ({} jets of {} particles per rank)",
-      1e-9 * static_cast<double>(classifier.model->predicted_activation_bytes(share, card->length)), share,
-      card->length));
+  const std::int64_t bytes =
+      classifier.model->predicted_activation_bytes(share, card->length, storage_of(session));
+  session.logger().info(
+      fmt::format("a pass keeps about {:.2f} GB for backward ({} jets of {} particles per rank)",
+                  1e-9 * static_cast<double>(bytes), share, card->length));
+  expect_memory({.device = session.device(), .predicted_bytes = bytes}, session.logger());
   return classifier;
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -9,6 +11,7 @@
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/system_fault.hpp"
+#include "memory_need.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -39,6 +42,8 @@ int exit_code_after(int signal) noexcept {
 std::string describe_error(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error))
     return "out of memory: take a smaller --batch, --accumulate it in more passes, or fewer ranks per node";
+  if (const auto* of_gpu = dynamic_cast<const c10::OutOfMemoryError*>(&error))
+    return describe_out_of_memory(of_gpu->what_without_backtrace());
   return *error.what() != '\0' ? error.what() : "an error without a text";
 }
 

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/train/standard_options.hpp"
@@ -105,6 +106,7 @@ std::unique_ptr<train::Session> open_session(config::Options options, const mpi:
   auto session = std::make_unique<train::Session>(std::move(options), environment.world(), logger);
   device::apply(session->threads());
   device::keep_freed_memory();
+  device::prefer_fast_convolutions(session->device());
   if (!session->threads().warning.empty()) logger.warning(session->threads().warning);
   return session;
 }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -26,6 +27,9 @@ class InFlight {
   virtual ~InFlight() = default;
   /// Makes progress without blocking; true once complete. @throws CommError
   virtual bool poll() = 0;
+  /// False while the operation waits for work that its device does before it: such time does not count
+  /// against the timeout.
+  virtual bool has_begun() { return true; }
   /// Orders the current GPU stream after the operation. False if only `poll()` can tell (CPU).
   virtual bool order_current_stream() { return false; }
 };
@@ -60,5 +64,7 @@ std::unique_ptr<CollectiveBackend> create_mpi_backend(const mpi::Comm& comm,
 std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c10::Device device,
                                                        const CommunicatorOptions& options);
 bool nccl_is_built() noexcept;
+/// Of a GPU, as NCCL compares it. @throws NotBuiltError in builds without NCCL, CommError if CUDA refuses
+std::string pci_bus_id(c10::Device device);
 
 }  // namespace bunchtrain::comm::detail

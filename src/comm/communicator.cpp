@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "cards.hpp"
 #include "communicator_impl.hpp"
 
 namespace bunchtrain::comm {
@@ -17,25 +18,27 @@ namespace {
 
 constexpr std::array kBackends = {Backend::automatic, Backend::self, Backend::mpi, Backend::nccl};
 
-Backend choose_backend(const mpi::Comm& comm, c10::Device device, Backend asked) {
-  switch (asked) {
-    case Backend::automatic:
-      if (comm.size() == 1) return Backend::self;
-      return device.is_cuda() && detail::nccl_is_built() ? Backend::nccl : Backend::mpi;
-    case Backend::self:
-      if (comm.size() > 1)
-        throw ConfigError("backend", "self", fmt::format("mpi or nccl for {} ranks", comm.size()));
-      return asked;
-    case Backend::mpi:
-      if (!comm.has_mpi()) throw ConfigError("backend", "mpi", "self for a process started without mpirun");
-      return asked;
-    case Backend::nccl:
-      if (!detail::nccl_is_built()) throw NotBuiltError("the nccl backend", "BUNCHTRAIN_CUDA");
-      if (!device.is_cuda())
-        throw ConfigError("backend", "nccl", "mpi or self for tensors on " + device.str());
-      return asked;
-  }
-  return asked;
+/// Refuses what this rank can see to be wrong alone.
+void require_fit(Backend asked, const mpi::Comm& comm, c10::Device device) {
+  if (asked == Backend::self && comm.size() > 1)
+    throw ConfigError("backend", "self", fmt::format("mpi or nccl for {} ranks", comm.size()));
+  if (asked == Backend::mpi && !comm.has_mpi())
+    throw ConfigError("backend", "mpi", "self for a process started without mpirun");
+  if (asked != Backend::nccl) return;
+  if (!detail::nccl_is_built()) throw NotBuiltError("the nccl backend", "BUNCHTRAIN_CUDA");
+  if (!device.is_cuda() && comm.size() == 1)
+    throw ConfigError("backend", "nccl", "mpi or self for tensors on " + device.str());
+}
+
+/// Collective.
+Backend choose_backend(const mpi::Comm& comm, c10::Device device, const CommunicatorOptions& options) {
+  require_fit(options.backend, comm, device);
+  if (options.backend == Backend::self || options.backend == Backend::mpi) return options.backend;
+  if (comm.size() == 1) return options.backend == Backend::automatic ? Backend::self : Backend::nccl;
+  if (!detail::nccl_is_built()) return Backend::mpi;
+  const auto choice = detail::judge_backend(options.backend, detail::gather_cards(comm, device));
+  if (!choice.notice.empty() && comm.rank() == 0) options.logger.warning(choice.notice);
+  return choice.backend;
 }
 
 }  // namespace
@@ -43,25 +46,28 @@ Backend choose_backend(const mpi::Comm& comm, c10::Device device, Backend asked)
 void CommunicatorOptions::validate() const {
   if (timeout.count() <= 0)
     throw ConfigError("timeout", fmt::format("{} ms", timeout.count()), "a positive time");
+  if (abort_timeout.count() <= 0)
+    throw ConfigError("abort_timeout", fmt::format("{} ms", abort_timeout.count()), "a positive time");
   if (max_message_elements < 1 || max_message_elements > (std::int64_t{1} << 30)) {
     throw ConfigError("max_message_elements", std::to_string(max_message_elements), "1 to 2^30");
   }
 }
 
-Communicator create_owning(mpi::Comm owned_comm, c10::Device device, CommunicatorOptions options) {
-  const Backend kind = choose_backend(owned_comm, device, options.backend);
+Communicator create_owning(mpi::Comm owned_comm, c10::Device device, Backend kind,
+                           CommunicatorOptions options) {
   return Communicator(
       std::make_shared<Communicator::Impl>(std::move(owned_comm), device, kind, std::move(options)));
 }
 
 Communicator Communicator::self() {
-  return create_owning(mpi::Comm::self(), c10::Device(c10::kCPU), {.backend = Backend::self, .name = "self"});
+  return create_owning(mpi::Comm::self(), c10::Device(c10::kCPU), Backend::self,
+                       {.backend = Backend::self, .name = "self"});
 }
 
 Communicator Communicator::create(const mpi::Comm& comm, c10::Device device, CommunicatorOptions options) {
   options.validate();
-  choose_backend(comm, device, options.backend);  // refuses before anything is communicated
-  return create_owning(comm.duplicate(), device, std::move(options));
+  const Backend kind = choose_backend(comm, device, options);
+  return create_owning(comm.duplicate(), device, kind, std::move(options));
 }
 
 int Communicator::rank() const noexcept { return impl_->control.rank(); }

@@ -59,6 +59,7 @@ class ComparedReceive : public InFlight {
     }
     return data_->poll();
   }
+  bool has_begun() override { return announcement_ || data_->has_begun(); }
   bool order_current_stream() override { return !announcement_ && data_->order_current_stream(); }
 
  private:
@@ -217,7 +218,9 @@ Communicator Communicator::Impl::split(int color, int key, std::string name) {
   rendezvous(Operation::split);  // bounded in time, unlike MPI_Comm_split
   CommunicatorOptions part = options;
   part.name = std::move(name);
-  return create_owning(control.split(color, key), device, std::move(part));
+  mpi::Comm ranks = control.split(color, key);
+  const bool alone = ranks.size() == 1 && options.backend == Backend::automatic;
+  return create_owning(std::move(ranks), device, alone ? Backend::self : backend_kind, std::move(part));
 }
 
 void Communicator::Impl::close() {
@@ -242,10 +245,13 @@ void Communicator::Impl::close() {
 
 void Communicator::Impl::drain_parked() {
   const Call call{.sequence = sequence_, .operation = Operation::close};
-  const auto deadline = Clock::now() + options.timeout;
+  auto deadline = Clock::now() + options.timeout;
   while (!parked_.empty()) {
     const auto begin = Clock::now();
-    while (!pump(*parked_.back().operation, call, deadline)) rest(Clock::now() - begin);
+    while (!pump(*parked_.back().operation, call, deadline)) {
+      if (!parked_.back().operation->has_begun()) deadline = Clock::now() + options.timeout;
+      rest(Clock::now() - begin);
+    }
     record.complete(parked_.back().ticket);
     parked_.pop_back();
   }

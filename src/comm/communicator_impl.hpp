@@ -92,7 +92,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
 };
 
 /// Collective: a communicator that takes `owned_comm` over.
-Communicator create_owning(mpi::Comm owned_comm, c10::Device device, CommunicatorOptions options);
+Communicator create_owning(mpi::Comm owned_comm, c10::Device device, Backend kind,
+                           CommunicatorOptions options);
 
 /// One operation as its caller holds it. Destroyed in flight it hands the operation to the communicator.
 struct Work::Impl {

@@ -37,6 +37,7 @@ bool Work::Impl::poll() {
   if (!operation_) return true;
   const auto now = Communicator::Impl::Clock::now();
   if (now - last_polled_ > kUnattended) deadline_ += now - last_polled_;
+  if (!operation_->has_begun()) deadline_ = now + communicator_->options.timeout;
   last_polled_ = now;
   if (!communicator_->pump(*operation_, call_, deadline_)) return false;
   operation_.reset();

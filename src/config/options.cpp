@@ -173,7 +173,7 @@ std::vector<std::string> Options::unused() const {
   return names;
 }
 
-void Options::set_effective(std::string_view name, OptionValue value) {
+void Options::set_effective(std::string_view name, OptionValue value, std::string origin) {
   Entry& option = entry(name);
   expects(value.index() == option.value.index(),
           fmt::format("the effective value of option '{}' has another type", name));
@@ -181,7 +181,7 @@ void Options::set_effective(std::string_view name, OptionValue value) {
   if (value == option.value) return;
   option.value = std::move(value);
   option.source = OptionSource::program;
-  option.origin = "set by the program";
+  option.origin = std::move(origin);
 }
 
 void Options::leave_out(std::string_view name, std::string reason) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/device/device.hpp"
 
+#include <ATen/Context.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -119,6 +120,15 @@ c10::Device choose_device(DeviceRequest request, int local_rank, const Logger& l
   DeviceChoice choice = judge_device(request, local_rank, observe_gpus());
   if (!choice.notice.empty()) logger.warning(choice.notice);
   return choice.device;
+}
+
+void prefer_fast_convolutions(c10::Device device) {
+  if (device.is_cuda()) at::globalContext().setBenchmarkCuDNN(true);
+}
+
+std::optional<DeviceMemory> observe_memory(c10::Device device) {
+  if (!device.is_cuda()) return std::nullopt;
+  return observe_gpu_memory(device.has_index() ? device.index() : 0);
 }
 
 std::string describe(c10::Device device) {

@@ -22,8 +22,9 @@ class RegisteredParticleNet : public ParticleCloudModel {
     return net_->forward(points, features, mask);
   }
   const std::shared_ptr<torch::nn::Module>& module() const noexcept override { return module_; }
-  std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const override {
-    return net_->predicted_activation_bytes(jets, particles);
+  std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
+                                          nn::EdgeStorage storage) const override {
+    return net_->predicted_activation_bytes(jets, particles, storage);
   }
 
  private:

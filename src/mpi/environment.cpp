@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/mpi/environment.hpp"
 
+#include <fmt/format.h>
 #include <mpi.h>
 
 #include <array>
@@ -8,8 +9,9 @@
 #include <exception>
 #include <utility>
 
+#include "bunchtrain/core/call_limit.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "watchdog.hpp"
+#include "siblings.hpp"
 
 namespace bunchtrain::mpi {
 namespace {
@@ -45,6 +47,17 @@ void initialize() {
   }
 }
 
+/// What to do when one of MPI's calls on all ranks takes longer than the timeout.
+std::function<void()> say_late(std::string what, const Environment::Options& options) {
+  if (!options.on_hang) return {};
+  return [what = std::move(what), limit = options.timeout, on_hang = options.on_hang] {
+    const std::string silent = stopped_siblings();
+    on_hang(fmt::format(
+        "{} takes longer than {:.3g} s. {}", what, static_cast<double>(limit.count()) / 1000,
+        silent.empty() ? "A rank did not come; on this node none is stopped" : "Silent: " + silent));
+  };
+}
+
 }  // namespace
 
 Environment::Environment(Options options)
@@ -56,7 +69,7 @@ Environment::Environment(Options options)
     throw CommError(
         "MPI was finalised before this Environment was made; MPI cannot be started twice in one process");
   if (launch_.by_mpi && !is_initialized()) {
-    const Watchdog limit("the start of MPI", options_.timeout, options_.on_hang);
+    const CallLimit limit(options_.timeout, say_late("the start of MPI", options_));
     initialize();
     owns_mpi_ = true;
   }
@@ -72,7 +85,7 @@ Environment::Environment(Options options)
 Environment::~Environment() {
   if (!owns_mpi_ || is_finalized()) return;
   if (std::uncaught_exceptions() > exceptions_at_start_ || world_.failed()) return;
-  const Watchdog limit("the end of MPI", options_.timeout, options_.on_hang);
+  const CallLimit limit(options_.timeout, say_late("the end of MPI", options_));
   MPI_Finalize();
 }
 
@@ -80,8 +93,7 @@ std::string Environment::library_version() const { return world_.has_mpi() ? nat
 
 void Environment::abort(int exit_code) const noexcept {
   // MPI may be in the state that made the job fail.
-  const Watchdog limit("MPI_Abort", std::chrono::seconds(10),
-                       [exit_code](const std::string&) { std::_Exit(exit_code); });
+  const CallLimit limit(std::chrono::seconds(10), [exit_code] { std::_Exit(exit_code); });
   if (is_initialized() && !is_finalized()) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }

@@ -3,11 +3,23 @@
 
 #include <ATen/ops/zeros.h>
 
+#include <cstdint>
+#include <mutex>
+
 #include "bunchtrain/core/error.hpp"
+#include "ordered_tensor.hpp"
 
 namespace bunchtrain::nn {
 
-Conv3dImpl::Conv3dImpl(Conv3dOptions options) : options_(options) {
+/// Phase kernels of one state of the weight.
+struct Conv3dImpl::KeptKernels {
+  std::mutex mutex;
+  const void* weight = nullptr;
+  std::uint32_t version = 0;
+  detail::OrderedTensor kernels;
+};
+
+Conv3dImpl::Conv3dImpl(Conv3dOptions options) : options_(options), kept_(std::make_shared<KeptKernels>()) {
   expects(options.in_channels > 0 && options.out_channels > 0, "a convolution needs channels on both sides");
   const auto& k = options.kernel;
   weight =
@@ -24,11 +36,11 @@ at::Tensor Conv3dImpl::kernels() {
   if (at::GradMode::is_enabled()) return {};
   const std::lock_guard lock(kept_->mutex);
   if (kept_->weight != weight.const_data_ptr() || kept_->version != weight._version()) {
-    kept_->kernels = ops::phase_kernels(weight, options_.upsampling, options_.padding);
+    kept_->kernels = detail::OrderedTensor(ops::phase_kernels(weight, options_.upsampling, options_.padding));
     kept_->weight = weight.const_data_ptr();
     kept_->version = weight._version();
   }
-  return kept_->kernels;
+  return kept_->kernels.on_current_stream();
 }
 
 }  // namespace bunchtrain::nn

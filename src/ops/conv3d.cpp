@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/ops/conv3d.hpp"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/tensordot.h>
-#include <ATen/ops/zeros.h>
-#include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <map>
-#include <mutex>
-#include <tuple>
+#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "convolution.hpp"
@@ -49,62 +49,108 @@ std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / 
 
 /// How one axis of an upsampled convolution falls apart into phases.
 struct Phases {
-  std::int64_t factor, kernel, padding;
-  std::int64_t first, last;  ///< the small image's cells that an output cell sees, counted from its own
+  std::int64_t factor, kernel, first,
+      last;  ///< the small image's cells that an output cell sees, counted from its own
 
   Phases(std::int64_t factor, std::int64_t kernel, std::int64_t padding)
       : factor(factor),
         kernel(kernel),
-        padding(padding),
         first(floor_divide(-padding, factor)),
-        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)) {}
+        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)),
+        padding_(padding) {}
   std::int64_t taps() const { return last - first + 1; }
-  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap.
+  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device: a copy would wait for
+  /// it.
   at::Tensor sums(const at::TensorOptions& options) const {
-    const at::Tensor host = at::zeros({factor, taps(), kernel}, at::kDouble);
-    auto counts = host.accessor<double, 3>();
-    for (std::int64_t phase = 0; phase < factor; ++phase)
-      for (std::int64_t cell = 0; cell < kernel; ++cell)
-        counts[phase][floor_divide(phase + cell - padding, factor) - first][cell] = 1;
-    return host.to(options);
-  }
-};
-
-/// `Phases::sums` of every shape and device that was asked for, made once: a step copies nothing to the
-/// device.
-class KeptSums {
- public:
-  at::Tensor of(const Phases& phases, const at::TensorOptions& options) {
-    const Key key{phases.factor,           phases.kernel,
-                  phases.padding,          c10::typeMetaToScalarType(options.dtype()),
-                  options.device().type(), options.device().index()};
-    const std::lock_guard lock(mutex_);
-    at::Tensor& kept = kept_[key];
-    if (!kept.defined()) {
-      const c10::InferenceMode plain(false);  // or it could not be used for training afterwards
-      kept = phases.sums(options);
-    }
-    return kept;
+    const auto numbers = [&](std::int64_t count) { return at::arange(count, options.dtype(at::kLong)); };
+    const at::Tensor cells = numbers(factor).view({-1, 1, 1}) + numbers(kernel) - padding_;
+    return at::div(cells, factor, "floor").eq(numbers(taps()).view({-1, 1}) + first).to(options.dtype());
   }
 
  private:
-  using Key =
-      std::tuple<std::int64_t, std::int64_t, std::int64_t, at::ScalarType, c10::DeviceType, c10::DeviceIndex>;
-
-  std::mutex mutex_;
-  std::map<Key, at::Tensor> kept_;
+  std::int64_t padding_;
 };
-
-/// Never destroyed: at the end of the process a GPU may be gone before it.
-KeptSums& kept_sums() {
-  static auto* const kept = new KeptSums;
-  return *kept;
-}
 
 std::array<Phases, 3> phases_of(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
   return {Phases(factor[0], weight.size(2), padding.before[0]),
           Phases(factor[1], weight.size(3), padding.before[1]),
           Phases(factor[2], weight.size(4), padding.before[2])};
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+/// The shape of a weight and how it is upsampled, as autograd keeps it.
+struct PhaseShape {
+  Extent3 kernel, factor, before;
+
+  std::array<Phases, 3> axes() const {
+    return {Phases(factor[0], kernel[0], before[0]), Phases(factor[1], kernel[1], before[1]),
+            Phases(factor[2], kernel[2], before[2])};
+  }
+  std::vector<std::int64_t> numbers() const {
+    std::vector<std::int64_t> all;
+    for (const Extent3& part : {kernel, factor, before}) all.insert(all.end(), part.begin(), part.end());
+    return all;
+  }
+  static PhaseShape from(const std::vector<std::int64_t>& all) {
+    return {{all[0], all[1], all[2]}, {all[3], all[4], all[5]}, {all[6], all[7], all[8]}};
+  }
+};
+
+constexpr const char* kShape = "shape";
+
+// Sums of weights, and sums of their gradients, keep the weights' width, also under autocast: forward and
+// backward are one's own, for autograd would run LibTorch's products of backward under the autocast of the
+// moment. Each one's backward is the other, so that gradients of any order exist.
+class NoAutocast {
+ private:
+  c10::impl::ExcludeDispatchKeyGuard guard_{c10::autocast_dispatch_keyset};
+};
+
+/// [Cout, Cin, kernel] to [factors Cout, Cin, taps].
+struct SumToPhases : torch::autograd::Function<SumToPhases> {
+  static Variable forward(AutogradContext* context, const Variable& weight, const PhaseShape& shape) {
+    context->saved_data[kShape] = shape.numbers();
+    const NoAutocast no_autocast;
+    const auto axes = shape.axes();
+    at::Tensor sums = weight;
+    for (const Phases& axis : axes) sums = at::tensordot(sums, axis.sums(weight.options()), {2}, {2});
+    return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
+        .reshape({shape.factor[0] * shape.factor[1] * shape.factor[2] * weight.size(0), weight.size(1),
+                  axes[0].taps(), axes[1].taps(), axes[2].taps()});
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients);
+};
+
+/// The adjoint.
+struct CollectFromPhases : torch::autograd::Function<CollectFromPhases> {
+  static Variable forward(AutogradContext* context, const Variable& kernels, const PhaseShape& shape) {
+    context->saved_data[kShape] = shape.numbers();
+    const NoAutocast no_autocast;
+    const auto axes = shape.axes();
+    const Extent3& factor = shape.factor;
+    at::Tensor sums = kernels
+                          .reshape({factor[0], factor[1], factor[2], -1, kernels.size(1), axes[0].taps(),
+                                    axes[1].taps(), axes[2].taps()})
+                          .permute({3, 4, 0, 5, 1, 6, 2, 7});
+    for (const std::int64_t axis : {2, 1, 0}) {
+      const auto place = 2 + 2 * axis;
+      sums = at::tensordot(sums, axes[static_cast<std::size_t>(axis)].sums(kernels.options()),
+                           {place, place + 1}, {0, 1});
+    }
+    return sums.permute({0, 1, 4, 3, 2}).contiguous();
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto shape = PhaseShape::from(context->saved_data[kShape].toIntVector());
+    return {SumToPhases::apply(gradients[0], shape), Variable()};
+  }
+};
+
+variable_list SumToPhases::backward(AutogradContext* context, const variable_list& gradients) {
+  const auto shape = PhaseShape::from(context->saved_data[kShape].toIntVector());
+  return {CollectFromPhases::apply(gradients[0], shape), Variable()};
 }
 
 }  // namespace
@@ -131,15 +177,8 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 }
 
 at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
-  // Sums of weights keep the weights' width, also under autocast.
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const auto phases = phases_of(weight, factor, padding);
-  at::Tensor sums = weight;
-  for (const Phases& axis : phases)
-    sums = at::tensordot(sums, kept_sums().of(axis, weight.options()), {2}, {2});
-  return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
-      .reshape({factor[0] * factor[1] * factor[2] * weight.size(0), weight.size(1), phases[0].taps(),
-                phases[1].taps(), phases[2].taps()});
+  return SumToPhases::apply(
+      weight, PhaseShape{{weight.size(2), weight.size(3), weight.size(4)}, factor, padding.before});
 }
 
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,

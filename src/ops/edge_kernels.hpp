@@ -5,8 +5,14 @@
 /// Tensors are contiguous and fit together. [B, P, K] int32 `indices` name each edge's neighbour.
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include "index_fault_kinds.hpp"
 
 namespace bunchtrain::ops::detail {
+
+/// Zeroed when it returns, for kernels of all streams.
+at::Tensor create_index_faults_cuda(c10::Device device);
 
 /// `out[b, i, n] = u[b, i] + v[b, indices[b, i, n]]`; an undefined `u` counts as zero.
 void spread_to_edges_cpu(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices,

@@ -20,6 +20,7 @@
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "rank_agreement.hpp"
+#include "recorded_precision.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -101,6 +102,38 @@ void require_same_device(const mpi::Comm& control, c10::Device device) {
   require_agreement(control, {&kind, 1}, "start ranks on like nodes only, or give --device cpu");
 }
 
+/// What "auto" means, for a run that is resumed what it meant before. Collective: the cards of the ranks may
+/// differ.
+device::Precision automatic_precision(const config::Options& options, const mpi::Comm& control,
+                                      c10::Device device) {
+  bool float32 = device::automatic_precision(device) == device::Precision::float32;
+  const bool resume = options.text("resume") == "true";  // not by get: who never resumes should still be told
+  if (control.rank() == 0 && resume)
+    float32 = float32 || recorded_precision(options.get<std::string>("run")) ==
+                             device::to_string(device::Precision::float32);
+  return control.all_max(float32 ? 1 : 0) == 1 ? device::Precision::float32 : device::Precision::tf32;
+}
+
+/// Leaves what "auto" means in the options, for the record.
+device::Precision choose_precision(config::Options& options, const mpi::Comm& control, c10::Device device,
+                                   const Logger& logger) {
+  const std::string asked = options.get<std::string>("precision");
+  const bool automatic = asked == "auto";
+  const auto precision =
+      automatic ? automatic_precision(options, control, device) : device::parse_precision(asked);
+  device::require_supported(precision, device);
+  if (!automatic) return precision;
+  options.set_effective("precision", std::string(device::to_string(precision)), "auto");
+  if (device.is_cuda())
+    logger.info(
+        fmt::format("precision {} (auto){}", device::to_string(precision),
+                    precision == device::Precision::tf32
+                        ? ": matrix products and convolutions of float32 in TF32; --precision float32 for "
+                          "all bits"
+                        : ""));
+  return precision;
+}
+
 /// Collectives of a few host numbers, whatever the device of the tensors is.
 comm::Communicator create_agreement(const mpi::Comm& control, comm::CommunicatorOptions options) {
   options.backend = comm::Backend::automatic;
@@ -117,8 +150,7 @@ Session::Session(config::Options options, const mpi::Comm& control, Logger logge
   require_same_device(control, device);
   device::make_current(device);
   for (const auto& notice : options.notices()) logger.warning(notice);
-  const auto precision = device::parse_precision(options.get<std::string>("precision"));
-  device::require_supported(precision, device.type());
+  const auto precision = choose_precision(options, control, device, logger);
   const auto collective = communicator_options(options, logger);
   auto world = comm::Communicator::create(control, device, collective);
   auto agreement = create_agreement(control, collective);

@@ -29,16 +29,19 @@ void time_block(std::int64_t channels) {
   auto* edge_values = lab::allocate<float>(edges * channels);
   auto* offsets = lab::allocate<std::int32_t>(kSets * (shape.points + 1));
   auto* lists = lab::allocate<std::int32_t>(edges);
+  auto* fault = lab::allocate<std::int32_t>(1);
+  const ops::ReverseIndexPlan plan = ops::plan_reverse_index(shape, kSets);
+  auto* scratch = lab::allocate<unsigned char>(static_cast<std::size_t>(plan.scratch_bytes()) + 1);
   auto* u_sum = lab::allocate<float>(nodes * channels);
   auto* v_sum = lab::allocate<float>(nodes * channels);
   const double bytes = 4.0 * static_cast<double>(channels) * static_cast<double>(edges + 2 * nodes);
   const std::string size =
       ", " + std::to_string(kSets) + " x 128 points, k 16, " + std::to_string(channels) + " channels";
   lab::time("spread" + size, bytes, 0, [&](cudaStream_t stream) {
-    ops::launch_spread(shape, kSets, u, v, indices, edge_values, stream);
+    ops::launch_spread(shape, kSets, u, v, indices, edge_values, fault, stream);
   });
   lab::time("reverse index" + size, 0, 0, [&](cudaStream_t stream) {
-    ops::launch_reverse_index(shape, kSets, indices, offsets, lists, stream);
+    ops::launch_reverse_index(plan, shape, kSets, indices, offsets, lists, scratch, fault, stream);
   });
   lab::time("collect" + size, bytes, 0, [&](cudaStream_t stream) {
     ops::launch_collect<float>(shape, kSets, edge_values, offsets, lists, u_sum, v_sum, stream);

@@ -21,13 +21,15 @@ namespace bunchtrain::comm {
 /// For bool, `sum` and `max` are "or", `min` is "and". The result of min and max with NaN is unspecified.
 enum class ReduceOp { sum, min, max };
 
-/// `automatic`: self for one rank, nccl for GPU tensors if built, else mpi (GPU tensors staged through the
-/// host).
+/// `automatic`: self for one rank, nccl where it is built and each rank has a GPU of its own, else mpi (GPU
+/// tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told them apart
+/// by NCCL_HOSTID.
 enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
   Backend backend = Backend::automatic;
-  /// How long an operation may take. On the CPU, pauses in which nobody polls it do not count.
+  /// How long an operation may take. On the CPU, pauses in which nobody polls it do not count; over nccl the
+  /// time counts from when the GPU gets to the operation.
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   /// Checked mode: before every collective the ranks compare operation, size and dtype; a mismatch shows both
   /// calls. Each collective then waits for all ranks when it is issued; a receive compares with its send.
@@ -36,6 +38,11 @@ struct CommunicatorOptions {
   std::int64_t max_message_elements = std::int64_t{1} << 28;
   std::string name = "world";  ///< for messages
   Logger logger = {};
+  /// nccl only: called by another thread, with the reason, when NCCL does not even give up within
+  /// `abort_timeout`; must end the process, for NCCL cannot be interrupted. Without it the reason is logged
+  /// as an error and the process ends with 75 (try again).
+  std::function<void(const std::string&)> on_hang = {};
+  std::chrono::milliseconds abort_timeout = std::chrono::seconds(60);
 
   /// @throws ConfigError if a limit is not positive.
   void validate() const;
@@ -58,8 +65,8 @@ class Communicator {
   /// A world of one rank, no MPI.
   static Communicator self();
   /// Collective. `comm` is duplicated and stays the caller's.
-  /// @throws ConfigError if the backend does not fit the world or the device; NotBuiltError for nccl without
-  /// NCCL
+  /// @throws ConfigError if the backend does not fit the world, the device or the cards of the ranks;
+  /// NotBuiltError for nccl without NCCL
   static Communicator create(const mpi::Comm& comm, c10::Device device, CommunicatorOptions options = {});
 
   int rank() const noexcept;

@@ -89,8 +89,8 @@ class Options {
   const std::vector<std::string>& notices() const noexcept { return notices_; }
 
   /// For a record of what ran: the value that holds in the end, and that counts. Marks it as set by the
-  /// program if it is another one than before.
-  void set_effective(std::string_view name, OptionValue value);
+  /// program, with the `origin` to name, if it is another one than before.
+  void set_effective(std::string_view name, OptionValue value, std::string origin = "set by the program");
   /// `to_toml` shows the option as a comment only, with the reason: "not used by this run".
   void leave_out(std::string_view name, std::string reason);
   bool left_out(std::string_view name) const { return !entry(name).left_out.empty(); }

@@ -4,6 +4,8 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,6 +29,17 @@ c10::Device choose_device(DeviceRequest request, int local_rank, const Logger& l
 /// Makes a GPU the current one of this thread, so that `torch::kCUDA` without an index and code that asks for
 /// the current device mean it. A CPU changes nothing.
 void make_current(c10::Device device);
+
+/// Lets cuDNN time its algorithms for each shape that it meets and keep the fastest (benchmark mode, for the
+/// whole process): for programs whose shapes come again. Two runs may then round convolutions differently. A
+/// CPU changes nothing.
+void prefer_fast_convolutions(c10::Device device);
+
+struct DeviceMemory {
+  std::int64_t free_bytes, total_bytes;
+};
+/// Of a GPU at this moment, as the driver counts it; nothing for the CPU. @throws DeviceError
+std::optional<DeviceMemory> observe_memory(c10::Device device);
 
 /// One line for logs and run.json: processor model or GPU name, memory, driver.
 std::string describe(c10::Device device);

@@ -42,10 +42,16 @@ struct DeviceChoice {
 /// Pure: what `choose_device` does in a given situation. @throws as `choose_device`
 DeviceChoice judge_device(DeviceRequest request, int local_rank, const GpuSituation& situation);
 
-/// Pure: why a precision cannot be used there, with what can; empty if it can.
-std::string why_unsupported(Precision precision, c10::DeviceType device, const GpuSituation& situation);
+/// Pure: why a precision cannot be used on that device, with what can; empty if it can. Other GPUs of the
+/// machine do not matter.
+std::string why_unsupported(Precision precision, c10::Device device, const GpuSituation& situation);
+
+/// Pure: as `automatic_precision(device)`.
+Precision automatic_precision(c10::Device device, const GpuSituation& situation);
 
 /// "NVIDIA H200, 139 GiB, driver for CUDA 13.0". @throws NotBuiltError in a CPU build
 std::string describe_gpu(int index);
+/// @throws NotBuiltError in a CPU build
+DeviceMemory observe_gpu_memory(int index);
 
 }  // namespace bunchtrain::device

@@ -2,9 +2,10 @@
 #pragma once
 /// Numeric precision of a training or inference step.
 
-#include <c10/core/DeviceType.h>
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <memory>
 #include <string_view>
 
 namespace bunchtrain::device {
@@ -17,11 +18,14 @@ std::string_view to_string(Precision precision) noexcept;
 /// @throws ConfigError with the names allowed.
 Precision parse_precision(std::string_view text);
 /// @throws DeviceError if the device cannot do it (bfloat16 before Ampere), naming what it can.
-void require_supported(Precision precision, c10::DeviceType device);
+void require_supported(Precision precision, c10::Device device);
+/// What `--precision auto` means: tf32 on a GPU of compute capability 8.0 or later, else float32.
+Precision automatic_precision(c10::Device device);
 
 /// Sets autocast (of the current thread) and TF32 (of the process: convolutions and matrix products alike)
 /// from construction to destruction and clears autocast's weight cache on exit, so that an update of the
-/// parameters is never missed. Nest freely; not movable.
+/// parameters is never missed. TF32 is set by both of LibTorch's interfaces, whichever the application uses,
+/// and put back in both. Nest freely; not movable.
 class PrecisionGuard {
  public:
   PrecisionGuard(Precision precision, c10::DeviceType device);
@@ -30,11 +34,12 @@ class PrecisionGuard {
   PrecisionGuard& operator=(const PrecisionGuard&) = delete;
 
  private:
+  class Tf32State;
+
   c10::DeviceType device_;
   bool was_enabled_;
   c10::ScalarType was_dtype_;
-  bool was_tf32_matmul_;
-  bool was_tf32_convolution_;
+  std::unique_ptr<const Tf32State> was_tf32_;
 };
 
 }  // namespace bunchtrain::device

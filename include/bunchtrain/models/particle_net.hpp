@@ -13,6 +13,7 @@
 
 #include "bunchtrain/models/module_holder.hpp"
 #include "bunchtrain/nn/described_module.hpp"
+#include "bunchtrain/nn/edge_storage.hpp"
 
 namespace bunchtrain::models {
 
@@ -64,9 +65,10 @@ class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
 
   const ParticleNetOptions& options() const noexcept { return options_; }
   std::string description() const override;
-  /// Bytes that one training step of B jets of P particles keeps for backward (prediction, printed before
-  /// step 1).
-  std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const;
+  /// Bytes that one training step of B jets of P particles needs for activations at its worst moment
+  /// (prediction, printed before step 1).
+  std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
+                                          nn::EdgeStorage storage = {}) const;
 
  private:
   struct Blocks;

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "bunchtrain/nn/edge_storage.hpp"
+
 namespace bunchtrain::models {
 
 /// What a program chooses about a model. Everything else is the published architecture of that name.
@@ -39,7 +41,8 @@ class ParticleCloudModel {
   /// Parameters and buffers live here; shared with whoever trains or saves them.
   virtual const std::shared_ptr<torch::nn::Module>& module() const noexcept = 0;
   /// Of one training step; 0 = not known.
-  virtual std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles) const = 0;
+  virtual std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
+                                                  nn::EdgeStorage storage) const = 0;
 };
 
 /// Any module holder with `forward(points, features, mask)` as a model.
@@ -80,7 +83,9 @@ std::unique_ptr<ParticleCloudModel> make_cloud_model(Holder net) {
       return net_->forward(points, features, mask);
     }
     const std::shared_ptr<torch::nn::Module>& module() const noexcept override { return module_; }
-    std::int64_t predicted_activation_bytes(std::int64_t, std::int64_t) const override { return 0; }
+    std::int64_t predicted_activation_bytes(std::int64_t, std::int64_t, nn::EdgeStorage) const override {
+      return 0;
+    }
 
    private:
     Holder net_;

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "bunchtrain/ops/conv3d.hpp"
 
@@ -27,7 +26,7 @@ struct Conv3dOptions {
 /// `ops::conv3d`, or `ops::upsampled_conv3d` where `upsampling` is not 1, with parameters `weight` [Cout,
 /// Cin, kx, ky, kz] and `bias` [Cout]: the published form, whatever the computation makes of them.
 /// Without gradients the summed kernels of an upsampling layer are kept until the weight changes. `forward`
-/// is thread-safe as long as nobody changes the parameters.
+/// is thread-safe, on any streams, as long as nobody changes the parameters.
 class Conv3dImpl : public torch::nn::Module {
  public:
   explicit Conv3dImpl(Conv3dOptions options);
@@ -40,16 +39,10 @@ class Conv3dImpl : public torch::nn::Module {
  private:
   at::Tensor kernels();
 
-  /// Phase kernels of one state of the weight.
-  struct KeptKernels {
-    std::mutex mutex;
-    const void* weight = nullptr;
-    std::uint32_t version = 0;
-    at::Tensor kernels;
-  };
+  struct KeptKernels;
 
   Conv3dOptions options_;
-  std::shared_ptr<KeptKernels> kept_ = std::make_shared<KeptKernels>();
+  std::shared_ptr<KeptKernels> kept_;
 };
 TORCH_MODULE(Conv3d);
 

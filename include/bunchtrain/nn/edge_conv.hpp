@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "bunchtrain/nn/batch_norm.hpp"
+#include "bunchtrain/nn/edge_storage.hpp"
 
 namespace bunchtrain::nn {
 
@@ -42,9 +43,9 @@ struct EdgeConvFootprint {
 /// have weaver-core's names and shapes: `convs.0.weight` [C, 2 Cin, 1, 1], `bns.0.*`, ..., `sc.weight` [C,
 /// Cin, 1], `sc_bn.*`.
 ///
-/// On the CPU only the inputs of the second and third batch norm are kept for backward, or nothing per edge
-/// with `recompute`; the gradients are the same bit for bit. Under autocast edges are bfloat16, points and
-/// statistics float32. Differentiable once.
+/// On the CPU only the inputs of the second and third batch norm are kept for backward, on a GPU those of all
+/// three and of the linear layers, or nothing per edge with `recompute`; the gradients are the same bit for
+/// bit. Under autocast edges are bfloat16, points and statistics float32. Differentiable once.
 class EdgeConvBlockImpl : public torch::nn::Module {
  public:
   /// @throws ConfigError if a width is not positive.
@@ -57,9 +58,8 @@ class EdgeConvBlockImpl : public torch::nn::Module {
   /// The weight of layer 0, 1 or 2.
   const at::Tensor& layer_weight(std::size_t layer) const noexcept { return weights_[layer]; }
   BatchNorm& layer_norm(std::size_t layer) noexcept { return norms_[layer]; }
-  /// Prediction for `points` real points of K neighbours each, edges stored with `edge_bytes` bytes per
-  /// number, on the CPU.
-  EdgeConvFootprint footprint(std::int64_t points, std::int64_t k, std::int64_t edge_bytes) const;
+  /// Prediction for `points` real points of K neighbours each.
+  EdgeConvFootprint footprint(std::int64_t points, std::int64_t k, EdgeStorage storage = {}) const;
 
  private:
   at::Tensor mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,

@@ -12,7 +12,8 @@ namespace bunchtrain::ops {
 /// instead of one over edges, K times fewer multiplications.
 ///
 /// @param u, v     [B, P, C] of one dtype: float32, float64 or bfloat16 (B sets, P points, C channels).
-/// @param indices  [B, P, K] int32, each in [0, P). Checked on CPU; on a GPU the caller must know.
+/// @param indices  [B, P, K] int32, each in [0, P). Checked on CPU when called; on a
+///                 GPU by the kernel, see index_faults.hpp.
 /// @return [B, P, K, C], dtype of `u`.
 ///
 /// Differentiable in u and v to any order: grad_u sums over the neighbours, grad_v over the incoming edges in

@@ -10,8 +10,8 @@ namespace bunchtrain::ops {
 /// `out[b, i, n, :] = features[b, indices[b, i, n], :]`.
 ///
 /// @param features [B, P, C] float32, float64 or bfloat16 (B sets, P points, C channels).
-/// @param indices  [B, P, K] int32, each in [0, P): what `knn` returns. Checked on CPU; on a GPU the caller
-/// must know.
+/// @param indices  [B, P, K] int32, each in [0, P): what `knn` returns. Checked on CPU when called; on
+///                 a GPU by the kernel, see index_faults.hpp.
 /// @return [B, P, K, C], dtype of `features`.
 ///
 /// Differentiable in `features` to any order. The gradient sums each point's incoming edges in ascending edge

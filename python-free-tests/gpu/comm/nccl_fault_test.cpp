@@ -9,32 +9,25 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "mpi/comm/world.hpp"
+#include "one_card.hpp"
 
 namespace bunchtrain::comm {
 namespace {
 
 class NcclFaultTest : public testing::Test {
  protected:
-  NcclFaultTest() {
-    if (size > c10::cuda::device_count()) {
-      setenv("NCCL_HOSTID", ("rank" + std::to_string(rank)).c_str(), 1);
-      setenv("NCCL_SOCKET_IFNAME", "lo", 1);
-    }
-  }
+  NcclFaultTest() { let_ranks_share_gpus(); }
   Communicator create(std::chrono::milliseconds timeout) {
     return Communicator::create(test_world(), device,
                                 {.backend = Backend::nccl, .timeout = timeout, .name = "trial"});
   }
   int rank = test_world().rank();
   int size = test_world().size();
-  c10::Device device{c10::kCUDA,
-                     static_cast<c10::DeviceIndex>(test_world().local_rank() % c10::cuda::device_count())};
+  c10::Device device = test_gpu();
 };
 
 TEST_F(NcclFaultTest, OperationsAreOrderedAfterAndBeforeTheCallersStream) {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // On a GPU gathering and edge sums give the very bits that they give on the CPU, forward and backward.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
+#include "bunchtrain/ops/index_faults.hpp"
 #include "unit/ops/tensor_helpers.hpp"
 
 namespace bunchtrain::test {
@@ -63,6 +66,28 @@ std::vector<Case> cases() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, EdgesGpuTest, testing::ValuesIn(cases()));
+
+TEST(EdgesOfLargeSetsGpuTest, GiveTheBitsOfTheCpu) {
+  const at::Tensor edges = normal_tensor({2, 5000, 12, 8}, 5, at::kFloat);
+  const at::Tensor indices = integer_tensor({2, 5000, 12}, 4000, 6, at::kInt);
+  const at::Tensor cpu = ops::scatter_neighbours(edges, indices);
+  EXPECT_TRUE(ops::scatter_neighbours(edges.cuda(), indices.cuda()).cpu().equal(cpu));
+}
+
+TEST(BadIndicesGpuTest, RaiseAFlagAndReadNoForeignMemory) {
+  const at::Tensor flags = ops::index_faults(at::Device(at::kCUDA, 0));
+  EXPECT_NO_THROW(ops::require_no_index_faults(flags.cpu()));
+  const at::Tensor v = normal_tensor({1, 20, 4}, 1, at::kFloat).cuda();
+  at::Tensor indices = integer_tensor({1, 20, 3}, 20, 2, at::kInt);
+  indices.view(-1)[7] = 1 << 30;
+  EXPECT_TRUE(ops::gather_neighbours(v, indices.cuda()).view({-1, 4})[7].equal(v[0][19]));
+  EXPECT_EQ(flags[0].item<int>(), 1);
+  EXPECT_EQ(flags[1].item<int>(), 0);
+  ops::scatter_neighbours(at::ones({1, 20, 3, 4}, v.options()), indices.cuda());
+  EXPECT_EQ(flags[1].item<int>(), 1);
+  EXPECT_THROW(ops::require_no_index_faults(flags.cpu()), ConfigError);
+  flags.zero_();
+}
 
 }  // namespace
 }  // namespace bunchtrain::test

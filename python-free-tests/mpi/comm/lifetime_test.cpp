@@ -172,6 +172,19 @@ TEST_F(LifetimeTest, AutomaticBackendFollowsTheWorld) {
   }
 }
 
+TEST_F(LifetimeTest, NcclForTensorsOfTheCpuIsRefusedOnEveryRank) {
+  EXPECT_THROW(Communicator::create(test_world(), c10::kCPU, {.backend = Backend::nccl}), Error);
+  EXPECT_EQ(test_world().all_sum(1), size);  // nobody waits for another
+}
+
+TEST_F(LifetimeTest, PartsOfAWorldKeepItsBackend) {
+  auto comm = Communicator::create(test_world(), c10::kCPU);
+  auto part = comm.split(comm.rank() % 2, comm.rank(), "part");
+  EXPECT_EQ(part.backend(), part.size() == 1 ? Backend::self : Backend::mpi);
+  part.close();
+  comm.close();
+}
+
 TEST_F(LifetimeTest, CallersCommunicatorIsKept) {
   auto comm = create();
   comm.close();

@@ -52,7 +52,7 @@ TEST_F(SettingsTest, AResumeNamesWhatDiffersAndTheAdviceWorks) {
                                          {"--particles 16", "particles was 0 (default), is 16 (--particles)"},
                                          {"--dropout 0.3", "dropout was 0.1 (default), is 0.3 (--dropout)"},
                                          {"--weight-decay 0.1", "weight-decay was 0.0001 (default), is 0.1"},
-                                         {"--precision float64", "precision was \"float32\" (default)"}}) {
+                                         {"--precision float64", "precision was \"float32\" (auto)"}}) {
     const Finished refused = run(command("run", std::string("--resume ") + change));
     EXPECT_EQ(refused.exit_code, 78) << refused.output;
     EXPECT_THAT(refused.output, HasSubstr(expected));

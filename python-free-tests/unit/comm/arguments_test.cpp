@@ -161,6 +161,7 @@ TEST(BackendTest, UnfitBackendsAreRefused) {
 
 TEST(BackendTest, LimitsMustBePositive) {
   EXPECT_THROW(CommunicatorOptions{.timeout = std::chrono::milliseconds(0)}.validate(), ConfigError);
+  EXPECT_THROW(CommunicatorOptions{.abort_timeout = std::chrono::milliseconds(0)}.validate(), ConfigError);
   EXPECT_THROW(CommunicatorOptions{.max_message_elements = 0}.validate(), ConfigError);
   EXPECT_NO_THROW(CommunicatorOptions{}.validate());
 }

@@ -60,15 +60,57 @@ TEST(PrecisionTest, WeightCacheEndsWithTheGuard) {
   EXPECT_EQ(product(), 16.0F);
 }
 
+const GpuSituation kTwoCards{.gpus = {{"Tesla T4", 75}, {"NVIDIA H200", 90}}};
+const c10::Device kTuring(c10::kCUDA, 0), kHopper(c10::kCUDA, 1);
+
+TEST(PrecisionTest, AutomaticIsTf32WhereTheChosenGpuHasIt) {
+  EXPECT_EQ(automatic_precision(kHopper, kTwoCards), Precision::tf32);
+  EXPECT_EQ(automatic_precision(kTuring, kTwoCards), Precision::float32);
+  EXPECT_EQ(automatic_precision(c10::kCPU), Precision::float32);
+}
+
+class NewInterfaceTest : public testing::Test {
+ protected:
+  static constexpr auto kCuda = at::Float32Backend::CUDA;
+  static at::Float32Precision of(at::Float32Op op) { return at::globalContext().float32Precision(kCuda, op); }
+  ~NewInterfaceTest() override {
+    at::globalContext().setAllowTF32CuBLAS(false);
+    at::globalContext().setAllowTF32CuDNN(true);
+  }
+};
+
+TEST_F(NewInterfaceTest, TheApplicationMayHaveUsedIt) {
+  using at::Float32Op, at::Float32Precision;
+  at::globalContext().setFloat32Precision(kCuda, Float32Op::MATMUL, Float32Precision::TF32);
+  at::globalContext().setFloat32Precision(kCuda, Float32Op::CONV, Float32Precision::IEEE);
+  {
+    const PrecisionGuard guard(Precision::float32, c10::kCPU);
+    EXPECT_NE(of(Float32Op::MATMUL), Float32Precision::TF32);
+    EXPECT_FALSE(at::globalContext().allowTF32CuBLAS());
+    const PrecisionGuard inner(Precision::tf32, c10::kCPU);
+    EXPECT_EQ(of(Float32Op::CONV), Float32Precision::TF32);
+    EXPECT_TRUE(at::globalContext().allowTF32CuDNN());
+  }
+  EXPECT_EQ(of(Float32Op::MATMUL), Float32Precision::TF32);
+  EXPECT_EQ(of(Float32Op::CONV), Float32Precision::IEEE);
+}
+
+TEST(PrecisionTest, ConvolutionsOfTheCpuKnowNoBenchmark) {
+  prefer_fast_convolutions(c10::kCPU);
+  EXPECT_FALSE(at::globalContext().benchmarkCuDNN());
+  prefer_fast_convolutions(kHopper);
+  EXPECT_TRUE(at::globalContext().benchmarkCuDNN());
+  at::globalContext().setBenchmarkCuDNN(false);
+}
+
 TEST(PrecisionTest, Support) {
-  const GpuSituation turing{.gpus = {{"Tesla T4", 75}}};
-  const GpuSituation hopper{.gpus = {{"NVIDIA H200", 90}}};
   EXPECT_EQ(why_unsupported(Precision::bfloat16, c10::kCPU, {}), "");
-  EXPECT_EQ(why_unsupported(Precision::float64, c10::kCUDA, turing), "");
-  EXPECT_EQ(why_unsupported(Precision::bfloat16, c10::kCUDA, hopper), "");
+  EXPECT_EQ(why_unsupported(Precision::float64, kTuring, kTwoCards), "");
+  EXPECT_EQ(why_unsupported(Precision::bfloat16, kHopper, kTwoCards), "") << "the other card does not matter";
   EXPECT_THAT(
-      why_unsupported(Precision::bfloat16, c10::kCUDA, turing),
+      why_unsupported(Precision::bfloat16, kTuring, kTwoCards),
       testing::AllOf(testing::HasSubstr("Tesla T4"), testing::HasSubstr("8.0"), testing::HasSubstr("7.5")));
+  EXPECT_THROW(why_unsupported(Precision::tf32, {c10::kCUDA, 2}, kTwoCards), DeviceError);
   EXPECT_THROW(require_supported(Precision::tf32, c10::kCPU), DeviceError);
   EXPECT_NO_THROW(require_supported(Precision::float32, c10::kCPU));
 }

@@ -177,6 +177,20 @@ TEST(Conv3dGradientTest, ComputesOnlyWhatIsAskedFor) {
   EXPECT_TRUE(w.grad().defined());
 }
 
+TEST(PhaseKernelsTest, AutocastDuringBackwardDoesNotRoundTheWeightsGradient) {
+  const auto gradient = [](bool autocast) {
+    const at::Tensor weight = normal_tensor({3, 2, 5, 4, 6}, 1, at::kFloat).requires_grad_();
+    at::autocast::set_autocast_enabled(at::kCPU, autocast);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    const at::Tensor kernels = ops::phase_kernels(weight, {2, 2, 1}, ops::Padding3::symmetric({2, 1, 0}));
+    kernels.backward(normal_tensor(kernels.sizes(), 2, at::kFloat));
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    return weight.grad();
+  };
+  EXPECT_TRUE(gradient(true).equal(gradient(false)));
+}
+
 TEST(Conv3dEmptyBatchTest, GivesAnEmptyBatchAndZeroGradients) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
     for (const Case& c : {kCases[1], kCases[8]}) {

@@ -13,6 +13,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
+#include "bunchtrain/ops/index_faults.hpp"
 #include "gradient_check.hpp"
 #include "tensor_helpers.hpp"
 
@@ -211,6 +212,30 @@ TEST(EdgeErrorsTest, NameTheArgumentAndWhatIsAllowed) {
               }),
               HasSubstr("3 neighbours"));
   EXPECT_THAT(message([&] { scatter_neighbours(u, indices); }), HasSubstr("[B, P, K, C]"));
+}
+
+TEST(IndexFaultsTest, FlagsOfTheCpuStayDown) {
+  const at::Tensor flags = ops::index_faults(c10::kCPU);
+  EXPECT_TRUE(flags.is_same(ops::index_faults(c10::kCPU)));
+  EXPECT_NO_THROW(ops::require_no_index_faults(flags));
+}
+
+TEST(IndexFaultsTest, RaisedFlagsNameTheOperationsAndTheWayToFindTheIndex) {
+  const auto message = [](const std::vector<int>& flags) -> std::string {
+    try {
+      ops::require_no_index_faults(at::tensor(flags, at::kInt));
+    } catch (const ConfigError& error) {
+      return error.message();
+    }
+    return "";
+  };
+  EXPECT_EQ(message({0, 0}), "");
+  EXPECT_THAT(message({1, 0}), testing::AllOf(HasSubstr("reached gather_neighbours or edge_sum"),
+                                              HasSubstr("--device cpu"), HasSubstr("wrong")));
+  EXPECT_THAT(message({0, 1}), HasSubstr("reached scatter_neighbours"));
+  EXPECT_THAT(message({1, 1}), testing::AllOf(HasSubstr("edge_sum"), HasSubstr(" and scatter_neighbours")));
+  EXPECT_THROW(ops::require_no_index_faults(at::zeros({3}, at::kInt)), ConfigError);
+  EXPECT_THROW(ops::require_no_index_faults({}), ConfigError);
 }
 
 }  // namespace

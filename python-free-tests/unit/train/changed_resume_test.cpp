@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
+#include "recorded_precision.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -101,6 +102,16 @@ TEST_F(ChangedResumeTest, EverySettingThatChangesTheResultIsNamed) {
   // What does not change the result is free.
   resume("run", {"--epochs", "3", "--checkpoint-every", "4", "--keep-last", "1", "--timeout", "50"});
   EXPECT_EQ(result_.steps, 21);
+}
+
+TEST_F(ChangedResumeTest, ThePrecisionOfARunIsKnownBeforeItIsOpened) {
+  start("run", 2);
+  EXPECT_EQ(recorded_precision(root_ / "run"), "float64");
+  EXPECT_EQ(recorded_precision(root_ / "nothing"), "");
+  EXPECT_EQ(recorded_precision({}), "");
+  std::filesystem::create_directories(root_ / "damaged");
+  write_file_atomically(root_ / "damaged" / "run.json", R"({"environment": {"precision": 3)");
+  EXPECT_EQ(recorded_precision(root_ / "damaged"), "");
 }
 
 TEST_F(ChangedResumeTest, OtherDataAreNamed) {

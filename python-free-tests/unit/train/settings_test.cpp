@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "training_plan.hpp"
 
@@ -61,6 +62,16 @@ TEST(SettingsTest, AsksOnlyForWhatHasAnEffect) {
   EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_trainer), Names{});
   EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_step),
             (Names{"clip-norm", "accumulate"}));
+}
+
+TEST(SettingsTest, AutomaticPrecisionIsLeftInTheOptionsAsWhatItMeans) {
+  Session session(parsed({"--device", "cpu"}), mpi::Comm::self(), Logger());
+  EXPECT_EQ(session.precision(), device::Precision::float32);
+  EXPECT_EQ(session.options().text("precision"), "\"float32\"");
+  EXPECT_EQ(session.options().origin("precision"), "auto");
+  session.close();
+  EXPECT_THROW(Session(parsed({"--device", "cpu", "--precision", "tf32"}), mpi::Comm::self(), Logger()),
+               DeviceError);
 }
 
 TEST(SettingsTest, RefusesBoundsBelowZero) {

@@ -15,7 +15,8 @@
 
 namespace bunchtrain::comm::detail {
 
-/// Released by abort: the orderly end is collective and belongs to `NcclCommunicator::finalize`.
+/// Released by abort: the orderly end is collective and belongs to `NcclCommunicator::finalize`. An abort may
+/// itself hang: `NcclCommunicator::abort` puts a limit on it.
 struct NcclCommTraits {
   using Handle = ncclComm_t;
   static Handle null() noexcept { return nullptr; }
@@ -41,7 +42,14 @@ inline UniqueEvent create_event() {
   return UniqueEvent(event);
 }
 
-/// True if the GPU passed the event behind `call`.
+/// Whether what is launched on the stream becomes part of a graph instead of running.
+inline bool is_capturing(cudaStream_t stream) {
+  auto status = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+/// True if the GPU passed the event around `call`.
 inline bool has_passed(const UniqueEvent& event, const Call& call) {
   const cudaError_t code = cudaEventQuery(event.get());
   if (code == cudaErrorNotReady) return false;

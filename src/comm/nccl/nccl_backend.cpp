@@ -2,9 +2,11 @@
 // Tensors between GPUs. Operations run on a stream of the communicator, ordered after the caller's stream by
 // one event and before it by another; the host never waits.
 
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <array>
 #include <cstddef>
 #include <tuple>
 #include <utility>
@@ -104,35 +106,39 @@ ncclResult_t enqueue(const NcclOperation& operation, const Target& target) {
   }
 }
 
+using Operations = std::vector<std::shared_ptr<NcclOperation>>;
+
 class NcclBackend : public CollectiveBackend {
  public:
   NcclBackend(const mpi::Comm& comm, c10::Device device, const CommunicatorOptions& options)
       : device_(device),
         size_(comm.size()),
-        timeout_(options.timeout),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index())),
-        communicator_(comm, options.timeout),
-        watchdog_(communicator_, device.index()) {}
+        communicator_(comm, limits_of(options)),
+        watchdog_(communicator_, device.index(), options.timeout) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override;
   /// Sends and receives start together, at the first poll of one of them or before the next collective: NCCL
   /// runs the operations of a communicator one after another, so two ranks that each send first would wait
   /// for each other.
   void launch_point_to_point();
+  /// Takes note of what NCCL has enqueued by now; true if that is all.
+  bool note_launched();
+  void wait_until_launched();
   void poll_failures() const;
   void abort() noexcept override { communicator_.abort("the NCCL communicator was given up"); }
   void close() override { communicator_.finalize(); }
 
  private:
-  void launch(const std::vector<std::shared_ptr<NcclOperation>>& operations);
+  void launch(Operations operations);
 
   c10::Device device_;
   int size_;
-  std::chrono::milliseconds timeout_;
   c10::cuda::CUDAStream stream_;
   mutable NcclCommunicator communicator_;
   Watchdog watchdog_;
-  std::vector<std::shared_ptr<NcclOperation>> point_to_point_;
+  Operations point_to_point_;
+  Operations launching_;  // given to NCCL, which may not have enqueued them yet
 };
 
 class NcclInFlight : public InFlight {
@@ -141,26 +147,30 @@ class NcclInFlight : public InFlight {
       : backend_(backend), operation_(std::move(operation)) {}
 
   bool poll() override {
-    launch_if_waiting();
     backend_.poll_failures();
-    return has_passed(operation_->done, operation_->call);
+    launch_if_waiting();
+    if (!operation_->launched && !backend_.note_launched()) return false;
+    return operation_->captured || has_passed(operation_->done, operation_->call);
   }
 
+  bool has_begun() override { return !operation_->launched || operation_->captured || operation_->begun; }
+
   bool order_current_stream() override {
-    launch_if_waiting();
     backend_.poll_failures();
+    launch_if_waiting();
+    if (!operation_->launched) backend_.wait_until_launched();
     const auto current = c10::cuda::getCurrentCUDAStream(operation_device());
     check_cuda(cudaStreamWaitEvent(current.stream(), operation_->done.get(), 0), "cudaStreamWaitEvent");
     return true;
   }
 
  private:
+  void launch_if_waiting() {
+    if (!operation_->issued) backend_.launch_point_to_point();
+  }
   c10::DeviceIndex operation_device() const {
     const Buffers& buffers = operation_->buffers;
     return (buffers.output.defined() ? buffers.output : buffers.input).device().index();
-  }
-  void launch_if_waiting() {
-    if (!operation_->launched) backend_.launch_point_to_point();
   }
 
   NcclBackend& backend_;
@@ -174,6 +184,7 @@ std::unique_ptr<InFlight> NcclBackend::start(const Call& call, const Buffers& bu
   operation->call = call;
   operation->buffers = buffers;
   const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+  operation->captured = is_capturing(current.stream());
   check_cuda(cudaEventRecord(operation->ready.get(), current.stream()), "cudaEventRecord");
   if (call.is_point_to_point()) {
     point_to_point_.push_back(operation);
@@ -185,15 +196,17 @@ std::unique_ptr<InFlight> NcclBackend::start(const Call& call, const Buffers& bu
 }
 
 void NcclBackend::launch_point_to_point() {
-  if (point_to_point_.empty()) return;
-  const auto operations = std::exchange(point_to_point_, {});
-  launch(operations);
+  if (!point_to_point_.empty()) launch(std::exchange(point_to_point_, {}));
 }
 
-void NcclBackend::launch(const std::vector<std::shared_ptr<NcclOperation>>& operations) {
+void NcclBackend::launch(Operations operations) {
+  wait_until_launched();
   const c10::cuda::CUDAGuard guard(device_);
   for (const auto& operation : operations) {
     check_cuda(cudaStreamWaitEvent(stream_.stream(), operation->ready.get(), 0), "cudaStreamWaitEvent");
+    // The allocator must not hand the memory to somebody else before this stream is through with it.
+    if (operation->buffers.input.defined()) operation->buffers.input.record_stream(stream_.unwrap());
+    if (operation->buffers.output.defined()) operation->buffers.output.record_stream(stream_.unwrap());
   }
   communicator_.issue(describe(operations.front()->call), [&](ncclComm_t comm) {
     NcclGroup group;
@@ -205,16 +218,28 @@ void NcclBackend::launch(const std::vector<std::shared_ptr<NcclOperation>>& oper
     const ncclResult_t end = group.end();
     return is_accepted(result) ? end : result;
   });
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
-  for (const auto& operation : operations) {
+  for (const auto& operation : operations) operation->issued = true;
+  launching_ = std::move(operations);
+  if (launching_.front()->captured) wait_until_launched();  // before the capture ends
+}
+
+bool NcclBackend::note_launched() {
+  if (launching_.empty()) return true;
+  if (!communicator_.is_settled()) return false;
+  const c10::cuda::CUDAGuard guard(device_);
+  for (const auto& operation : launching_) {
     check_cuda(cudaEventRecord(operation->done.get(), stream_.stream()), "cudaEventRecord");
-    // The allocator must not hand the memory to somebody else before this stream is through with it.
-    if (operation->buffers.input.defined()) operation->buffers.input.record_stream(stream_.unwrap());
-    if (operation->buffers.output.defined()) operation->buffers.output.record_stream(stream_.unwrap());
-    operation->deadline = deadline;
     operation->launched = true;
     watchdog_.watch(operation);
   }
+  launching_.clear();
+  return true;
+}
+
+void NcclBackend::wait_until_launched() {
+  if (launching_.empty()) return;
+  communicator_.settle();
+  note_launched();
 }
 
 void NcclBackend::poll_failures() const {
@@ -233,5 +258,13 @@ std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c1
 }
 
 bool nccl_is_built() noexcept { return true; }
+
+std::string pci_bus_id(c10::Device device) {
+  std::array<char, 32> text{};
+  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
+  check_cuda(cudaDeviceGetPCIBusId(text.data(), static_cast<int>(text.size()), index),
+             "cudaDeviceGetPCIBusId");
+  return text.data();
+}
 
 }  // namespace bunchtrain::comm::detail

@@ -2,9 +2,13 @@
 #include "nccl_communicator.hpp"
 
 #include <fmt/format.h>
+#include <sysexits.h>
 
+#include <cstdlib>
 #include <cstring>
-#include <thread>
+#include <utility>
+
+#include "bunchtrain/core/call_limit.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {
@@ -25,48 +29,60 @@ ncclUniqueId share_identifier(const mpi::Comm& comm) {
 
 }  // namespace
 
-NcclCommunicator::NcclCommunicator(const mpi::Comm& comm, std::chrono::milliseconds timeout)
-    : timeout_(timeout) {
+NcclLimits limits_of(const CommunicatorOptions& options) {
+  NcclLimits limits{.accept = options.timeout, .abort = options.abort_timeout, .on_hang = options.on_hang};
+  if (limits.on_hang) return limits;
+  limits.on_hang = [logger = options.logger](const std::string& reason) {
+    logger.error(reason);
+    std::_Exit(EX_TEMPFAIL);
+  };
+  return limits;
+}
+
+NcclCommunicator::NcclCommunicator(const mpi::Comm& comm, NcclLimits limits)
+    : limits_(std::move(limits)), issued_("starting NCCL") {
   const ncclUniqueId id = share_identifier(comm);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   ncclComm_t handle = nullptr;
   const ncclResult_t code = ncclCommInitRankConfig(&handle, comm.size(), id, comm.rank(), &config);
   comm_.reset(handle);
-  if (code != ncclSuccess && code != ncclInProgress) refuse("starting NCCL", code);
-  settle("starting NCCL");
+  if (!is_accepted(code)) refuse(issued_, code);
+  settle();
 }
 
-void NcclCommunicator::issue(std::string_view what, const std::function<ncclResult_t(ncclComm_t)>& call) {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (!comm_) throw CommError(abort_reason_);
-    const ncclResult_t code = call(comm_.get());
-    if (!is_accepted(code)) refuse(what, code);
-  }
-  settle(what);
+NcclCommunicator::~NcclCommunicator() { abort("the NCCL communicator was given up"); }
+
+void NcclCommunicator::issue(std::string what, const std::function<ncclResult_t(ncclComm_t)>& call) {
+  settle();
+  const std::scoped_lock lock(mutex_);
+  if (!comm_) throw CommError(abort_reason_);
+  issued_ = std::move(what);
+  const ncclResult_t code = call(comm_.get());
+  if (!is_accepted(code)) refuse(issued_, code);
 }
 
-ncclResult_t NcclCommunicator::state_of(std::string_view what) {
+bool NcclCommunicator::is_settled() {
   const std::scoped_lock lock(mutex_);
   if (!comm_) throw CommError(abort_reason_);
   ncclResult_t state = ncclSuccess;
   const ncclResult_t code = ncclCommGetAsyncError(comm_.get(), &state);
-  if (code != ncclSuccess) refuse(what, code);
-  if (!is_accepted(state)) refuse(what, state);
-  return state;
+  if (code != ncclSuccess) refuse(issued_, code);
+  if (!is_accepted(state)) refuse(issued_, state);
+  return state == ncclSuccess;
 }
 
-void NcclCommunicator::settle(std::string_view what) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
-  while (state_of(what) == ncclInProgress) {
-    if (std::chrono::steady_clock::now() > deadline) {
-      auto reason = fmt::format("{}: NCCL did not accept it within {} s; a peer is missing", what,
-                                timeout_.count() / 1000.0);
+void NcclCommunicator::settle() {
+  const auto begin = std::chrono::steady_clock::now();
+  while (!is_settled()) {
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (waited > limits_.accept) {
+      auto reason = fmt::format("{}: NCCL did not accept it within {} s; a peer is missing", issued_,
+                                static_cast<double>(limits_.accept.count()) / 1000.0);
       abort(reason);
       throw CommError(std::move(reason));
     }
-    std::this_thread::yield();
+    rest(waited);
   }
 }
 
@@ -86,15 +102,24 @@ std::string NcclCommunicator::asynchronous_error() {
 }
 
 void NcclCommunicator::abort(std::string reason) noexcept {
-  UniqueNcclComm given_up;  // aborted without the lock: it may take its time, and who polls wants the reason
-  const std::scoped_lock lock(mutex_);
-  if (!comm_) return;
-  abort_reason_ = std::move(reason);
-  given_up = std::move(comm_);
+  UniqueNcclComm given_up;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!comm_) return;
+    abort_reason_ = std::move(reason);
+    given_up = std::move(comm_);
+  }
+  // Without the lock: it may take its time, and who polls wants the reason.
+  const CallLimit limit(limits_.abort, [&] {
+    limits_.on_hang(fmt::format("{}; then NCCL did not give up within {} s, and the process ends",
+                                abort_reason_, static_cast<double>(limits_.abort.count()) / 1000.0));
+  });
+  given_up.reset();
 }
 
 void NcclCommunicator::finalize() {
   issue("ending NCCL", [](ncclComm_t comm) { return ncclCommFinalize(comm); });
+  settle();
   const std::scoped_lock lock(mutex_);
   abort_reason_ = "the NCCL communicator was closed before";
   const ncclResult_t code = ncclCommDestroy(comm_.release());

@@ -10,21 +10,44 @@
 #include <string>
 #include <string_view>
 
+#include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/mpi/comm.hpp"
 #include "handles.hpp"
 
 namespace bunchtrain::comm::detail {
 
+/// How long NCCL may take.
+struct NcclLimits {
+  std::chrono::milliseconds accept;  ///< for taking an operation on, which may need a connection to a peer
+  std::chrono::milliseconds abort;   ///< for giving up
+  std::function<void(const std::string&)> on_hang;  ///< it did not even give up: ends the process
+};
+/// Without a listener the reason is logged and the process ends with 75 (try again).
+NcclLimits limits_of(const CommunicatorOptions& options);
+
 /// Non-blocking: a call returns while NCCL still works on it, so that no thread is ever stuck inside and
-/// `abort` is safe at any time. Thread-safe: one thread issues, a watchdog may ask for errors and abort. The
-/// lock is held for single calls only.
+/// `abort` is safe at any time. A blocking one would save NCCL the thread that it starts for each group
+/// (2.28.9, ncclGroupEndInternal), but its first collectives wait inside for their peers, and the only way
+/// out, ncclCommAbort from another thread, frees the communicator under that call. So the host does not wait
+/// for that thread either: `issue` returns at once, and the next call settles it.
+///
+/// Thread-safe: one thread issues, a watchdog may ask for errors and abort. The lock is held for single calls
+/// only.
 class NcclCommunicator {
  public:
   /// Collective: rank 0 makes the identifier, `comm` broadcasts it. The current CUDA device is used.
-  NcclCommunicator(const mpi::Comm& comm, std::chrono::milliseconds timeout);
+  NcclCommunicator(const mpi::Comm& comm, NcclLimits limits);
+  ~NcclCommunicator();
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
-  /// Hands work to NCCL and returns when it is enqueued. @throws CommError if NCCL refuses, or after an abort
-  void issue(std::string_view what, const std::function<ncclResult_t(ncclComm_t)>& call);
+  /// Hands work to NCCL, once it took on what it was given before; it is enqueued when `is_settled`.
+  /// @throws CommError if NCCL refuses, or after an abort
+  void issue(std::string what, const std::function<ncclResult_t(ncclComm_t)>& call);
+  /// Whether all that was issued is enqueued on its stream. @throws CommError as `issue`
+  bool is_settled();
+  /// Waits for it. @throws CommError as `issue`, or if a peer is missing
+  void settle();
   /// What NCCL reports about work that it accepted; empty while all is well.
   std::string asynchronous_error();
   /// Ends all operations on the GPU, at once. The first reason is kept. Not collective.
@@ -33,11 +56,10 @@ class NcclCommunicator {
   void finalize();
 
  private:
-  ncclResult_t state_of(std::string_view what);
-  void settle(std::string_view what);
   [[noreturn]] void refuse(std::string_view what, ncclResult_t code);
 
-  std::chrono::milliseconds timeout_;
+  NcclLimits limits_;
+  std::string issued_;  // what NCCL was given last
   std::mutex mutex_;
   UniqueNcclComm comm_;  // null after an abort
   std::string abort_reason_;

@@ -13,4 +13,6 @@ std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm&, c10::De
 
 bool nccl_is_built() noexcept { return false; }
 
+std::string pci_bus_id(c10::Device) { throw NotBuiltError("the nccl backend", "BUNCHTRAIN_CUDA"); }
+
 }  // namespace bunchtrain::comm::detail

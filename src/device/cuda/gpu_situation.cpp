@@ -2,6 +2,7 @@
 #include "bunchtrain/device/gpu_situation.hpp"
 
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
 
 #include "bunchtrain/device/cuda_check.cuh"
@@ -41,6 +42,13 @@ GpuSituation observe_gpus() {
 
 void make_current(c10::Device device) {
   if (device.is_cuda()) c10::cuda::set_device(device.index());
+}
+
+DeviceMemory observe_gpu_memory(int index) {
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
+  std::size_t free = 0, total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "read the memory of GPU " + std::to_string(index));
+  return {static_cast<std::int64_t>(free), static_cast<std::int64_t>(total)};
 }
 
 std::string describe_gpu(int index) {

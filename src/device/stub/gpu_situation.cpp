@@ -14,4 +14,6 @@ void make_current(c10::Device /*device*/) {}
 
 std::string describe_gpu(int /*index*/) { throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON"); }
 
+DeviceMemory observe_gpu_memory(int /*index*/) { throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON"); }
+
 }  // namespace bunchtrain::device

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
 
 #include "../edge_kernels.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/cuda_check.cuh"
+#include "bunchtrain/ops/index_faults.hpp"
 #include "edge_launch.hpp"
 
 namespace bunchtrain::ops::detail {
@@ -31,7 +36,27 @@ void for_type(at::ScalarType type, const Body& body) {
   }
 }
 
+std::int32_t* fault_of(c10::Device device, IndexFaultKind kind) {
+  return index_faults(device).mutable_data_ptr<std::int32_t>() + kind;
+}
+
+void require_countable(const EdgeShape& shape, std::int64_t sets) {
+  if (can_be_numbered(shape, sets)) return;
+  throw ConfigError(
+      fmt::format("{} sets of {} points with {} neighbours each have too many edges for their gradient on "
+                  "a GPU: a set may have 2^31 - 1 edges, all sets together 2^32 points",
+                  sets, shape.points, shape.neighbours));
+}
+
 }  // namespace
+
+at::Tensor create_index_faults_cuda(c10::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  const at::Tensor flags = at::zeros({kIndexFaultKinds}, at::TensorOptions().dtype(at::kInt).device(device));
+  device::check_cuda(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream()),
+                     "prepare the flags of bad indices");
+  return flags;
+}
 
 void spread_to_edges_cuda(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices,
                           const at::Tensor& out) {
@@ -39,7 +64,7 @@ void spread_to_edges_cuda(const at::Tensor& u, const at::Tensor& v, const at::Te
   for_type(v.scalar_type(), [&]<class T>(T*) {
     launch_spread<T>(shape_of(v, indices), v.size(0), data_or_null<T>(u), data_or_null<T>(v),
                      indices.const_data_ptr<std::int32_t>(), data_or_null<T>(out),
-                     c10::cuda::getCurrentCUDAStream());
+                     fault_of(v.device(), kSpreadFault), c10::cuda::getCurrentCUDAStream());
   });
 }
 
@@ -50,9 +75,12 @@ void collect_from_edges_cuda(const at::Tensor& edges, const at::Tensor& indices,
   const EdgeShape shape = shape_of(v, indices);
   const at::Tensor offsets = at::empty({v.size(0), shape.points + 1}, indices.options());
   const at::Tensor order = at::empty_like(indices);
-  launch_reverse_index(shape, v.size(0), indices.const_data_ptr<std::int32_t>(),
+  require_countable(shape, v.size(0));
+  const ReverseIndexPlan plan = plan_reverse_index(shape, v.size(0));
+  const at::Tensor scratch = at::empty({plan.scratch_bytes()}, indices.options().dtype(at::kByte));
+  launch_reverse_index(plan, shape, v.size(0), indices.const_data_ptr<std::int32_t>(),
                        offsets.mutable_data_ptr<std::int32_t>(), order.mutable_data_ptr<std::int32_t>(),
-                       stream);
+                       scratch.mutable_data_ptr(), fault_of(v.device(), kCollectFault), stream);
   for_type(v.scalar_type(), [&]<class T>(T*) {
     launch_collect<T>(shape, v.size(0), data_or_null<T>(edges), offsets.const_data_ptr<std::int32_t>(),
                       order.const_data_ptr<std::int32_t>(), data_or_null<T>(u), data_or_null<T>(v), stream);

@@ -12,4 +12,8 @@ void collect_from_edges_cuda(const at::Tensor&, const at::Tensor&, const at::Ten
   throw NotBuiltError("gathering neighbours on a GPU", "BUNCHTRAIN_CUDA");
 }
 
+at::Tensor create_index_faults_cuda(c10::Device) {
+  throw NotBuiltError("gathering neighbours on a GPU", "BUNCHTRAIN_CUDA");
+}
+
 }  // namespace bunchtrain::ops::detail

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Part of every program with the label gpu: started where no GPU can be used, it skips all its tests and says
+// why.
+
+#include <gtest/gtest.h>
+
+#include "bunchtrain/device/gpu_situation.hpp"
+
+namespace {
+
+using namespace bunchtrain;
+
+class NeedsGpu : public testing::Environment {
+ public:
+  void SetUp() override {
+    const auto choice = device::judge_device(device::DeviceRequest::automatic, 0, device::observe_gpus());
+    if (choice.device.is_cuda()) return;
+    GTEST_SKIP() << "these tests need a GPU, and there is none that can be used here"
+                 << (choice.notice.empty() ? "" : ": ") << choice.notice;
+  }
+};
+
+[[maybe_unused]] const auto* const kNeedsGpu =
+    testing::AddGlobalTestEnvironment(new NeedsGpu);  // owned by GoogleTest
+
+}  // namespace

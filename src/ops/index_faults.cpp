@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/ops/index_faults.hpp"
+
+#include <ATen/ops/zeros.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "bunchtrain/core/error.hpp"
+#include "edge_kernels.hpp"
+
+namespace bunchtrain::ops {
+
+at::Tensor index_faults(c10::Device device) {
+  static std::mutex mutex;
+  static auto& kept =
+      *new std::map<c10::DeviceIndex, at::Tensor>;  // never destroyed: it may outlive the driver
+  const c10::DeviceIndex key = device.is_cpu() ? -1 : device.index();
+  const std::scoped_lock lock(mutex);
+  at::Tensor& flags = kept[key];
+  if (!flags.defined())
+    flags = device.is_cpu() ? at::zeros({detail::kIndexFaultKinds}, at::kInt)
+                            : detail::create_index_faults_cuda(device);
+  return flags;
+}
+
+void require_no_index_faults(const at::Tensor& flags) {
+  expects(flags.defined() && flags.is_cpu() && flags.scalar_type() == at::kInt &&
+              flags.numel() == detail::kIndexFaultKinds,
+          "require_no_index_faults takes a copy of index_faults on the CPU");
+  const auto* raised = flags.const_data_ptr<std::int32_t>();
+  std::string operations;
+  if (raised[detail::kSpreadFault] != 0)
+    operations = "gather_neighbours or edge_sum (or scatter_neighbours' backward)";
+  if (raised[detail::kCollectFault] != 0) {
+    if (!operations.empty()) operations += " and ";
+    operations += "scatter_neighbours (or the backward of gather_neighbours and edge_sum)";
+  }
+  if (operations.empty()) return;
+  throw ConfigError(
+      "an index outside its set of points reached " + operations +
+      " on the GPU, in the step before this one or earlier: what was computed since is wrong. On the CPU "
+      "(--device cpu) the operation itself refuses such an index and names its place; indices of "
+      "ops::knn are always inside");
+}
+
+}  // namespace bunchtrain::ops
