@@ -25,15 +25,13 @@ at::Tensor index_faults(c10::Device device) {
   return flags;
 }
 
-void require_no_index_faults(const at::Tensor& flags) {
-  expects(flags.defined() && flags.is_cpu() && flags.scalar_type() == at::kInt &&
-              flags.numel() == detail::kIndexFaultKinds,
-          "require_no_index_faults takes a copy of index_faults on the CPU");
-  const auto* raised = flags.const_data_ptr<std::int32_t>();
+void require_no_index_faults(std::span<const double> flags) {
+  expects(flags.size() == std::size_t{detail::kIndexFaultKinds},
+          "require_no_index_faults takes a copy of all index_faults");
   std::string operations;
-  if (raised[detail::kSpreadFault] != 0)
+  if (flags[detail::kSpreadFault] != 0)
     operations = "gather_neighbours or edge_sum (or scatter_neighbours' backward)";
-  if (raised[detail::kCollectFault] != 0) {
+  if (flags[detail::kCollectFault] != 0) {
     if (!operations.empty()) operations += " and ";
     operations += "scatter_neighbours (or the backward of gather_neighbours and edge_sum)";
   }

@@ -32,6 +32,7 @@ struct StepInFlight {
   std::vector<Pass> passes = {};                 ///< of the Trainer
   LossTerms terms = {};                          ///< of a manual step
   std::optional<optim::StepReport> update = {};  ///< none of a manual step, whose gradients nobody sees
+  device::LateCopy index_faults = {};            ///< of a GPU
   double data_seconds = 0;                       ///< for which the host waited
   device::LateSeconds forward = {}, backward = {}, optimizer = {};
   device::LateSeconds total_exposed = {};  ///< of all networks and steps so far

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/ops/index_faults.hpp"
 #include "training_loop.hpp"
 #include "validation_pass.hpp"
 
@@ -56,6 +57,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   StepEvent event = step.event;
   const RankLosses of_rank = alone([&] {
     const RankLosses losses = step.losses();
+    if (!step.index_faults.empty()) ops::require_no_index_faults(step.index_faults.values());
     gradients_seen_ = step.update.has_value();
     update_applied_ = !gradients_seen_ || step.update->applied();
     if (gradients_seen_) event.gradient_norm = step.update->gradient_norm();
@@ -154,6 +156,7 @@ void TrainingLoop::train_on(const data::Batch& batch, StepInFlight& step) {
   } else {
     run_passes(ready, step);
   }
+  if (session_.device().is_cuda()) step.index_faults = device::LateCopy(ops::index_faults(session_.device()));
   step.end.emplace(session_.device());
   step.total_exposed = total_exposed();
 }

@@ -7,12 +7,14 @@
 /// raises a flag. Whoever fetches numbers from the device anyway (the loss) copies the flags along and judges
 /// the copy:
 /// ```
-/// flags_on_host.copy_(ops::index_faults(device), /*non_blocking=*/true);   // with the loss, behind the step
-/// ops::require_no_index_faults(flags_on_host);                             // when the loss is read
+/// const device::LateCopy flags(ops::index_faults(device));   // with the loss, behind the step
+/// ops::require_no_index_faults(flags.values());              // when the loss is read
 /// ```
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+
+#include <span>
 
 namespace bunchtrain::ops {
 
@@ -21,8 +23,8 @@ namespace bunchtrain::ops {
 /// CPU always zero. Thread-safe.
 at::Tensor index_faults(c10::Device device);
 
-/// @param flags a copy on the CPU. @throws ConfigError if one is up: names the operations and how to find the
-/// index
-void require_no_index_faults(const at::Tensor& flags);
+/// @param flags a copy on the host. @throws ConfigError if one is up: names the operations and how to find
+/// the index
+void require_no_index_faults(std::span<const double> flags);
 
 }  // namespace bunchtrain::ops

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
@@ -76,7 +77,7 @@ TEST(EdgesOfLargeSetsGpuTest, GiveTheBitsOfTheCpu) {
 
 TEST(BadIndicesGpuTest, RaiseAFlagAndReadNoForeignMemory) {
   const at::Tensor flags = ops::index_faults(at::Device(at::kCUDA, 0));
-  EXPECT_NO_THROW(ops::require_no_index_faults(flags.cpu()));
+  EXPECT_NO_THROW(ops::require_no_index_faults(device::LateCopy(flags).values()));
   const at::Tensor v = normal_tensor({1, 20, 4}, 1, at::kFloat).cuda();
   at::Tensor indices = integer_tensor({1, 20, 3}, 20, 2, at::kInt);
   indices.view(-1)[7] = 1 << 30;
@@ -85,7 +86,7 @@ TEST(BadIndicesGpuTest, RaiseAFlagAndReadNoForeignMemory) {
   EXPECT_EQ(flags[1].item<int>(), 0);
   ops::scatter_neighbours(at::ones({1, 20, 3, 4}, v.options()), indices.cuda());
   EXPECT_EQ(flags[1].item<int>(), 1);
-  EXPECT_THROW(ops::require_no_index_faults(flags.cpu()), ConfigError);
+  EXPECT_THROW(ops::require_no_index_faults(device::LateCopy(flags).values()), ConfigError);
   flags.zero_();
 }
 

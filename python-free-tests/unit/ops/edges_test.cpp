@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
@@ -217,13 +218,13 @@ TEST(EdgeErrorsTest, NameTheArgumentAndWhatIsAllowed) {
 TEST(IndexFaultsTest, FlagsOfTheCpuStayDown) {
   const at::Tensor flags = ops::index_faults(c10::kCPU);
   EXPECT_TRUE(flags.is_same(ops::index_faults(c10::kCPU)));
-  EXPECT_NO_THROW(ops::require_no_index_faults(flags));
+  EXPECT_NO_THROW(ops::require_no_index_faults(device::LateCopy(flags).values()));
 }
 
 TEST(IndexFaultsTest, RaisedFlagsNameTheOperationsAndTheWayToFindTheIndex) {
-  const auto message = [](const std::vector<int>& flags) -> std::string {
+  const auto message = [](const std::vector<double>& flags) -> std::string {
     try {
-      ops::require_no_index_faults(at::tensor(flags, at::kInt));
+      ops::require_no_index_faults(flags);
     } catch (const ConfigError& error) {
       return error.message();
     }
@@ -234,7 +235,7 @@ TEST(IndexFaultsTest, RaisedFlagsNameTheOperationsAndTheWayToFindTheIndex) {
                                               HasSubstr("--device cpu"), HasSubstr("wrong")));
   EXPECT_THAT(message({0, 1}), HasSubstr("reached scatter_neighbours"));
   EXPECT_THAT(message({1, 1}), testing::AllOf(HasSubstr("edge_sum"), HasSubstr(" and scatter_neighbours")));
-  EXPECT_THROW(ops::require_no_index_faults(at::zeros({3}, at::kInt)), ConfigError);
+  EXPECT_THROW(ops::require_no_index_faults(std::vector<double>(3)), ConfigError);
   EXPECT_THROW(ops::require_no_index_faults({}), ConfigError);
 }
 
