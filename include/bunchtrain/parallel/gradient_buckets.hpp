@@ -29,8 +29,8 @@ std::vector<Bucket> make_buckets(const device::ParameterArenas& arenas, std::int
 ///
 /// A bucket starts when its gradients are there and all earlier buckets have started: one order on all ranks,
 /// whatever order a rank's backward takes. On the CPU the hooks also pump the collectives before, which MPI
-/// needs. Collectives are issued only by the thread that made this object: on a GPU, whose hooks run on
-/// autograd's thread, they start in `finish`. The arenas must outlive it. Use from one thread.
+/// needs. Collectives are issued only by the thread that made this object: gradients that arrive on another
+/// one start theirs in `finish`. The arenas must outlive it. Use from one thread.
 class GradientBuckets {
  public:
   GradientBuckets(device::ParameterArenas& arenas, comm::Communicator communicator,

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "shares.hpp"
 #include "support/host_reads.hpp"
@@ -92,7 +93,8 @@ class ReadsBetween : public Callback {
   std::optional<test::HostReads> reads_;
 };
 
-TEST_F(TrainerSharesTest, StepsTakeNoNumberOffATensor) {
+TEST_F(TrainerSharesTest, StepsTakeNoNumberOffATensorAndMayRunAhead) {
+  std::vector<double> weights;
   for (const std::int64_t run_ahead : {0, 1}) {
     ToyTraining training(test_world(), root_ / ("reads" + std::to_string(run_ahead)),
                          {"--accumulate", "2", "--clip-norm", "0.5", "--sync-batch-norm"},
@@ -101,6 +103,8 @@ TEST_F(TrainerSharesTest, StepsTakeNoNumberOffATensor) {
     training.trainer.add_callback(reads);
     training.trainer.fit(make_points(6 * 32), nullptr);
     EXPECT_THAT(reads->names, testing::IsEmpty());
+    if (run_ahead == 0) weights = training.weights();
+    EXPECT_EQ(training.weights(), weights);
     training.session.close();
   }
 }
