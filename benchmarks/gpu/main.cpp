@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times the rows P1 to P5 on one device and prints a JSON object per line; benchmarks/peers/gpu prints the
+// Times the rows P1 to P7 on one device and prints a JSON object per line; benchmarks/peers/gpu prints the
 // same.
 //
-//   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--precision tf32] [--small] [--seconds S] [--once]
-//   mpirun -n 4 gpu_bench --rows P4        the exposed synchronisation between GPUs
+//   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--precision tf32] [--real N] [--small] [--seconds S]
+//   [--once] mpirun -n 4 gpu_bench --rows P4        the exposed synchronisation between GPUs
 //
 // A case that fails is a row with "error"; the exit code is then 1.
 
@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -28,10 +29,18 @@ namespace bt = bunchtrain;
 using gpu_bench::Bench;
 using gpu_bench::Case;
 
+/// Every row by its name.
+const std::map<std::string, std::vector<Case> (*)(const Bench&)> kRows = {
+    {"P1", gpu_bench::particle_net_cases}, {"P2", gpu_bench::set_knn_cases},
+    {"P3", gpu_bench::large_knn_cases},    {"P4", gpu_bench::update_cases},
+    {"P5", gpu_bench::shower_gan_cases},   {"P6", gpu_bench::batch_norm_cases},
+    {"P7", gpu_bench::edge_cases}};
+
 struct Arguments {
   std::string device = "cuda";
-  std::vector<std::string> rows = {"P1", "P2", "P3", "P4", "P5"};
+  std::vector<std::string> rows;
   std::vector<std::string> precisions;
+  std::int64_t real = 0;
   bool small = false;
   gpu_bench::Effort effort;
 };
@@ -40,10 +49,11 @@ Arguments parse(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Times training steps, neighbour searches and updates; one JSON object per line");
   app.add_option("--device", arguments.device)->check(CLI::IsMember({"cuda", "cpu"}));
-  app.add_option("--rows", arguments.rows)
-      ->delimiter(',')
-      ->check(CLI::IsMember({"P1", "P2", "P3", "P4", "P5"}));
+  for (const auto& [name, cases] : kRows) arguments.rows.push_back(name);
+  app.add_option("--rows", arguments.rows)->delimiter(',')->check(CLI::IsMember(arguments.rows));
   app.add_option("--precision", arguments.precisions, "only these")->delimiter(',');
+  app.add_option("--real", arguments.real, "P1: real particles of a jet, the others are padding; 0 = all")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--small", arguments.small, "sizes for a CPU, to see that everything runs");
   app.add_option("--seconds", arguments.effort.seconds, "for each case")->check(CLI::NonNegativeNumber);
   app.add_flag("--once", arguments.effort.once, "one call of each case and no warm-up, for profilers");
@@ -57,14 +67,6 @@ Arguments parse(int argc, char** argv) {
     arguments.effort.least = 3;
   }
   return arguments;
-}
-
-std::vector<Case> cases_of(const std::string& row, const Bench& bench) {
-  if (row == "P1") return gpu_bench::particle_net_cases(bench);
-  if (row == "P2") return gpu_bench::set_knn_cases(bench);
-  if (row == "P3") return gpu_bench::large_knn_cases(bench);
-  if (row == "P4") return gpu_bench::update_cases(bench);
-  return gpu_bench::shower_gan_cases(bench);
 }
 
 /// One row, measured or failed.
@@ -100,10 +102,11 @@ bool wanted(const Case& item, const Arguments& arguments) {
 
 int run(const Arguments& arguments, const bt::mpi::Comm& world) {
   const Bench bench{bt::device::choose_device(bt::device::parse_device(arguments.device), world.local_rank()),
-                    arguments.small, world};
+                    arguments.small, arguments.real, world};
+  bt::device::make_current(bench.device);
   bool failed = false;
   for (const std::string& row : arguments.rows)
-    for (const Case& item : cases_of(row, bench)) {
+    for (const Case& item : kRows.at(row)(bench)) {
       if (!wanted(item, arguments)) continue;
       const auto result = row_of(item, bench, arguments.effort);
       failed = failed || result.contains("error");

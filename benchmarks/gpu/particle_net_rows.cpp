@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/ones.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/models/registry.hpp"
@@ -24,13 +25,13 @@ namespace {
 class ParticleNetStep {
  public:
   ParticleNetStep(c10::Device device, bt::device::Precision precision, std::int64_t jets,
-                  std::int64_t particles)
+                  std::int64_t particles, std::int64_t real)
       : device_(device),
         precision_(precision),
         model_(bt::models::create("particlenet", {})),
-        points_(normal({jets, particles, 2}, 0, device)),
-        features_(normal({jets, particles, 7}, 1, device)),
-        mask_(at::ones({jets, particles}, at::TensorOptions(at::kBool).device(device))),
+        mask_(at::arange(particles).lt(real).expand({jets, particles}).contiguous().to(device)),
+        points_(normal({jets, particles, 2}, 0, device).mul(mask_.unsqueeze(2))),
+        features_(normal({jets, particles, 7}, 1, device).mul(mask_.unsqueeze(2))),
         labels_(at::arange(jets).remainder(2).to(device)),
         ids_(at::arange(jets)) {
     model_->module()->to(device);
@@ -50,7 +51,7 @@ class ParticleNetStep {
   c10::Device device_;
   bt::device::Precision precision_;
   std::unique_ptr<bt::models::ParticleCloudModel> model_;
-  at::Tensor points_, features_, mask_, labels_, ids_;
+  at::Tensor mask_, points_, features_, labels_, ids_;
   std::optional<bt::parallel::DataParallel> parallel_;
   std::optional<bt::optim::AdamW> optimizer_;
   std::int64_t step_ = 0;
@@ -61,20 +62,23 @@ class ParticleNetStep {
 std::vector<Case> particle_net_cases(const Bench& bench) {
   const c10::Device device = bench.device;
   const std::int64_t particles = bench.small ? 32 : 128;
+  const std::int64_t real = bench.real > 0 ? std::min(bench.real, particles) : particles;
+  const std::string padded = real < particles ? fmt::format(", {} of them real", real) : "";
   std::vector<Case> cases;
   for (const std::int64_t jets :
        bench.small ? std::vector<std::int64_t>{8, 4} : std::vector<std::int64_t>{1024, 128})
     for (const bt::device::Precision precision : precisions(device))
-      cases.push_back(
-          {.row = "P1",
-           .what = fmt::format("ParticleNet training step, {} jets of {} particles", jets, particles),
-           .precision = precision,
-           .samples = static_cast<double>(jets),
-           .unit = "jets",
-           .prepare = [=] {
-             const auto step = std::make_shared<ParticleNetStep>(device, precision, jets, particles);
-             return Work{[step] { (*step)(); }};
-           }});
+      cases.push_back({.row = "P1",
+                       .what = fmt::format("ParticleNet training step, {} jets of {} particles{}", jets,
+                                           particles, padded),
+                       .precision = precision,
+                       .samples = static_cast<double>(jets),
+                       .unit = "jets",
+                       .prepare = [=] {
+                         const auto step =
+                             std::make_shared<ParticleNetStep>(device, precision, jets, particles, real);
+                         return Work{[step] { (*step)(); }};
+                       }});
   return cases;
 }
 

@@ -20,6 +20,7 @@ namespace gpu_bench {
 struct Bench {
   c10::Device device{c10::kCPU};
   bool small = false;
+  std::int64_t real = 0;  ///< P1: real particles of a jet; 0 = all
   bunchtrain::mpi::Comm world;
 };
 
@@ -37,6 +38,8 @@ std::vector<Case> set_knn_cases(const Bench& bench);       ///< P2
 std::vector<Case> large_knn_cases(const Bench& bench);     ///< P3
 std::vector<Case> update_cases(const Bench& bench);        ///< P4
 std::vector<Case> shower_gan_cases(const Bench& bench);    ///< P5
+std::vector<Case> batch_norm_cases(const Bench& bench);    ///< P6
+std::vector<Case> edge_cases(const Bench& bench);          ///< P7
 
 /// float32, tf32 where there is a GPU, bfloat16.
 std::vector<bunchtrain::device::Precision> precisions(c10::Device device);

@@ -33,10 +33,26 @@ LD_LIBRARY_PATH=$callers_library_path python3 -c 'import torch' 2>/dev/null || h
 # in_turns ROUND
 in_turns() {
   local row
-  for row in P1 P2 P3 P4 P5; do
+  for row in P1 P2 P3 P4 P5 P6 P7; do
     bench "bunchtrain.$row.$1" 60 mpirun -n 1 --bind-to none "$here/bin/gpu_bench" "${common[@]}" --rows "$row"
     [ "$has_python" = 0 ] || peer "eager.$row.$1" 90 --rows "$row"
   done
+  padded "$1"
+  on_all_cards "$1"
+}
+
+# padded ROUND: jets as they are, half of them padding
+padded() {
+  bench "bunchtrain.P1.real50.$1" 60 mpirun -n 1 --bind-to none "$here/bin/gpu_bench" "${common[@]}" --rows P1 --real 50
+  [ "$has_python" = 0 ] || peer "eager.P1.real50.$1" 90 --rows P1 --real 50
+}
+
+# on_all_cards ROUND: P4 between the cards of this machine
+on_all_cards() {
+  [ "$cards" -ge 2 ] && [ "$device" = cuda ] || return 0
+  bench "bunchtrain.P4.np$cards.$1" 60 mpirun -n "$cards" --bind-to none "$here/bin/gpu_bench" "${common[@]}" --rows P4
+  [ "$has_python" = 0 ] || bench "eager.P4.np$cards.$1" 90 mpirun -n "$cards" --bind-to none env LD_LIBRARY_PATH="$callers_library_path" \
+    python3 -W ignore "$here/peers/gpu_peers.py" "${common[@]}" --rows P4 --store "$scratch/store.$1"
 }
 
 compiled() { # ROW SECONDS
@@ -48,4 +64,6 @@ in_turns 1
 compiled P1 150
 in_turns 2
 compiled P5 150
+compiled P6 60
+compiled P7 60
 [ "$has_python" = 0 ] || [ "$device" = cpu ] || peer ceilings 30 --rows ceilings

@@ -19,6 +19,8 @@ if command -v ncu >/dev/null; then
   profile P1 --rows P1 --precision bfloat16
   profile P5 --rows P5 --precision bfloat16
   profile P4 --rows P4
+  profile P6 --rows P6
+  profile P7 --rows P7
 else
   skip ncu "ncu is not in the PATH"
 fi

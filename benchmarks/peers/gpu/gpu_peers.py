@@ -3,7 +3,8 @@
 
 float32 is what PyTorch does unless told otherwise: convolutions may use TF32, matrix products do not. tf32: both do.
 bfloat16: autocast. Updates are fused, DDP's gradients are views of its buckets. P1 needs weaver-core (the kit carries its
-wheel); torch_cluster has rows where it is installed.
+wheel); torch_cluster has rows where it is installed. Under mpirun P4 is measured on all ranks, which meet in the file that
+--store names; the other rows are for one rank.
 """
 import argparse
 import json
@@ -24,8 +25,10 @@ MOST, BLOCK = 200, 10
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--rows", default="P1,P2,P3,P4,P5", help="of P1 to P5 and ceilings")
+    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7", help="of P1 to P7 and ceilings")
     parser.add_argument("--precision", help="only these")
+    parser.add_argument("--real", type=int, default=0, help="P1: real particles of a jet, the others are padding; 0 = all")
+    parser.add_argument("--store", help="P4 on several ranks: a file that is not there yet")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--compile", action="store_true", help="torch.compile")
@@ -60,6 +63,14 @@ def synchronize():
         torch.cuda.synchronize()
 
 
+def of_slowest_rank(seconds):
+    if WORLD == 1 or not torch.distributed.is_initialized():
+        return seconds
+    slowest = torch.tensor([seconds], device=args.device)
+    torch.distributed.all_reduce(slowest, torch.distributed.ReduceOp.MAX)
+    return slowest.item()
+
+
 def spread(values):
     values = sorted(values)
     return [values[round(part * (len(values) - 1))] for part in (0.5, 0.1, 0.9)]
@@ -78,7 +89,7 @@ def measure(step, baseline=None):
     start = time.perf_counter()
     call()
     synchronize()
-    count = int(min(max(args.seconds / (time.perf_counter() - start), least), MOST))
+    count = int(min(max(args.seconds / of_slowest_rank(time.perf_counter() - start), least), MOST))
     steps, baselines, marks = [], [], Marks()
     for begin in range(0, count, BLOCK):
         marks.mark()
@@ -111,7 +122,8 @@ def report(row, case, precision, who, samples, unit, prepare):
     except Exception as error:
         failures.append(error)
         line["error"] = f"{type(error).__name__}: {error}"[:300]
-    print(json.dumps(line), flush=True)
+    if RANK == 0:
+        print(json.dumps(line), flush=True)
 
 
 def precisions():
@@ -131,7 +143,7 @@ def name(base):
 # ---------------------------------------------------------------- the rows
 
 
-def particle_net_step(precision, jets, particles):
+def particle_net_step(precision, jets, particles, real):
     from weaver.nn.model.ParticleNet import ParticleNet
 
     layers = [(16, (64, 64, 64)), (16, (128, 128, 128)), (16, (256, 256, 256))]
@@ -139,9 +151,9 @@ def particle_net_step(precision, jets, particles):
                         use_amp=precision == "bfloat16").to(args.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     forward = torch.compile(model) if args.compile else model
-    points = torch.randn(jets, 2, particles, device=args.device)
-    features = torch.randn(jets, 7, particles, device=args.device)
-    mask = torch.ones(jets, 1, particles, device=args.device)
+    mask = (torch.arange(particles, device=args.device) < real).float().expand(jets, 1, particles).contiguous()
+    points = torch.randn(jets, 2, particles, device=args.device) * mask
+    features = torch.randn(jets, 7, particles, device=args.device) * mask
     labels = torch.arange(jets, device=args.device) % 2
 
     def step():
@@ -156,10 +168,13 @@ def particle_net_step(precision, jets, particles):
 
 def particle_net():
     particles = 32 if args.small else 128
+    real = min(args.real or particles, particles)
+    padded = f", {real} of them real" if real < particles else ""
     for jets in (8, 4) if args.small else (1024, 128):
-        case = f"ParticleNet training step, {jets} jets of {particles} particles"
+        case = f"ParticleNet training step, {jets} jets of {particles} particles{padded}"
         for precision in precisions():
-            report("P1", case, precision, name("weaver-core on PyTorch"), jets, "jets", lambda: particle_net_step(precision, jets, particles))
+            report("P1", case, precision, name("weaver-core on PyTorch"), jets, "jets",
+                   lambda: particle_net_step(precision, jets, particles, real))
 
 
 def by_cdist(points):
@@ -242,12 +257,12 @@ def update_step(width):
 
 
 def update():
-    folder = tempfile.mkdtemp()
+    store = args.store or os.path.join(tempfile.mkdtemp(), "store")
     backend = "gloo" if args.device == "cpu" else "nccl"
-    torch.distributed.init_process_group(backend, init_method=f"file://{folder}/store", rank=0, world_size=1)
+    torch.distributed.init_process_group(backend, init_method=f"file://{os.path.abspath(store)}", rank=RANK, world_size=WORLD)
     for width in (32, 64) if args.small else (110, 316, 1000):
         millions = LAYERS * (width * width + width) * 1e-6
-        case = f"gradient synchronisation and update, {millions:.2f} M parameters, 1 ranks"
+        case = f"gradient synchronisation and update, {millions:.2f} M parameters, {WORLD} ranks"
         report("P4", case, "float32", "DDP + fused AdamW", 1, "steps", lambda: update_step(width))
     torch.distributed.destroy_process_group()
 
@@ -291,6 +306,65 @@ def shower_gan():
                        lambda: shower_gan_step(variant, precision, showers, channels_last))
 
 
+def edge_sizes():
+    """Jets, points, neighbours, channels."""
+    return [(8, 32, 4, 8), (8, 32, 4, 16)] if args.small else [(1024, 128, 16, 64), (1024, 128, 16, 256)]
+
+
+def stored(precision, *shape, **options):
+    return torch.randn(*shape, device=args.device, dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32, **options)
+
+
+def batch_norm_step(precision, edges, channels, images):
+    """On [edges, channels], or on [1, channels, edges, 1] as weaver's Conv2d leaves them: channels first."""
+    shape = (1, channels, edges, 1) if images else (edges, channels)
+    norm = (torch.nn.BatchNorm2d if images else torch.nn.BatchNorm1d)(channels, device=args.device)
+    data, gradient = stored(precision, *shape, requires_grad=True), stored(precision, *shape)
+    function = lambda x: F.relu(norm(x))
+    forward = torch.compile(function) if args.compile else function
+
+    def step():
+        data.grad = None
+        forward(data).backward(gradient)
+
+    return step
+
+
+def batch_norm():
+    for jets, points, neighbours, channels in edge_sizes():
+        edges = jets * points * neighbours
+        case = f"batch norm and ReLU, forward and backward, {edges} edges of {channels} channels"
+        for precision in ("float32", "bfloat16"):
+            for images in (False, True):
+                who = name("PyTorch channels-first" if images else "PyTorch")
+                report("P6", case, precision, who, edges * channels, "elements", lambda: batch_norm_step(precision, edges, channels, images))
+
+
+def edge_step(precision, jets, points, neighbours, channels):
+    u, v = (stored(precision, jets, points, channels, requires_grad=True) for _ in range(2))
+    indices = torch.randint(points, (jets, points * neighbours, 1), device=args.device)
+    gradient = stored(precision, jets, points, neighbours, channels)
+
+    def function(u, v):
+        return u[:, :, None] + v.gather(1, indices.expand(-1, -1, channels)).view(jets, points, neighbours, channels)
+
+    forward = torch.compile(function) if args.compile else function
+
+    def step():
+        u.grad = v.grad = None
+        forward(u, v).backward(gradient)
+
+    return step
+
+
+def edges():
+    for jets, points, neighbours, channels in edge_sizes():
+        case = f"edge sums, forward and backward, {jets} x {points} points, k {neighbours}, {channels} channels"
+        for precision in ("float32", "bfloat16"):
+            report("P7", case, precision, name("gather"), jets * points * neighbours * channels, "elements",
+                   lambda: edge_step(precision, jets, points, neighbours, channels))
+
+
 def ceilings():
     """What the card can do: a copy and a large matrix product."""
     numbers = torch.empty(2**28, device=args.device)
@@ -300,8 +374,12 @@ def ceilings():
     report("ceiling", "product of 8192 x 8192", "bfloat16", "PyTorch", 2 * 8192**3 / 1e12, "TFLOP", lambda: lambda: matrix @ matrix)
 
 
-ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, ceilings=ceilings)
+ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, ceilings=ceilings)
+RANK, WORLD, LOCAL_RANK = (int(os.environ.get("OMPI_COMM_WORLD_" + what, default)) for what, default in
+                           (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0)))
 args = parse()
+if args.device == "cuda":
+    torch.cuda.set_device(LOCAL_RANK % torch.cuda.device_count())
 failures = []
 torch.manual_seed(1)
 for row in args.rows.split(","):

@@ -48,7 +48,8 @@ TEST(GpuRowsTest, MeasuresEveryRow) {
     EXPECT_EQ(row.at("who"), "bunchtrain");
     EXPECT_EQ(row.contains("exposed_ms"), row.at("row") == "P4") << row;
   }
-  const std::map<std::string, int> expected = {{"P1", 4}, {"P2", 3}, {"P3", 2}, {"P4", 2}, {"P5", 4}};
+  const std::map<std::string, int> expected = {{"P1", 4}, {"P2", 3}, {"P3", 2}, {"P4", 2},
+                                               {"P5", 4}, {"P6", 4}, {"P7", 4}};
   EXPECT_EQ(count, expected);
 }
 
@@ -60,6 +61,13 @@ TEST(GpuRowsTest, OnceCallsEachChosenCaseOnce) {
     EXPECT_EQ(row.at("repetitions"), 1) << row;
     EXPECT_EQ(row.at("precision"), "float32") << row;
   }
+}
+
+TEST(GpuRowsTest, PaddedJetsAreARowOfTheirOwn) {
+  const Output output = gpu_bench("--once --rows P1 --precision float32 --real 12");
+  EXPECT_EQ(output.status, 0);
+  ASSERT_EQ(output.rows.size(), 2U);
+  EXPECT_EQ(output.rows[0].at("case"), "ParticleNet training step, 8 jets of 32 particles, 12 of them real");
 }
 
 TEST(GpuRowsTest, RefusesARowThatIsNotThere) {
