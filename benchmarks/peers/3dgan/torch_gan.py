@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times 3DGAN on PyTorch eager: the counterpart of training_step.cpp and generation.cpp, with the same options and the same output.
+"""Times 3DGAN on PyTorch, eager or compiled: the counterpart of training_step.cpp and generation.cpp, with the same options and the same output.
 
 Needs torch 2.11 (pip install torch==2.11.0 in an environment of its own).
 """
@@ -30,6 +30,7 @@ def parse():
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--oracle", type=pathlib.Path, help="check: the file with weights and inputs")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="step, generate: torch.compile of both networks; warm-ups compile")
     return parser.parse_args()
 
 
@@ -57,8 +58,16 @@ def flipped(label, batch):
     return (torch.rand(batch) < 0.05).float() if label == 0 else 1 - (torch.rand(batch) < 0.05).float()
 
 
-def time_step(args):
+def make_gan(args):
     gan = Gan(args.variant, args.precision, channels_last=args.channels_last)
+    if args.compile:  # in place: the optimizers hold the parameters of these very modules
+        gan.generator.compile()
+        gan.discriminator.compile()
+    return gan
+
+
+def time_step(args):
+    gan = make_gan(args)
     image = torch.where(torch.rand(args.batch, 1, *SHAPE[args.variant]) < 0.2, torch.rand(()), torch.zeros(()))
     _, real_targets = latent(args.variant, args.batch)
 
@@ -71,7 +80,7 @@ def time_step(args):
 
 
 def time_generation(args):
-    gan = Gan(args.variant, args.precision, channels_last=args.channels_last)
+    gan = make_gan(args)
     gan.generator.eval()
 
     def generate():
@@ -116,7 +125,7 @@ if args.task == "check":
 else:
     seconds = time_step(args) if args.task == "step" else time_generation(args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    layout = " channels-last" if args.channels_last else ""
+    layout = (" compiled" if args.compile else "") + (" channels-last" if args.channels_last else "")
     print(
         f"pytorch{layout} {args.task} {args.variant} {args.precision} batch {args.batch} threads {args.threads}: "
         f"{1e3 * seconds:.2f} ms {args.batch / seconds:.2f} showers/s {peak:.0f} MiB"

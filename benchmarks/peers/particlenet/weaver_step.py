@@ -25,6 +25,7 @@ parser.add_argument("--real", type=int, default=128)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--warmup", type=int, default=2)
+parser.add_argument("--compile", action="store_true", help="torch.compile, as weaver --compile; the first warm-up compiles")
 args = parser.parse_args()
 
 torch.set_num_threads(args.threads)
@@ -32,6 +33,7 @@ torch.manual_seed(1)
 model = ParticleNet(7, 2, use_fusion=False, use_fts_bn=True, use_counts=True, trim=False,
                     use_amp=args.precision == "bfloat16", **MODELS[args.model])
 model.train()
+forward = torch.compile(model) if args.compile else model
 mask = torch.zeros(args.batch, 1, args.particles)
 mask[:, :, : args.real] = 1
 points = torch.randn(args.batch, 2, args.particles) * mask
@@ -43,11 +45,11 @@ for step in range(args.warmup + args.steps):
     start = time.perf_counter()
     model.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.precision == "bfloat16"):
-        logits = model(points.clone(), features.clone(), mask)
+        logits = forward(points.clone(), features.clone(), mask)
     torch.nn.functional.cross_entropy(logits.float(), labels).backward()
     if step >= args.warmup:
         seconds.append(time.perf_counter() - start)
 print(
-    f"weaver-core {args.model} {args.precision} batch {args.batch} real {args.real}/{args.particles} "
+    f"weaver-core{' compiled' if args.compile else ''} {args.model} {args.precision} batch {args.batch} real {args.real}/{args.particles} "
     f"threads {args.threads}: {args.batch / statistics.median(seconds):.1f} jets/s"
 )
