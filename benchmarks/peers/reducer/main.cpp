@@ -18,6 +18,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -27,7 +28,6 @@
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
-#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/optim/adamw.hpp"
@@ -157,18 +157,21 @@ void report(const std::vector<Result>& results, const std::string& json, const s
   bt::write_file_atomically(json, all.dump(2) + "\n");
 }
 
-/// The file that --json names, or nothing. @throws ConfigError for anything else
+/// The file that --json names, or nothing.
 std::string parse(int argc, char** argv) {
-  if (argc == 1) return {};
   if (argc == 3 && std::string_view(argv[1]) == "--json") return argv[2];
-  throw bt::ConfigError("arguments", argv[1], "--json FILE");
+  if (argc > 1) {
+    fmt::print(stderr, "reducer_benchmark: the one option is --json FILE, not {}\n", argv[1]);
+    std::exit(2);
+  }
+  return {};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bt::mpi::Environment environment;
   const std::string json = parse(argc, argv);
+  const bt::mpi::Environment environment;
   at::set_num_threads(1);
   auto communicator = bt::comm::Communicator::create(environment.world(), c10::kCPU);
   std::vector<Result> results;
