@@ -30,18 +30,20 @@ Trial run(c10::Device device, at::ScalarType type, const Numerics& numerics) {
   const Jets jets(device, type);
   models::ParticleNet model;
   model->to(device, type);
-  return run_trial(model.ptr(), device, numerics, {.learning_rate = 0.02, .samples = kJets}, [&] {
-    const at::Tensor logits = model->forward(jets.points, jets.features, jets.mask);
-    return PassResult{logits, at::cross_entropy_loss(logits.to(type), jets.labels)};
-  });
+  return run_trial(model.ptr(), device, numerics,
+                   {.learning_rate = 0.02, .samples = kJets, .loss_scale = 1024}, [&] {
+                     const at::Tensor logits = model->forward(jets.points, jets.features, jets.mask);
+                     return PassResult{logits, at::cross_entropy_loss(logits.to(type), jets.labels)};
+                   });
 }
 
-/// Reduced precision may choose another neighbour where two are about as far: that is in the numbers.
+/// Reduced precision may choose another neighbour where two are about as far: that is in the numbers. On a
+/// CPU: float32 3e-7, 7e-7, 6e-4; bfloat16 4e-3, 0.12, 0.08; float16 1e-3, 0.06, 0.06.
 constexpr Numerics kNumerics[] = {
-    {"float32", device::Precision::float32, false, 1e-4, 1e-3, 1e-3},
-    {"tf32", device::Precision::tf32, false, 3e-2, 0.2, 0.2},
-    {"bfloat16", device::Precision::bfloat16, false, 6e-2, 0.4, 0.4},
-    {"float16", device::Precision::float32, true, 3e-2, 0.2, 0.2},
+    {"float32", device::Precision::float32, false, 1e-5, 1e-3, 5e-3},
+    {"tf32", device::Precision::tf32, false, 1e-2, 0.2, 0.2},
+    {"bfloat16", device::Precision::bfloat16, false, 3e-2, 0.4, 0.4},
+    {"float16", device::Precision::float32, true, 1e-2, 0.2, 0.2},
 };
 
 class ParticleNetGpuTest : public testing::TestWithParam<Numerics> {};

@@ -33,9 +33,9 @@ struct Numerics {
 
 inline std::ostream& operator<<(std::ostream& out, const Numerics& numerics) { return out << numerics.name; }
 
-/// tf32 and float16 are things of a card.
+/// tf32 is a thing of cards.
 inline bool runs_on(const Numerics& numerics, c10::Device device) {
-  return device.is_cuda() || (numerics.precision != device::Precision::tf32 && !numerics.float16);
+  return device.is_cuda() || numerics.precision != device::Precision::tf32;
 }
 
 /// The precision for a scope.
@@ -69,6 +69,7 @@ struct PassResult {
 struct TrialOptions {
   double learning_rate = 0.01;
   std::int64_t samples = 1;
+  double loss_scale = 1;  ///< so that small gradients stay numbers in float16
 };
 
 inline std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
@@ -77,25 +78,25 @@ inline std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
   return copied;
 }
 
-/// Three steps of gradient descent with momentum; `pass` is one forward pass to a mean loss. Losses are
-/// scaled by 1024, so that gradients in float16 stay numbers.
+/// Three steps of gradient descent with momentum; `pass` is one forward pass to a mean loss.
 inline Trial run_trial(const std::shared_ptr<torch::nn::Module>& module, c10::Device device,
                        const Numerics& numerics, const TrialOptions& options,
                        const std::function<PassResult()>& pass) {
-  constexpr double kScale = 1024;
   parallel::DataParallel parallel(module, comm::Communicator::self(), {.device = device});
-  optim::Sgd optimizer(parallel, {.learning_rate = options.learning_rate / kScale, .momentum = 0.9});
+  optim::Sgd optimizer(parallel,
+                       {.learning_rate = options.learning_rate / options.loss_scale, .momentum = 0.9});
   const std::vector<at::Tensor> start = copies(module->parameters());
   Trial trial;
   for (std::int64_t step = 0; step < 3; ++step) {
     const NumericsGuard guard(numerics, device);
     const nn::StepContext context(5, step, at::arange(options.samples).to(device));
     const PassResult result = pass();
-    parallel.backward(result.loss * kScale, {.samples = options.samples});
+    parallel.backward(result.loss * options.loss_scale, {.samples = options.samples});
     if (step == 0) {
       trial.output = result.output.detach().cpu().to(at::kDouble);
       std::vector<at::Tensor> gradients;
-      for (const at::Tensor& parameter : module->parameters()) gradients.push_back(parameter.grad() / kScale);
+      for (const at::Tensor& parameter : module->parameters())
+        gradients.push_back(parameter.grad() / options.loss_scale);
       trial.gradients = copies(gradients);
     }
     optimizer.step();
