@@ -148,6 +148,15 @@ bool Communicator::Impl::pump(InFlight& operation, const Call& call, Clock::time
   return false;
 }
 
+bool Communicator::Impl::order_current_stream(InFlight& operation, const Call& call) {
+  if (poison_reason_) throw CommError(*poison_reason_);
+  try {
+    return operation.order_current_stream();
+  } catch (const CommError& error) {
+    fail(error, call);
+  }
+}
+
 template <class Operation>
 void Communicator::Impl::finish(std::unique_ptr<Operation>& operation, const Call& call) {
   const auto deadline = Clock::now() + options.timeout;

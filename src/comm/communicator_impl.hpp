@@ -43,6 +43,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   /// One step of an operation in flight; true once complete. @throws CommError on failure or timeout, after
   /// poisoning
   bool pump(detail::InFlight& operation, const detail::Call& call, Clock::time_point deadline);
+  /// Orders the current GPU stream after the operation; false if its backend cannot. @throws as `pump`
+  bool order_current_stream(detail::InFlight& operation, const detail::Call& call);
   /// Keeps an operation alive that nobody waits for any more.
   void park(std::unique_ptr<detail::InFlight> operation, std::uint64_t ticket) noexcept;
   /// Whether the peers hear of it too: not if they know.

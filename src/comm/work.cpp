@@ -47,7 +47,7 @@ bool Work::Impl::poll() {
 }
 
 void Work::Impl::wait() {
-  if (operation_ && operation_->order_current_stream()) {
+  if (operation_ && communicator_->order_current_stream(*operation_, call_)) {
     --communicator_->unfinished;
     communicator_->park(std::move(operation_), ticket_);  // keeps the tensors until the GPU is done with them
     return;

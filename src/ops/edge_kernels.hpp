@@ -7,9 +7,15 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <cstdint>
+
+#include "edge_simd.hpp"
 #include "index_fault_kinds.hpp"
 
 namespace bunchtrain::ops::detail {
+
+/// @throws ConfigError if the edges of `sets` such sets are too many for collect_from_edges_cuda
+void require_countable(const EdgeShape& shape, std::int64_t sets);
 
 /// Zeroed when it returns, for kernels of all streams.
 at::Tensor create_index_faults_cuda(c10::Device device);

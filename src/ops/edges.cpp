@@ -9,10 +9,24 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
+#include "cuda/reverse_index_plan.hpp"
 #include "edge_kernels.hpp"
 #include "tensor_text.hpp"
 
 namespace bunchtrain::ops {
+
+namespace detail {
+
+void require_countable(const EdgeShape& shape, std::int64_t sets) {
+  if (can_be_numbered(shape, sets)) return;
+  throw ConfigError(
+      fmt::format("{} sets of {} points with {} neighbours each have too many edges for their gradient on "
+                  "a GPU: a set may have 2^31 - 1 edges, all sets together 2^32 points",
+                  sets, shape.points, shape.neighbours));
+}
+
+}  // namespace detail
+
 namespace {
 
 using detail::tensor_text;

@@ -66,5 +66,19 @@ TEST_F(NcclFaultTest, MissingRankIsNamedAndTheStreamComesBack) {
   test_world().barrier();
 }
 
+TEST_F(NcclFaultTest, WaitingForAMissingRankFailsTheCommunicatorAsWell) {
+  auto comm = create(std::chrono::seconds(2));
+  const auto tensor = at::ones({1024}, at::TensorOptions().dtype(at::kFloat).device(device));
+  comm.all_reduce(tensor).wait();
+  if (rank == 0) {
+    auto work = comm.all_reduce(tensor);
+    work.wait();                      // orders the stream
+    c10::cuda::device_synchronize();  // comes back when the watchdog has aborted
+    EXPECT_THROW(comm.all_reduce(tensor).wait(), CommError);
+    EXPECT_THROW(comm.barrier(), CommError);
+  }
+  test_world().barrier();
+}
+
 }  // namespace
 }  // namespace bunchtrain::comm

@@ -14,6 +14,7 @@
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
+#include "edge_kernels.hpp"
 #include "gradient_check.hpp"
 #include "tensor_helpers.hpp"
 
@@ -212,6 +213,17 @@ TEST(EdgeErrorsTest, NameTheArgumentAndWhatIsAllowed) {
               }),
               HasSubstr("3 neighbours"));
   EXPECT_THAT(message([&] { scatter_neighbours(u, indices); }), HasSubstr("[B, P, K, C]"));
+}
+
+TEST(EdgeCountsTest, SetsTooLargeForAGpuAreRefusedWithTheLimits) {
+  EXPECT_NO_THROW(ops::detail::require_countable({.points = 100000, .neighbours = 40, .channels = 64}, 16));
+  try {
+    ops::detail::require_countable({.points = 1 << 20, .neighbours = 1 << 11, .channels = 1}, 3);
+    ADD_FAILURE() << "no ConfigError";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.message(), testing::AllOf(HasSubstr("3 sets of 1048576 points with 2048 neighbours"),
+                                                HasSubstr("2^31 - 1 edges")));
+  }
 }
 
 TEST(IndexFaultsTest, FlagsOfTheCpuStayDown) {

@@ -4,10 +4,8 @@
 #include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <fmt/format.h>
 
 #include "../edge_kernels.hpp"
-#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/cuda_check.cuh"
 #include "bunchtrain/ops/index_faults.hpp"
 #include "edge_launch.hpp"
@@ -38,14 +36,6 @@ void for_type(at::ScalarType type, const Body& body) {
 
 std::int32_t* fault_of(c10::Device device, IndexFaultKind kind) {
   return index_faults(device).mutable_data_ptr<std::int32_t>() + kind;
-}
-
-void require_countable(const EdgeShape& shape, std::int64_t sets) {
-  if (can_be_numbered(shape, sets)) return;
-  throw ConfigError(
-      fmt::format("{} sets of {} points with {} neighbours each have too many edges for their gradient on "
-                  "a GPU: a set may have 2^31 - 1 edges, all sets together 2^32 points",
-                  sets, shape.points, shape.neighbours));
 }
 
 }  // namespace
