@@ -173,14 +173,22 @@ std::vector<std::string> Options::unused() const {
   return names;
 }
 
-void Options::set_effective(std::string_view name, OptionValue value, std::string origin) {
+void Options::set_effective(std::string_view name, OptionValue value) {
+  Entry& option = entry(name);
+  if (value == option.value) {
+    option.used = true;
+    return;
+  }
+  resolve(name, std::move(value), "set by the program");
+  option.source = OptionSource::program;
+}
+
+void Options::resolve(std::string_view name, OptionValue value, std::string origin) {
   Entry& option = entry(name);
   expects(value.index() == option.value.index(),
           fmt::format("the effective value of option '{}' has another type", name));
   option.used = true;
-  if (value == option.value) return;
   option.value = std::move(value);
-  option.source = OptionSource::program;
   option.origin = std::move(origin);
 }
 

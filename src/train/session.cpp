@@ -123,7 +123,7 @@ device::Precision choose_precision(config::Options& options, const mpi::Comm& co
       automatic ? automatic_precision(options, control, device) : device::parse_precision(asked);
   device::require_supported(precision, device);
   if (!automatic) return precision;
-  options.set_effective("precision", std::string(device::to_string(precision)), "auto");
+  options.resolve("precision", std::string(device::to_string(precision)), "auto");
   if (device.is_cuda())
     logger.info(
         fmt::format("precision {} (auto){}", device::to_string(precision),

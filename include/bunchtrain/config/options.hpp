@@ -89,8 +89,11 @@ class Options {
   const std::vector<std::string>& notices() const noexcept { return notices_; }
 
   /// For a record of what ran: the value that holds in the end, and that counts. Marks it as set by the
-  /// program, with the `origin` to name, if it is another one than before.
-  void set_effective(std::string_view name, OptionValue value, std::string origin = "set by the program");
+  /// program if it is another one than before.
+  void set_effective(std::string_view name, OptionValue value);
+  /// For the same record: what an automatic value means here, "auto" being "tf32". Set by whom it was, but
+  /// named by `origin`.
+  void resolve(std::string_view name, OptionValue value, std::string origin);
   /// `to_toml` shows the option as a comment only, with the reason: "not used by this run".
   void leave_out(std::string_view name, std::string reason);
   bool left_out(std::string_view name) const { return !entry(name).left_out.empty(); }

@@ -267,6 +267,18 @@ TEST_F(OptionsTest, EffectiveValuesAreShownAndFedBack) {
   EXPECT_FALSE(again.given("precision"));
 }
 
+TEST_F(OptionsTest, WhatAnAutomaticValueMeansIsRecordedAndReadBackTheSame) {
+  Options options = make();
+  parse(options, {"--learning-rate", "0.5"});
+  options.resolve("precision", std::string("bfloat16"), "auto");
+  EXPECT_EQ(options.get<std::string>("precision"), "bfloat16");
+  EXPECT_EQ(options.origin("precision"), "auto");
+  EXPECT_EQ(options.source("precision"), OptionSource::default_value);
+  Options again = make();
+  parse(again, {"--config", write_file(options.to_toml())});
+  EXPECT_EQ(again.to_toml(), options.to_toml());
+}
+
 TEST_F(OptionsTest, AProgramThatDeclaresANameTwiceIsTold) {
   Options options = make();
   try {
