@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
     bt::data::DataLoader loader(train, {.global_batch = session.option("batch"),
                                         .rank = session.rank(),
                                         .world_size = session.size(),
-                                        .seed = session.seed()});
+                                        .seed = session.seed(),
+                                        .device = session.device()});
 
     const std::int64_t epochs = session.option("epochs");
     session.set_up_complete();  // --print-config ends here; options that nothing asked for are named

@@ -35,7 +35,9 @@ std::vector<device::NamedParameter> named_parameters(const torch::nn::Module& mo
 /// layer first.
 device::ParameterArenas move_to_arenas(torch::nn::Module& module, const comm::Communicator& communicator,
                                        std::optional<c10::Device> device) {
-  if (device) module.to(*device);
+  // A communicator of the CPU asks for nothing: over MPI its networks may be anywhere.
+  const c10::Device home = device.value_or(communicator.device());
+  if (device || !home.is_cpu()) module.to(home);
   auto parameters = named_parameters(module);
   require_same_network(communicator, parameters);
   std::ranges::reverse(parameters);

@@ -24,7 +24,8 @@ class Module;
 namespace bunchtrain::parallel {
 
 struct DataParallelOptions {
-  std::optional<c10::Device> device = {};  ///< default: where the parameters are
+  /// Where the network goes; default: the communicator's GPU, and where it is if that has none.
+  std::optional<c10::Device> device = {};
   CollectivePlan plan = CollectivePlan::automatic;
   std::int64_t bucket_bytes = 0;  ///< 0 = from the measured fit
   /// Batch-norm statistics over all ranks (exact n-rank equality); else local. Gradients are then summed
