@@ -12,15 +12,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kPartial = ".partial-";  // and the writer's process
+
+/// `bunchtrain report` may be writing the page as well, on any machine, which takes it less than an hour.
+bool is_abandoned(const fs::path& page, std::string_view writer) {
+  return !fs::exists(fs::path("/proc") / writer) ||
+         fs::last_write_time(page) < fs::file_time_type::clock::now() - std::chrono::hours(1);
+}
+
 bool is_leftover(const fs::path& file) {
   constexpr std::array<std::string_view, 5> kOwn = {"run.json", "card.toml", "curves.json", "sections.json",
                                                     ".writable"};
   const std::string name = file.filename().string();
-  const std::string_view written = std::string_view(name).substr(0, name.find(".partial-"));
-  if (written.size() == name.size()) return false;
+  const auto end = name.find(kPartial);
+  if (end == std::string::npos) return false;
+  const std::string_view written = std::string_view(name).substr(0, end);
   if (std::ranges::find(kOwn, written) != kOwn.end()) return true;
-  return written == "report.html" &&
-         fs::last_write_time(file) < fs::file_time_type::clock::now() - std::chrono::hours(1);
+  return written == "report.html" && is_abandoned(file, std::string_view(name).substr(end + kPartial.size()));
 }
 
 }  // namespace

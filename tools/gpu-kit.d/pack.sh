@@ -4,11 +4,11 @@
 
 limit_mib=40
 archive=$root/build/gpu-kit.tar.xz
-level=-6
+level=6
 wheels=1
 while [ $# -gt 0 ]; do
   case $1 in
-    --fast) level=-0 ;;
+    --fast) level=1 ;;
     --without-wheels) wheels=0 ;;
     --to)
       archive=${2:?--to needs a file}
@@ -133,7 +133,8 @@ copy_libraries
 copy_peers
 copy_kernels
 write_manifest
-tar -C "$work" -cf - gpu-kit | xz "$level" -T0 >"$work/archive"
+# The programs hold the same library many times over, megabytes apart.
+tar -C "$work" -cf - gpu-kit | xz --lzma2="preset=$level,dict=128MiB" >"$work/archive"
 mv "$work/archive" "$archive"
 size=$(du --apparent-size -k "$archive" | cut -f1)
 printf '%s: %d.%d MiB, commit %s\n' "$archive" $((size / 1024)) $((size % 1024 * 10 / 1024)) "$(sed -n 's/^commit //p' "$kit/MANIFEST")"

@@ -91,17 +91,18 @@ TEST_F(WatchingTest, ABadLineStaysAndIsNamed) {
 
 TEST_F(WatchingTest, LeftoversOfTheOwnerGoAndOthersStay) {
   fs::create_directories(root_ / "run");
-  for (const char* name :
-       {"run.json", "run.json.partial-11", "curves.json.partial-12", ".writable.partial-13",
-        "report.html.partial-14", "report.html.partial-15", "scores.h5.partial-16"})
+  const std::string old = "report.html.partial-" + std::to_string(::getpid());
+  const std::string of_nobody = "report.html.partial-999999999";  // beyond the largest number of a process
+  const std::string being_written = "report.html.partial-1";
+  for (const std::string& name : {std::string("run.json"), std::string("run.json.partial-11"),
+                                  std::string("curves.json.partial-12"), std::string(".writable.partial-13"),
+                                  old, of_nobody, being_written, std::string("scores.h5.partial-16")})
     write(fs::path("run") / name, "x");
-  fs::last_write_time(root_ / "run" / "report.html.partial-14",
-                      fs::file_time_type::clock::now() - std::chrono::hours(2));
+  fs::last_write_time(root_ / "run" / old, fs::file_time_type::clock::now() - std::chrono::hours(2));
   remove_leftovers(RunFolder::existing(root_ / "run"));
   std::vector<std::string> left;
   for (const auto& entry : fs::directory_iterator(root_ / "run")) left.push_back(entry.path().filename());
-  EXPECT_THAT(left,
-              testing::UnorderedElementsAre("run.json", "report.html.partial-15", "scores.h5.partial-16"));
+  EXPECT_THAT(left, testing::UnorderedElementsAre("run.json", being_written, "scores.h5.partial-16"));
 }
 
 /// Things in the way of every file that a run writes for people.
