@@ -71,12 +71,6 @@ struct Phases {
   std::int64_t padding_;
 };
 
-std::array<Phases, 3> phases_of(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
-  return {Phases(factor[0], weight.size(2), padding.before[0]),
-          Phases(factor[1], weight.size(3), padding.before[1]),
-          Phases(factor[2], weight.size(4), padding.before[2])};
-}
-
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
@@ -98,6 +92,10 @@ struct PhaseShape {
     return {{all[0], all[1], all[2]}, {all[3], all[4], all[5]}, {all[6], all[7], all[8]}};
   }
 };
+
+PhaseShape shape_of(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
+  return {{weight.size(2), weight.size(3), weight.size(4)}, factor, padding.before};
+}
 
 constexpr const char* kShape = "shape";
 
@@ -177,14 +175,13 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 }
 
 at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
-  return SumToPhases::apply(
-      weight, PhaseShape{{weight.size(2), weight.size(3), weight.size(4)}, factor, padding.before});
+  return SumToPhases::apply(weight, shape_of(weight, factor, padding));
 }
 
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                             const Extent3& factor, const Padding3& padding, const at::Tensor& kernels) {
   require_shapes(input, weight, factor, padding);
-  const auto phases = phases_of(weight, factor, padding);
+  const auto phases = shape_of(weight, factor, padding).axes();
   Extent3 outputs, steps, before,
       after;  // outputs in the fine grid; steps and padding (negative: cut) in the small one
   for (std::size_t axis = 0; axis < 3; ++axis) {

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <memory>
 
-#include "bunchtrain/core/error.hpp"
 #include "mpi/parallel/parallel_fixture.hpp"
 
 namespace bunchtrain::parallel {
@@ -19,15 +18,6 @@ class LateCountsGpuTest : public testing::Test {
   int world() const { return communicator_.size(); }
   void backward(const PassOptions& counts) {
     parallel_.backward(net_->loss(rows(communicator_.rank(), 1).to(kGpu)), counts);
-  }
-  template <class Call>
-  static std::string refusal(Call call) {
-    try {
-      call();
-    } catch (const ConfigError& error) {
-      return error.what();
-    }
-    return "no error";
   }
 
   const c10::Device kGpu{c10::kCUDA, 0};

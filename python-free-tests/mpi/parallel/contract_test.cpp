@@ -29,16 +29,6 @@ class ContractTest : public ParallelTest {
     reference.loss(rows(0, world())).backward();
     expect_same_gradients(*net_, reference);
   }
-  /// The message of the ConfigError that `call` throws.
-  template <class Call>
-  static std::string refusal(Call call) {
-    try {
-      call();
-    } catch (const ConfigError& error) {
-      return error.what();
-    }
-    return "no error";
-  }
 
   std::shared_ptr<Mlp> net_ = std::make_shared<Mlp>();
   std::optional<DataParallel> parallel_;

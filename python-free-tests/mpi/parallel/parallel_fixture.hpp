@@ -10,10 +10,12 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "mpi/comm/world.hpp"
 
@@ -42,6 +44,17 @@ inline at::Tensor rows(std::int64_t begin, std::int64_t count, std::int64_t colu
   return (at::arange(begin * columns, (begin + count) * columns, at::kDouble) * 0.7)
       .sin()
       .view({count, columns});
+}
+
+/// The message of the ConfigError that `call` throws.
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call();
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
 }
 
 /// Rows [begin, begin + count) of a global batch that belong to one rank.
