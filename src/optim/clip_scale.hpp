@@ -4,7 +4,6 @@
 /// without asking the host. The CUDA source defines BUNCHTRAIN_HOST_DEVICE before it includes this file.
 
 #include <cmath>
-#include <limits>
 
 #ifndef BUNCHTRAIN_HOST_DEVICE
 #define BUNCHTRAIN_HOST_DEVICE
@@ -28,7 +27,7 @@ struct ClipScale {
 BUNCHTRAIN_HOST_DEVICE inline ClipScale find_scale(const ScaleRule& rule, double sum_of_squares) {
   ClipScale found{rule.gradient_scale, std::abs(rule.gradient_scale) * std::sqrt(sum_of_squares)};
   if (rule.check_finite && !std::isfinite(found.norm)) {
-    found.scale = std::numeric_limits<double>::quiet_NaN();
+    found.scale = NAN;
   } else if (rule.clip_norm > 0 && found.norm > rule.clip_norm) {
     found.scale *= rule.clip_norm / found.norm;
   }
