@@ -77,8 +77,11 @@ endif()
 
 set(CMAKE_CUDA_COMPILER "${BUNCHTRAIN_NVCC}")
 # PTX of the newest architecture lets the driver serve later cards.
-if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90-real 100)
+  if(DEFINED ENV{CUDAARCHS})
+    set(CMAKE_CUDA_ARCHITECTURES $ENV{CUDAARCHS})
+  endif()
 endif()
 # LibTorch loads the shared CUDA runtime; a second, static one would have its own device state.
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
