@@ -35,7 +35,7 @@ class ShowerGanStep {
   c10::Device device_;
   bt::device::Precision precision_;
   gan_benchmark::GanParts gan_;
-  bt::data::Batch batch_;
+  bt::Batch batch_;
   std::int64_t step_ = 0;
 };
 

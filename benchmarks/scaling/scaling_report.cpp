@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bunchtrain/core/atomic_file.hpp"
-#include "bunchtrain/report/svg_plot.hpp"
+#include "bunchtrain/plot/svg_plot.hpp"
 
 namespace scaling {
 
@@ -51,7 +51,7 @@ std::vector<double> positions(const std::vector<Point>& points) {
   return x;
 }
 
-bt::report::Axis rank_axis(const std::vector<Point>& points) {
+bt::plot::Axis rank_axis(const std::vector<Point>& points) {
   return {.label = has_few_ranks(points) ? "Ranks" : "log2(ranks)", .integers = true};
 }
 
@@ -61,27 +61,27 @@ std::string title(const std::vector<Point>& points, std::string_view of_what) {
 }
 
 std::string efficiency_plot(const std::vector<Point>& points) {
-  bt::report::Series measured{.label = "measured", .mark = bt::report::Mark::line, .x = positions(points)};
+  bt::plot::Series measured{.label = "measured", .mark = bt::plot::Mark::line, .x = positions(points)};
   for (const auto& point : points) measured.y.push_back(efficiency(point, points));
-  const bt::report::Series ideal{
+  const bt::plot::Series ideal{
       .label = "ideal", .x = measured.x, .y = std::vector<double>(measured.x.size(), 1.0), .dashed = true};
-  return bt::report::render_svg({.title = title(points, "efficiency"),
-                                 .x = rank_axis(points),
-                                 .y = {.label = "Efficiency", .min = 0},
-                                 .series = {measured, ideal}});
+  return bt::plot::render_svg({.title = title(points, "efficiency"),
+                               .x = rank_axis(points),
+                               .y = {.label = "Efficiency", .min = 0},
+                               .series = {measured, ideal}});
 }
 
 std::string step_plot(const std::vector<Point>& points) {
-  bt::report::Plot plot{.title = title(points, "where a step goes"),
-                        .x = rank_axis(points),
-                        .y = {.label = "Time per step [ms]"}};
+  bt::plot::Plot plot{.title = title(points, "where a step goes"),
+                      .x = rank_axis(points),
+                      .y = {.label = "Time per step [ms]"}};
   for (const auto& part : kParts) {
-    bt::report::Series bars{
-        .label = part.label, .mark = bt::report::Mark::bars, .x = positions(points), .color = part.color};
+    bt::plot::Series bars{
+        .label = part.label, .mark = bt::plot::Mark::bars, .x = positions(points), .color = part.color};
     for (const auto& point : points) bars.y.push_back(kMilliseconds * point.median().*part.member);
     plot.series.push_back(std::move(bars));
   }
-  return bt::report::render_svg(plot);
+  return bt::plot::render_svg(plot);
 }
 
 std::string table(const Plan& plan, const std::vector<Point>& points) {

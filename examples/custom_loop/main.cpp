@@ -13,7 +13,7 @@ namespace bt = bunchtrain;
 
 int main(int argc, char** argv) {
   return bt::run(argc, argv, [](bt::Session& session) {
-    const bt::data::Hdf5Dataset jets({.files = session.option("data"), .card = session.option("card")});
+    const bt::data::JetDataset jets({.files = session.option("data"), .card = session.option("card")});
     const auto [train, valid] = jets.split({.valid_fraction = 0.1, .seed = session.seed()});
 
     auto options =

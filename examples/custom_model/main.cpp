@@ -30,10 +30,10 @@ struct DeepSetImpl : torch::nn::Module {
 TORCH_MODULE(DeepSet);
 
 /// The network for the inputs and classes of a card, and its step: all that training and evaluation need.
-bt::app::EvaluatedNetwork make_network(const bt::features::Card& card) {
+bt::jet_tagging::EvaluatedNetwork make_network(const bt::features::Card& card) {
   DeepSet model(static_cast<std::int64_t>(card.num_inputs("features")),
                 static_cast<std::int64_t>(card.classes.size()));
-  const auto step = [model](const bt::data::Batch& batch) mutable -> bt::train::StepResult {
+  const auto step = [model](const bt::Batch& batch) mutable -> bt::train::StepResult {
     const auto logits = model->forward(batch["features"], batch["mask"]);
     const auto sum = at::cross_entropy_loss(logits, batch["label"], {}, /*reduction=sum*/ 2,
                                             /*ignore_index=*/-100, /*label_smoothing=*/0.05);
@@ -46,16 +46,17 @@ bt::app::EvaluatedNetwork make_network(const bt::features::Card& card) {
 int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains a Deep Set on jets: an example of an own network and an own step.",
-      .options = bt::app::evaluate_options()};
+      .options = bt::jet_tagging::evaluate_options()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     if (session.option("evaluate")) {
-      const auto result = bt::app::evaluate(session, make_network);
-      if (session.is_root()) std::fputs(bt::app::format_evaluation(result).c_str(), stdout);
+      const auto result = bt::jet_tagging::evaluate(session, make_network);
+      if (session.is_root()) std::fputs(bt::jet_tagging::format_evaluation(result).c_str(), stdout);
       return;
     }
-    const auto [train, valid] = bt::app::open_data(session);
+    const auto [train, valid] = bt::jet_tagging::open_data(session);
     const auto network = make_network(*train->card());
-    bt::parallel::DataParallel parallel(network.module, session.world(), bt::app::parallel_options(session));
+    bt::parallel::DataParallel parallel(network.module, session.world(),
+                                        bt::train::parallel_options(session));
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
     bt::train::Trainer trainer(session, parallel, optimizer, network.step);
     trainer.fit(train, valid);

@@ -8,26 +8,26 @@ namespace bt = bunchtrain;
 int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains 3DGAN (EPJC 82:386) on calorimeter showers, on any number of ranks.",
-      .options = bt::app::shower_gan_options(),
-      .defaults = bt::app::shower_gan_defaults(),
+      .options = bt::shower_simulation::shower_gan_options(),
+      .defaults = bt::shower_simulation::shower_gan_defaults(),
       .without = {"particles", "classes"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
-    auto [train, valid] = bt::app::open_showers(session);
-    auto [generator, discriminator] = bt::app::create_shower_gan(session);
-    bt::parallel::DataParallel g(generator, session.world(), bt::app::parallel_options(session));
-    bt::parallel::DataParallel d(discriminator, session.world(), bt::app::parallel_options(session));
-    auto g_optimizer = bt::app::create_shower_optimizer(session, g);
-    auto d_optimizer = bt::app::create_shower_optimizer(session, d);
+    auto [train, valid] = bt::shower_simulation::open_showers(session);
+    auto [generator, discriminator] = bt::shower_simulation::create_shower_gan(session);
+    bt::parallel::DataParallel g(generator, session.world(), bt::train::parallel_options(session));
+    bt::parallel::DataParallel d(discriminator, session.world(), bt::train::parallel_options(session));
+    auto g_optimizer = bt::shower_simulation::create_shower_optimizer(session, g);
+    auto d_optimizer = bt::shower_simulation::create_shower_optimizer(session, d);
 
-    const auto options = bt::app::shower_gan_step_options(session, *train);
-    bt::app::ShowerGanStep step({generator, &g, g_optimizer.get()}, {discriminator, &d, d_optimizer.get()},
-                                options);
+    const auto options = bt::shower_simulation::shower_gan_step_options(session, *train);
+    bt::shower_simulation::ShowerGanStep step({generator, &g, g_optimizer.get()},
+                                              {discriminator, &d, d_optimizer.get()}, options);
     bt::train::Trainer trainer(
         session, {{"generator", &g, g_optimizer.get()}, {"discriminator", &d, d_optimizer.get()}}, step,
-        bt::app::make_shower_validation(session, generator, *valid),
+        bt::shower_simulation::make_shower_validation(session, generator, *valid),
         {.samples = "showers",
-         .metadata = bt::app::shower_gan_metadata(session, options),
-         .halt_when = bt::app::find_collapse});
+         .metadata = bt::shower_simulation::shower_gan_metadata(session, options),
+         .halt_when = bt::shower_simulation::find_collapse});
     trainer.fit(train, valid);
   });
 }

@@ -8,12 +8,13 @@ namespace bt = bunchtrain;
 int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains ParticleNet (1902.08570) on jets in HDF5 files, on any number of ranks.",
-      .options = bt::app::classifier_options()};
+      .options = bt::jet_tagging::classifier_options()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
-    auto [train, valid] = bt::app::open_data(session);
-    auto model = bt::app::create_classifier(session, *train).model;
-    bt::parallel::DataParallel parallel(model->module(), session.world(), bt::app::parallel_options(session));
-    auto optimizer = bt::app::create_optimizer(session, parallel);
+    auto [train, valid] = bt::jet_tagging::open_data(session);
+    auto model = bt::jet_tagging::create_classifier(session, *train).model;
+    bt::parallel::DataParallel parallel(model->module(), session.world(),
+                                        bt::train::parallel_options(session));
+    auto optimizer = bt::train::create_optimizer(session, parallel);
 
     bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification(model));
     trainer.fit(train, valid);

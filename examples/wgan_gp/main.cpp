@@ -35,7 +35,7 @@ struct NetworkImpl : torch::nn::Module {
 TORCH_MODULE(Network);
 
 /// Energy per layer relative to the primary's, in per cent: [B, layers].
-at::Tensor profiles(const bt::data::Batch& batch) {
+at::Tensor profiles(const bt::Batch& batch) {
   return 100 * batch["image"].sum({1, 2}) / batch["energy"].unsqueeze(1);
 }
 
@@ -60,12 +60,12 @@ int main(int argc, char** argv) {
     const auto showers =
         bt::simulate::make_gflash_dataset({.showers = {.count = 2000, .seed = session.seed()}});
     Network generator(kNoise, kLayers), critic(kLayers, 1);
-    bt::parallel::DataParallel g(generator, session.world(), bt::app::parallel_options(session));
-    bt::parallel::DataParallel c(critic, session.world(), bt::app::parallel_options(session));
+    bt::parallel::DataParallel g(generator, session.world(), bt::train::parallel_options(session));
+    bt::parallel::DataParallel c(critic, session.world(), bt::train::parallel_options(session));
     bt::optim::Adam g_optimizer(g, {.learning_rate = 1e-4, .beta1 = 0, .beta2 = 0.9});
     bt::optim::Adam c_optimizer(c, {.learning_rate = 1e-4, .beta1 = 0, .beta2 = 0.9});
 
-    const auto step = [&](const bt::data::Batch& batch) {
+    const auto step = [&](const bt::Batch& batch) {
       const auto& context = *bt::nn::StepContext::current();
       const bt::parallel::PassOptions counts{.samples = batch.size(), .global_samples = batch.global_size()};
       const auto make_fake = [&](std::uint64_t site) {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 
 namespace {
 

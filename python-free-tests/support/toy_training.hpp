@@ -77,7 +77,7 @@ struct ToyTraining {
         trainer(session, parallel, optimizer, step(), std::move(options)) {}
 
   train::Step step() {
-    return [this](const data::Batch& batch) { return train::classify(network->forward(batch["x"]), batch); };
+    return [this](const Batch& batch) { return train::classify(network->forward(batch["x"]), batch); };
   }
   static config::Options parse(const std::filesystem::path& run, std::vector<std::string> flags) {
     config::Options options("toy", "A test.");

@@ -9,9 +9,9 @@
 #include <system_error>
 
 #include "bunchtrain/app/run.hpp"
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
-#include "memory_need.hpp"
+#include "bunchtrain/train/detail/memory_need.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -43,7 +43,7 @@ std::string describe_error(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error))
     return "out of memory: take a smaller --batch, --accumulate it in more passes, or fewer ranks per node";
   if (const auto* of_gpu = dynamic_cast<const c10::OutOfMemoryError*>(&error))
-    return describe_out_of_memory(of_gpu->what_without_backtrace());
+    return train::describe_out_of_memory(of_gpu->what_without_backtrace());
   return *error.what() != '\0' ? error.what() : "an error without a text";
 }
 

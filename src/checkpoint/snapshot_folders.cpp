@@ -11,8 +11,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::checkpoint {
 namespace {

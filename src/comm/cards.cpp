@@ -7,7 +7,7 @@
 
 #include "backend.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {

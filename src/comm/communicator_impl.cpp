@@ -9,8 +9,8 @@
 
 #include "abandon.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/check.hpp"
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 #include "diagnosis.hpp"
 #include "validate.hpp"
 

@@ -13,7 +13,7 @@
 #include "backend.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/flight_record.hpp"
+#include "bunchtrain/mpi/detail/flight_record.hpp"
 #include "call.hpp"
 #include "control_channel.hpp"
 

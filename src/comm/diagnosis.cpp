@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {

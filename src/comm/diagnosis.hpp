@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 #include "call.hpp"
 #include "control_channel.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/comm/gather_rows.hpp"
+#include "bunchtrain/comm/detail/gather_rows.hpp"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>

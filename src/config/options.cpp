@@ -10,9 +10,9 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "bunchtrain/config/suggest.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/nearest.hpp"
 #include "bunchtrain/core/version.hpp"
 #include "option_text.hpp"
 

@@ -12,9 +12,9 @@
 #include <string>
 #include <utility>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
-#include "bunchtrain/core/unique_handle.hpp"
 
 namespace bunchtrain {
 

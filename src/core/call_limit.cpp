@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/core/call_limit.hpp"
+#include "bunchtrain/core/detail/call_limit.hpp"
 
 #include <algorithm>
 #include <utility>

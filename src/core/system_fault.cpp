@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/core/system_fault.hpp"
+#include "bunchtrain/core/detail/system_fault.hpp"
 
 #include <algorithm>
 #include <array>

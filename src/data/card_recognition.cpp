@@ -9,7 +9,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/features/recognition.hpp"
-#include "contents_of.hpp"
+#include "storage/contents_of.hpp"
 
 namespace bunchtrain::data {
 

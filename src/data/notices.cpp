@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/data/notices.hpp"
+#include "bunchtrain/data/detail/notices.hpp"
 
 #include <fmt/format.h>
 

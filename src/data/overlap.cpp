@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/data/overlap.hpp"
+#include "bunchtrain/data/detail/overlap.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>

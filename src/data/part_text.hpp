@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
-#include "row_spans.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
+#include "storage/row_spans.hpp"
 
 namespace bunchtrain::data {
 

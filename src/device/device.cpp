@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 #include "driver_files.hpp"
 
 namespace bunchtrain::device {

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 
 namespace bunchtrain::device {
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 #include "foreign_file.hpp"
 #include "open_files.hpp"
 

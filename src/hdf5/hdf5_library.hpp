@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "bunchtrain/core/unique_handle.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 
 namespace bunchtrain::hdf5 {
 

@@ -10,7 +10,7 @@
 #include <limits>
 #include <span>
 
-#include "bunchtrain/comm/gather_rows.hpp"
+#include "bunchtrain/comm/detail/gather_rows.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "result_bytes.hpp"
 #include "score_table.hpp"

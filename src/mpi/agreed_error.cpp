@@ -8,9 +8,9 @@
 #include <string_view>
 #include <system_error>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 
 namespace bunchtrain::mpi {
 namespace {

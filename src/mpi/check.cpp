@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/mpi/check.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
 
 #include <mpi.h>
 

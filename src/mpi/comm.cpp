@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "agreed_error.hpp"
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 #include "comm_impl.hpp"
 #include "patience.hpp"
 

@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/check.hpp"
 #include "bunchtrain/mpi/comm.hpp"
-#include "bunchtrain/mpi/flight_record.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
+#include "bunchtrain/mpi/detail/flight_record.hpp"
 #include "leave_to_mpi.hpp"
 #include "notices.hpp"
 #include "phase_stack.hpp"

@@ -9,7 +9,7 @@
 #include <exception>
 #include <utility>
 
-#include "bunchtrain/core/call_limit.hpp"
+#include "bunchtrain/core/detail/call_limit.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "siblings.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/mpi/flight_record.hpp"
+#include "bunchtrain/mpi/detail/flight_record.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>

@@ -5,7 +5,7 @@
 #include <memory>
 #include <utility>
 
-#include "bunchtrain/mpi/check.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
 #include "leave_to_mpi.hpp"
 
 namespace bunchtrain::mpi {

@@ -5,7 +5,7 @@
 #include <map>
 #include <thread>
 
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 #include "siblings.hpp"
 
 namespace bunchtrain::mpi {

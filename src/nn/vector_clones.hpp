@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "bunchtrain/core/vector_clones.hpp"
+#include "bunchtrain/core/detail/vector_clones.hpp"
 
 namespace bunchtrain::nn::detail {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
-#include "edge_kernels.hpp"
+#include "edge_conv/edge_kernels.hpp"
 
 namespace bunchtrain::ops {
 

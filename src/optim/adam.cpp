@@ -17,7 +17,7 @@ void AdamOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-Adam::Adam(device::ParameterArenas& arenas, AdamOptions options)
+Adam::Adam(tensor::ParameterArenas& arenas, AdamOptions options)
     : Optimizer(arenas, "Adam", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");

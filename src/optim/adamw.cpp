@@ -17,7 +17,7 @@ void AdamWOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-AdamW::AdamW(device::ParameterArenas& arenas, AdamWOptions options)
+AdamW::AdamW(tensor::ParameterArenas& arenas, AdamWOptions options)
     : Optimizer(arenas, "AdamW", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");

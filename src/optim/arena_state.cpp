@@ -12,12 +12,12 @@ namespace bunchtrain::optim {
 
 namespace {
 
-std::string entry_name(std::string_view kind, const device::ArenaSegment& segment) {
+std::string entry_name(std::string_view kind, const tensor::ArenaSegment& segment) {
   return std::string(kind) + "." + segment.name;
 }
 
 template <class Visit>
-void for_each_segment(const device::ParameterArenas& arenas, Visit visit) {
+void for_each_segment(const tensor::ParameterArenas& arenas, Visit visit) {
   for (std::size_t arena = 0; arena < arenas.size(); ++arena) {
     for (std::size_t segment = 0; segment < arenas[arena].segments().size(); ++segment) visit(arena, segment);
   }
@@ -25,7 +25,7 @@ void for_each_segment(const device::ParameterArenas& arenas, Visit visit) {
 
 }  // namespace
 
-void add_views(StateDict& state, std::string_view kind, const device::ParameterArenas& arenas,
+void add_views(StateDict& state, std::string_view kind, const tensor::ParameterArenas& arenas,
                const std::vector<at::Tensor>& flat) {
   for_each_segment(arenas, [&](std::size_t arena, std::size_t segment) {
     state.tensors.set(entry_name(kind, arenas[arena].segments()[segment]),
@@ -33,7 +33,7 @@ void add_views(StateDict& state, std::string_view kind, const device::ParameterA
   });
 }
 
-void require_views(const StateDict& state, std::string_view kind, const device::ParameterArenas& arenas) {
+void require_views(const StateDict& state, std::string_view kind, const tensor::ParameterArenas& arenas) {
   for_each_segment(arenas, [&](std::size_t arena, std::size_t segment) {
     const std::string name = entry_name(kind, arenas[arena].segments()[segment]);
     const at::Tensor* const found = state.tensors.find(name);
@@ -50,7 +50,7 @@ void require_views(const StateDict& state, std::string_view kind, const device::
   });
 }
 
-void copy_views(const StateDict& state, std::string_view kind, const device::ParameterArenas& arenas,
+void copy_views(const StateDict& state, std::string_view kind, const tensor::ParameterArenas& arenas,
                 std::vector<at::Tensor>& flat) {
   const at::NoGradGuard no_grad;
   for_each_segment(arenas, [&](std::size_t arena, std::size_t segment) {

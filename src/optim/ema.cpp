@@ -9,7 +9,7 @@
 
 namespace bunchtrain::optim {
 
-Ema::Ema(device::ParameterArenas& arenas, double decay) : arenas_(&arenas), decay_(decay) {
+Ema::Ema(tensor::ParameterArenas& arenas, double decay) : arenas_(&arenas), decay_(decay) {
   require_fraction("decay", decay);
   const at::NoGradGuard no_grad;
   for (const auto& arena : arenas) averages_.push_back(arena.values().clone());
@@ -23,7 +23,7 @@ void Ema::update() {
 void Ema::exchange() {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < averages_.size(); ++i) {
-    device::ParameterArena& arena = (*arenas_)[i];
+    tensor::ParameterArena& arena = (*arenas_)[i];
     const at::Tensor parameters = arena.values().clone();
     arena.values().copy_(averages_[i]);
     averages_[i].copy_(parameters);

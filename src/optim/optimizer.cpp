@@ -13,7 +13,7 @@
 
 #include "arena_state.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/device/current_stream.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
 #include "flat_update.hpp"
 
 namespace bunchtrain::optim {
@@ -38,13 +38,13 @@ double sum_of_squares(const at::Tensor& flat) {
              : sum_of_squares_on_cpu(flat.const_data_ptr<float>(), flat.numel());
 }
 
-double sum_of_squares(const device::ParameterArenas& arenas) {
+double sum_of_squares(const tensor::ParameterArenas& arenas) {
   double sum = 0;
   for (const auto& arena : arenas) sum += sum_of_squares(arena.gradients());
   return sum;
 }
 
-bool on_one_gpu(const device::ParameterArenas& arenas) {
+bool on_one_gpu(const tensor::ParameterArenas& arenas) {
   if (arenas.empty()) return false;
   const c10::Device first = arenas.front().values().device();
   return first.is_cuda() &&
@@ -52,7 +52,7 @@ bool on_one_gpu(const device::ParameterArenas& arenas) {
 }
 
 /// Of `GradientScale::on_device`.
-at::Tensor find_scale_on_device(const ScaleRule& rule, const device::ParameterArenas& arenas) {
+at::Tensor find_scale_on_device(const ScaleRule& rule, const tensor::ParameterArenas& arenas) {
   const at::NoGradGuard no_grad;
   const c10::Device gpu = arenas.front().values().device();
   const c10::DeviceGuard guard(gpu);
@@ -73,7 +73,7 @@ at::Tensor find_scale_on_device(const ScaleRule& rule, const device::ParameterAr
 double StepReport::gradient_norm() const { return late_.empty() ? gradient_norm_ : late_.values()[1]; }
 bool StepReport::applied() const { return late_.empty() ? applied_ : std::isfinite(late_.values()[0]); }
 
-Optimizer::Optimizer(device::ParameterArenas& arenas, std::string kind, double learning_rate,
+Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate,
                      double weight_decay)
     : arenas_(&arenas), kind_(std::move(kind)), learning_rate_(learning_rate), weight_decay_(weight_decay) {
   for (const auto& arena : arenas) {
@@ -135,7 +135,7 @@ void Optimizer::set_groups(std::vector<ParameterGroup> groups) {
   groups_ = std::move(groups);
 }
 
-UpdateRange Optimizer::hyper_parameters_of(std::size_t arena, const device::ArenaSegment& segment) const {
+UpdateRange Optimizer::hyper_parameters_of(std::size_t arena, const tensor::ArenaSegment& segment) const {
   UpdateRange range{arena, segment.offset, segment.offset, learning_rate_, weight_decay_};
   const auto group =
       std::ranges::find_if(groups_, [&](const auto& candidate) { return matches(candidate, segment.name); });

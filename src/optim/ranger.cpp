@@ -55,7 +55,7 @@ void RangerOptions::validate() const {
   }
 }
 
-Ranger::Ranger(device::ParameterArenas& arenas, RangerOptions options)
+Ranger::Ranger(tensor::ParameterArenas& arenas, RangerOptions options)
     : Optimizer(arenas, "Ranger", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");

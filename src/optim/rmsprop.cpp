@@ -19,7 +19,7 @@ void RmspropOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-Rmsprop::Rmsprop(device::ParameterArenas& arenas, RmspropOptions options)
+Rmsprop::Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options)
     : Optimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   square_avg_ = &add_state("square_avg");

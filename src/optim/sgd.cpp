@@ -16,7 +16,7 @@ void SgdOptions::validate() const {
   expects(!nesterov || momentum > 0, "nesterov = true needs momentum > 0");
 }
 
-Sgd::Sgd(device::ParameterArenas& arenas, SgdOptions options)
+Sgd::Sgd(tensor::ParameterArenas& arenas, SgdOptions options)
     : Optimizer(arenas, "SGD", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   if (options_.momentum > 0) momentum_ = &add_state("momentum");

@@ -6,9 +6,9 @@
 
 #include <array>
 
-#include "bunchtrain/device/current_stream.hpp"
-#include "bunchtrain/device/parameter_arena.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
 #include "flat_update.hpp"
 
 namespace bunchtrain::optim {
@@ -16,7 +16,7 @@ namespace bunchtrain::optim {
 using FlatStates = std::array<const std::vector<at::Tensor>*, kMaxStates>;
 
 template <template <class> class Rule, class T>
-void update_arena_of(const Rule<double>& rule, const device::ParameterArena& arena, const UpdateRange& range,
+void update_arena_of(const Rule<double>& rule, const tensor::ParameterArena& arena, const UpdateRange& range,
                      const GradientScale& scale, const FlatStates& states) {
   FlatRange<T> flat{
       .value = arena.values().mutable_data_ptr<T>() + range.begin,
@@ -37,9 +37,9 @@ void update_arena_of(const Rule<double>& rule, const device::ParameterArena& are
 
 /// Applies `rule` to one range of one arena; `states` as the rule's arguments, unused ones nullptr.
 template <template <class> class Rule>
-void update_arena(const Rule<double>& rule, const device::ParameterArenas& arenas, const UpdateRange& range,
+void update_arena(const Rule<double>& rule, const tensor::ParameterArenas& arenas, const UpdateRange& range,
                   const GradientScale& scale, const FlatStates& states) {
-  const device::ParameterArena& arena = arenas[range.arena];
+  const tensor::ParameterArena& arena = arenas[range.arena];
   if (arena.values().scalar_type() == at::kDouble) {
     update_arena_of<Rule, double>(rule, arena, range, scale, states);
   } else {

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::report {
 

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <string_view>
 
-#include "bunchtrain/core/unique_handle.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 
 namespace bunchtrain::report {
 

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "report_plots.hpp"
-#include "svg_series.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -40,15 +39,15 @@ double count_background(const Evaluation& evaluation, const RocCurve& curve) {
 }
 
 // The same colour comes back dashed after a round through the palette.
-void set_color(Series& series, std::size_t index) {
-  series.color = static_cast<int>(index % kPaletteSize);
-  series.dashed = index >= kPaletteSize;
+void set_color(plot::Series& series, std::size_t index) {
+  series.color = static_cast<int>(index % plot::kPaletteSize);
+  series.dashed = index >= plot::kPaletteSize;
 }
 
-void add_rejection(Plot& plot, const Evaluation& evaluation, const RocCurve& curve, const std::string& label,
-                   std::size_t index) {
+void add_rejection(plot::Plot& plot, const Evaluation& evaluation, const RocCurve& curve,
+                   const std::string& label, std::size_t index) {
   const double background = count_background(evaluation, curve);
-  Series line{.label = label}, band{.mark = Mark::band}, points{.mark = Mark::points};
+  plot::Series line{.label = label}, band{.mark = plot::Mark::band}, points{.mark = plot::Mark::points};
   for (std::size_t i = 0; i < curve.signal_efficiency.size(); ++i) {
     const double mistag = curve.background_efficiency[i], passing = mistag * background;
     if (!(mistag > 0) || (background > 0 && passing < kFewestPassing)) continue;
@@ -64,29 +63,29 @@ void add_rejection(Plot& plot, const Evaluation& evaluation, const RocCurve& cur
     points.y.push_back(point.rejection);
     points.error.push_back(point.error);
   }
-  for (Series* series : {&line, &band, &points}) set_color(*series, index);
+  for (plot::Series* series : {&line, &band, &points}) set_color(*series, index);
   band.dashed = points.dashed = false;
   if (background > 0) plot.series.push_back(std::move(band));
   plot.series.push_back(std::move(line));
   plot.series.push_back(std::move(points));
 }
 
-Plot make_rejection_plot() {
+plot::Plot make_rejection_plot() {
   return {.x = {.label = "Signal efficiency ε_S", .min = 0, .max = 1},
-          .y = {.label = "Background rejection 1/ε_B", .scale = Scale::log, .min = 1}};
+          .y = {.label = "Background rejection 1/ε_B", .scale = plot::Scale::log, .min = 1}};
 }
 
 }  // namespace
 
 Figure make_roc_figure(const Evaluation& evaluation) {
-  Plot plot{.x = {.label = "Background efficiency ε_B", .min = 0, .max = 1},
-            .y = {.label = "Signal efficiency ε_S", .min = 0, .max = 1}};
+  plot::Plot plot{.x = {.label = "Background efficiency ε_B", .min = 0, .max = 1},
+                  .y = {.label = "Signal efficiency ε_S", .min = 0, .max = 1}};
   const auto curves = curves_against_rest(evaluation);
   for (std::size_t i = 0; i < curves.size(); ++i) {
     const RocCurve& curve = *curves[i];
-    Series series{.label = fmt::format("{}: AUC {:.4f}", title_of(curve), curve.auc),
-                  .x = curve.background_efficiency,
-                  .y = curve.signal_efficiency};
+    plot::Series series{.label = fmt::format("{}: AUC {:.4f}", title_of(curve), curve.auc),
+                        .x = curve.background_efficiency,
+                        .y = curve.signal_efficiency};
     set_color(series, i);
     plot.series.push_back(std::move(series));
   }
@@ -129,13 +128,14 @@ std::vector<Figure> make_score_figures(const Evaluation& evaluation, const std::
     const std::size_t bins = histogram.counts.empty() ? 0 : histogram.counts.front().size();
     if (bins == 0) continue;
     const double width = 1.0 / static_cast<double>(bins);
-    Plot plot{.x = {.label = "Score of class " + histogram.score, .min = 0, .max = 1},
-              .y = {.label = fmt::format("Fraction of {} / {:g}", samples, width), .scale = Scale::log}};
+    plot::Plot plot{
+        .x = {.label = "Score of class " + histogram.score, .min = 0, .max = 1},
+        .y = {.label = fmt::format("Fraction of {} / {:g}", samples, width), .scale = plot::Scale::log}};
     for (std::size_t c = 0; c < histogram.counts.size(); ++c) {
       const std::vector<double>& counts = histogram.counts[c];
       const double total = std::accumulate(counts.begin(), counts.end(), 0.0);
       if (!(total > 0)) continue;
-      Series series{.label = "true " + histogram.classes[c], .mark = Mark::steps};
+      plot::Series series{.label = "true " + histogram.classes[c], .mark = plot::Mark::steps};
       for (std::size_t bin = 0; bin <= counts.size(); ++bin)
         series.x.push_back(width * static_cast<double>(bin));
       for (double count : counts) series.y.push_back(count / total);

@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "bunchtrain/report/svg_plot.hpp"
+#include "bunchtrain/plot/svg_plot.hpp"
 
 namespace bunchtrain::report {
 
 /// A plot with its heading and the line below it.
 struct Figure {
-  Plot plot = {};
+  plot::Plot plot = {};
   std::string heading = {};
   std::string caption = {};
 };

@@ -5,8 +5,8 @@
 
 #include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/core/version.hpp"
+#include "bunchtrain/plot/detail/markup.hpp"
 #include "html_style.hpp"
-#include "markup.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -17,19 +17,20 @@ constexpr std::string_view kGenerator = "name=\"generator\" content=\"bunchtrain
 constexpr std::size_t kMostOpenRows = 30;  ///< a longer table is folded
 
 std::string caption_html(const std::string& caption) {
-  return caption.empty() ? caption : fmt::format("<figcaption>{}</figcaption>", escape_markup(caption));
+  return caption.empty() ? caption : fmt::format("<figcaption>{}</figcaption>", plot::escape_markup(caption));
 }
 
 std::string figure_html(const Figure& figure, int height) {
   if (figure.plot.series.empty()) return {};
-  Plot plot = figure.plot;
+  plot::Plot plot = figure.plot;
   plot.width = kFigureWidth;
   plot.height = height;
   if (plot.description.empty())
     plot.description = figure.heading + ": " + plot.y.label + " against " + plot.x.label;
   std::string html = "<figure>";
-  if (!figure.heading.empty()) html += fmt::format("<h3>{}</h3>", escape_markup(figure.heading));
-  return html + render_svg(plot, SvgStyle::inline_html) + caption_html(figure.caption) + "</figure>\n";
+  if (!figure.heading.empty()) html += fmt::format("<h3>{}</h3>", plot::escape_markup(figure.heading));
+  return html + plot::render_svg(plot, plot::SvgStyle::inline_html) + caption_html(figure.caption) +
+         "</figure>\n";
 }
 
 std::string columns_html(const std::string& figures) {
@@ -38,7 +39,7 @@ std::string columns_html(const std::string& figures) {
 
 std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
   std::string html;
-  for (const std::string& text : paragraphs) html += fmt::format("<p>{}</p>", escape_markup(text));
+  for (const std::string& text : paragraphs) html += fmt::format("<p>{}</p>", plot::escape_markup(text));
   return html;
 }
 
@@ -48,9 +49,9 @@ std::string row_html(const std::vector<std::string>& cells, std::string_view ele
   std::string html = "<tr>";
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const std::string label =
-        i < labels.size() ? fmt::format(" data-label=\"{}\"", escape_markup(labels[i])) : "";
+        i < labels.size() ? fmt::format(" data-label=\"{}\"", plot::escape_markup(labels[i])) : "";
     html += fmt::format("<{0}{1}{2}>{3}</{0}>", element, i == 0 ? "" : " class=\"number\"", label,
-                        escape_markup(cells[i]));
+                        plot::escape_markup(cells[i]));
   }
   return html + "</tr>";
 }
@@ -68,9 +69,9 @@ std::string section_table_html(const SectionTable& table) {
 }
 
 // The title moves from the plot to a heading, as everywhere on the page; plots keep their shape.
-std::string plots_html(const std::vector<Plot>& plots) {
+std::string plots_html(const std::vector<plot::Plot>& plots) {
   std::string html;
-  for (const Plot& plot : plots) {
+  for (const plot::Plot& plot : plots) {
     Figure figure{.plot = plot, .heading = plot.title};
     figure.plot.title.clear();
     html += figure_html(figure, kFigureWidth * plot.height / plot.width);
@@ -83,9 +84,9 @@ std::string pictures_html(const PictureRow& row) {
   if (row.pictures.empty()) return {};
   constexpr double kSmallest = 0.77, kLargest = 1.1;
   std::string html = "<figure><div class=\"pictures\">";
-  for (const HeatMap& map : row.pictures) {
+  for (const plot::HeatMap& map : row.pictures) {
     html += fmt::format("<div style=\"flex:1 1 {:.0f}px;max-width:{:.0f}px\">{}</div>", kSmallest * map.width,
-                        kLargest * map.width, render_svg(map, SvgStyle::inline_html));
+                        kLargest * map.width, plot::render_svg(map, plot::SvgStyle::inline_html));
   }
   return html + "</div>" + caption_html(row.caption) + "</figure>\n";
 }
@@ -93,22 +94,23 @@ std::string pictures_html(const PictureRow& row) {
 }  // namespace
 
 std::string html_document(std::string_view title, std::string_view subtitle, const std::string& body) {
-  const std::string heading = escape_markup(title);
+  const std::string heading = plot::escape_markup(title);
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta {}>\n"
       "<meta name=\"viewport\" content=\"width=device-width, "
       "initial-scale=1\">\n<title>{}</title>\n<style>{}{}{}</style>\n</head>\n"
       "<body>\n<main>\n<header><h1>{}</h1>",
-      kGenerator, heading, page_style_sheet(), plot_style_sheet(), heat_map_style_sheet(), heading);
-  if (!subtitle.empty()) html += fmt::format("<p class=\"subtitle\">{}</p>", escape_markup(subtitle));
+      kGenerator, heading, page_style_sheet(), plot::plot_style_sheet(), plot::heat_map_style_sheet(),
+      heading);
+  if (!subtitle.empty()) html += fmt::format("<p class=\"subtitle\">{}</p>", plot::escape_markup(subtitle));
   return html + "</header>\n" + body +
          fmt::format("<footer>Made by bunchtrain {}.</footer>\n</main>\n</body>\n</html>\n",
-                     escape_markup(version()));
+                     plot::escape_markup(version()));
 }
 
 std::string section_html(std::string_view heading, const std::string& content) {
   if (content.empty()) return {};
-  const std::string title = heading.empty() ? "" : fmt::format("<h2>{}</h2>", escape_markup(heading));
+  const std::string title = heading.empty() ? "" : fmt::format("<h2>{}</h2>", plot::escape_markup(heading));
   return fmt::format("<section>{}{}</section>\n", title, content);
 }
 

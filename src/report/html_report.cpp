@@ -8,10 +8,10 @@
 #include <functional>
 #include <limits>
 
-#include "bunchtrain/report/text_format.hpp"
+#include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/plot/detail/markup.hpp"
 #include "html_parts.hpp"
 #include "loss_terms.hpp"
-#include "markup.hpp"
 #include "report_plots.hpp"
 
 namespace bunchtrain::report {
@@ -21,8 +21,8 @@ std::string pairs_table(const std::vector<KeyValue>& pairs) {
   if (pairs.empty()) return {};
   std::string rows;
   for (const auto& [key, value] : pairs) {
-    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape_markup(key),
-                        escape_markup(value));
+    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", plot::escape_markup(key),
+                        plot::escape_markup(value));
   }
   return "<div class=\"scroll\"><table class=\"pairs\"><tbody>" + rows + "</tbody></table></div>";
 }
@@ -57,8 +57,8 @@ const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
 // `label` is markup.
 std::string big_number(std::string_view label, const std::string& value, std::string_view unit = {}) {
   if (value.empty() || value == "–" || value == "-") return {};
-  std::string small = unit.empty() ? "" : fmt::format(" <small>{}</small>", escape_markup(unit));
-  return fmt::format("<div><dt>{}</dt><dd>{}{}</dd></div>", label, escape_markup(value), small);
+  std::string small = unit.empty() ? "" : fmt::format(" <small>{}</small>", plot::escape_markup(unit));
+  return fmt::format("<div><dt>{}</dt><dd>{}{}</dd></div>", label, plot::escape_markup(value), small);
 }
 
 std::string rejection_label(const RejectionPoint& point) {
@@ -79,7 +79,7 @@ std::string big_numbers(const TrainingReport& report) {
   }
   if (!report.evaluation && !report.epochs.empty()) {
     for (const NamedValue& metric : report.epochs.back().metrics)
-      html += big_number(escape_markup(metric_heading(metric.name)), fixed_short(metric.value, 4));
+      html += big_number(plot::escape_markup(metric_heading(metric.name)), fixed_short(metric.value, 4));
   }
   if (!report.epochs.empty()) {
     double seconds = 0;
@@ -109,10 +109,10 @@ std::string rejection_table(const Evaluation& result) {
     rows += fmt::format(
         "<tr><th scope=\"row\" data-label=\"Signal\">{}</th><td data-label=\"Background\">{}</td>"
         "<td class=\"number\" data-label=\"AUC\">{}</td>",
-        escape_markup(curve.signal), escape_markup(background), fixed(curve.auc, 5));
+        plot::escape_markup(curve.signal), plot::escape_markup(background), fixed(curve.auc, 5));
     for (const RejectionPoint& point : curve.rejections)
       rows += fmt::format("<td class=\"number\" data-label=\"1/εB at {}\">{}</td>",
-                          percent(point.signal_efficiency), escape_markup(format_rejection(point)));
+                          percent(point.signal_efficiency), plot::escape_markup(format_rejection(point)));
     rows += "</tr>";
   }
   return table_html("<tr>" + head + "</tr>", rows, "stacked paired");
@@ -130,7 +130,8 @@ std::string results_section(const TrainingReport& report) {
                                   format_integer(result.samples), report.samples, samples);
   if (result.epoch > 0) intro += fmt::format("; after epoch {}", result.epoch);
   if (std::isfinite(result.loss)) intro += fmt::format("; loss {:.5f}", result.loss);
-  return section_html("Results", fmt::format("<p>{}.</p>", escape_markup(intro)) + rejection_table(result));
+  return section_html("Results",
+                      fmt::format("<p>{}.</p>", plot::escape_markup(intro)) + rejection_table(result));
 }
 
 // ---- Epoch table
@@ -183,13 +184,14 @@ std::string epoch_table(const TrainingReport& report) {
   const std::vector<Column> columns = epoch_columns(report);
   std::string head = "<th class=\"number\">Epoch</th><th class=\"number\">Step</th>", rows;
   for (const Column& column : columns)
-    head += fmt::format("<th class=\"number\">{}</th>", escape_markup(column.heading));
+    head += fmt::format("<th class=\"number\">{}</th>", plot::escape_markup(column.heading));
   const EpochRow* best = best_epoch(report.epochs);
   for (const EpochRow& row : report.epochs) {
     rows += fmt::format("<tr{}><th class=\"number\" scope=\"row\">{}</th><td class=\"number\">{}</td>",
                         &row == best ? " class=\"best\"" : "", row.epoch, format_integer(row.step));
     for (const Column& column : columns)
-      rows += fmt::format("<td class=\"number\">{}</td>", escape_markup(column.format(column.value(row))));
+      rows +=
+          fmt::format("<td class=\"number\">{}</td>", plot::escape_markup(column.format(column.value(row))));
     rows += "</tr>";
   }
   return fmt::format("<details{}><summary>All epochs</summary>{}</details>",
@@ -198,7 +200,8 @@ std::string epoch_table(const TrainingReport& report) {
 
 std::string text_block(std::string_view heading, const std::string& text) {
   if (text.empty()) return {};
-  return fmt::format("<details><summary>{}</summary><pre>{}</pre></details>", heading, escape_markup(text));
+  return fmt::format("<details><summary>{}</summary><pre>{}</pre></details>", heading,
+                     plot::escape_markup(text));
 }
 
 std::string training_section(const TrainingReport& report) {

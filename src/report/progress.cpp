@@ -9,8 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/report/table.hpp"
-#include "bunchtrain/report/text_format.hpp"
 #include "loss_terms.hpp"
 #include "terminal.hpp"
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/plot/svg_plot.hpp"
 #include "bunchtrain/report/html_report.hpp"
-#include "bunchtrain/report/svg_plot.hpp"
 #include "figure.hpp"
 
 namespace bunchtrain::report {

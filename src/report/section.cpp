@@ -12,7 +12,6 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "svg_series.hpp"
 
 namespace bunchtrain::report {
 namespace {
@@ -24,7 +23,7 @@ using Json = nlohmann::ordered_json;
 template <class Value, class Type>
 concept Is = std::same_as<std::remove_const_t<Value>, Type>;
 
-void visit(auto& archive, Is<Axis> auto& axis) {
+void visit(auto& archive, Is<plot::Axis> auto& axis) {
   archive("label", axis.label);
   archive("scale", axis.scale);
   archive("min", axis.min);
@@ -32,7 +31,7 @@ void visit(auto& archive, Is<Axis> auto& axis) {
   archive("integers", axis.integers);
 }
 
-void visit(auto& archive, Is<Series> auto& series) {
+void visit(auto& archive, Is<plot::Series> auto& series) {
   archive("label", series.label);
   archive("mark", series.mark);
   archive("x", series.x);
@@ -44,7 +43,7 @@ void visit(auto& archive, Is<Series> auto& series) {
   archive("faint", series.faint);
 }
 
-void visit(auto& archive, Is<Plot> auto& plot) {
+void visit(auto& archive, Is<plot::Plot> auto& plot) {
   archive("title", plot.title);
   archive("x", plot.x);
   archive("y", plot.y);
@@ -54,7 +53,7 @@ void visit(auto& archive, Is<Plot> auto& plot) {
   archive("height", plot.height);
 }
 
-void visit(auto& archive, Is<HeatMap> auto& map) {
+void visit(auto& archive, Is<plot::HeatMap> auto& map) {
   archive("title", map.title);
   archive("x_label", map.x_label);
   archive("y_label", map.y_label);
@@ -93,8 +92,8 @@ void visit(auto& archive, Is<Section> auto& section) {
 constexpr std::array<std::string_view, 2> kScaleNames{"linear", "log"};
 constexpr std::array<std::string_view, 5> kMarkNames{"line", "points", "steps", "bars", "band"};
 
-constexpr const auto& names_of(Scale) { return kScaleNames; }
-constexpr const auto& names_of(Mark) { return kMarkNames; }
+constexpr const auto& names_of(plot::Scale) { return kScaleNames; }
+constexpr const auto& names_of(plot::Mark) { return kMarkNames; }
 
 // ---- Writing
 
@@ -226,12 +225,12 @@ void check_size(std::string_view what, const std::string& title, int width, int 
 
 void validate(const Section& section) {
   check_table(section);
-  for (const Plot& plot : section.plots) {
+  for (const plot::Plot& plot : section.plots) {
     check_size("plot", plot.title, plot.width, plot.height);
     prepare_series(plot);
   }
   for (const PictureRow& row : section.pictures) {
-    for (const HeatMap& map : row.pictures) {
+    for (const plot::HeatMap& map : row.pictures) {
       check_size("heat map", map.title, map.width, map.height);
       validate(map);
     }

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "append_file.hpp"
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::report {
 namespace {

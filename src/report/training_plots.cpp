@@ -16,11 +16,11 @@ namespace {
 
 constexpr int kGrey = 6;
 
-Axis epoch_axis() { return {.label = "Epoch", .integers = true}; }
+plot::Axis epoch_axis() { return {.label = "Epoch", .integers = true}; }
 
-Series over_epochs(const TrainingReport& report, std::string label,
-                   const std::function<double(const EpochRow&)>& value) {
-  Series series{.label = std::move(label), .mark = Mark::line, .x = {}, .y = {}};
+plot::Series over_epochs(const TrainingReport& report, std::string label,
+                         const std::function<double(const EpochRow&)>& value) {
+  plot::Series series{.label = std::move(label), .mark = plot::Mark::line, .x = {}, .y = {}};
   for (const EpochRow& row : report.epochs) {
     series.x.push_back(static_cast<double>(row.epoch));
     series.y.push_back(value(row));
@@ -28,11 +28,11 @@ Series over_epochs(const TrainingReport& report, std::string label,
   return series;
 }
 
-bool has_values(const Series& series) {
+bool has_values(const plot::Series& series) {
   return std::any_of(series.y.begin(), series.y.end(), [](double value) { return std::isfinite(value); });
 }
 
-void add_if_any(Plot& plot, Series series) {
+void add_if_any(plot::Plot& plot, plot::Series series) {
   if (has_values(series)) plot.series.push_back(std::move(series));
 }
 
@@ -47,8 +47,8 @@ std::vector<double> steps_as_epochs(const TrainingReport& report) {
   return x;
 }
 
-Axis progress_axis(const TrainingReport& report) {
-  return report.epochs.empty() ? Axis{.label = "Step"} : epoch_axis();
+plot::Axis progress_axis(const TrainingReport& report) {
+  return report.epochs.empty() ? plot::Axis{.label = "Step"} : epoch_axis();
 }
 
 std::vector<std::string> loss_term_names(const TrainingReport& report) {
@@ -60,33 +60,34 @@ std::vector<std::string> loss_term_names(const TrainingReport& report) {
 }
 
 // One loss term: pale over steps, strong over epochs, as the loss of a single network.
-void add_term(Plot& plot, const TrainingReport& report, const std::string& name, const std::string& label,
-              int color) {
+void add_term(plot::Plot& plot, const TrainingReport& report, const std::string& name,
+              const std::string& label, int color) {
   for (const NamedSeries& term : report.steps.losses) {
     if (term.name != name) continue;
-    Series steps{.x = steps_as_epochs(report), .y = term.values, .color = color};
+    plot::Series steps{.x = steps_as_epochs(report), .y = term.values, .color = color};
     steps.faint = !report.epochs.empty();
     if (!steps.faint) steps.label = label;
     plot.x.min = 0;
     add_if_any(plot, std::move(steps));
   }
-  Series series = over_epochs(report, label, [&](const EpochRow& row) { return value_of(row.losses, name); });
+  plot::Series series =
+      over_epochs(report, label, [&](const EpochRow& row) { return value_of(row.losses, name); });
   series.color = color;
   add_if_any(plot, std::move(series));
 }
 
 // A log scale for values of very different size, if all are positive.
-Scale fitting_scale(const Plot& plot) {
+plot::Scale fitting_scale(const plot::Plot& plot) {
   constexpr double kWide = 30;
   double least = std::numeric_limits<double>::infinity(), greatest = 0;
-  for (const Series& series : plot.series) {
+  for (const plot::Series& series : plot.series) {
     for (double value : series.y) {
       if (!std::isfinite(value)) continue;
       least = std::min(least, value);
       greatest = std::max(greatest, value);
     }
   }
-  return least > 0 && greatest > kWide * least ? Scale::log : Scale::linear;
+  return least > 0 && greatest > kWide * least ? plot::Scale::log : plot::Scale::linear;
 }
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -108,17 +109,17 @@ std::string metric_heading(std::string_view name) {
 }
 
 Figure make_loss_figure(const TrainingReport& report) {
-  Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
+  plot::Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
   const bool has_terms = !loss_term_names(report).empty();
   if (!report.steps.loss.empty() && !has_terms) {
-    Series steps{
+    plot::Series steps{
         .label = "training, per step", .x = steps_as_epochs(report), .y = report.steps.loss, .color = kGrey};
     steps.faint = !report.epochs.empty();
     plot.x.min = 0;
     add_if_any(plot, std::move(steps));
   }
-  Series train = over_epochs(report, "training", [](const EpochRow& row) { return row.train_loss; });
-  Series valid = over_epochs(report, "validation", [](const EpochRow& row) { return row.valid_loss; });
+  plot::Series train = over_epochs(report, "training", [](const EpochRow& row) { return row.train_loss; });
+  plot::Series valid = over_epochs(report, "validation", [](const EpochRow& row) { return row.valid_loss; });
   train.color = 0;
   valid.color = 1;
   if (!has_terms) add_if_any(plot, std::move(train));
@@ -129,7 +130,7 @@ Figure make_loss_figure(const TrainingReport& report) {
 std::vector<Figure> make_loss_term_figures(const TrainingReport& report) {
   std::vector<Figure> figures;
   for (const TermGroup& group : group_terms(loss_term_names(report))) {
-    Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
+    plot::Plot plot{.x = progress_axis(report), .y = {.label = "Loss"}};
     for (std::size_t i = 0; i < group.terms.size(); ++i)
       add_term(plot, report, group.terms[i], group.labels[i], static_cast<int>(i));
     plot.y.scale = fitting_scale(plot);
@@ -139,8 +140,8 @@ std::vector<Figure> make_loss_term_figures(const TrainingReport& report) {
 }
 
 Figure make_learning_rate_figure(const TrainingReport& report) {
-  Plot plot{.x = progress_axis(report), .y = {.label = "Learning rate", .min = 0}};
-  Series series{.x = steps_as_epochs(report), .y = report.steps.learning_rate};
+  plot::Plot plot{.x = progress_axis(report), .y = {.label = "Learning rate", .min = 0}};
+  plot::Series series{.x = steps_as_epochs(report), .y = report.steps.learning_rate};
   if (has_values(series)) {
     plot.x.min = 0;
   } else {
@@ -151,7 +152,7 @@ Figure make_learning_rate_figure(const TrainingReport& report) {
 }
 
 Figure make_throughput_figure(const TrainingReport& report) {
-  Plot plot{.x = epoch_axis(), .y = {.label = report.samples + " / s", .min = 0}};
+  plot::Plot plot{.x = epoch_axis(), .y = {.label = report.samples + " / s", .min = 0}};
   add_if_any(plot, over_epochs(report, "", [](const EpochRow& row) { return row.samples_per_second; }));
   return {.plot = std::move(plot), .heading = "Throughput", .caption = "Training, all ranks together."};
 }
@@ -170,15 +171,15 @@ Figure make_step_split_figure(const TrainingReport& report) {
   constexpr std::array<int, 6> kColors{4, 0, 7, 1, 2, 3};
   constexpr double kMilliseconds = 1e3;
 
-  Plot plot{.x = epoch_axis(), .y = {.label = "Time per step [ms]"}};
+  plot::Plot plot{.x = epoch_axis(), .y = {.label = "Time per step [ms]"}};
   double total = 0;
   for (const EpochRow& row : report.epochs) total += row.split.total();
   std::string caption;
   for (std::size_t i = 0; total > 0 && i < kParts.size(); ++i) {
     const Part& part = kParts[i];
-    Series series = over_epochs(report, part.label,
-                                [&](const EpochRow& row) { return kMilliseconds * row.split.*part.member; });
-    series.mark = Mark::bars;
+    plot::Series series = over_epochs(
+        report, part.label, [&](const EpochRow& row) { return kMilliseconds * row.split.*part.member; });
+    series.mark = plot::Mark::bars;
     series.color = kColors[i];
     double sum = 0;
     for (double value : series.y) sum += value / kMilliseconds;
@@ -193,13 +194,13 @@ Figure make_step_split_figure(const TrainingReport& report) {
 
 std::vector<Figure> make_metric_figures(const TrainingReport& report) {
   Figure quality{.plot = {.x = epoch_axis(), .y = {.label = "Validation"}}, .heading = "Accuracy and AUC"};
-  Figure rejection{.plot = {.x = epoch_axis(), .y = {.label = "1/ε_B", .scale = Scale::log}},
+  Figure rejection{.plot = {.x = epoch_axis(), .y = {.label = "1/ε_B", .scale = plot::Scale::log}},
                    .heading = "Background rejection",
                    .caption = "Validation, at fixed signal efficiency."};
   std::vector<Figure> others;
   for (const std::string& name : names_of(report.epochs, &EpochRow::metrics)) {
-    Series series = over_epochs(report, metric_label(name),
-                                [&](const EpochRow& row) { return value_of(row.metrics, name); });
+    plot::Series series = over_epochs(report, metric_label(name),
+                                      [&](const EpochRow& row) { return value_of(row.metrics, name); });
     if (!has_values(series)) continue;
     if (contains(name, "accuracy") || contains(name, "auc")) {
       quality.plot.series.push_back(std::move(series));
@@ -207,7 +208,7 @@ std::vector<Figure> make_metric_figures(const TrainingReport& report) {
       rejection.plot.series.push_back(std::move(series));
     } else {
       const std::string label = std::exchange(series.label, "");
-      Plot plot{.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}};
+      plot::Plot plot{.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}};
       plot.y.scale = fitting_scale(plot);
       others.push_back({.plot = std::move(plot), .heading = metric_heading(name)});
     }

@@ -11,7 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
-#include "bunchtrain/report/text_format.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
 #include "shower_batch.hpp"
 #include "shower_generator.hpp"
@@ -23,7 +23,7 @@ constexpr std::int64_t kShowersPerRange = 16;
 
 std::string describe(const GflashOptions& options) {
   std::string text =
-      fmt::format("{} GFlash {}s, {:g}-{:g} GeV, {}x{}x{}", report::format_integer(options.count),
+      fmt::format("{} GFlash {}s, {:g}-{:g} GeV, {}x{}x{}", format_integer(options.count),
                   options.particle == ShowerParticle::electron ? "electron" : "photon", options.lowest_energy,
                   options.highest_energy, options.cells[0], options.cells[1], options.cells[2]);
   constexpr double kDegrees = 180 / std::numbers::pi;

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 #include "shower_generator.hpp"
 
 namespace bunchtrain::simulate {

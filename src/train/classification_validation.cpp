@@ -9,8 +9,8 @@
 namespace bunchtrain::train {
 namespace {
 
-data::Batch without_weights(const data::Batch& batch) {
-  data::Batch plain = batch;
+Batch without_weights(const Batch& batch) {
+  Batch plain = batch;
   plain.tensors = {};
   for (const auto& [name, tensor] : batch.tensors)
     if (name != "weight") plain.tensors.set(name, tensor);
@@ -22,7 +22,7 @@ class ClassificationValidation final : public Validation {
   ClassificationValidation(Step step, metrics::ClassificationOptions options, ValidationWeights weights)
       : step_(std::move(step)), options_(std::move(options)), weights_(weights), metrics_(options_) {}
 
-  void add(const data::Batch& batch) override {
+  void add(const Batch& batch) override {
     const StepResult result = step_(weights_ == ValidationWeights::none ? without_weights(batch) : batch);
     if (result.loss.defined() && result.samples > 0) {
       loss_sum_ += result.loss.item<double>() * static_cast<double>(result.samples);

@@ -9,11 +9,11 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/core/version.hpp"
-#include "bunchtrain/data/notices.hpp"
+#include "bunchtrain/data/detail/notices.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/report/table.hpp"
-#include "bunchtrain/report/text_format.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -156,7 +156,7 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
   if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
   for (const auto& network : networks) {
     const std::string which = networks.size() == 1 ? "" : fmt::format(" ({})", network.name);
-    summary["Parameters" + which] = report::format_integer(trainable(network));
+    summary["Parameters" + which] = format_integer(trainable(network));
     summary["Optimizer" + which] = network.optimizer->describe();
     summary["Learning rate" + which] = describe_schedule(plan, network);
     summary["Gradients" + which] = network.parallel->plan_description();

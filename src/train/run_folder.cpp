@@ -9,8 +9,8 @@
 #include <optional>
 #include <thread>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 #include "run_lock.hpp"
 
 namespace bunchtrain::train {

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain::train {
 namespace {

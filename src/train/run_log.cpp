@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/report/progress.hpp"
 #include "bunchtrain/report/run_report.hpp"
 #include "bunchtrain/report/tensorboard_writer.hpp"
-#include "bunchtrain/report/text_format.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "metrics_log.hpp"
 #include "run_description.hpp"
@@ -191,8 +191,8 @@ void RunLog::finish(const FitResult& result) {
   if (result.validation) text += result.validation->text;
   text += fmt::format("{} epoch{}, {} steps", result.epochs, result.epochs == 1 ? "" : "s", result.steps);
   if (result.samples_per_second > 0)
-    text += fmt::format(", {} {}/s in the last epoch", report::format_count(result.samples_per_second),
-                        impl_->samples);
+    text +=
+        fmt::format(", {} {}/s in the last epoch", format_count(result.samples_per_second), impl_->samples);
   if (!result.finished_early.empty()) text += "\nfinished early: " + result.finished_early;
   text += fmt::format("\nrun folder {}\nreport     {}\n", impl_->folder.path().string(),
                       impl_->folder.report().string());

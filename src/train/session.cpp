@@ -46,6 +46,7 @@ struct Session::Impl {
   device::ThreadBudget threads;
   comm::Communicator world;
   comm::Communicator agreement;
+  comm::Mesh mesh;
   std::optional<RunFolder> folder = {};
   std::set<std::string> reported_unused = {};
   std::atomic<bool> stop = false;
@@ -134,6 +135,19 @@ device::Precision choose_precision(config::Options& options, const mpi::Comm& co
   return precision;
 }
 
+/// `--mesh`. So far only replicas share a training.
+comm::MeshShape mesh_shape(const config::Options& options, int world) {
+  const auto& text = options.get<std::string>("mesh");
+  const auto shape = comm::MeshShape::parse(text, world, options.get<std::string>("mesh-order"));
+  for (const comm::Axis axis : comm::kAxes) {
+    if (axis != comm::Axis::data && shape.size(axis) > 1)
+      throw ConfigError(
+          "mesh", text,
+          fmt::format("data={} only: nothing here trains along the {} axis", world, comm::to_string(axis)));
+  }
+  return shape;
+}
+
 /// Collectives of a few host numbers, whatever the device of the tensors is.
 comm::Communicator create_agreement(const mpi::Comm& control, comm::CommunicatorOptions options) {
   options.backend = comm::Backend::automatic;
@@ -154,6 +168,7 @@ Session::Session(config::Options options, const mpi::Comm& control, Logger logge
   const auto collective = communicator_options(options, logger);
   auto world = comm::Communicator::create(control, device, collective);
   auto agreement = create_agreement(control, collective);
+  comm::Mesh mesh(world, mesh_shape(options, control.size()));
   auto threads = threads_of(options, control);
   impl_.reset(new Impl{.options = std::move(options),
                        .control = control,
@@ -162,12 +177,14 @@ Session::Session(config::Options options, const mpi::Comm& control, Logger logge
                        .precision = precision,
                        .threads = std::move(threads),
                        .world = std::move(world),
-                       .agreement = std::move(agreement)});
+                       .agreement = std::move(agreement),
+                       .mesh = std::move(mesh)});
 }
 
 Session::~Session() = default;
 
 comm::Communicator Session::world() const { return impl_->world; }
+comm::Mesh Session::mesh() const { return impl_->mesh; }
 comm::Communicator Session::agreement() const { return impl_->agreement; }
 const mpi::Comm& Session::control() const noexcept { return impl_->control; }
 int Session::rank() const noexcept { return impl_->control.rank(); }
@@ -233,6 +250,7 @@ void Session::leave_if_stopped() const {
 
 void Session::close() {
   impl_->folder.reset();  // with its lock: another session may go on with the run
+  impl_->mesh.close();
   impl_->agreement.close();
   impl_->world.close();
 }

@@ -27,7 +27,7 @@ std::vector<LossTerm> LossTerms::values() const {
   return terms;
 }
 
-StepResult classify(const at::Tensor& logits, const data::Batch& batch) {
+StepResult classify(const at::Tensor& logits, const Batch& batch) {
   const at::Tensor& label = batch["label"];
   expects(logits.dim() == 2 && logits.size(0) == label.size(0),
           "a classification step needs logits [B, C], one row per label");

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/overlap.hpp"
+#include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/nn/described_module.hpp"
 #include "training_loop.hpp"
 

@@ -10,10 +10,10 @@
 #include <span>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
-#include "bunchtrain/train/trained_on.hpp"
 #include "replica_check.hpp"
 #include "resume.hpp"
 #include "validation_pass.hpp"
@@ -27,8 +27,8 @@ const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's 
 
 data::DataLoaderOptions loader_options(const Session& session, const Settings& settings, bool shuffle) {
   return {.global_batch = settings.batch,
-          .rank = session.rank(),
-          .world_size = session.size(),
+          .rank = session.mesh().coordinate(comm::Axis::data),
+          .world_size = session.mesh().size(comm::Axis::data),
           .seed = session.seed(),
           .shuffle = shuffle,
           .threads = session.threads().loader,
@@ -150,7 +150,7 @@ void TrainingLoop::describe() {
 }
 
 /// In the order of samples, over the end of a pass through the data.
-std::optional<data::Batch> TrainingLoop::next_batch() {
+std::optional<Batch> TrainingLoop::next_batch() {
   return alone([&] {
     auto batch = loader_.next();
     return batch ? std::move(batch) : loader_.next();

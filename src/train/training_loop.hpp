@@ -68,21 +68,21 @@ class TrainingLoop {
   bool finished() const noexcept { return all_steps_done() && !state_.epoch_trained; }
   void describe();
   void run_epoch();
-  std::optional<data::Batch> next_batch();
+  std::optional<Batch> next_batch();
   bool epoch_done() const noexcept;
   bool must_be_settled() const noexcept;
   bool replicas_due() const noexcept;
   void settle(std::size_t left);
   void act_on(const Wishes& wishes);
-  void enqueue_step(const data::Batch& batch, double data_seconds);
+  void enqueue_step(const Batch& batch, double data_seconds);
   StepOutcome settle_oldest();
   void count_times(const StepInFlight& step);
   device::LateSeconds total_exposed() const;
   std::vector<double> sum_over_ranks(std::vector<double> of_rank);
   report::StepSplit mean_split();
-  void train_on(const data::Batch& batch, StepInFlight& step);
-  void run_passes(const data::Batch& batch, StepInFlight& step);
-  void run_manual_step(const data::Batch& batch, StepInFlight& step);
+  void train_on(const Batch& batch, StepInFlight& step);
+  void run_passes(const Batch& batch, StepInFlight& step);
+  void run_manual_step(const Batch& batch, StepInFlight& step);
   void require_finite(const StepEvent& event);
   std::int64_t unseen_steps() const;
   void finish_epoch();

@@ -19,8 +19,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Rows [begin, end) of a rank's share, for gradient accumulation.
-data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end) {
-  data::Batch part = batch;
+Batch slice(const Batch& batch, std::int64_t begin, std::int64_t end) {
+  Batch part = batch;
   part.tensors = {};
   for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
   part.sample_ids = batch.sample_ids.slice(0, begin, end);
@@ -29,7 +29,7 @@ data::Batch slice(const data::Batch& batch, std::int64_t begin, std::int64_t end
 
 }  // namespace
 
-void TrainingLoop::enqueue_step(const data::Batch& batch, double data_seconds) {
+void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
   StepInFlight step{.event = {.step = state_.step + 1, .epoch = state_.epoch},
                     .samples = batch.size(),
                     .global_samples = batch.global_size(),
@@ -147,9 +147,9 @@ report::StepSplit TrainingLoop::mean_split() {
           .idle = mean[5]};
 }
 
-void TrainingLoop::train_on(const data::Batch& batch, StepInFlight& step) {
+void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
   const device::PrecisionGuard precision(session_.precision(), session_.device().type());
-  const data::Batch ready = in_precision(batch, session_.precision());
+  const Batch ready = in_precision(batch, session_.precision());
   step.begin.emplace(session_.device());
   if (task_.manual_step) {
     run_manual_step(ready, step);
@@ -161,7 +161,7 @@ void TrainingLoop::train_on(const data::Batch& batch, StepInFlight& step) {
   step.total_exposed = total_exposed();
 }
 
-void TrainingLoop::run_passes(const data::Batch& batch, StepInFlight& step) {
+void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   auto& network = task_.networks.front();
   const std::int64_t passes = settings_.accumulate;
   device::Moment start(session_.device());
@@ -170,7 +170,7 @@ void TrainingLoop::run_passes(const data::Batch& batch, StepInFlight& step) {
     part.add(std::exchange(start, now), now);
   };
   for (std::int64_t pass = 0; pass < passes; ++pass) {
-    const data::Batch part =
+    const Batch part =
         passes == 1 ? batch : slice(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
     const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
     const StepResult result = task_.step(part);
@@ -186,7 +186,7 @@ void TrainingLoop::run_passes(const data::Batch& batch, StepInFlight& step) {
   count_into(step.optimizer);
 }
 
-void TrainingLoop::run_manual_step(const data::Batch& batch, StepInFlight& step) {
+void TrainingLoop::run_manual_step(const Batch& batch, StepInFlight& step) {
   const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids);
   step.terms = task_.manual_step(batch);
   expects(!step.terms.empty(), "a manual step returns at least one loss term");

@@ -95,7 +95,7 @@ std::exception_ptr add_next(const Session& session, Validation& validation, data
 
 }  // namespace
 
-data::Batch in_precision(data::Batch batch, device::Precision precision) {
+Batch in_precision(Batch batch, device::Precision precision) {
   if (precision != device::Precision::float64) return batch;
   NamedTensors converted;
   for (const auto& [name, tensor] : batch.tensors)

@@ -31,6 +31,6 @@ class NotFinite : public Error {
 };
 
 /// A batch in the session's precision: floating inputs become float64 there.
-data::Batch in_precision(data::Batch batch, device::Precision precision);
+Batch in_precision(Batch batch, device::Precision precision);
 
 }  // namespace bunchtrain::train

@@ -16,9 +16,9 @@
 #include <numeric>
 
 #include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/detail/system_fault.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
-#include "bunchtrain/core/unique_handle.hpp"
 #include "safetensors_header.hpp"
 
 namespace bunchtrain::weights {

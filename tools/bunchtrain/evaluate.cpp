@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/app/evaluate.hpp"
+#include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 
 #include <fmt/format.h>
 
@@ -13,7 +13,7 @@ int evaluate(int argc, char** argv) {
                        .summary =
                            "Scores files by a snapshot of a run: bunchtrain evaluate RUN --data FILES, or "
                            "RUN --split valid for the part of its own files that the run kept.",
-                       .options = app::evaluate_options()};
+                       .options = jet_tagging::evaluate_options()};
   program.options.push_back({"run", std::string{}, "run folder", "RUN", {}, true});
   program.options.push_back({"data", std::vector<std::string>{},
                              "HDF5 files to score; NAME=FILE: jets of that class", "[NAME=]FILE..."});
@@ -23,8 +23,8 @@ int evaluate(int argc, char** argv) {
                                  "loader-threads", "backend", "checked", "timeout", "log-level"});
   program.without.push_back("evaluate");
   return app::run(argc, argv, program, [](train::Session& session) {
-    const app::EvaluateResult result = app::evaluate(session);
-    if (session.is_root()) fmt::print("{}", app::format_evaluation(result));
+    const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session);
+    if (session.is_root()) fmt::print("{}", jet_tagging::format_evaluation(result));
   });
 }
 

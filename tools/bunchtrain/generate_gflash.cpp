@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/report/progress.hpp"
-#include "bunchtrain/report/text_format.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
 #include "number_range.hpp"
 #include "subcommand.hpp"
@@ -52,8 +52,8 @@ void generate(const config::Options& given) {
   progress.close();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} GFlash showers in {:.1f} s ({} showers/s)\n", out,
-             bunchtrain::report::format_integer(options.count), seconds,
-             bunchtrain::report::format_count(static_cast<double>(options.count) / seconds));
+             bunchtrain::format_integer(options.count), seconds,
+             bunchtrain::format_count(static_cast<double>(options.count) / seconds));
 }
 
 }  // namespace

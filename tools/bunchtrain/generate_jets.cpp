@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/report/text_format.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/simulate/toy_jets.hpp"
 #include "subcommand.hpp"
 
@@ -23,7 +23,7 @@ void generate(const config::Options& given) {
                             .particles = given.get<std::int64_t>("particles")});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} toy jets in {:.1f} s ({} jets/s)\n", out, count, seconds,
-             bunchtrain::report::format_count(static_cast<double>(count) / seconds));
+             bunchtrain::format_count(static_cast<double>(count) / seconds));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/app/generate_showers.hpp"
+#include "bunchtrain/tasks/shower_simulation/generate_showers.hpp"
 
 #include <fmt/format.h>
 
@@ -7,10 +7,10 @@
 #include <numbers>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/report/progress.hpp"
-#include "bunchtrain/report/text_format.hpp"
 #include "number_range.hpp"
 #include "subcommand.hpp"
 
@@ -19,35 +19,36 @@ namespace {
 
 constexpr double kRadPerDegree = std::numbers::pi / 180;
 
-app::GenerateShowersOptions shower_options(const config::Options& given) {
+shower_simulation::GenerateShowersOptions shower_options(const config::Options& given) {
   const NumberRange energy = parse_range("energy", given.get<std::string>("energy"));
   const NumberRange theta = parse_range("theta", given.get<std::string>("theta"));
-  app::GenerateShowersOptions options{.count = given.get<std::int64_t>("count"),
-                                      .lowest_energy = energy.low,
-                                      .highest_energy = energy.high,
-                                      .lowest_theta = theta.low * kRadPerDegree,
-                                      .highest_theta = theta.high * kRadPerDegree,
-                                      .batch = given.get<std::int64_t>("batch"),
-                                      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed"))};
+  shower_simulation::GenerateShowersOptions options{
+      .count = given.get<std::int64_t>("count"),
+      .lowest_energy = energy.low,
+      .highest_energy = energy.high,
+      .lowest_theta = theta.low * kRadPerDegree,
+      .highest_theta = theta.high * kRadPerDegree,
+      .batch = given.get<std::int64_t>("batch"),
+      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed"))};
   options.validate();
   return options;
 }
 
-app::ShowerSource open_source(const config::Options& given, std::uint64_t seed) {
+shower_simulation::ShowerSource open_source(const config::Options& given, std::uint64_t seed) {
   const auto model = given.get<std::string>("model");
   if (model.empty())
     throw ConfigError("model", "", "a run folder of train_3dgan, a safetensors file or a Keras weight file");
   const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
   const auto precision = device::parse_precision(given.get<std::string>("precision"));
   device::require_supported(precision, device.type());
-  return app::ShowerSource::open(model, {.device = device,
-                                         .precision = precision,
-                                         .seed = seed,
-                                         .checkpoint = given.get<std::string>("checkpoint")});
+  return shower_simulation::ShowerSource::open(model, {.device = device,
+                                                       .precision = precision,
+                                                       .seed = seed,
+                                                       .checkpoint = given.get<std::string>("checkpoint")});
 }
 
 /// An option that the network cannot follow would be a promise.
-void require_angle(const app::ShowerSource& source, const config::Options& given) {
+void require_angle(const shower_simulation::ShowerSource& source, const config::Options& given) {
   if (given.given("theta") && source.variant() == models::ShowerVariant::fixed_angle)
     throw ConfigError(
         "theta", given.get<std::string>("theta"),
@@ -57,7 +58,8 @@ void require_angle(const app::ShowerSource& source, const config::Options& given
 
 /// A network says nothing sensible of energies that it has never seen. Those of the training showers lie a
 /// little inside the range that they were drawn from.
-void warn_outside(const app::ShowerSource& source, const app::GenerateShowersOptions& options) {
+void warn_outside(const shower_simulation::ShowerSource& source,
+                  const shower_simulation::GenerateShowersOptions& options) {
   const auto& trained = source.trained_energies();
   if (!trained) return;
   const double slack = 0.01 * (trained->highest - trained->lowest);
@@ -75,23 +77,23 @@ void generate(const config::Options& given) {
   require_out(given);
   const auto options = shower_options(given);
   device::keep_freed_memory();
-  app::ShowerSource source = open_source(given, options.seed);
+  shower_simulation::ShowerSource source = open_source(given, options.seed);
   require_angle(source, given);
   warn_outside(source, options);
   const auto start = std::chrono::steady_clock::now();
   bunchtrain::report::Progress progress({.samples = "showers"});
-  app::generate_showers(OutputFile{.path = out,
-                                   .option = "out",
-                                   .inputs = {given.get<std::string>("model")},
-                                   .force = given.get<bool>("force")},
-                        source, options, [&](std::int64_t showers) {
-                          progress.update_phase("showers", showers, options.count);
-                        });
+  shower_simulation::generate_showers(OutputFile{.path = out,
+                                                 .option = "out",
+                                                 .inputs = {given.get<std::string>("model")},
+                                                 .force = given.get<bool>("force")},
+                                      source, options, [&](std::int64_t showers) {
+                                        progress.update_phase("showers", showers, options.count);
+                                      });
   progress.close();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} 3DGAN showers in {:.1f} s ({} showers/s, writing included)\n", out,
-             bunchtrain::report::format_integer(options.count), seconds,
-             bunchtrain::report::format_count(static_cast<double>(options.count) / seconds));
+             bunchtrain::format_integer(options.count), seconds,
+             bunchtrain::format_count(static_cast<double>(options.count) / seconds));
 }
 
 }  // namespace

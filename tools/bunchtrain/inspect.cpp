@@ -13,7 +13,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/data/file_contents.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "subcommand.hpp"
 
@@ -128,7 +128,7 @@ struct Reading {
 };
 
 void print_jets(const std::string& file, const Reading& reading) {
-  const data::Hdf5Dataset jets(
+  const data::JetDataset jets(
       {.files = {file}, .card = reading.card, .labels_required = false, .allow_plugins = reading.plugins});
   const auto all = jets.all();
   const auto& summary = all->summary();

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bunchtrain/app/run.hpp"
-#include "bunchtrain/config/suggest.hpp"
+#include "bunchtrain/core/nearest.hpp"
 #include "bunchtrain/core/version.hpp"
 #include "subcommand.hpp"
 
@@ -83,8 +83,8 @@ std::string suggest(const std::vector<std::string>& words) {
     names.emplace_back(command.name.substr(0, command.name.find(' ')));
   }
   std::string near;
-  if (words.size() > 1) near = bunchtrain::config::nearest(words[0] + " " + words[1], names);
-  if (near.empty()) near = bunchtrain::config::nearest(words[0], names);
+  if (words.size() > 1) near = bunchtrain::nearest(words[0] + " " + words[1], names);
+  if (near.empty()) near = bunchtrain::nearest(words[0], names);
   return near.empty() || near == words[0] ? "" : fmt::format("; did you mean '{}'?", near);
 }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/app/validate_showers.hpp"
+#include "bunchtrain/tasks/shower_comparison/validate_showers.hpp"
 
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <numbers>
 
-#include "bunchtrain/app/shower_report.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/output_file.hpp"
@@ -15,6 +14,7 @@
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/device/thread_budget.hpp"
 #include "bunchtrain/report/progress.hpp"
+#include "bunchtrain/tasks/shower_comparison/shower_report.hpp"
 #include "number_range.hpp"
 #include "subcommand.hpp"
 
@@ -27,8 +27,8 @@ using Texts = std::vector<std::string>;
 constexpr int kExitViolated = 2;
 constexpr double kRadPerDegree = std::numbers::pi / 180;
 
-app::ValidateShowersOptions validate_options(const config::Options& given) {
-  app::ValidateShowersOptions options{
+shower_comparison::ValidateShowersOptions validate_options(const config::Options& given) {
+  shower_comparison::ValidateShowersOptions options{
       .reference = given.get<Texts>("reference"),
       .candidate = given.get<Texts>("candidate"),
       .reference_card = given.get<std::string>("reference-card"),
@@ -74,7 +74,7 @@ Outputs outputs_of(const config::Options& given) {
                    .option = "json",
                    .inputs = inputs,
                    .force = force,
-                   .is_own = app::is_comparison_file},
+                   .is_own = shower_comparison::is_comparison_file},
           .html = {.path = given.get<std::string>("html"),
                    .option = "html",
                    .inputs = inputs,
@@ -85,7 +85,7 @@ Outputs outputs_of(const config::Options& given) {
 /// What only a generator follows would be a promise that files do not keep.
 void require_applicable(const config::Options& given) {
   const auto& candidate = given.get<Texts>("candidate");
-  if (candidate.empty() || app::is_generator(candidate.front())) return;
+  if (candidate.empty() || shower_comparison::is_generator(candidate.front())) return;
   for (const char* option : {"theta", "seed", "precision", "device", "checkpoint"})
     if (given.source(option) == config::OptionSource::flag)
       throw ConfigError(
@@ -113,7 +113,7 @@ void write_results(const Outputs& outputs, const metrics::ShowerComparison& comp
                    const std::vector<std::string>& violations, const std::vector<std::string>& verdict) {
   outputs.check();
   if (const auto& path = outputs.json.path; !path.empty()) {
-    app::write_comparison(path, comparison, violations);
+    shower_comparison::write_comparison(path, comparison, violations);
     fmt::print("numbers  {}\n", path.string());
   }
   if (const auto& path = outputs.html.path; !path.empty()) {
@@ -122,26 +122,26 @@ void write_results(const Outputs& outputs, const metrics::ShowerComparison& comp
         bunchtrain::report::render_html(
             {.title = "Showers compared",
              .subtitle = fmt::format("{} against {}", comparison.candidate.name, comparison.reference.name),
-             .sections = app::to_sections(comparison, verdict)}));
+             .sections = shower_comparison::to_sections(comparison, verdict)}));
     fmt::print("page     {}\n", path.string());
   }
 }
 
 int validate(const config::Options& given) {
   const auto options = validate_options(given);
-  const auto tolerances = app::parse_tolerances(given.get<std::string>("tolerance"));
+  const auto tolerances = shower_comparison::parse_tolerances(given.get<std::string>("tolerance"));
   require_applicable(given);
   warn_of_itself(given);
   const Outputs outputs = outputs_of(given);
   outputs.check();
   device::keep_freed_memory();
   bunchtrain::report::Progress progress({.samples = "showers"});
-  const auto comparison =
-      app::validate_showers(options, [&](std::string_view sample, std::int64_t done, std::int64_t of) {
+  const auto comparison = shower_comparison::validate_showers(
+      options, [&](std::string_view sample, std::int64_t done, std::int64_t of) {
         progress.update_phase(std::string(sample), done, of);
       });
   progress.close();
-  fmt::print("{}", app::format_comparison(comparison));
+  fmt::print("{}", shower_comparison::format_comparison(comparison));
   const auto violations = metrics::violations(comparison, tolerances);
   for (const auto& line : violations) fmt::print("violated: {}\n", line);
   write_results(outputs, comparison, violations, verdict(given, violations));

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Part of gpu-kit: compiles one raw-pointer .cu, and the sources that it names, without LibTorch, and times its variants.
 #
-# A lab file holds a main() on benchmarks/gpu/lab/lab.cuh and lines "// sources: src/ops/cuda/knn.cu" with the kernels
+# A lab file holds a main() on benchmarks/gpu/lab/lab.cuh and lines "// sources: src/ops/knn/cuda/knn.cu" with the kernels
 # that it calls. Each argument after it is a variant: flags of nvcc, as one word ("-DTILE=64 -maxrregcount=96").
 
 sources=$root

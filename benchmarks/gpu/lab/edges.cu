@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Node values spread over edges and collected again, at the sizes of ParticleNet's three blocks.
-// sources: src/ops/cuda/edges.cu
+// sources: src/ops/edge_conv/cuda/edges.cu
 #include "benchmarks/gpu/lab/lab.cuh"
-#include "src/ops/cuda/edge_launch.hpp"
+#include "src/ops/edge_conv/cuda/edge_launch.hpp"
 
 namespace {
 

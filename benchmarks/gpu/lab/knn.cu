@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kNN of the points of jets, and of one large set.
-// sources: src/ops/cuda/knn.cu
+// sources: src/ops/knn/cuda/knn.cu
 #include "benchmarks/gpu/lab/lab.cuh"
-#include "src/ops/cuda/knn_kernels.hpp"
+#include "src/ops/knn/cuda/knn_kernels.hpp"
 
 namespace {
 

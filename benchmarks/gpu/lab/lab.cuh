@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
 
 /// The library's own one throws; here the program ends. Not inline: the kernels' objects look for it.
 void bunchtrain::device::check_launch(cudaError_t status) {

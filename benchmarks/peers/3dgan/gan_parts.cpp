@@ -17,10 +17,11 @@ namespace {
 
 constexpr bt::optim::RmspropOptions kRmsprop{.learning_rate = 1e-3, .decay = 0.9, .epsilon = 1e-7};
 
-bt::app::ShowerGanStepOptions step_options(bt::models::ShowerVariant variant) {
-  bt::app::ShowerGanStepOptions options{.weights = bt::models::ShowerLossWeights::published(variant)};
+bt::shower_simulation::ShowerGanStepOptions step_options(bt::models::ShowerVariant variant) {
+  bt::shower_simulation::ShowerGanStepOptions options{.weights =
+                                                          bt::models::ShowerLossWeights::published(variant)};
   if (variant == bt::models::ShowerVariant::fixed_angle)
-    options.response = bt::app::EnergyResponse::published();
+    options.response = bt::shower_simulation::EnergyResponse::published();
   return options;
 }
 
@@ -58,10 +59,10 @@ void GanParts::load(const bt::NamedTensors& tensors) {
   bt::weights::load_into(*discriminator_, with_prefix(tensors, "discriminator."), "discriminator");
 }
 
-bt::data::Batch random_batch(bt::models::ShowerVariant variant, std::int64_t size, c10::Device device) {
+bt::Batch random_batch(bt::models::ShowerVariant variant, std::int64_t size, c10::Device device) {
   const auto [x, y, z] = bt::models::shower_shape(variant);
   const at::Tensor image = at::rand({size, x, y, z});
-  bt::data::Batch batch;
+  bt::Batch batch;
   batch.tensors.set("image", image.mul(at::rand_like(image).lt(0.2)));
   batch.tensors.set("energy", at::rand({size}).mul(90).add(10));
   batch.tensors.set("sum", batch["image"].sum({1, 2, 3}));

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-#include "bunchtrain/app/shower_gan_step.hpp"
-#include "bunchtrain/data/batch.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
+#include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/weights/safetensors.hpp"
 
 namespace gan_benchmark {
@@ -22,18 +22,18 @@ class GanParts {
 
   /// Takes "generator.*" and "discriminator.*".
   void load(const bunchtrain::NamedTensors& tensors);
-  bunchtrain::app::ShowerGanStep& step() noexcept { return step_; }
+  bunchtrain::shower_simulation::ShowerGanStep& step() noexcept { return step_; }
 
  private:
   bunchtrain::models::ShowerGenerator generator_;
   bunchtrain::models::ShowerDiscriminator discriminator_;
   bunchtrain::parallel::DataParallel generator_parallel_, discriminator_parallel_;
   bunchtrain::optim::Rmsprop generator_optimizer_, discriminator_optimizer_;
-  bunchtrain::app::ShowerGanStep step_;
+  bunchtrain::shower_simulation::ShowerGanStep step_;
 };
 
 /// Numbers in the place of showers: a fifth of the cells hold something.
-bunchtrain::data::Batch random_batch(bunchtrain::models::ShowerVariant variant, std::int64_t size,
-                                     c10::Device device = c10::kCPU);
+bunchtrain::Batch random_batch(bunchtrain::models::ShowerVariant variant, std::int64_t size,
+                               c10::Device device = c10::kCPU);
 
 }  // namespace gan_benchmark

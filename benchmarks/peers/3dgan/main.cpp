@@ -71,7 +71,7 @@ double measure(const Arguments& arguments, const std::function<void(int)>& work)
 
 double time_step(const Arguments& arguments) {
   GanParts gan(arguments.variant(), 0.2);
-  const bt::data::Batch batch = gan_benchmark::random_batch(arguments.variant(), arguments.batch);
+  const bt::Batch batch = gan_benchmark::random_batch(arguments.variant(), arguments.batch);
   return measure(arguments, [&](int repetition) {
     const auto guard = arguments.guard();
     const bt::nn::StepContext context(1, repetition, batch.sample_ids);
@@ -82,7 +82,7 @@ double time_step(const Arguments& arguments) {
 double time_generation(const Arguments& arguments) {
   const auto variant = arguments.variant();
   GanParts gan(variant, 0.2);
-  const bt::data::Batch batch = gan_benchmark::random_batch(variant, arguments.batch);
+  const bt::Batch batch = gan_benchmark::random_batch(variant, arguments.batch);
   return measure(arguments, [&](int repetition) {
     const auto guard = arguments.guard();
     const bt::nn::StepContext context(1, repetition, batch.sample_ids);
@@ -124,7 +124,7 @@ void check(const Arguments& arguments) {
   if (angle) real.angle = given["input.real_target.angle"];
 
   const auto guard = arguments.guard();
-  const bt::app::PassCounts counts{samples, samples};
+  const bt::shower_simulation::PassCounts counts{samples, samples};
   const at::Tensor fakes = gan.step().generate(latent[0]);
   print("d_real", gan.step().train_discriminator(given["input.image"].squeeze(1), real, counts));
   print("d_fake", gan.step().train_discriminator(fakes, fake_targets(0, given["label.d_fake"]), counts));

@@ -17,7 +17,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
 #include "contest.hpp"
 #include "contests.hpp"
 #include "library_reader.hpp"
@@ -71,7 +71,7 @@ void read_by_chunk(const LibraryReader& reader, const bt::features::FeaturePipel
 }
 
 nlohmann::json measure(const std::string& path, int threads, int repetitions) {
-  const bt::data::Hdf5Dataset opened({.files = {path}});
+  const bt::data::JetDataset opened({.files = {path}});
   const auto dataset = opened.all();
   const bt::features::FeaturePipeline pipeline(opened.card());
   const LibraryReader reader(path, pipeline);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
-#include "card_columns.hpp"
+#include "jets/card_columns.hpp"
 
 namespace loader_benchmark {
 

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "bunchtrain/features/feature_pipeline.hpp"
-#include "dataset_layout.hpp"
-#include "element_type.hpp"
 #include "hdf5_library.hpp"
+#include "storage/dataset_layout.hpp"
+#include "storage/element_type.hpp"
 
 namespace loader_benchmark {
 

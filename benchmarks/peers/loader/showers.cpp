@@ -16,8 +16,8 @@
 #include "bunchtrain/features/shower_pipeline.hpp"
 #include "contest.hpp"
 #include "contests.hpp"
-#include "dataset_layout.hpp"
 #include "hdf5_library.hpp"
+#include "storage/dataset_layout.hpp"
 
 namespace loader_benchmark {
 namespace {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "bunchtrain/device/state_dict.hpp"
+#include "bunchtrain/tensor/state_dict.hpp"
 
 namespace bunchtrain::checkpoint {
 

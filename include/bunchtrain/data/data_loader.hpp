@@ -11,9 +11,9 @@
 #include <optional>
 
 #include "bunchtrain/core/logger.hpp"
-#include "bunchtrain/data/batch.hpp"
 #include "bunchtrain/data/dataset.hpp"
-#include "bunchtrain/device/state_dict.hpp"
+#include "bunchtrain/tensor/batch.hpp"
+#include "bunchtrain/tensor/state_dict.hpp"
 
 namespace bunchtrain::data {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bunchtrain/data/epoch_order.hpp"
-#include "bunchtrain/device/named_tensors.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::data {
 

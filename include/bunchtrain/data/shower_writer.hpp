@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "bunchtrain/data/hdf5_writer.hpp"
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::data {
 

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/device/named_tensors.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::features {
 

@@ -20,7 +20,7 @@ struct AdamOptions {
 /// Adam (Kingma & Ba, 1412.6980), equal to `torch::optim::Adam`.
 class Adam : public Optimizer {
  public:
-  explicit Adam(device::ParameterArenas& arenas, AdamOptions options = {});
+  explicit Adam(tensor::ParameterArenas& arenas, AdamOptions options = {});
   std::string describe() const override;
 
  protected:

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "bunchtrain/device/parameter_arena.hpp"
-#include "bunchtrain/device/state_dict.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
+#include "bunchtrain/tensor/state_dict.hpp"
 
 namespace bunchtrain::optim {
 
@@ -15,7 +15,7 @@ namespace bunchtrain::optim {
 class Ema {
  public:
   /// @throws ConfigError unless 0 <= decay < 1.
-  Ema(device::ParameterArenas& arenas, double decay);
+  Ema(tensor::ParameterArenas& arenas, double decay);
 
   /// Call after each optimizer step.
   void update();
@@ -28,7 +28,7 @@ class Ema {
   void load(const StateDict& state);
 
  private:
-  device::ParameterArenas* arenas_;
+  tensor::ParameterArenas* arenas_;
   double decay_;
   std::vector<at::Tensor> averages_;  ///< one per arena
 };

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "bunchtrain/device/late_copy.hpp"
-#include "bunchtrain/device/parameter_arena.hpp"
-#include "bunchtrain/device/state_dict.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
+#include "bunchtrain/tensor/state_dict.hpp"
 
 namespace bunchtrain::optim {
 
@@ -98,12 +98,12 @@ class Optimizer {
 
  protected:
   /// @param kind "AdamW": what state belongs to.
-  Optimizer(device::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay);
+  Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay);
   /// Flat state tensors by name ("exp_avg"), one per arena, laid out as the arena.
   std::vector<at::Tensor>& add_state(std::string name);
   /// Updates one range; `step` counts from 1.
   virtual void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) = 0;
-  device::ParameterArenas& arenas() noexcept { return *arenas_; }
+  tensor::ParameterArenas& arenas() noexcept { return *arenas_; }
 
  private:
   struct State {
@@ -112,9 +112,9 @@ class Optimizer {
   };
   std::vector<UpdateRange> make_ranges() const;
   std::vector<UpdateRange> make_ranges(std::size_t arena) const;
-  UpdateRange hyper_parameters_of(std::size_t arena, const device::ArenaSegment& segment) const;
+  UpdateRange hyper_parameters_of(std::size_t arena, const tensor::ArenaSegment& segment) const;
 
-  device::ParameterArenas* arenas_;
+  tensor::ParameterArenas* arenas_;
   std::string kind_;
   double learning_rate_;
   double weight_decay_;

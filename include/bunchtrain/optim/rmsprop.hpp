@@ -28,7 +28,7 @@ struct RmspropOptions {
 /// (Keras 3).
 class Rmsprop : public Optimizer {
  public:
-  explicit Rmsprop(device::ParameterArenas& arenas, RmspropOptions options = {});
+  explicit Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options = {});
   std::string describe() const override;
 
  protected:

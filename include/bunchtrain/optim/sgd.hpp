@@ -19,7 +19,7 @@ struct SgdOptions {
 /// Gradient descent with momentum, plain or Nesterov's, equal to `torch::optim::SGD` without dampening.
 class Sgd : public Optimizer {
  public:
-  explicit Sgd(device::ParameterArenas& arenas, SgdOptions options = {});
+  explicit Sgd(tensor::ParameterArenas& arenas, SgdOptions options = {});
   std::string describe() const override;
 
  protected:

@@ -14,8 +14,8 @@
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/device/device_time.hpp"
-#include "bunchtrain/device/parameter_arena.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
 
 namespace torch::nn {
 class Module;
@@ -94,8 +94,8 @@ class DataParallel {
   /// Collective: parameters and buffers of `root` on every rank.
   void broadcast(int root = 0);
 
-  device::ParameterArenas& arenas() noexcept;
-  operator device::ParameterArenas&() noexcept { return arenas(); }
+  tensor::ParameterArenas& arenas() noexcept;
+  operator tensor::ParameterArenas&() noexcept { return arenas(); }
   torch::nn::Module& module() noexcept;
   comm::Communicator& communicator() noexcept;
   c10::Device device() const noexcept;

@@ -8,7 +8,7 @@
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/device/device_time.hpp"
-#include "bunchtrain/device/parameter_arena.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
 
 namespace bunchtrain::parallel {
 
@@ -23,7 +23,7 @@ struct Bucket {
 
 /// Pure: whole parameters in arena order, at least `bucket_bytes` each (0 = one bucket per arena). Too little
 /// left for a bucket of its own joins the one before.
-std::vector<Bucket> make_buckets(const device::ParameterArenas& arenas, std::int64_t bucket_bytes);
+std::vector<Bucket> make_buckets(const tensor::ParameterArenas& arenas, std::int64_t bucket_bytes);
 
 /// Hooks on the gradients of all parameters; inert unless armed.
 ///
@@ -33,7 +33,7 @@ std::vector<Bucket> make_buckets(const device::ParameterArenas& arenas, std::int
 /// one start theirs in `finish`. The arenas must outlive it. Use from one thread.
 class GradientBuckets {
  public:
-  GradientBuckets(device::ParameterArenas& arenas, comm::Communicator communicator,
+  GradientBuckets(tensor::ParameterArenas& arenas, comm::Communicator communicator,
                   std::int64_t bucket_bytes);
   ~GradientBuckets();
   GradientBuckets(const GradientBuckets&) = delete;

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/report/heat_map.hpp"
-#include "bunchtrain/report/svg_plot.hpp"
+#include "bunchtrain/plot/heat_map.hpp"
+#include "bunchtrain/plot/svg_plot.hpp"
 
 namespace bunchtrain::report {
 
@@ -20,7 +20,7 @@ struct SectionTable {
 /// Pictures that belong together: one row on a wide page, with a caption.
 struct PictureRow {
   std::string caption = {};
-  std::vector<HeatMap> pictures = {};
+  std::vector<plot::HeatMap> pictures = {};
 };
 
 /// One heading of a page, in this order: text, table, plots, pictures. Whatever is empty is left out.
@@ -28,7 +28,7 @@ struct Section {
   std::string title = {};
   std::vector<std::string> paragraphs = {};
   SectionTable table = {};
-  std::vector<Plot> plots = {};
+  std::vector<plot::Plot> plots = {};
   std::vector<PictureRow> pictures = {};
 };
 

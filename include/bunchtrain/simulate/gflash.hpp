@@ -10,8 +10,8 @@
 
 #include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/data/dataset.hpp"
-#include "bunchtrain/device/named_tensors.hpp"
 #include "bunchtrain/simulate/sampling_calorimeter.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::simulate {
 

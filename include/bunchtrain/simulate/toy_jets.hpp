@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "bunchtrain/core/output_file.hpp"
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::simulate {
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/comm/mesh.hpp"
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/device/precision.hpp"
@@ -38,6 +39,8 @@ class Session {
 
   /// Tensor collectives of all ranks, on `device()`.
   comm::Communicator world() const;
+  /// The ranks along the axes of `--mesh`, over `world()`.
+  comm::Mesh mesh() const;
   /// Small CPU collectives that run beside those of `world()`.
   comm::Communicator agreement() const;
   const mpi::Comm& control() const noexcept;

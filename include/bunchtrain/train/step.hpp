@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "bunchtrain/data/batch.hpp"
 #include "bunchtrain/device/late_copy.hpp"
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/batch.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::train {
 
@@ -24,7 +24,7 @@ struct StepResult {
 
 /// From a batch to a mean loss; the Trainer runs backward and the update. Also called without gradients for
 /// validation.
-using Step = std::function<StepResult(const data::Batch&)>;
+using Step = std::function<StepResult(const Batch&)>;
 
 /// A named loss term of a step that does its own passes: "discriminator_real", "generator_energy".
 struct LossTerm {
@@ -54,16 +54,16 @@ class LossTerms {
 /// For several networks: runs its own passes (`DataParallel::backward`) and updates (`Optimizer::step`), in
 /// any order and number. Returns its losses, means over this rank's samples, the same terms on every rank and
 /// in every step; the first is the one shown. All of them are kept, averaged over ranks.
-using ManualStep = std::function<LossTerms(const data::Batch&)>;
+using ManualStep = std::function<LossTerms(const Batch&)>;
 
 /// Cross-entropy of logits [B, C] against batch["label"] in float32 (float64 stays), weighted by
 /// batch["weight"] if there is one (weights of mean 1). An empty batch gives loss 0 with a graph.
-StepResult classify(const at::Tensor& logits, const data::Batch& batch);
+StepResult classify(const at::Tensor& logits, const Batch& batch);
 
 /// The step of a particle-cloud classifier: `model->forward(points, features, mask)` and cross-entropy.
 template <class Model>
 Step classification(Model model) {
-  return [model](const data::Batch& batch) mutable {
+  return [model](const Batch& batch) mutable {
     return classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
   };
 }

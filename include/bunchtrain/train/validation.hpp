@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
-#include "bunchtrain/data/batch.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/report/section.hpp"
+#include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/train/step.hpp"
 
 namespace bunchtrain::train {
@@ -33,7 +33,7 @@ class Validation {
  public:
   virtual ~Validation() = default;
   /// One batch, never empty. Networks are in evaluation mode, gradients off, the session's precision on.
-  virtual void add(const data::Batch& batch) = 0;
+  virtual void add(const Batch& batch) = 0;
   /// Collective. The result over all that all ranks added since the last call.
   virtual ValidationResult finish(comm::Communicator& ranks) = 0;
   /// Forgets what was added since the last `finish`: the pass was broken off by a stop request or a fault.

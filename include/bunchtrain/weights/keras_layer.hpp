@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::weights {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::weights {
 

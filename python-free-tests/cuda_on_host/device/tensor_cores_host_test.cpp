@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <bunchtrain/device/async_copy.cuh>
-#include <bunchtrain/device/launch.cuh>
-#include <bunchtrain/device/mma.cuh>
+#include <bunchtrain/device/detail/async_copy.cuh>
+#include <bunchtrain/device/detail/launch.cuh>
+#include <bunchtrain/device/detail/mma.cuh>
 #include <string>
 #include <vector>
 

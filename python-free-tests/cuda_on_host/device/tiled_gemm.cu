@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda_on_host/device/tiled_gemm.hpp"
 
-#include "bunchtrain/device/async_copy.cuh"
-#include "bunchtrain/device/launch.cuh"
-#include "bunchtrain/device/mma.cuh"
+#include "bunchtrain/device/detail/async_copy.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/mma.cuh"
 
 namespace bunchtrain::test {
 namespace {

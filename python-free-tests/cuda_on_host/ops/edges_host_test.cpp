@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
-#include "cuda/edge_launch.hpp"
+#include "edge_conv/cuda/edge_launch.hpp"
 #include "runtime/guarded_buffer.hpp"
 
 namespace bunchtrain::test {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
-#include "cuda/knn_kernels.hpp"
-#include "knn_cpu.hpp"
+#include "knn/cpu/knn_cpu.hpp"
+#include "knn/cuda/knn_kernels.hpp"
 
 namespace bunchtrain::test {
 namespace {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bunchtrain/device/launch.cuh>
+#include <bunchtrain/device/detail/launch.cuh>
 #include <string>
 #include <vector>
 

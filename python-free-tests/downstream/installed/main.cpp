@@ -7,7 +7,7 @@ namespace bt = bunchtrain;
 
 int main(int argc, char** argv) {
   return bt::run(argc, argv, [](bt::Session& session) {  // MPI if launched with it, one rank if not
-    auto jets = bt::data::Hdf5Dataset({.files = session.option("data"), .card = "toy_jets"});
+    auto jets = bt::data::JetDataset({.files = session.option("data"), .card = "toy_jets"});
     auto [train, valid] = jets.split({.valid_fraction = 0.1, .seed = 7});
 
     bt::models::ParticleNet model(bt::models::ParticleNetOptions::lite(7, 3));

@@ -8,8 +8,8 @@
 #include <bunchtrain/bunchtrain.hpp>
 #include <filesystem>
 
-#include "bunchtrain/app/shower_source.hpp"
 #include "bunchtrain/simulate/toy_jets.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "gpu/device_under_test.hpp"
 #include "unit/nn/random_tensors.hpp"
@@ -49,7 +49,7 @@ class ProgramsGpuTest : public testing::Test {
 /// The body of the program in README.md, with fewer epochs.
 train::FitResult readme(train::Session& session) {
   namespace bt = bunchtrain;
-  auto jets = bt::data::Hdf5Dataset({.files = session.option("data"), .card = "toy_jets"});
+  auto jets = bt::data::JetDataset({.files = session.option("data"), .card = "toy_jets"});
   auto [train, valid] = jets.split({.valid_fraction = 0.1, .seed = 7});
 
   bt::models::ParticleNet model({.num_features = 7, .num_classes = 3});
@@ -61,7 +61,7 @@ train::FitResult readme(train::Session& session) {
 }
 
 metrics::ClassificationResult evaluate_on(train::Session session) {
-  const app::EvaluateResult result = app::evaluate(session);
+  const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session);
   session.close();
   return result.metrics.value();
 }
@@ -80,9 +80,9 @@ TEST_F(ProgramsGpuTest, TheReadmesProgramTrainsAndItsRunIsEvaluatedAlikeEverywhe
     EXPECT_GT(result.validation.value().classification.value().auc, 0.5);
   }
   const auto evaluated = [&](const std::string& device) {
-    return evaluate_on(
-        session(app::evaluate_options(), {"--run", path("run"), "--split", "valid", "--precision", "float32",
-                                          "--device", device, "--output", path("scores-" + device)}));
+    return evaluate_on(session(jet_tagging::evaluate_options(),
+                               {"--run", path("run"), "--split", "valid", "--precision", "float32",
+                                "--device", device, "--output", path("scores-" + device)}));
   };
   const auto on_cpu = evaluated("cpu"), on_device = evaluated(name);
   EXPECT_EQ(on_device.samples, on_cpu.samples);
@@ -95,8 +95,9 @@ TEST_F(ProgramsGpuTest, AGeneratorMakesTheShowersOfTheCpu) {
     const at::Tensor numbers = at::arange(6), energy = at::linspace(20, 90, 6, at::kDouble),
                      theta = at::linspace(1.2, 1.9, 6, at::kDouble);
     const auto showers = [&](c10::Device device, device::Precision precision) {
-      app::ShowerSource source(models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = variant}),
-                               {.device = device, .precision = precision, .seed = 3});
+      shower_simulation::ShowerSource source(
+          models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = variant}),
+          {.device = device, .precision = precision, .seed = 3});
       return source.make(numbers, energy, theta);
     };
     const at::Tensor expected = showers(c10::kCPU, device::Precision::float32);

@@ -14,8 +14,8 @@
 
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
-#include "device_transfer.hpp"
 #include "gpu/device_under_test.hpp"
+#include "loader/device_transfer.hpp"
 #include "unit/nn/random_tensors.hpp"
 
 namespace bunchtrain::data {

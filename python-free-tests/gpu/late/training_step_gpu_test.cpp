@@ -11,16 +11,16 @@
 #include <memory>
 #include <optional>
 
-#include "bunchtrain/app/shower_gan_step.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "gpu/nn/no_synchronisation.hpp"
 
-namespace bunchtrain::app {
+namespace bunchtrain::shower_simulation {
 namespace {
 
 using models::ShowerVariant;
@@ -131,4 +131,4 @@ INSTANTIATE_TEST_SUITE_P(Precisions, TrainingStepGpuTest, testing::Values("float
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
-}  // namespace bunchtrain::app
+}  // namespace bunchtrain::shower_simulation

@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/device/current_stream.hpp"
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 #include "bunchtrain/optim/adam.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/ranger.hpp"
@@ -21,7 +21,7 @@
 namespace bunchtrain::optim {
 namespace {
 
-using Factory = std::function<std::unique_ptr<Optimizer>(device::ParameterArenas&)>;
+using Factory = std::function<std::unique_ptr<Optimizer>(tensor::ParameterArenas&)>;
 
 struct Optimized {
   Optimized(std::vector<at::Tensor> start, const Factory& create)
@@ -39,7 +39,7 @@ struct Optimized {
   }
 
   std::vector<at::Tensor> parameters;
-  device::ParameterArenas arenas;
+  tensor::ParameterArenas arenas;
   std::unique_ptr<Optimizer> optimizer;
 };
 

@@ -12,11 +12,11 @@
 
 #include <chrono>
 
-#include "backward_here.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
+#include "data/backward_here.hpp"
 #include "gpu/device_under_test.hpp"
 #include "mpi/comm/world.hpp"
 #include "unit/nn/random_tensors.hpp"
@@ -143,7 +143,7 @@ TEST_F(DataParallelGpuTest, BucketsStartWhileBackwardGoesOn) {
     return at::ones({1 << 16}, at::TensorOptions(at::kFloat).device(device_)).requires_grad_();
   };
   const at::Tensor a = make(), b = make(), c = make();
-  device::ParameterArenas arenas = device::create_arenas({{"a", a}, {"b", b}, {"c", c}});
+  tensor::ParameterArenas arenas = device::create_arenas({{"a", a}, {"b", b}, {"c", c}});
   GradientBuckets buckets(arenas, *communicator_, 1 << 18);
   for (int round = 0; round < 5; ++round) {
     for (auto& arena : arenas) {

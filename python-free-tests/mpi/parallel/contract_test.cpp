@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "bunchtrain/core/error.hpp"
+#include "data/step_ledger.hpp"
 #include "parallel_fixture.hpp"
-#include "step_ledger.hpp"
 
 namespace bunchtrain::parallel {
 namespace {
@@ -50,7 +50,7 @@ TEST_F(ContractTest, SamplesThatDoNotAddUpAreAnErrorOnAllRanks) {
 TEST_F(ContractTest, CountsAreCheckedOnceAgainstThoseOfTheirOwnStep) {
   constexpr int kRanks = 2;
   StepLedger ledger(kRanks);
-  at::Tensor footer = at::zeros({device::ParameterArena::kFooterElements});
+  at::Tensor footer = at::zeros({tensor::ParameterArena::kFooterElements});
   const auto enqueue = [&](const PassOptions& counts) {
     ledger.add(counts);
     ledger.write_footer(parallel_->arenas(), footer);

@@ -104,7 +104,7 @@ TEST_F(TrainerRanksTest, AWishToFinishOnOneRankFinishesAll) {
 /// The toy training with something that happens in every validation batch of the last rank.
 Trainer with_hook(ToyTraining& parts, std::function<void()> in_validation) {
   const bool here = world().rank() == world().size() - 1;
-  const Step step = [&parts, in_validation, here](const data::Batch& batch) {
+  const Step step = [&parts, in_validation, here](const Batch& batch) {
     if (here && !parts.network->is_training()) in_validation();
     return classify(parts.network->forward(batch["x"]), batch);
   };

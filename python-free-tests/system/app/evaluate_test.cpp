@@ -210,7 +210,7 @@ TEST_F(EvaluateTest, ANetworkOfTheProgramIsScoredByTheProgram) {
   EXPECT_EQ(read_scores(run_folder + "/scores.h5").row.size(), 1500U);
   const Finished foreign = run(tool("evaluate " + run_folder + data));
   EXPECT_EQ(foreign.exit_code, 78) << foreign.output;
-  for (const char* way : {"app::evaluate", "register_model", "custom_model"})
+  for (const char* way : {"jet_tagging::evaluate", "register_model", "custom_model"})
     EXPECT_NE(foreign.output.find(way), std::string::npos) << foreign.output;
 }
 

@@ -3,14 +3,14 @@
 #include <ATen/ops/ones_like.h>
 #include <gtest/gtest.h>
 
-#include "bunchtrain/app/shower_gan_step.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 
-namespace bunchtrain::app {
+namespace bunchtrain::shower_simulation {
 namespace {
 
 using models::ShowerVariant;
@@ -160,4 +160,4 @@ INSTANTIATE_TEST_SUITE_P(Variants, GanOracleTest,
                          });
 
 }  // namespace
-}  // namespace bunchtrain::app
+}  // namespace bunchtrain::shower_simulation

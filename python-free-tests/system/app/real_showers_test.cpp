@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "bunchtrain/app/validate_showers.hpp"
+#include "bunchtrain/tasks/shower_comparison/validate_showers.hpp"
 
-namespace bunchtrain::app {
+namespace bunchtrain::shower_comparison {
 namespace {
 
 std::string showers(const char* name) {
@@ -52,4 +52,4 @@ TEST(RealShowersTest, LayersOfDifferentGrids) {
 }
 
 }  // namespace
-}  // namespace bunchtrain::app
+}  // namespace bunchtrain::shower_comparison

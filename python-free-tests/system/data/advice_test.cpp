@@ -11,7 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/file_contents.hpp"
-#include "opened_file.hpp"
+#include "storage/opened_file.hpp"
 
 namespace bunchtrain::data {
 namespace {

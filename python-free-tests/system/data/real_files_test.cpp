@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "bunchtrain/data/data_loader.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
-#include "stored_dataset.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
+#include "storage/stored_dataset.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -74,7 +74,7 @@ struct Row {
   std::int64_t label;
 };
 
-std::vector<Row> sampled_rows(const Hdf5Dataset& dataset) {
+std::vector<Row> sampled_rows(const JetDataset& dataset) {
   std::vector<Row> rows;
   const auto all = dataset.all();
   for (std::size_t range = 0; range < all->ranges().size(); range += 7) {
@@ -99,7 +99,7 @@ constexpr int kAllSeven[] = {0, 1, 2, 3, 4, 5, 6};
 
 TEST(RealFilesTest, TopTagging) {
   const std::string path = jets("toptagging_val.h5");
-  const Hdf5Dataset dataset({.files = {path}, .length = 64});
+  const JetDataset dataset({.files = {path}, .length = 64});
   EXPECT_EQ(dataset.card().name, "top_tagging") << "recognised by itself";
   ASSERT_EQ(dataset.size(), 6000);
   EXPECT_THAT(dataset.all()->summary().classes, ElementsAre("qcd", "top"));
@@ -143,7 +143,7 @@ TEST(RealFilesTest, CmsJetsWithoutCharm) {
   const auto charm = std::count(flavour.begin(), flavour.end(), 2.0);
   const auto light =
       std::count(flavour.begin(), flavour.end(), 0.0) + std::count(flavour.begin(), flavour.end(), 1.0);
-  const Hdf5Dataset dataset({.files = {path}});
+  const JetDataset dataset({.files = {path}});
   EXPECT_EQ(dataset.card().name, "cms_btag") << "recognised by itself";
   EXPECT_EQ(dataset.rows_in_file(0), 7199);
   const auto jet = read_doubles(path, "jet_features");
@@ -183,7 +183,7 @@ TEST(RealFilesTest, CmsJetsWithoutCharm) {
 TEST(RealFilesTest, CmsSplitKeepsEventsTogether) {
   const std::string path = jets("cms_ttbar_ak4_jets.h5");
   const auto event = read_doubles(path, "event_no");
-  const Hdf5Dataset dataset({.files = {path}});
+  const JetDataset dataset({.files = {path}});
   const auto [train, valid] = dataset.split({.valid_fraction = 0.2, .seed = 3});
   EXPECT_EQ(train->size() + valid->size(), dataset.size());
   EXPECT_NEAR(static_cast<double>(valid->size()) / static_cast<double>(dataset.size()), 0.2, 0.03);
@@ -199,7 +199,7 @@ TEST(RealFilesTest, CmsSplitKeepsEventsTogether) {
 
 TEST(RealFilesTest, QuarkGluon) {
   const std::string path = jets("quark_gluon.h5");
-  const Hdf5Dataset dataset({.files = {path}});
+  const JetDataset dataset({.files = {path}});
   EXPECT_EQ(dataset.card().name, "quark_gluon");
   ASSERT_EQ(dataset.size(), 30000);
   const auto label = read_doubles(path, "y");
@@ -271,7 +271,7 @@ TEST(RealFilesTest, DecodedBytesEqualH5Dread) {
 }
 
 TEST(RealFilesTest, LoaderDeliversEveryJetOnce) {
-  const Hdf5Dataset dataset({.files = {jets("toptagging_val.h5")}, .length = 32});
+  const JetDataset dataset({.files = {jets("toptagging_val.h5")}, .length = 32});
   DataLoader loader(dataset.all(), {.global_batch = 256, .threads = 2});
   std::vector<int> seen(6000);
   std::int64_t tops = 0;

@@ -12,9 +12,9 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/file_contents.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
-#include "opened_file.hpp"
-#include "stored_dataset.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
+#include "storage/opened_file.hpp"
+#include "storage/stored_dataset.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -103,12 +103,12 @@ TEST(TroubleFilesTest, SoftAndExternalLinksAndAbsoluteNames) {
       EXPECT_NEAR(sum(open(file, slash + "jet_features")), 7795.27831780212, 1e-9) << file;
       EXPECT_EQ(sum(open(file, slash + "jet_label")), 120) << file;
     }
-  const auto plain = Hdf5Dataset({.files = {trouble("jets90.h5")}, .card = "jetnet"}).all()->read(0).tensors;
+  const auto plain = JetDataset({.files = {trouble("jets90.h5")}, .card = "jetnet"}).all()->read(0).tensors;
   for (const char* file : {"soft_links.h5", "external_links/links.h5"}) {
-    const Hdf5Dataset jets({.files = {trouble(file)}, .card = "jetnet"});
+    const JetDataset jets({.files = {trouble(file)}, .card = "jetnet"});
     EXPECT_TRUE(jets.all()->read(0).tensors["features"].equal(plain["features"])) << file;
   }
-  const Hdf5Dataset by_absolute_names(
+  const JetDataset by_absolute_names(
       {.files = {trouble("jets90.h5")}, .card = trouble("absolute_names.toml")});
   EXPECT_TRUE(by_absolute_names.all()->read(0).tensors["features"].equal(plain["features"]));
 }
@@ -154,7 +154,7 @@ features = ["part.e"]
 of = "jet.top"
 classes = [["qcd", 0], ["top", 1]]
 )toml";
-  const Hdf5Dataset jets({.files = {trouble("table_of_another_key.h5")}, .card = card});
+  const JetDataset jets({.files = {trouble("table_of_another_key.h5")}, .card = card});
   EXPECT_EQ(jets.size(), 60);
   EXPECT_THAT(jets.all()->summary().class_counts, testing::ElementsAre(32, 28));
 }
@@ -165,7 +165,7 @@ TEST(TroubleFilesTest, ACopyAndALinkHaveTheIdentityOfTheirFile) {
   std::filesystem::remove(link);
   std::filesystem::create_symlink(copy, link);
   const auto identity = [](const std::string& file) {
-    return Hdf5Dataset({.files = {file}, .card = "jetnet"}).all()->summary().files.at(0);
+    return JetDataset({.files = {file}, .card = "jetnet"}).all()->summary().files.at(0);
   };
   const auto original = identity(trouble("jets90.h5"));
   EXPECT_EQ(original.path, trouble("jets90.h5"));

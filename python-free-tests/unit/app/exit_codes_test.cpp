@@ -12,8 +12,8 @@
 
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/detail/memory_need.hpp"
 #include "bunchtrain/train/trainer.hpp"
-#include "memory_need.hpp"
 
 namespace bunchtrain::app {
 namespace {
@@ -49,23 +49,23 @@ TEST(ExitCodesTest, TheRestIsAnError) {
 }
 
 TEST(OutOfMemoryTest, SaysWhatWasExpectedAndWhatIsFree) {
-  const MemoryNeed need{.device = {c10::kCUDA, 0}, .predicted_bytes = 18'800'000'000};
+  const train::MemoryNeed need{.device = {c10::kCUDA, 0}, .predicted_bytes = 18'800'000'000};
   const device::DeviceMemory memory{.free_bytes = 1'250'000'000, .total_bytes = 16'000'000'000};
   EXPECT_EQ(
-      out_of_memory_text(need, memory, "CUDA out of memory. Tried to allocate 2 GiB.\nframe #0"),
+      train::out_of_memory_text(need, memory, "CUDA out of memory. Tried to allocate 2 GiB.\nframe #0"),
       "out of memory on the GPU: a pass was expected to need 18.80 GB; 1.25 GB of 16.00 GB are free; take a "
       "smaller --batch, --accumulate it in more passes, or --recompute where the program has it. CUDA out of "
       "memory. Tried to allocate 2 GiB.");
-  EXPECT_EQ(memory_warning(need, memory),
+  EXPECT_EQ(train::memory_warning(need, memory),
             "a pass is expected to need 18.80 GB, and 1.25 GB of the GPU's 16.00 GB are free: take a smaller "
             "--batch, "
             "--accumulate it in more passes, or --recompute");
-  EXPECT_EQ(memory_warning({.predicted_bytes = 1'000'000}, memory), "");
-  EXPECT_EQ(memory_warning(need, std::nullopt), "") << "the CPU";
+  EXPECT_EQ(train::memory_warning({.predicted_bytes = 1'000'000}, memory), "");
+  EXPECT_EQ(train::memory_warning(need, std::nullopt), "") << "the CPU";
 }
 
 TEST(OutOfMemoryTest, IsDescribedFromLibTorchsError) {
-  expect_memory({.device = c10::kCPU, .predicted_bytes = 2'000'000'000}, Logger());
+  train::expect_memory({.device = c10::kCPU, .predicted_bytes = 2'000'000'000}, Logger());
   const c10::OutOfMemoryError error(c10::SourceLocation{}, "CUDA out of memory. Tried to allocate 2 GiB.");
   EXPECT_EQ(exit_code_of(error), 1);
   EXPECT_EQ(

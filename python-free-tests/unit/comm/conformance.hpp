@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
-#include "bunchtrain/comm/gather_rows.hpp"
+#include "bunchtrain/comm/detail/gather_rows.hpp"
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::comm::under_test {

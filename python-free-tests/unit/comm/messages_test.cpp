@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bunchtrain/mpi/flight_record.hpp"
+#include "bunchtrain/mpi/detail/flight_record.hpp"
 #include "diagnosis.hpp"
 
 namespace bunchtrain::comm::detail {

@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <string>
 
+#include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/system_fault.hpp"
 
 namespace bunchtrain {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/core/unique_handle.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

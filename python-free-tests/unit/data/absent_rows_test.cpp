@@ -13,8 +13,8 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "hdf5_samples.hpp"
-#include "opened_file.hpp"
-#include "stored_dataset.hpp"
+#include "storage/opened_file.hpp"
+#include "storage/stored_dataset.hpp"
 
 namespace bunchtrain::data {
 namespace {

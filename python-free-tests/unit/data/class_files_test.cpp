@@ -18,7 +18,7 @@ using testing::HasSubstr;
 using ClassFilesTest = JetFileTest;
 
 /// Labels of all rows, as the batches have them.
-std::vector<std::int64_t> labels_of(const Hdf5Dataset& dataset) {
+std::vector<std::int64_t> labels_of(const JetDataset& dataset) {
   std::vector<std::int64_t> labels;
   const auto all = dataset.all();
   for (std::size_t range = 0; range < all->ranges().size(); ++range) {
@@ -36,7 +36,7 @@ TEST_F(ClassFilesTest, TheClassMayBeThatOfTheFile) {
   write_jets("g1.h5", {.rows = 70, .labelled = false});
   write_jets("g2.h5", {.rows = 30, .first_row = 70, .labelled = false});
   const std::string top = write_jets("t.h5", {.rows = 50, .first_row = 200, .labelled = false});
-  const Hdf5Dataset dataset(
+  const JetDataset dataset(
       {.class_files = {{"top", {top}}, {"gluon", {path("g*.h5")}}}, .card = write_card()});
   EXPECT_EQ(dataset.size(), 150);
   EXPECT_EQ(dataset.files().size(), 3U);
@@ -47,15 +47,15 @@ TEST_F(ClassFilesTest, TheClassMayBeThatOfTheFile) {
   for (std::int64_t row = 0; row < 150; ++row)
     EXPECT_EQ(labels[static_cast<std::size_t>(row)], row < 50 ? 0 : 1);
 
-  const Hdf5Dataset turned({.class_files = {{"top", {top}}, {"gluon", {path("g*.h5")}}},
-                            .card = write_card(),
-                            .classes = {"gluon", "top"}});
+  const JetDataset turned({.class_files = {{"top", {top}}, {"gluon", {path("g*.h5")}}},
+                           .card = write_card(),
+                           .classes = {"gluon", "top"}});
   EXPECT_EQ(labels_of(turned).front(), 1);
 
   // The resolved card of the run tells evaluation the classes; what has no class is scored without.
-  const Hdf5Dataset some({.class_files = {{"gluon", {path("g1.h5")}}}}, dataset.card());
+  const JetDataset some({.class_files = {{"gluon", {path("g1.h5")}}}}, dataset.card());
   EXPECT_EQ(count_of(labels_of(some), 1), 70);
-  const Hdf5Dataset unknown({.files = {top}, .labels_required = false}, dataset.card());
+  const JetDataset unknown({.files = {top}, .labels_required = false}, dataset.card());
   EXPECT_EQ(count_of(labels_of(unknown), -1), 50);
   const auto [train, valid] = dataset.split({.valid_fraction = 0.3, .seed = 3});
   EXPECT_EQ(train->size() + valid->size(), 150);
@@ -64,7 +64,7 @@ TEST_F(ClassFilesTest, TheClassMayBeThatOfTheFile) {
 TEST_F(ClassFilesTest, ClassesOfTheCardKeepTheirPlaces) {
   const std::string a = write_jets("a.h5", {.rows = 20, .labelled = false});
   const std::string b = write_jets("b.h5", {.rows = 30, .labelled = false});
-  const Hdf5Dataset dataset({.class_files = {{"b", {b}}, {"a", {a}}}, .card = write_card()});
+  const JetDataset dataset({.class_files = {{"b", {b}}, {"a", {a}}}, .card = write_card()});
   EXPECT_THAT(dataset.all()->summary().classes, ElementsAre("a", "b")) << "the card's order";
   EXPECT_EQ(dataset.card().signal, "b");
   EXPECT_THAT(labels_of(dataset), testing::AllOf(testing::Each(testing::Ge(0)), testing::SizeIs(50)));
@@ -101,12 +101,12 @@ TEST_F(ClassFilesTest, UnlabelledFilesAreToldTheWordsThatNameTheirClasses) {
   const std::vector<std::string> data = {"a=" + a, "b=" + b};
   const DataFiles files = parse_data_words(data);
   ASSERT_EQ(files.class_files.size(), 2U);
-  const Hdf5Dataset dataset({.files = files.files, .class_files = files.class_files, .card = write_card()});
+  const JetDataset dataset({.files = files.files, .class_files = files.class_files, .card = write_card()});
   EXPECT_THAT(dataset.all()->summary().class_counts, ElementsAre(60, 40));
   EXPECT_THAT(refusal({.files = {a}, .card = write_card()}), HasSubstr("--data a=" + a + " and one more"));
 
   try {  // files of a run whose label is the file need their class too
-    const Hdf5Dataset valid({.files = {a, b}}, dataset.card());
+    const JetDataset valid({.files = {a, b}}, dataset.card());
     ADD_FAILURE() << "taken";
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr("its class (a, b) is not said"), HasSubstr(words)));
@@ -144,10 +144,10 @@ TEST_F(ClassFilesTest, LabelsOfFilesToValidateOnMustAgreeToo) {
     return path(name);
   };
   const std::string g = write("g.h5", 0), t = write("t.h5", 2);
-  const Hdf5Dataset train({.class_files = {{"g", {g}}, {"t", {t}}}});
-  EXPECT_EQ(Hdf5Dataset({.class_files = {{"t", {t}}}}, train.card()).size(), 20);
+  const JetDataset train({.class_files = {{"g", {g}}, {"t", {t}}}});
+  EXPECT_EQ(JetDataset({.class_files = {{"t", {t}}}}, train.card()).size(), 20);
   try {
-    const Hdf5Dataset valid({.class_files = {{"g", {t}}}}, train.card());
+    const JetDataset valid({.class_files = {{"g", {t}}}}, train.card());
     ADD_FAILURE() << "taken";
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("t.h5, row 0: is labelled t (jet.type)"));
@@ -166,7 +166,7 @@ TEST_F(ClassFilesTest, WhereALargerCardNearlyFitsItIsAskedFor) {
   EXPECT_THAT(refusal({.files = {path("cms.h5")}}),
               AllOf(HasSubstr("--card jetnet (jet.type: 0 g, 1 q"), HasSubstr("--card cms_btag"),
                     HasSubstr("event_no is missing")));
-  EXPECT_EQ(Hdf5Dataset({.files = {path("cms.h5")}, .card = "jetnet"}).size(), 20) << "as advised";
+  EXPECT_EQ(JetDataset({.files = {path("cms.h5")}, .card = "jetnet"}).size(), 20) << "as advised";
 }
 
 TEST_F(ClassFilesTest, TheLogSaysTheCardAndItsClasses) {
@@ -177,7 +177,7 @@ TEST_F(ClassFilesTest, TheLogSaysTheCardAndItsClasses) {
     writer.commit();
   }
   testing::internal::CaptureStderr();
-  const Hdf5Dataset dataset({.files = {path("qg.h5")}, .logger = Logger(make_stderr_sink())});
+  const JetDataset dataset({.files = {path("qg.h5")}, .logger = Logger(make_stderr_sink())});
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
               HasSubstr("qg.h5: recognised as card quark_gluon (labels jet.is_quark: 0 gluon, 1 quark)"));
 }

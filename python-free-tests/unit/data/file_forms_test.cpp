@@ -14,12 +14,12 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
-#include "contents_of.hpp"
 #include "foreign_file.hpp"
 #include "hdf5_samples.hpp"
-#include "lzf.hpp"
-#include "opened_file.hpp"
-#include "stored_dataset.hpp"
+#include "storage/contents_of.hpp"
+#include "storage/lzf.hpp"
+#include "storage/opened_file.hpp"
+#include "storage/stored_dataset.hpp"
 
 namespace bunchtrain::data {
 namespace {

@@ -53,11 +53,11 @@ TEST_F(Hdf5RefusalsTest, RowsNeverWrittenAreRefusedOrCounted) {
   EXPECT_THAT(refusal({.files = {name}, .card = write_card()}),
               AllOf(HasSubstr("jets.h5, dataset 'label': rows 200 to 499 were never written"),
                     HasSubstr("missing = \"fill\"")));
-  const Hdf5Dataset filled({.files = {name}, .card = card_with("card = 1", "card = 1\nmissing = \"fill\"")});
+  const JetDataset filled({.files = {name}, .card = card_with("card = 1", "card = 1\nmissing = \"fill\"")});
   EXPECT_EQ(filled.all()->summary().rows.filled, 300);
   EXPECT_THAT(filled.all()->summary().class_counts, ElementsAre(300, 200));
   EXPECT_EQ(
-      Hdf5Dataset({.files = {write_jets("whole.h5")}, .card = write_card()}).all()->summary().rows.filled, 0);
+      JetDataset({.files = {write_jets("whole.h5")}, .card = write_card()}).all()->summary().rows.filled, 0);
 }
 
 // In a process of its own, whose limits are lowered.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Files of jets with a card, for tests of Hdf5Dataset.
+/// Files of jets with a card, for tests of JetDataset.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -13,8 +13,8 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
 #include "hdf5_samples.hpp"
 
 namespace bunchtrain::data {
@@ -119,9 +119,9 @@ class JetFileTest : public Hdf5FilesTest {
     return write_card(text);
   }
   /// The message of the DataError that opening throws.
-  static std::string refusal(const Hdf5DatasetOptions& options) {
+  static std::string refusal(const JetDatasetOptions& options) {
     try {
-      const Hdf5Dataset dataset(options);
+      const JetDataset dataset(options);
     } catch (const DataError& error) {
       return error.what();
     } catch (const std::exception& other) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/data/overlap.hpp"
+#include "bunchtrain/data/detail/overlap.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -13,8 +13,8 @@
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "hdf5_samples.hpp"
 
@@ -53,9 +53,9 @@ class OverlapTest : public Hdf5FilesTest {
     writer.commit();
     return path(name);
   }
-  Hdf5Dataset open(std::vector<std::string> files, std::string_view more = "") const {
+  JetDataset open(std::vector<std::string> files, std::string_view more = "") const {
     std::ofstream(path("card.toml")) << kCard << more;
-    return Hdf5Dataset({.files = std::move(files), .card = path("card.toml")});
+    return JetDataset({.files = std::move(files), .card = path("card.toml")});
   }
   std::string refusal(const DatasetPtr& train, const DatasetPtr& valid) const {
     try {
@@ -82,7 +82,7 @@ TEST_F(OverlapTest, TheSameFileUnderAnyNameIsRefusedAndNamedTwice) {
 }
 
 TEST_F(OverlapTest, PartsOfOneSplitAreDisjointOthersAreNot) {
-  const Hdf5Dataset jets = open({write("jets.h5", 0)});
+  const JetDataset jets = open({write("jets.h5", 0)});
   const auto [train, valid] = jets.split({.valid_fraction = 0.2, .seed = 3});
   EXPECT_EQ(refusal(train, valid), "");
   EXPECT_EQ(train->summary().part.name, "train");
@@ -111,7 +111,7 @@ TEST_F(OverlapTest, ASplitIsKnownAgain) {
   const std::string first = write("first.h5", 0), second = write("second.h5", 500, 80);
   const SplitOptions options{.valid_fraction = 0.3, .seed = 11};
   for (const char* more : {"", "[split]\nby = \"jet.event\"\n"}) {
-    const Hdf5Dataset jets = open({first, second}, more);
+    const JetDataset jets = open({first, second}, more);
     std::set<std::pair<std::int32_t, std::int64_t>> kept;
     for (const auto& row : jets.rows_of(*jets.split(options).valid)) kept.insert({row.file, row.row});
     const auto rows = jets.rows_of(*jets.all());
@@ -121,7 +121,7 @@ TEST_F(OverlapTest, ASplitIsKnownAgain) {
                 kept.contains({row.file, row.row}))
           << more << row.file << " " << row.row;
     if (*more) continue;
-    const Hdf5Dataset alone = open({second});
+    const JetDataset alone = open({second});
     for (const auto& row : alone.rows_of(*alone.all()))
       EXPECT_EQ(alone.is_validated(row, options, {.index = 1, .first_row = 120}),
                 kept.contains({1, row.row}));

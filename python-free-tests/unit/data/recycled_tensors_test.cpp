@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "recycled_tensors.hpp"
+#include "loader/recycled_tensors.hpp"
 
 #include <gtest/gtest.h>
 

@@ -13,9 +13,9 @@
 #include <limits>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/hdf5_dataset.hpp"
+#include "bunchtrain/data/detail/notices.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
-#include "bunchtrain/data/notices.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
 #include "hdf5_samples.hpp"
 
 namespace bunchtrain::data {
@@ -75,8 +75,8 @@ class RowCountsTest : public Hdf5FilesTest {
     writer.commit();
     return path(name);
   }
-  Hdf5Dataset open(const Jets& jets, const std::string& card) const {
-    return Hdf5Dataset({.files = {write(jets)}, .threads = 2}, features::parse_card(card, "test"));
+  JetDataset open(const Jets& jets, const std::string& card) const {
+    return JetDataset({.files = {write(jets)}, .threads = 2}, features::parse_card(card, "test"));
   }
   std::string refusal(const Jets& jets, const std::string& card) const {
     try {
@@ -215,7 +215,7 @@ TEST_F(RowCountsTest, TheFactorIsKeptInTheResolvedCard) {
   const auto resolved = features::parse_card(dataset.all()->summary().card, "resolved");
   EXPECT_EQ(resolved, dataset.card());
   jets.weight.fill_(3e-6);
-  const Hdf5Dataset later({.files = {write(jets, "later.h5")}}, resolved);
+  const JetDataset later({.files = {write(jets, "later.h5")}}, resolved);
   EXPECT_NEAR(weights_of(*later.all()).front(), 3, 1e-6);
 }
 

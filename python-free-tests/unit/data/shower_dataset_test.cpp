@@ -17,8 +17,8 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/data/detail/notices.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
-#include "bunchtrain/data/notices.hpp"
 #include "hdf5_samples.hpp"
 
 namespace bunchtrain::data {

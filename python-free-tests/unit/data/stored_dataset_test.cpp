@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Byte truth: every way of reading equals H5Dread, over layouts, types, filters and file formats; and the
 // report says which way was taken.
-#include "stored_dataset.hpp"
+#include "storage/stored_dataset.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,8 +15,8 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
-#include "chunk_map.hpp"
 #include "hdf5_samples.hpp"
+#include "storage/chunk_map.hpp"
 
 namespace bunchtrain::data {
 namespace {

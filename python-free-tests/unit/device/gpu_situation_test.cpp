@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

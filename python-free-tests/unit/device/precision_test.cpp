@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 
 namespace bunchtrain::device {
 namespace {

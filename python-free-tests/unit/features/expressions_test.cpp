@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
-#include "detail/expression_graph.hpp"
-#include "detail/expression_parser.hpp"
-#include "detail/vector_math.hpp"
+#include "expressions/expression_graph.hpp"
+#include "expressions/expression_parser.hpp"
+#include "expressions/vector_math.hpp"
 
 namespace bunchtrain::features::detail {
 namespace {

@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "bunchtrain/core/unique_handle.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 
 namespace bunchtrain::metrics {

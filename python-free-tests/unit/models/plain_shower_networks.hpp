@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "bunchtrain/device/named_tensors.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::test {
 

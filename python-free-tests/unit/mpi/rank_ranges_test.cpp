@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/mpi/rank_ranges.hpp"
+#include "bunchtrain/mpi/detail/rank_ranges.hpp"
 
 #include <gtest/gtest.h>
 

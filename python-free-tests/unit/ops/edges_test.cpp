@@ -15,7 +15,7 @@
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
-#include "edge_kernels.hpp"
+#include "edge_conv/edge_kernels.hpp"
 #include "gradient_check.hpp"
 #include "tensor_helpers.hpp"
 

@@ -4,7 +4,7 @@
 #include <hwy/targets.h>
 
 #include "bunchtrain/core/random.hpp"
-#include "knn_cpu.hpp"
+#include "knn/cpu/knn_cpu.hpp"
 
 namespace bunchtrain::test {
 namespace {

@@ -40,7 +40,7 @@ class OptimizerTest : public testing::Test {
 
   std::vector<at::Tensor> parameters_ = make_parameters();
   std::vector<at::Tensor> before_ = copies_of(parameters_);
-  device::ParameterArenas arenas_ = arenas_of(parameters_);
+  tensor::ParameterArenas arenas_ = arenas_of(parameters_);
 };
 
 TEST_F(OptimizerTest, ClipsTheGlobalNorm) {

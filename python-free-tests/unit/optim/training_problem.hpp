@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/device/parameter_arena.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/tensor/parameter_arena.hpp"
 
 namespace bunchtrain::optim {
 
@@ -31,7 +31,7 @@ inline std::vector<at::Tensor> copies_of(const std::vector<at::Tensor>& paramete
   return copies;
 }
 
-inline device::ParameterArenas arenas_of(const std::vector<at::Tensor>& parameters) {
+inline tensor::ParameterArenas arenas_of(const std::vector<at::Tensor>& parameters) {
   std::vector<device::NamedParameter> named;
   for (std::size_t i = 0; i < parameters.size(); ++i)
     named.push_back({"p" + std::to_string(i), parameters[i]});
@@ -59,7 +59,7 @@ inline void expect_equal(const std::vector<at::Tensor>& found, const std::vector
 /// Steps `optimizer` on `parameters` (already in its arenas) and `reference`, a callable that updates
 /// `copies`, side by side.
 inline void expect_same_training(std::vector<at::Tensor>& parameters, Optimizer& optimizer,
-                                 device::ParameterArenas& arenas, std::vector<at::Tensor>& copies,
+                                 tensor::ParameterArenas& arenas, std::vector<at::Tensor>& copies,
                                  const std::function<void(int step)>& reference, int steps = 12,
                                  double tolerance = 1e-12) {
   for (int step = 1; step <= steps; ++step) {

@@ -41,7 +41,7 @@ TEST(CollectivePlanTest, WishesAreObeyed) {
   EXPECT_THROW(make_plan({}, 1000, CollectivePlan::buckets, -1), ConfigError);
 }
 
-device::ParameterArenas arenas_of_sizes(const std::vector<std::int64_t>& sizes) {
+tensor::ParameterArenas arenas_of_sizes(const std::vector<std::int64_t>& sizes) {
   std::vector<device::NamedParameter> parameters;
   for (const auto size : sizes) {
     parameters.push_back({"p" + std::to_string(parameters.size()), at::ones({size}).requires_grad_()});

@@ -18,15 +18,15 @@ using testing::Not;
 Section make_section() {
   Section section{.title = "Showers <physics>", .paragraphs = {"100 GeV & more.", "Second."}};
   section.table = {.header = {"Moment", "real", "generated"}, .rows = {{"σ_x", "2.31", "2.40"}}};
-  Series points{
-      .label = "real", .mark = Mark::points, .x = {1, 2}, .y = {1, std::nan("")}, .error = {0.1, 0.2}};
+  plot::Series points{
+      .label = "real", .mark = plot::Mark::points, .x = {1, 2}, .y = {1, std::nan("")}, .error = {0.1, 0.2}};
   points.color = 3;
   points.faint = true;
   section.plots = {{.title = "Longitudinal profile",
                     .x = {.label = "layer", .max = 24, .integers = true},
-                    .y = {.label = "E [GeV]", .scale = Scale::log, .min = 1e-3},
+                    .y = {.label = "E [GeV]", .scale = plot::Scale::log, .min = 1e-3},
                     .series = {points}}};
-  HeatMap map{.title = "real", .x_label = "x", .y_label = "z", .values = {{1, std::nan("")}, {3, 4}}};
+  plot::HeatMap map{.title = "real", .x_label = "x", .y_label = "z", .values = {{1, std::nan("")}, {3, 4}}};
   map.row_names = {"low", "high"};
   map.max = 5;
   section.pictures = {{.caption = "At the same energy.", .pictures = {map, map}}};
@@ -67,19 +67,19 @@ TEST_F(SectionTest, SurvivesTheFile) {
   EXPECT_EQ(back[0].paragraphs, section.paragraphs);
   EXPECT_EQ(back[0].table.header, section.table.header);
   EXPECT_EQ(back[0].table.rows, section.table.rows);
-  const Plot& plot = back[0].plots.at(0);
+  const plot::Plot& plot = back[0].plots.at(0);
   EXPECT_EQ(plot.title, "Longitudinal profile");
-  EXPECT_EQ(plot.y.scale, Scale::log);
+  EXPECT_EQ(plot.y.scale, plot::Scale::log);
   EXPECT_EQ(plot.y.min, 1e-3);
   EXPECT_FALSE(plot.x.min.has_value());
   EXPECT_TRUE(plot.x.integers);
-  const Series& series = plot.series.at(0);
-  EXPECT_EQ(series.mark, Mark::points);
+  const plot::Series& series = plot.series.at(0);
+  EXPECT_EQ(series.mark, plot::Mark::points);
   EXPECT_EQ(series.x, section.plots[0].series[0].x);
   EXPECT_TRUE(std::isnan(series.y[1]));
   EXPECT_EQ(series.color, 3);
   EXPECT_TRUE(series.faint);
-  const HeatMap& map = back[0].pictures.at(0).pictures.at(1);
+  const plot::HeatMap& map = back[0].pictures.at(0).pictures.at(1);
   EXPECT_EQ(map.values[1], (std::vector<double>{3, 4}));
   EXPECT_TRUE(std::isnan(map.values[0][1]));
   EXPECT_EQ(map.row_names, (std::vector<std::string>{"low", "high"}));
@@ -90,7 +90,7 @@ TEST_F(SectionTest, ReadsBackTheSameBits) {
   Section section{.title = "numbers"};
   section.plots = {{.series = {{.x = {1.0 / 3, 1e-308, 6.02214076e23}, .y = {-0.0, 0.1, 1e300}}}}};
   write_sections(file(), {section});
-  const Series series = read_sections(file()).at(0).plots.at(0).series.at(0);
+  const plot::Series series = read_sections(file()).at(0).plots.at(0).series.at(0);
   EXPECT_EQ(series.x, section.plots[0].series[0].x);
   EXPECT_EQ(series.y, section.plots[0].series[0].y);
 }

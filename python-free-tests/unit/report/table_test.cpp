@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/report/text_format.hpp"
+#include "bunchtrain/core/text_format.hpp"
 
 namespace bunchtrain::report {
 namespace {

@@ -20,8 +20,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 /// `labels` with logits that favour the right class by `margin`.
-data::Batch batch_of(const std::vector<std::int64_t>& labels, std::int64_t classes, double margin = 1) {
-  data::Batch batch;
+Batch batch_of(const std::vector<std::int64_t>& labels, std::int64_t classes, double margin = 1) {
+  Batch batch;
   const auto count = static_cast<std::int64_t>(labels.size());
   at::Tensor logits = at::zeros({count, classes}, at::kDouble);
   for (std::int64_t i = 0; i < count; ++i)
@@ -33,9 +33,9 @@ data::Batch batch_of(const std::vector<std::int64_t>& labels, std::int64_t class
   return batch;
 }
 
-StepResult cross_entropy(const data::Batch& batch) { return classify(batch["logits"], batch); }
+StepResult cross_entropy(const Batch& batch) { return classify(batch["logits"], batch); }
 
-ValidationResult validate(const Step& step, const std::vector<data::Batch>& batches,
+ValidationResult validate(const Step& step, const std::vector<Batch>& batches,
                           metrics::ClassificationOptions options,
                           ValidationWeights weights = ValidationWeights::card) {
   const auto validation = make_classification_validation(step, std::move(options), weights);
@@ -51,7 +51,7 @@ double metric(const ValidationResult& result, const std::string& name) {
 }
 
 TEST(ClassificationValidationTest, TheLossIsTheStepsOwn) {
-  const Step own = [](const data::Batch& batch) -> StepResult {
+  const Step own = [](const Batch& batch) -> StepResult {
     StepResult result = cross_entropy(batch);
     result.loss = at::ones({}, at::kDouble) * (batch.size() == 2 ? 5.0 : 1.0);
     return result;
@@ -64,13 +64,13 @@ TEST(ClassificationValidationTest, TheLossIsTheStepsOwn) {
 }
 
 TEST(ClassificationValidationTest, PlainCrossEntropyIsTheMeanOverSamples) {
-  const data::Batch batch = batch_of({0, 1, 0, 1, 1}, 2);
+  const Batch batch = batch_of({0, 1, 0, 1, 1}, 2);
   const auto result = validate(cross_entropy, {batch}, {.classes = {"a", "b"}});
   EXPECT_NEAR(*result.loss, cross_entropy(batch).loss.item<double>(), 1e-12);
 }
 
 TEST(ClassificationValidationTest, WeightsCountInTheLossByChoiceAndNowhereElse) {
-  data::Batch batch = batch_of({0, 1, 0, 1, 1, 0}, 2, 0.3);
+  Batch batch = batch_of({0, 1, 0, 1, 1, 0}, 2, 0.3);
   batch.tensors.set("weight", at::tensor({3.0, 0.5, 0.5, -1.0, 2.0, 1.0}, at::kDouble));
   const metrics::ClassificationOptions options{.classes = {"a", "b"}};
   const auto weighted = validate(cross_entropy, {batch}, options);
@@ -85,7 +85,7 @@ TEST(ClassificationValidationTest, WeightsCountInTheLossByChoiceAndNowhereElse) 
 TEST(ClassificationValidationTest, TheSignalOfSeveralClassesIsQuoted) {
   const auto options = classification_options({"light", "c", "b"}, "b");
   EXPECT_THAT(options.signals, testing::ElementsAre(2));
-  const data::Batch batch = batch_of({0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 1, 0}, 3, 0.4);
+  const Batch batch = batch_of({0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 1, 0}, 3, 0.4);
   const auto result = validate(cross_entropy, {batch}, options);
   const auto& signals = result.classification->signals;
   ASSERT_EQ(signals.size(), 3U) << "b against the rest, light and c";

@@ -45,7 +45,7 @@ struct CountedTraining {
 
   std::int64_t enqueued() const { return passes / kPasses; }
   Step step() {
-    return [this](const data::Batch& batch) {
+    return [this](const Batch& batch) {
       StepResult result = classify(parts.network->forward(batch["x"]), batch);
       if (!parts.network->is_training()) return result;
       const std::int64_t step = passes++ / kPasses + 1;
@@ -231,7 +231,7 @@ using LossTermsTest = test::TrainerFixture;
 TEST_F(LossTermsTest, ScalarsOfADeviceAreAsGoodAsNumbers) {
   const auto losses_of = [&](const std::string& name, bool numbers) {
     ToyTraining parts = make(name);
-    const ManualStep step = [&](const data::Batch& batch) -> LossTerms {
+    const ManualStep step = [&](const Batch& batch) -> LossTerms {
       auto result = classify(parts.network->forward(batch["x"]), batch);
       parts.parallel.backward(result.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
       parts.optimizer.step();

@@ -76,7 +76,7 @@ TEST_F(RunEndTest, ACallbackFinishesARunInOrder) {
 TEST_F(RunEndTest, PatienceFinishesWhenTheScoreStopsGrowing) {
   ToyTraining parts = make("patient", {"--patience", "2"});
   auto scores = std::make_shared<ListedScores>(std::vector<double>{0.5, 0.7, 0.6, 0.65, 0.9, 0.9});
-  const ManualStep step = [](const data::Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
+  const ManualStep step = [](const Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
   Trainer trainer(parts.session, {{"model", &parts.parallel, &parts.optimizer}}, step, scores,
                   {.epochs = 6, .batch = 100});
   const FitResult result = trainer.fit(points_, others_);
@@ -86,7 +86,7 @@ TEST_F(RunEndTest, PatienceFinishesWhenTheScoreStopsGrowing) {
 }
 
 TEST_F(RunEndTest, PatienceSurvivesAResume) {
-  const ManualStep step = [](const data::Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
+  const ManualStep step = [](const Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
   const auto run = [&](std::vector<std::string> flags, std::vector<double> scores, bool stop) {
     flags.insert(flags.end(), {"--patience", "2"});
     ToyTraining parts = make("patient", flags);
@@ -121,7 +121,7 @@ TEST_F(RunEndTest, TheProgramsOwnWishToStopIsNoSignal) {
 
 /// The toy training with something that happens in every validation batch.
 Trainer with_hook(ToyTraining& parts, std::function<void()> in_validation) {
-  const Step step = [&parts, in_validation](const data::Batch& batch) {
+  const Step step = [&parts, in_validation](const Batch& batch) {
     if (!parts.network->is_training()) in_validation();
     return classify(parts.network->forward(batch["x"]), batch);
   };
@@ -273,7 +273,7 @@ TEST_F(RunEndTest, TheGradientNormIsRecordedWhereItIsKnown) {
   EXPECT_NEAR(last, std::sqrt(sum), 1e-12);
 
   ToyTraining parts = make("manual");
-  const ManualStep step = [](const data::Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
+  const ManualStep step = [](const Batch&) -> std::vector<LossTerm> { return {{"loss", 1.0}}; };
   Trainer(parts.session, {{"model", &parts.parallel, &parts.optimizer}}, step, nullptr, {.epochs = 1})
       .fit(points_, nullptr);
   for (const auto& record : records("manual", "step"))

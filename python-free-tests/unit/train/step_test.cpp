@@ -12,8 +12,8 @@
 namespace bunchtrain::train {
 namespace {
 
-data::Batch batch_with(at::Tensor labels) {
-  data::Batch batch;
+Batch batch_with(at::Tensor labels) {
+  Batch batch;
   batch.tensors.set("label", std::move(labels));
   return batch;
 }
@@ -29,7 +29,7 @@ TEST(ClassifyTest, IsTheMeanCrossEntropy) {
 
 TEST(ClassifyTest, WeightsScaleTheirSamples) {
   const at::Tensor logits = at::randn({2, 2}, at::kDouble);
-  data::Batch batch = batch_with(at::tensor({0, 1}, at::kLong));
+  Batch batch = batch_with(at::tensor({0, 1}, at::kLong));
   batch.tensors.set("weight", at::tensor({2.0, 0.0}, at::kDouble));
   const double first =
       classify(logits.slice(0, 0, 1), batch_with(at::tensor({0}, at::kLong))).loss.item<double>();

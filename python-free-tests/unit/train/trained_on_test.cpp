@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/train/trained_on.hpp"
+#include "bunchtrain/train/detail/trained_on.hpp"
 
 #include <gtest/gtest.h>
 

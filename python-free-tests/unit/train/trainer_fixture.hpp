@@ -80,7 +80,7 @@ class ListedScores final : public train::Validation {
  public:
   explicit ListedScores(std::vector<double> scores, std::function<void(std::int64_t)> on_batch = {})
       : scores_(std::move(scores)), on_batch_(std::move(on_batch)) {}
-  void add(const data::Batch&) override {
+  void add(const Batch&) override {
     ++batches;
     if (on_batch_) on_batch_(batches);
   }

@@ -148,7 +148,7 @@ TEST_F(TrainerTest, NegativeWeightsCountWithTheirSign) {
     return at::arange(count, at::kDouble).remainder(4).ne(0).to(at::kDouble) * 1.5 - 0.5;
   });
   const auto batch = points->read(0);
-  data::Batch share;
+  Batch share;
   share.tensors = batch.tensors;
   const auto result = training.step()(share);
   double expected = 0;
@@ -184,7 +184,7 @@ TEST_F(TrainerTest, TheValidationLossIsWeightedAsTrainingUnlessAskedOtherwise) {
     training.network->eval();
     double sum = 0;
     for (std::size_t range = 0; range < points->ranges().size(); ++range) {
-      data::Batch batch;
+      Batch batch;
       for (const auto& [name, tensor] : points->read(range).tensors)
         if (weighted || name != "weight") batch.tensors.set(name, tensor);
       const StepResult part = training.step()(batch);
@@ -201,7 +201,7 @@ TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {
   parallel::DataParallel other_parallel(other, parts.session.world());
   optim::AdamW other_optimizer(other_parallel, {.learning_rate = 0.02});
   std::int64_t calls = 0;
-  const ManualStep both = [&](const data::Batch& batch) -> std::vector<LossTerm> {
+  const ManualStep both = [&](const Batch& batch) -> std::vector<LossTerm> {
     ++calls;
     auto first = classify(parts.network->forward(batch["x"]), batch);
     parts.parallel.backward(first.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
@@ -227,7 +227,7 @@ class ReportedLossesTest : public TrainerTest {
  protected:
   Trainer make_trainer(ToyTraining& parts, std::function<double(std::int64_t)> second, TrainerOptions options,
                        std::shared_ptr<Validation> validation = nullptr) {
-    auto step = [calls = std::int64_t{0}, second](const data::Batch&) mutable -> std::vector<LossTerm> {
+    auto step = [calls = std::int64_t{0}, second](const Batch&) mutable -> std::vector<LossTerm> {
       ++calls;
       return {{"gan_first", static_cast<double>(calls)}, {"gan_second", second(calls)}};
     };
@@ -318,7 +318,7 @@ TEST_F(ReportedLossesTest, ASnapshotThatARunFailsAgainAfterIsGivenUp) {
 /// Counts samples; its score falls from epoch to epoch.
 class CountingValidation final : public Validation {
  public:
-  void add(const data::Batch& batch) override { samples_ += batch.size(); }
+  void add(const Batch& batch) override { samples_ += batch.size(); }
   ValidationResult finish(comm::Communicator&) override {
     const auto seen = std::exchange(samples_, 0);
     return {.metrics = {{"valid_samples", static_cast<double>(seen)}},

@@ -118,7 +118,7 @@ TEST_F(WatchingTest, NothingThatWatchesEndsARun) {
   parallel::DataParallel parallel(network, session.world());
   optim::AdamW optimizer(parallel, {});
   Trainer trainer(session, parallel, optimizer,
-                  [&](const data::Batch& batch) { return classify(network->forward(batch["x"]), batch); },
+                  [&](const Batch& batch) { return classify(network->forward(batch["x"]), batch); },
                   {.epochs = 3, .batch = 32});
   EXPECT_EQ(trainer.fit(make_points(96), make_points(40, 2)).steps, 9);
   for (const char* what : {"metrics.jsonl", "events", "run.json", "curves.json", "report.html"})

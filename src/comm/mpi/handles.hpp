@@ -8,9 +8,9 @@
 #include <span>
 #include <string_view>
 
-#include "bunchtrain/core/unique_handle.hpp"
-#include "bunchtrain/mpi/check.hpp"
+#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/mpi/comm.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
 
 namespace bunchtrain::comm::detail {
 

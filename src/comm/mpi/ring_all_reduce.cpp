@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "bunchtrain/mpi/check.hpp"
+#include "bunchtrain/mpi/detail/check.hpp"
 #include "handles.hpp"
 
 namespace bunchtrain::comm::detail {

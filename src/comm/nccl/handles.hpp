@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/unique_handle.hpp"
 #include "call.hpp"
 
 namespace bunchtrain::comm::detail {

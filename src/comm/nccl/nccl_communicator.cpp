@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "bunchtrain/core/call_limit.hpp"
+#include "bunchtrain/core/detail/call_limit.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {

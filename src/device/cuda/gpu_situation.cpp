@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/gpu_situation.hpp"
+#include "bunchtrain/device/detail/gpu_situation.hpp"
 
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
 
-#include "bunchtrain/device/cuda_check.cuh"
+#include "bunchtrain/device/detail/cuda_check.cuh"
 #include "driver_files.hpp"
 
 namespace bunchtrain::device {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/launch.cuh"
-#include "bunchtrain/device/cuda_check.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/cuda_check.cuh"
 
 namespace bunchtrain::device {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/current_stream.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
 
 #include "bunchtrain/core/error.hpp"
 

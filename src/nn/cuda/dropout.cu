@@ -2,7 +2,7 @@
 #include <cuda_runtime.h>
 
 #include "../dropout_kernel.hpp"
-#include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
 #include "dropout_launch.hpp"
 #include "philox.cuh"
 #include "storage.cuh"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime.h>
 
-#include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
 #include "keyed_random_launch.hpp"
 #include "philox.cuh"
 

@@ -2,7 +2,7 @@
 // From partial sums over rows to what normalises them: the small kernels between those of rows.cu.
 #include <cuda_runtime.h>
 
-#include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
 #include "row_launch.hpp"
 
 namespace bunchtrain::nn::detail {

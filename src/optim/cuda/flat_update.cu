@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/device/launch.cuh"
+#include "bunchtrain/device/detail/launch.cuh"
 
 #define BUNCHTRAIN_HOST_DEVICE __host__ __device__
 #include "flat_update.hpp"

@@ -5,8 +5,8 @@
 #include <span>
 #include <string_view>
 
-#include "bunchtrain/device/named_tensors.hpp"
 #include "bunchtrain/models/3dgan/variant.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 #include "bunchtrain/weights/keras_layer.hpp"
 
 namespace bunchtrain::models {

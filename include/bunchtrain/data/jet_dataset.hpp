@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Jets in HDF5 files, described by a data card.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/class_files.hpp"
+#include "bunchtrain/data/dataset.hpp"
+
+namespace bunchtrain::data {
+
+struct JetDatasetOptions {
+  std::vector<std::string> files = {};  ///< paths and globs
+  /// Files whose jets are all of one class (`--data g=g.h5`, see `parse_data_words`): the class is the label.
+  std::vector<ClassFiles> class_files = {};
+  std::string card =
+      "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
+  std::int64_t length = 0;                ///< 0 = the card's padded length
+  std::vector<std::string> classes = {};  ///< empty = the card's order
+  bool labels_required =
+      true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
+  bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
+  int threads = 1;             ///< for the first pass over labels
+  /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
+  bool hash_data = false;
+  Logger logger = {};
+};
+
+struct SplitOptions {
+  double valid_fraction = 0.1;
+  std::uint64_t seed = 7;
+};
+
+/// Files with one layout. Opening maps every dataset (addresses of chunks), selects rows and counts classes;
+/// samples are decoded outside HDF5's lock where the layout allows, else through H5Dread (`summary().paths`
+/// says which and why). Read-only, file locking off. Immutable, cheap to copy, thread-safe.
+class JetDataset {
+ public:
+  /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card),
+  /// rows that were never written or whose source is missing (unless the card says `missing = "fill"`),
+  /// wrong rank or type, missing filter, labels outside the classes, values that are not finite, weights that
+  /// teach nothing, no row selected, no particle.
+  explicit JetDataset(JetDatasetOptions options);
+  /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
+  JetDataset(JetDatasetOptions options, features::Card card);
+  ~JetDataset();
+  JetDataset(const JetDataset&);
+  JetDataset& operator=(const JetDataset&);
+
+  /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed). What
+  /// the card leaves to the data ("auto" inputs, balanced weights) is fitted to the training part. @throws
+  /// ConfigError if a part is empty.
+  DatasetSplit split(const SplitOptions& options) const;
+  /// Everything in stored order, fitted to everything.
+  DatasetPtr all() const;
+  /// The card of `all()`.
+  const features::Card& card() const noexcept;
+  std::int64_t size() const noexcept;
+  /// For scores: file and row behind each sample, and the number of rows of each file.
+  struct RowReference {
+    std::int32_t file;
+    std::int64_t row;
+  };
+  RowReference row_of(std::int64_t sample) const;
+  /// The same of every sample of `all()`, or of a part of a `split`.
+  std::vector<RowReference> rows_of(const Dataset& part) const;
+  /// Where a file of `files()` stood among those that a split was made of.
+  struct FilePlace {
+    std::int64_t index = 0;      ///< from 0
+    std::int64_t first_row = 0;  ///< rows of the files before it
+  };
+  /// Whether such a split kept a row for validation. With a split key in the card only files that still stand
+  /// at their old index can be told.
+  bool is_validated(RowReference row, const SplitOptions& options, FilePlace place) const;
+  const std::vector<std::filesystem::path>& files() const noexcept;
+  std::int64_t rows_in_file(std::size_t file) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace bunchtrain::data

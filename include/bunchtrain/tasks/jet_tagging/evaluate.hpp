@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A snapshot of a run on files: table, ROC, scores.h5.
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/config/options.hpp"
+#include "bunchtrain/features/card.hpp"
+#include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/train/session.hpp"
+#include "bunchtrain/train/step.hpp"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace bunchtrain::jet_tagging {
+
+/// evaluate, split, checkpoint, output, force. A program that evaluates its own runs has them among its
+/// options and calls `evaluate` if `--evaluate` is given.
+std::vector<config::OptionSpec> evaluate_options();
+
+/// A classifier of any inputs: `step` gives its logits as `outputs`; the loss is not asked for.
+struct EvaluatedNetwork {
+  std::shared_ptr<torch::nn::Module> module;
+  train::Step step;
+  std::string name = {};  ///< of the network in the Trainer, if that trained several
+};
+
+/// Makes the network for the inputs and classes of a run's card; its weights come from the snapshot.
+using MakeNetwork = std::function<EvaluatedNetwork(const features::Card& card)>;
+
+struct EvaluateResult {
+  std::optional<metrics::ClassificationResult> metrics;  ///< nothing for unlabelled files
+  std::filesystem::path scores;                          ///< scores.h5
+  std::filesystem::path curves;  ///< curves (ROC, histograms) as JSON, beside the scores; only with metrics
+  std::string data;              ///< "400 of 4,000 jets of toy.h5, kept for validation"
+  std::string snapshot;          ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
+};
+
+/// Collective. Applies the snapshot of `--run` that `--checkpoint` names to `--data`, or to the part of the
+/// run's own files that `--split` names; warns of jets that the run was trained on. Computes the same
+/// features as the run (its resolved card) and writes one compound dataset `scores` (`scores_1`, ... for
+/// further files) in the row order of each input file: `row`, `selected`, `label` (-1 unknown),
+/// `score_<class>` (softmax, float64), observers. Files that are read, and what others wrote, are not
+/// replaced
+/// (`require_writable_output`).
+/// @param make for networks that `models::create_from` does not know; empty: from the snapshot's description.
+/// @throws ConfigError, DataError, CheckpointError
+EvaluateResult evaluate(train::Session& session, const MakeNetwork& make = {});
+
+/// Table and file names for the terminal.
+std::string format_evaluation(const EvaluateResult& result);
+
+}  // namespace bunchtrain::jet_tagging

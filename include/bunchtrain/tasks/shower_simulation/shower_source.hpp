@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A trained generator as a source of showers.
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "bunchtrain/device/precision.hpp"
+#include "bunchtrain/models/3dgan/generator.hpp"
+
+namespace bunchtrain::shower_simulation {
+
+/// Primary energies between which a network was trained, GeV.
+struct EnergyRange {
+  double lowest = 0;
+  double highest = 0;
+};
+
+struct ShowerSourceOptions {
+  c10::Device device = c10::kCPU;
+  device::Precision precision = device::Precision::float32;
+  std::uint64_t seed = 1;           ///< shower i is a function of (weights, seed, i, its energy and angle)
+  std::string checkpoint = "best";  ///< of a run: "best", "latest" or one by its name ("step-000042")
+};
+
+/// Makes showers in GeV. Not thread-safe.
+class ShowerSource {
+ public:
+  /// @param run_or_weights a run folder, a safetensors file or a Keras weight file of a
+  /// generator; of a file the variant is told by its shapes. @throws ConfigError, CheckpointError
+  static ShowerSource open(const std::string& run_or_weights, const ShowerSourceOptions& options = {});
+  explicit ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options = {});
+
+  /// Cells in GeV, [B, X, Y, Z] float32 on the CPU.
+  /// @param showers [B] int64: numbers of the showers, which key their noise. @param energy [B] GeV.
+  /// @param theta [B] rad, needed for variable angle.
+  at::Tensor make(const at::Tensor& showers, const at::Tensor& energy, const at::Tensor& theta = {});
+  models::ShowerVariant variant() const noexcept { return generator_->options().variant; }
+  /// Known for runs only.
+  const std::optional<EnergyRange>& trained_energies() const noexcept { return trained_energies_; }
+
+ private:
+  models::ShowerGenerator generator_;
+  ShowerSourceOptions options_;
+  std::optional<EnergyRange> trained_energies_;
+};
+
+}  // namespace bunchtrain::shower_simulation

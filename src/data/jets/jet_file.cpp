@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jet_file.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "card_columns.hpp"
+#include "card_recognition.hpp"
+#include "storage/opened_file.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+constexpr std::size_t kSmallestRange = 64;
+constexpr std::size_t kRangeOfUnchunked = 256;
+
+// "part.pt": a column of a kind.
+struct ColumnName {
+  bool per_particle;
+  std::string name;
+};
+
+ColumnName split_name(const std::string& full) {
+  const auto dot = full.find('.');
+  return {full.substr(0, dot) == "part", full.substr(dot + 1)};
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Compounds and groups may list no columns: any of their members may be meant.
+bool may_have(const features::ReadSource& source, const ColumnName& column) {
+  return source.per_particle == column.per_particle &&
+         (source.columns.empty() || contains(source.columns, column.name));
+}
+
+// What one column of a source is read from: of a group, the dataset of that name.
+features::ReadSource place_of_column(const features::ReadSource& source, const std::string& column) {
+  if (!source.group) return source;
+  features::ReadSource one = source;
+  one.dataset = source.dataset.empty() ? column : source.dataset + "/" + column;
+  one.group = false;
+  one.columns = {column};
+  return one;
+}
+
+bool is_file_class(const ColumnName& column) {
+  return !column.per_particle && column.name == features::kFileColumn;
+}
+
+}  // namespace
+
+struct JetFile::Impl {
+  struct Column {
+    std::string name;
+    bool per_particle = false;
+    bool for_selection = false;
+    ColumnLayout layout;
+  };
+  struct Source {
+    StoredDataset dataset;
+    std::vector<Column> columns;
+    bool for_selection = false;
+    bool per_particle = false;
+  };
+
+  OpenedFile file;
+  std::vector<Source> sources;  // by dataset: one that several sources name is read once
+  std::size_t rows = 0;
+  std::size_t slots = 0;
+  std::optional<std::int64_t> class_value;
+  std::vector<MissingColumn> missing;
+
+  Impl(const std::filesystem::path& path, std::optional<std::int64_t> value)
+      : file(path), class_value(value) {}
+
+  /// Left over from another file or set: absent columns mean something (an unlabelled file).
+  void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
+  bool reads(ColumnSet set, bool per_particle, const std::string& column) const;
+  void find(const std::string& full_name, const features::FeaturePipeline& pipeline);
+  std::optional<std::size_t> open(const std::string& dataset, bool fill_missing);
+  void check_rows(const features::Card& card);
+  void check_slots();
+  std::string describe_missing(const std::string& column, const features::Card& card,
+                               const std::vector<std::string>& datasets,
+                               const std::vector<std::string>& compounds) const;
+};
+
+JetFile::JetFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
+                 std::optional<std::int64_t> class_value)
+    : impl_(std::make_unique<Impl>(path, class_value)) {
+  for (const auto& name : pipeline.required_columns()) impl_->find(name, pipeline);
+  impl_->check_rows(pipeline.card());
+  impl_->check_slots();
+  impl_->file.close();
+}
+
+JetFile::~JetFile() = default;
+JetFile::JetFile(JetFile&&) noexcept = default;
+
+const std::string& JetFile::path() const noexcept { return impl_->file.path(); }
+std::size_t JetFile::rows() const noexcept { return impl_->rows; }
+const std::vector<MissingColumn>& JetFile::missing() const noexcept { return impl_->missing; }
+
+std::size_t JetFile::rows_per_range() const noexcept {
+  const auto& sources = impl_->sources;
+  const auto particles =
+      std::find_if(sources.begin(), sources.end(), [](const auto& s) { return s.per_particle; });
+  const auto& leading = particles == sources.end() ? sources.front() : *particles;
+  const std::size_t chunk = leading.dataset.rows_per_chunk();
+  if (chunk <= 1) return kRangeOfUnchunked;
+  return (kSmallestRange + chunk - 1) / chunk * chunk;
+}
+
+void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const {
+  raw.rows = static_cast<std::int64_t>(count);
+  raw.slots = static_cast<std::int64_t>(impl_->slots);
+  raw.first_row = static_cast<std::int64_t>(first);
+  raw.file = impl_->file.path();
+  impl_->drop_foreign_columns(set, raw);
+  if (impl_->class_value)
+    raw.jet[std::string(features::kFileColumn)].assign(count, static_cast<double>(*impl_->class_value));
+  for (const auto& source : impl_->sources) {
+    if (set == ColumnSet::selection && !source.for_selection) continue;
+    struct Target {
+      const ColumnLayout* layout;
+      double* jet;
+      float* particle;
+    };
+    std::vector<Target> targets;
+    for (const auto& column : source.columns) {
+      if (set == ColumnSet::selection && !column.for_selection) continue;
+      Target target{&column.layout, nullptr, nullptr};
+      if (column.per_particle) {
+        auto& values = raw.particle[column.name];
+        values.resize(count * column.layout.slots);
+        target.particle = values.data();
+      } else {
+        auto& values = raw.jet[column.name];
+        values.resize(count);
+        target.jet = values.data();
+      }
+      targets.push_back(target);
+    }
+    source.dataset.read(first, count, [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
+      for (const auto& target : targets) {
+        if (target.particle != nullptr) {
+          widen(*target.layout, bytes, rows, target.particle + at * target.layout->slots);
+        } else {
+          widen(*target.layout, bytes, rows, target.jet + at);
+        }
+      }
+    });
+  }
+}
+
+std::vector<std::string> JetFile::paths() const {
+  std::vector<std::string> lines;
+  for (const auto& source : impl_->sources)
+    lines.push_back(fmt::format("{}: {}", source.dataset.layout().name, source.dataset.path_text()));
+  return lines;
+}
+
+RowSpans JetFile::filled_rows() const {
+  RowSpans rows;
+  for (const auto& source : impl_->sources) {
+    const RowSpans absent = source.dataset.absent_rows();
+    rows.insert(rows.end(), absent.begin(), absent.end());
+  }
+  return normalised(std::move(rows));
+}
+
+std::vector<FileIdentity> JetFile::identities(bool hash_data) const {
+  std::vector<const StoredDataset*> datasets;
+  for (const auto& source : impl_->sources) datasets.push_back(&source.dataset);
+  return impl_->file.identities(datasets, hash_data);
+}
+
+bool JetFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& name) const {
+  for (const auto& source : sources)
+    for (const auto& column : source.columns)
+      if (column.per_particle == per_particle && column.name == name)
+        return set == ColumnSet::all || column.for_selection;
+  return false;
+}
+
+void JetFile::Impl::drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const {
+  std::erase_if(raw.jet, [&](const auto& entry) { return !reads(set, false, entry.first); });
+  std::erase_if(raw.particle, [&](const auto& entry) { return !reads(set, true, entry.first); });
+}
+
+void JetFile::Impl::find(const std::string& full_name, const features::FeaturePipeline& pipeline) {
+  const ColumnName column = split_name(full_name);
+  if (is_file_class(column) && class_value) return;
+  std::vector<std::string> absent, compounds;
+  for (const auto& source : pipeline.card().sources) {
+    if (!may_have(source, column)) continue;
+    const auto place = place_of_column(source, column.name);
+    const auto index = open(place.dataset, pipeline.card().fill_missing);
+    if (!index) {
+      absent.push_back(place.dataset);
+      continue;
+    }
+    Source& opened = sources[*index];
+    const auto layout = find_column(place, column.name, opened.dataset.layout(), opened.dataset.where());
+    if (!layout) {
+      compounds.push_back(describe_members(opened.dataset.layout(), place, column.name));
+      continue;
+    }
+    const bool selects = contains(pipeline.selection_columns(), full_name);
+    opened.columns.push_back({column.name, column.per_particle, selects, *layout});
+    opened.for_selection |= selects;
+    opened.per_particle |= column.per_particle;
+    return;
+  }
+  const std::string message = describe_missing(full_name, pipeline.card(), absent, compounds);
+  if (!contains(pipeline.optional_columns(), full_name))
+    throw DataError(message + suggest_card(file.file(), file.path(), pipeline.card().name));
+  missing.push_back({full_name, message});
+}
+
+std::optional<std::size_t> JetFile::Impl::open(const std::string& dataset, bool fill_missing) {
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (sources[i].dataset.layout().name == dataset) return i;
+  if (!file.has(dataset)) return std::nullopt;
+  sources.push_back({.dataset = file.open(dataset, fill_missing), .columns = {}});
+  return sources.size() - 1;
+}
+
+std::string JetFile::Impl::describe_missing(const std::string& column, const features::Card& card,
+                                            const std::vector<std::string>& datasets,
+                                            const std::vector<std::string>& compounds) const {
+  const std::string there = fmt::format("datasets present: {}.", file.list_names());
+  if (!datasets.empty())
+    return fmt::format("{}: has no dataset '{}', from which card '{}' reads {}; {}", file.path(),
+                       fmt::join(datasets, "' or '"), card.name, column, there);
+  if (!compounds.empty())
+    return fmt::format("{}: card '{}' needs the column {}, which is not in {}; {}", file.path(), card.name,
+                       column, fmt::join(compounds, ", nor in "), there);
+  return fmt::format("{}: card '{}' needs the column {}, which none of its sources has; {}", file.path(),
+                     card.name, column, there);
+}
+
+void JetFile::Impl::check_rows(const features::Card& card) {
+  std::erase_if(sources, [](const Source& source) { return source.columns.empty(); });
+  if (sources.empty())
+    throw DataError(fmt::format("{}: card '{}' reads no column of it", file.path(), card.name));
+  const auto& first = sources.front().dataset;
+  for (const auto& source : sources)
+    if (source.dataset.layout().rows() != first.layout().rows())
+      throw DataError(
+          fmt::format("{}: has {} rows, dataset '{}' has {}; all datasets of a card need one row per jet",
+                      source.dataset.where(), source.dataset.layout().rows(), first.layout().name,
+                      first.layout().rows()));
+  rows = first.layout().rows();
+  if (rows == 0)
+    throw DataError(
+        fmt::format("{}: is empty (0 rows); leave the file out or write it again", first.where()));
+}
+
+void JetFile::Impl::check_slots() {
+  const Source* leading = nullptr;
+  for (const auto& source : sources) {
+    for (const auto& column : source.columns) {
+      if (!column.per_particle) continue;
+      if (leading == nullptr) leading = &source;
+      if (slots == 0) slots = column.layout.slots;
+      if (column.layout.slots != slots)
+        throw DataError(fmt::format("{}: holds {} particles per jet in column '{}', dataset '{}' holds {}",
+                                    source.dataset.where(), column.layout.slots, column.name,
+                                    leading->dataset.layout().name, slots));
+    }
+  }
+}
+
+}  // namespace bunchtrain::data

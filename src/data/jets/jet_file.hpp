@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// One HDF5 file seen through a data card: raw columns of any range of rows.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
+#include "bunchtrain/features/raw_columns.hpp"
+#include "storage/stored_dataset.hpp"
+
+namespace bunchtrain::data {
+
+/// What is read of a file: everything the inputs need, or only what decides which rows are kept.
+enum class ColumnSet { all, selection };
+
+/// A column that only label, weight or split need and that a file does not have.
+struct MissingColumn {
+  std::string name;     ///< "jet.type"
+  std::string message;  ///< where it was looked for and what there is
+};
+
+/// The datasets that a card reads, opened and mapped. Immutable, thread-safe.
+class JetFile {
+ public:
+  /// @param class_value the label value of all its jets, for a card whose label is the file.
+  /// @throws DataError: see JetDataset; also if the datasets differ in their number of rows, or hold none.
+  JetFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
+          std::optional<std::int64_t> class_value = std::nullopt);
+  ~JetFile();
+  JetFile(JetFile&&) noexcept;
+
+  const std::string& path() const noexcept;
+  /// Without them the file is unlabelled, its jets weigh the same, or are split by row.
+  const std::vector<MissingColumn>& missing() const noexcept;
+  std::size_t rows() const noexcept;
+  /// Rows that are best read together: chunks of the particle dataset, several of them if they are small.
+  std::size_t rows_per_range() const noexcept;
+  /// Into `raw`, whose memory is used again: fresh pages for every range cost more than widening its values.
+  void read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const;
+  /// One line per dataset: "table/table: pread + own inflate".
+  std::vector<std::string> paths() const;
+  /// As `OpenedFile::identities`.
+  std::vector<FileIdentity> identities(bool hash_data) const;
+  /// Rows of which something is read as the fill value because it was never written (`missing = "fill"`).
+  RowSpans filled_rows() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bunchtrain::data

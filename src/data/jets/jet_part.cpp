@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jet_part.hpp"
+
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/features/standardisation.hpp"
+#include "part_text.hpp"
+#include "sample_ranges.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+constexpr std::int64_t kRowsDescribed = 4096;
+
+std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files) {
+  std::vector<std::vector<std::string>> lines;
+  for (const auto& file : files) lines.push_back(file.paths());
+  return lines;
+}
+
+}  // namespace
+
+JetPart::JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part)
+    : source_(std::move(source)), pipeline_(std::move(card)), rule_(std::move(rule)) {
+  summary_.part = std::move(part);
+  count();
+  describe();
+}
+
+std::vector<std::int64_t> JetPart::rows_in(const RowRange& range) const {
+  std::vector<std::int64_t> rows;
+  for (std::size_t i = 0; i < range.count; ++i)
+    if (source_->kept(range.first_row + i) && rule_(range.first_row + i))
+      rows.push_back(static_cast<std::int64_t>(i));
+  return rows;
+}
+
+void JetPart::count() {
+  summary_.class_counts.assign(pipeline_.card().classes.size(), 0);
+  for (const auto& range : source_->ranges()) {
+    const auto rows = rows_in(range);
+    ranges_.push_back({.first = size_, .count = static_cast<std::int64_t>(rows.size())});
+    size_ += ranges_.back().count;
+    for (const auto row : rows) {
+      const auto label = source_->label(range.first_row + static_cast<std::size_t>(row));
+      if (label >= 0) ++summary_.class_counts[static_cast<std::size_t>(label)];
+    }
+  }
+}
+
+void JetPart::describe() {
+  const auto& card = pipeline_.card();
+  for (const auto& entry : card.classes) summary_.classes.push_back(entry.name);
+  const std::string& name = summary_.part.name;
+  const std::string part = name.empty() ? "" : name + ": ";
+  summary_.description =
+      fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
+                  name_files(source_->files().front().path(), source_->files().size()), card.name);
+  summary_.samples = size_;
+  if (!card.label.empty()) summary_.labels = features::describe_labels(card);
+  summary_.files = source_->identities();
+  summary_.rows = source_->counts();
+  describe_weights();
+  summary_.paths = collect_paths(paths_of(source_->files()));
+  summary_.card = features::to_toml(card);
+  summary_.signal = card.signal;
+  summary_.fingerprint =
+      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name, size_));
+  if (features::needs_fit(card) || features::needs_weights(card))
+    return;  // a draft that only serves to be fitted
+  const Survey found = survey(kRowsDescribed);
+  summary_.columns = found.columns;
+  summary_.surveyed = found.samples;
+  summary_.truncated = found.truncated;
+  summary_.rows.without_particles = found.without_particles;
+}
+
+void JetPart::describe_weights() {
+  const auto& card = pipeline_.card();
+  summary_.weight_factor = card.weight_factor.value_or(1);
+  if (card.sample_weight.empty()) return;
+  const WeightSums weights = weigh(card.class_weights);
+  summary_.negative_weights = weights.negative();
+  summary_.negative_weight_share = weights.negative_share();
+}
+
+features::FeatureBlock JetPart::evaluate(std::size_t index) const {
+  const RowRange& range = source_->ranges()[index];
+  thread_local features::RawColumns raw;
+  source_->files()[range.file].read(range.first, range.count, ColumnSet::all, raw);
+  return pipeline_.evaluate(raw, rows_in(range));
+}
+
+SampleBlock JetPart::read(std::size_t range) const {
+  SampleBlock block{.tensors = evaluate(range).tensors, .range = ranges_.at(range)};
+  if (!block.tensors.contains("label"))
+    block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
+  return block;
+}
+
+std::vector<std::size_t> JetPart::filled_ranges() const {
+  std::vector<std::size_t> filled;
+  for (std::size_t i = 0; i < ranges_.size(); ++i)
+    if (ranges_[i].count > 0) filled.push_back(i);
+  return filled;
+}
+
+JetPart::Survey JetPart::survey(std::int64_t most_rows) const {
+  features::StandardisationFit fit(pipeline_.card());
+  const auto filled = filled_ranges();
+  // As many ranges as hold the rows wanted, at equal distances.
+  const std::int64_t per_range =
+      filled.empty() ? 1 : std::max<std::int64_t>(size_ / static_cast<std::int64_t>(filled.size()), 1);
+  const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(most_rows / per_range, 1));
+  const std::size_t taken = std::min(filled.size(), wanted);
+  features::FeatureCounts seen;
+  for (std::size_t i = 0; i < taken; ++i) {
+    const auto block = evaluate(filled[i * filled.size() / taken]);
+    fit.add(block);
+    seen.rows += block.counts.rows;
+    seen.truncated += block.counts.truncated;
+    seen.without_particles += block.counts.without_particles;
+  }
+  if (seen.rows > 0 && seen.without_particles == seen.rows) require_particles(filled);
+  const auto scaled = [&](std::int64_t count) {
+    return seen.rows == 0 ? 0
+                          : std::llround(static_cast<double>(count) * static_cast<double>(size_) /
+                                         static_cast<double>(seen.rows));
+  };
+  return {.columns = fit.summaries(),
+          .samples = seen.rows,
+          .truncated = scaled(seen.truncated),
+          .without_particles = scaled(seen.without_particles)};
+}
+
+/// A few jets of a validation part may all be empty, a whole dataset may not.
+void JetPart::require_particles(const std::vector<std::size_t>& ranges) const {
+  if (summary_.part.name == "valid") return;
+  for (const std::size_t range : ranges) {
+    const auto counts = evaluate(range).counts;
+    if (counts.without_particles < counts.rows) return;
+  }
+  const auto& card = pipeline_.card();
+  const auto& file = source_->files().front();
+  throw DataError(fmt::format(
+      "{}: none of the {} jets in {} has a real particle by the mask \"{}\" of card '{}'; "
+      "look at the columns with `bunchtrain inspect`, then change mask under [particles] of "
+      "the card",
+      file.path(), size_, name_files(file.path(), source_->files().size()), card.mask, card.name));
+}
+
+WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
+  WeightSums sums;
+  for (const auto& range : source_->ranges()) {
+    for (const auto in_range : rows_in(range)) {
+      const std::size_t row = range.first_row + static_cast<std::size_t>(in_range);
+      const auto label = source_->label(row);
+      const bool has_class = label >= 0 && !class_weights.empty();
+      sums.add(source_->weight(row) * (has_class ? class_weights[static_cast<std::size_t>(label)] : 1));
+    }
+  }
+  return sums;
+}
+
+JetDataset::RowReference JetPart::row_of(std::int64_t sample) const {
+  if (sample < 0 || sample >= size_)
+    throw ConfigError("sample", std::to_string(sample), fmt::format("0 to {}", size_ - 1));
+  // The last range that begins at or before the sample; empty ones share their first sample with the one that
+  // follows.
+  const std::size_t index = find_range(ranges_, sample);
+  const RowRange& range = source_->ranges()[index];
+  const auto row = rows_in(range)[static_cast<std::size_t>(sample - ranges_[index].first)];
+  return {.file = static_cast<std::int32_t>(range.file), .row = static_cast<std::int64_t>(range.first) + row};
+}
+
+std::vector<JetDataset::RowReference> JetPart::rows() const {
+  std::vector<JetDataset::RowReference> all;
+  all.reserve(static_cast<std::size_t>(size_));
+  for (const RowRange& range : source_->ranges())
+    for (const std::int64_t row : rows_in(range))
+      all.push_back({.file = static_cast<std::int32_t>(range.file),
+                     .row = static_cast<std::int64_t>(range.first) + row});
+  return all;
+}
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A part of the rows of an JetSource as a dataset: training, validation, or all.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/jet_dataset.hpp"
+#include "jet_source.hpp"
+#include "weight_sums.hpp"
+
+namespace bunchtrain::data {
+
+/// The rows of `source` that are kept and that `rule` takes, as samples in stored order.
+class JetPart final : public Dataset {
+ public:
+  /// @param card the source's, with everything fitted. @param part which part of which split `rule` takes.
+  JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part);
+
+  std::int64_t size() const noexcept override { return size_; }
+  std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
+  SampleBlock read(std::size_t range) const override;
+  const DatasetSummary& summary() const override { return summary_; }
+  const features::Card* card() const noexcept override { return &pipeline_.card(); }
+
+  /// File and row of a sample.
+  JetDataset::RowReference row_of(std::int64_t sample) const;
+  /// The same of every sample.
+  std::vector<JetDataset::RowReference> rows() const;
+  /// Mean and width of every input over about `most_rows` samples, spread evenly; also how many were
+  /// truncated and have no particle, scaled to all.
+  struct Survey {
+    std::vector<features::ColumnSummary> columns;
+    std::int64_t samples = 0;
+    std::int64_t truncated = 0;
+    std::int64_t without_particles = 0;
+  };
+  /// @throws DataError if no sample at all has a particle.
+  Survey survey(std::int64_t most_rows) const;
+  /// Sample times class weight of all samples, without the card's factor.
+  WeightSums weigh(const std::vector<double>& class_weights) const;
+
+ private:
+  std::vector<std::int64_t> rows_in(const RowRange& range) const;
+  features::FeatureBlock evaluate(std::size_t range) const;
+  void count();
+  void describe();
+  void describe_weights();
+  std::vector<std::size_t> filled_ranges() const;
+  void require_particles(const std::vector<std::size_t>& ranges) const;
+
+  std::shared_ptr<const JetSource> source_;
+  features::FeaturePipeline pipeline_;
+  RowRule rule_;
+  std::vector<SampleRange> ranges_;
+  std::int64_t size_ = 0;
+  DatasetSummary summary_;
+};
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jet_source.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/random.hpp"
+#include "parallel_for.hpp"
+#include "part_text.hpp"
+#include "storage/opened_file.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+template <class Values>
+std::span<const std::byte> bytes_of(const Values& values) {
+  return std::as_bytes(std::span(values));
+}
+
+/// The label value of files of a class; nothing if none was said.
+std::optional<std::int64_t> label_value(const std::string& class_name, const features::Card& card) {
+  if (card.label != features::kFileLabel) return std::nullopt;
+  const auto found = std::ranges::find(card.classes, class_name, &features::ClassSpec::name);
+  return found == card.classes.end() ? std::nullopt : std::optional(found->values.front());
+}
+
+}  // namespace
+
+JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledFile> files,
+                     features::Card card)
+    : logger_(options.logger), pipeline_(std::move(card)) {
+  for (const auto& file : files)
+    files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()));
+  if (options.labels_required)
+    require_labels(files_, pipeline_.card());
+  else if (const std::string missing = describe_missing(files_); !missing.empty())
+    logger_.info(missing);
+  ranges_ = cut_rows(files_);
+  const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
+  labels_.assign(rows, kDropped);
+  if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
+  if (!pipeline_.card().sample_weight.empty()) weights_.assign(rows, 1);
+  count_filled_rows();
+  read_labels(options.threads);
+  take_fingerprint(files, options.hash_data);
+}
+
+void JetSource::read_labels(int threads) {
+  std::mutex mutex;
+  std::vector<features::UnknownLabels> unknown(ranges_.size());
+  counts_.stored = static_cast<std::int64_t>(rows());
+  for_each_index(ranges_.size(), threads, [&](std::size_t index) {
+    features::RowSelection selection = read_labels(ranges_[index]);
+    unknown[index] = std::move(selection.unknown);
+    const std::lock_guard lock(mutex);
+    counts_.not_selected += selection.counts.not_selected;
+    counts_.other_labels += selection.counts.other_labels;
+    counts_.not_finite += selection.counts.not_finite;
+  });
+  features::UnknownLabels all;
+  for (const auto& labels : unknown) all.merge(labels);
+  pipeline_.require_known(all);
+}
+
+// Ranges do not overlap, so that threads write to different rows.
+features::RowSelection JetSource::read_labels(const RowRange& range) {
+  thread_local features::RawColumns raw;
+  files_[range.file].read(range.first, range.count, ColumnSet::selection, raw);
+  features::RowSelection selection;
+  pipeline_.select_rows(raw, selection);
+  for (std::size_t i = 0; i < selection.kept.size(); ++i) {
+    const std::size_t row = range.first_row + static_cast<std::size_t>(selection.kept[i]);
+    labels_[row] = static_cast<std::int16_t>(selection.labels[i]);
+    if (!selection.weights.empty()) weights_[row] = selection.weights[i];
+    if (keys_.empty()) continue;
+    // 32 bits of a key are enough: two keys that collide merely stay together. A file without the key is
+    // split by row.
+    const auto key = selection.keys.empty() ? row : static_cast<std::uint64_t>(selection.keys[i]);
+    keys_[row] = static_cast<std::uint32_t>(mix64(range.file, key));
+  }
+  return selection;
+}
+
+void JetSource::count_filled_rows() {
+  for (const auto& file : files_)
+    counts_.filled += log_filled_rows(file.path(), file.rows(), file.filled_rows(), logger_);
+}
+
+void JetSource::take_fingerprint(std::span<const LabelledFile> named, bool hash_data) {
+  Hasher hasher;
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    auto files = files_[i].identities(hash_data);
+    files.front().class_name = named[i].class_name;
+    add_identity(files.front(), hasher);
+    identities_.insert(identities_.end(), files.begin(), files.end());
+  }
+  hasher.update(bytes_of(labels_));
+  hasher.update(bytes_of(keys_));
+  hasher.update(bytes_of(weights_));
+  fingerprint_ = hasher.hex();
+}
+
+}  // namespace bunchtrain::data

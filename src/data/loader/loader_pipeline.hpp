@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The threads behind a DataLoader: chunks are decoded ahead, batches assembled in order, memory bounded.
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/tensor/batch.hpp"
+#include "device_transfer.hpp"
+#include "rank_share.hpp"
+
+namespace bunchtrain::data {
+
+/// Delivers this rank's batches, epoch after epoch, from a starting step on.
+///
+/// Any worker does whatever comes next: plan a batch (which samples, which chunks), assemble one whose chunks
+/// are there, read a chunk that a planned batch waits for, or read ahead in the order of need while
+/// `prefetch_bytes` allow. A chunk is dropped when the order has left its shuffle window; if all samples fit
+/// in `prefetch_bytes`, chunks are kept for ever and decoded only once. `take` is for one thread.
+class LoaderPipeline {
+ public:
+  LoaderPipeline(DatasetPtr dataset, const DataLoaderOptions& options, std::int64_t epoch, std::int64_t step);
+  ~LoaderPipeline();
+  LoaderPipeline(const LoaderPipeline&) = delete;
+  LoaderPipeline& operator=(const LoaderPipeline&) = delete;
+
+  /// The next batch; waits for it. Rethrows what reading its chunks threw, now and at every later call.
+  Batch take();
+  /// Adds to `statistics` what happened since the last call.
+  void collect(LoaderStatistics& statistics);
+
+ private:
+  struct Chunk;
+  struct PlannedBatch;
+  using Lock = std::unique_lock<std::mutex>;
+  using ChunkKey = std::pair<std::int64_t, std::size_t>;  // epoch (0 if chunks are kept) and range
+
+  void work(std::stop_token stop) noexcept;
+  void wait_for_batch(Lock& lock);
+  bool work_once(Lock& lock);
+  bool may_plan() const;
+  void plan_next();
+  void need(PlannedBatch& batch, Chunk& chunk);
+  PlannedBatch* next_to_assemble();
+  void assemble(PlannedBatch& batch, Lock& lock);
+  void fill(PlannedBatch& batch) const;
+  Chunk* next_to_read();
+  Chunk* next_to_read_ahead();
+  void read(Chunk& chunk, Lock& lock);
+  Chunk& chunk_of(std::int64_t epoch, std::size_t range);
+  void expire();
+  void drop_if_unused(Chunk& chunk);
+  std::shared_ptr<const EpochOrder> order_of(std::int64_t epoch);
+  void hold(std::int64_t bytes);
+  std::int64_t bytes_of(const PlannedBatch& batch) const;
+  std::int64_t bytes_of(std::size_t range) const;
+  std::string describe() const;
+
+  const DatasetPtr dataset_;
+  const DataLoaderOptions options_;
+  const DeviceTransfer transfer_;
+  const RankShare share_;
+  EpochOrder::Options order_options_;
+  NamedTensors prototype_;  // no rows: names, types and shapes
+  std::int64_t sample_bytes_ = 0;
+  bool keep_chunks_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable_any work_there_;
+  std::condition_variable batch_there_;
+  std::map<std::int64_t, std::shared_ptr<const EpochOrder>> orders_;
+  std::map<ChunkKey, std::unique_ptr<Chunk>> chunks_;
+  std::multimap<std::pair<std::int64_t, std::int64_t>, ChunkKey>
+      expiry_;                                         // (epoch, last position) of chunks held
+  std::deque<std::unique_ptr<PlannedBatch>> batches_;  // in order of delivery
+  std::deque<Chunk*> wanted_;
+  std::int64_t plan_epoch_, plan_step_;
+  std::int64_t plan_number_ = 0;
+  std::int64_t ahead_epoch_;
+  std::size_t ahead_index_ = 0;
+  std::int64_t bytes_held_ = 0;
+  LoaderStatistics statistics_;
+  std::exception_ptr failure_;  // of the pipeline itself: no batch will come any more
+
+  std::vector<std::jthread> workers_;  // last: they end before what they use
+};
+
+}  // namespace bunchtrain::data

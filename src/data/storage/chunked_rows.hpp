@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Rows in chunks that we find and decode ourselves.
+
+#include <memory>
+#include <span>
+
+#include "chunk_map.hpp"
+#include "dataset_layout.hpp"
+#include "decoded_chunks.hpp"
+#include "io/file_bytes.hpp"
+#include "row_reader.hpp"
+
+namespace bunchtrain::data {
+
+/// Reads chunks by offset; inflated, checked and unshuffled by the calling thread.
+class ChunkedRows final : public RowReader {
+ public:
+  /// @pre all filters can be decoded, and the map has addresses. @param decoded shared by all parts of a
+  /// virtual dataset
+  ChunkedRows(std::shared_ptr<const FileBytes> bytes, const DatasetLayout& layout, ChunkMap map,
+              std::shared_ptr<DecodedChunks> decoded, const std::string& where);
+
+  void read(std::size_t first, std::size_t count, const RowSink& sink) const override;
+  std::string way() const override { return is_raw() ? "pread of chunks" : "pread + own inflate"; }
+  std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
+  void add_to(Hasher& hasher) const override;
+
+ private:
+  bool rows_are_whole() const;
+  bool is_raw() const { return layout_.filters.empty() && rows_are_whole(); }
+  void read_raw(std::size_t first, std::size_t count, const RowSink& sink) const;
+  void read_decoded(std::size_t first, std::size_t count, const RowSink& sink) const;
+  const std::byte* decode_row_block(std::uint64_t block, DecodeScratch& scratch,
+                                    std::vector<std::byte>& rows) const;
+  const std::byte* decode_one(std::uint64_t place, DecodeScratch& scratch) const;
+  void place_chunk(const std::byte* chunk, std::uint64_t index_in_block, std::size_t rows_in_block,
+                   std::byte* rows) const;
+
+  std::shared_ptr<const FileBytes> bytes_;
+  DatasetLayout layout_;
+  ChunkMap map_;
+  std::shared_ptr<DecodedChunks> decoded_;
+  std::string where_;
+};
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Highway compiles this file once per instruction set and chooses at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "knn_simd.cpp"
+// Left out: processors without a fused multiply-add (they get the plain loop: all must find the same bits),
+// and vectors of unknown size, which cannot be kept in arrays (such processors use their fixed-size set,
+// NEON).
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// The above must come first.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "../knn_key.hpp"
+#include "knn_cpu.hpp"
+#include "sorting_network.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace bunchtrain::ops::detail {
+namespace HWY_NAMESPACE {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+
+void SelectNearestKeys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
+  select_nearest_keys_plain(set, count, keys);
+}
+
+#else
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using Ranks = hn::ScalableTag<std::uint32_t>;
+using Keys = hn::ScalableTag<std::uint64_t>;
+using KeyDoubles = hn::ScalableTag<double>;
+using FloatVector = hn::Vec<Floats>;
+using KeyVector = hn::Vec<KeyDoubles>;
+
+inline constexpr std::int64_t kLanes = hn::MaxLanes(Floats());  // queries handled side by side
+inline constexpr std::int64_t kRowBlock =
+    kLanes < 8 ? kLanes : 8;  // candidates whose distances are summed side by side
+
+/// Squared distance to rank (knn_key.hpp).
+HWY_INLINE hn::Vec<Ranks> to_rank(FloatVector squared_distance) {
+  const Ranks ranks;
+  const auto bits = hn::And(hn::BitCast(ranks, squared_distance), hn::Set(ranks, 0x7FFFFFFFu));
+  return hn::Add(hn::Min(bits, hn::Set(ranks, kNanBits)), hn::Set(ranks, kRankBias));
+}
+
+/// The coordinates of a set's real points, in panels of kLanes points: [panel, D, lane], zero past the last
+/// point. A vector load gives one coordinate of kLanes queries, a broadcast of an element that of one
+/// candidate.
+struct Coordinates {
+  std::int64_t size;  ///< n real points
+  std::int64_t dims;  ///< D
+  const float* panels;
+
+  const float* panel_of(std::int64_t point) const { return panels + point / kLanes * kLanes * dims; }
+};
+
+/// Ranks of the distances from candidates [first, first + kRowBlock) to one vector of queries.
+HWY_INLINE void rank_block(const Coordinates& coordinates, std::int64_t query, std::int64_t first,
+                           std::uint32_t* ranks) {
+  const Floats tag;
+  FloatVector sums[kRowBlock];
+#pragma GCC unroll 32
+  for (std::int64_t j = 0; j < kRowBlock; ++j) sums[j] = hn::Zero(tag);
+  const float* queries = coordinates.panel_of(query);
+  const float* candidates = coordinates.panel_of(first) + first % kLanes;
+  for (std::int64_t d = 0; d < coordinates.dims; ++d, queries += kLanes, candidates += kLanes) {
+    const FloatVector coordinate = hn::LoadU(tag, queries);
+#pragma GCC unroll 32
+    for (std::int64_t j = 0; j < kRowBlock; ++j) {
+      const FloatVector difference = hn::Sub(coordinate, hn::Set(tag, candidates[j]));
+      sums[j] = hn::MulAdd(difference, difference, sums[j]);
+    }
+  }
+#pragma GCC unroll 32
+  for (std::int64_t j = 0; j < kRowBlock; ++j) hn::StoreU(to_rank(sums[j]), Ranks(), ranks + j * kLanes);
+}
+
+/// [rows rounded up, kLanes] ranks of all candidates for the queries [query, query + kLanes).
+HWY_INLINE void rank_all(const Coordinates& coordinates, std::int64_t query, std::int64_t padded_rows,
+                         std::uint32_t* ranks) {
+  for (std::int64_t first = 0; first < coordinates.size; first += kRowBlock)
+    rank_block(coordinates, query, first, ranks + first * kLanes);
+  std::fill(ranks + coordinates.size * kLanes, ranks + padded_rows * kLanes, kExcludedRank);
+  const std::int64_t queries = std::min(kLanes, coordinates.size - query);
+  for (std::int64_t i = 0; i < queries; ++i) ranks[(query + i) * kLanes + i] = kExcludedRank;
+}
+
+HWY_INLINE void exchange(KeyVector& low, KeyVector& high) {
+  const KeyVector smaller = hn::Min(low, high);
+  high = hn::Max(low, high);
+  low = smaller;
+}
+
+template <class Network, std::size_t... I>
+HWY_INLINE void run_network(KeyVector* values, std::index_sequence<I...>) {
+  (exchange(values[Network::kList.comparators[I].low], values[Network::kList.comparators[I].high]), ...);
+}
+
+template <class Network>
+HWY_INLINE void run_network(KeyVector* values) {
+  run_network<Network>(values, std::make_index_sequence<Network::kList.kSize>());
+}
+
+/// Keys of the candidates [first, first + K) for half of the queries. Interleaving ranks with indices makes
+/// keys in an order of lanes that `query_of_lane` undoes.
+template <int K, bool kUpper>
+HWY_INLINE void load_keys(const std::uint32_t* ranks, std::int64_t first, KeyVector floor, KeyVector* keys) {
+  const Ranks tag;
+  const KeyVector last = hn::BitCast(KeyDoubles(), hn::Set(Keys(), kLastKey));
+#pragma GCC unroll 32
+  for (int j = 0; j < K; ++j) {
+    const auto index = hn::Set(tag, static_cast<std::uint32_t>(first + j));
+    const auto rank = hn::LoadU(tag, ranks + (first + j) * kLanes);
+    const auto mixed = kUpper ? hn::InterleaveUpper(tag, index, rank) : hn::InterleaveLower(tag, index, rank);
+    const KeyVector key = hn::BitCast(KeyDoubles(), mixed);
+    keys[j] = hn::IfThenElse(hn::Gt(key, floor), key, last);
+  }
+}
+
+inline std::int64_t query_of_lane(std::int64_t lane, bool upper) {
+  return lane / 2 * 4 + (upper ? 2 : 0) + lane % 2;
+}
+
+/// The K smallest keys above `floor` of each query in one half of the lanes: sorts K candidates at a time and
+/// keeps the lower half of both. Returns the largest key found, the floor of a next pass.
+template <int K, bool kUpper>
+HWY_NOINLINE KeyVector select_half(const std::uint32_t* ranks, std::int64_t size, KeyVector floor,
+                                   std::uint64_t* selected) {
+  KeyVector best[K], candidates[K];
+  load_keys<K, kUpper>(ranks, 0, floor, best);
+  run_network<SortNetwork<K> >(best);
+  for (std::int64_t first = K; first < size; first += K) {
+    load_keys<K, kUpper>(ranks, first, floor, candidates);
+    run_network<SortNetwork<K> >(candidates);
+#pragma GCC unroll 32
+    for (int i = 0; i < K; ++i) best[i] = hn::Min(best[i], candidates[K - 1 - i]);
+    run_network<MergeNetwork<K> >(best);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < K; ++i) hn::StoreU(hn::BitCast(Keys(), best[i]), Keys(), selected + i * (kLanes / 2));
+  return best[K - 1];
+}
+
+/// The `count` smallest keys of each of a vector's queries, K in each pass over the candidates.
+template <int K>
+HWY_INLINE void select_group(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries,
+                             std::int64_t count, std::uint64_t* keys) {
+  HWY_ALIGN std::uint64_t selected[2][K * (kLanes / 2)];
+  KeyVector floors[2] = {hn::Zero(KeyDoubles()), hn::Zero(KeyDoubles())};
+  for (std::int64_t done = 0; done < count; done += K) {
+    floors[0] = select_half<K, false>(ranks, size, floors[0], selected[0]);
+    floors[1] = select_half<K, true>(ranks, size, floors[1], selected[1]);
+    const std::int64_t found = std::min<std::int64_t>(K, count - done);
+    for (const bool upper : {false, true}) {
+      for (std::int64_t lane = 0; lane < kLanes / 2; ++lane) {
+        const std::int64_t query = query_of_lane(lane, upper);
+        if (query >= queries) continue;
+        for (std::int64_t n = 0; n < found; ++n)
+          keys[query * count + done + n] = selected[upper][n * (kLanes / 2) + lane];
+      }
+    }
+  }
+}
+
+inline constexpr std::int64_t kLargestNetwork = 32;
+
+/// Buffers kept between sets.
+struct Scratch {
+  std::vector<float> panels;
+  std::vector<std::uint32_t> ranks;
+};
+
+Coordinates arrange(const PointSet<float>& set, Scratch& scratch) {
+  const auto size = static_cast<std::int64_t>(set.real.size());
+  const std::int64_t num_panels = (size + kLanes - 1) / kLanes;
+  scratch.panels.assign(static_cast<std::size_t>(num_panels * kLanes * set.dims), 0.0F);
+  const Coordinates coordinates{size, set.dims, scratch.panels.data()};
+  for (std::int64_t i = 0; i < size; ++i) {
+    const float* point = set.points + set.real[static_cast<std::size_t>(i)] * set.dims;
+    float* lane = scratch.panels.data() + (coordinates.panel_of(i) - coordinates.panels) + i % kLanes;
+    for (std::int64_t d = 0; d < set.dims; ++d) lane[d * kLanes] = point[d];
+  }
+  return coordinates;
+}
+
+void SelectNearestKeys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
+  thread_local Scratch scratch;
+  const Coordinates coordinates = arrange(set, scratch);
+  const std::int64_t padded_rows =
+      (coordinates.size + kLargestNetwork - 1) / kLargestNetwork * kLargestNetwork;
+  scratch.ranks.resize(static_cast<std::size_t>(padded_rows * kLanes));
+  keys.resize(static_cast<std::size_t>(coordinates.size * count));
+  std::uint32_t* ranks = scratch.ranks.data();
+  for (std::int64_t query = 0; query < coordinates.size; query += kLanes) {
+    rank_all(coordinates, query, padded_rows, ranks);
+    const std::int64_t queries = std::min(kLanes, coordinates.size - query);
+    std::uint64_t* out = keys.data() + query * count;
+    if (count <= 8) {
+      select_group<8>(ranks, coordinates.size, queries, count, out);
+    } else if (count <= 16) {
+      select_group<16>(ranks, coordinates.size, queries, count, out);
+    } else {
+      select_group<32>(ranks, coordinates.size, queries, count, out);
+    }
+  }
+}
+
+#endif  // HWY_TARGET
+}  // namespace HWY_NAMESPACE
+}  // namespace bunchtrain::ops::detail
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bunchtrain::ops::detail {
+
+HWY_EXPORT(SelectNearestKeys);
+
+void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
+  HWY_DYNAMIC_DISPATCH(SelectNearestKeys)(set, count, keys);
+}
+
+}  // namespace bunchtrain::ops::detail
+#endif  // HWY_ONCE

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cuda_runtime.h>
+
+#include <utility>
+
+#include "../knn_key.hpp"
+#include "bunchtrain/device/detail/launch.cuh"
+#include "knn/cpu/sorting_network.hpp"
+#include "knn_kernels.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+constexpr int kMaxThreads = 128;    // queries of a block
+constexpr int kDimsChunk = 16;      // coordinates staged at a time if a point has many
+constexpr int kResidentTile = 128;  // candidates staged at a time if a point has few coordinates
+
+/// Orders neighbours in float32: (distance, index) in 64 bits, as on the CPU (knn_key.hpp).
+struct FloatKey {
+  std::uint64_t value;
+
+  static __device__ FloatKey make(std::uint32_t rank, int index) {
+    return {std::uint64_t{rank} << 32 | static_cast<std::uint32_t>(index)};
+  }
+  static __device__ FloatKey number(float squared_distance, int index) {
+    const std::uint32_t bits = __float_as_uint(squared_distance) & 0x7FFFFFFFu;
+    return make((bits < kNanBits ? bits : kNanBits) + kRankBias, index);
+  }
+  static __device__ FloatKey padded(int index) { return make(kPaddedRank, index); }
+  static __device__ FloatKey excluded() { return make(kExcludedRank, -1); }
+  static __device__ FloatKey first() { return {0}; }
+
+  __device__ bool before(const FloatKey& other) const { return value < other.value; }
+  __device__ int index() const { return static_cast<int>(static_cast<std::uint32_t>(value)); }
+  __device__ float squared_distance() const {
+    const auto rank = static_cast<std::uint32_t>(value >> 32);
+    return __uint_as_float(rank >= kPaddedRank ? 0x7F800000u : rank - kRankBias);
+  }
+};
+
+/// The same in float64, where both parts need a word of their own.
+struct DoubleKey {
+  static constexpr std::uint64_t kInfinity = 0x7FF0000000000000u, kNan = 0x7FF8000000000000u,
+                                 kPadded = 0x7FFC000000000000u;
+
+  std::uint64_t rank;
+  std::int64_t position;
+
+  static __device__ DoubleKey number(double squared_distance, int index) {
+    const auto bits =
+        static_cast<std::uint64_t>(__double_as_longlong(squared_distance)) & 0x7FFFFFFFFFFFFFFFu;
+    return {bits < kNan ? bits : kNan, index};
+  }
+  static __device__ DoubleKey padded(int index) { return {kPadded, index}; }
+  static __device__ DoubleKey excluded() { return {~std::uint64_t{0}, -1}; }
+  static __device__ DoubleKey first() { return {0, -1}; }
+
+  __device__ bool before(const DoubleKey& other) const {
+    return rank < other.rank || (rank == other.rank && position < other.position);
+  }
+  __device__ int index() const { return static_cast<int>(position); }
+  __device__ double squared_distance() const {
+    return __longlong_as_double(static_cast<long long>(rank >= kPadded ? kInfinity : rank));
+  }
+};
+
+template <class Key>
+__device__ __forceinline__ void exchange(Key& low, Key& high) {
+  const bool swap = high.before(low);
+  const Key smaller = swap ? high : low;
+  high = swap ? low : high;
+  low = smaller;
+}
+
+template <class Network, class Key, std::size_t... I>
+__device__ __forceinline__ void run_network(Key* keys, std::index_sequence<I...>) {
+  (exchange(keys[Network::kList.comparators[I].low], keys[Network::kList.comparators[I].high]), ...);
+}
+
+/// Sorts `candidates` and keeps the K smallest of them and of the sorted `best` there, sorted.
+template <int K, class Key>
+__device__ __forceinline__ void merge_batch(Key (&best)[K], Key (&candidates)[K]) {
+  run_network<SortNetwork<K>>(candidates, std::make_index_sequence<SortNetwork<K>::kList.kSize>());
+#pragma unroll
+  for (int i = 0; i < K; ++i)
+    if (candidates[K - 1 - i].before(best[i])) best[i] = candidates[K - 1 - i];
+  run_network<MergeNetwork<K>>(best, std::make_index_sequence<MergeNetwork<K>::kList.kSize>());
+}
+
+/// Coordinates [dims, candidates] of a tile, and which of its points are real.
+template <class Real, int kDims, int kCandidates>
+struct Tile {
+  Real coordinates[kDims][kCandidates];
+  bool real[kCandidates];
+};
+
+template <class Real>
+__device__ bool is_real(const KnnArguments<Real>& a, int point) {
+  if (a.mask) return a.mask[static_cast<std::size_t>(blockIdx.y) * a.num_points + point];
+  return !a.counts || point < a.counts[blockIdx.y];
+}
+
+/// All threads: copies coordinates [first_dim, first_dim + kDims) of the candidates [first, first +
+/// kCandidates), zero past the ends.
+template <class Real, int kDims, int kCandidates>
+__device__ void stage(const KnnArguments<Real>& a, const Real* set, int first, int first_dim,
+                      Tile<Real, kDims, kCandidates>& tile) {
+  __syncthreads();  // the tile before is no longer read
+  for (int e = threadIdx.x; e < kDims * kCandidates; e += blockDim.x) {
+    const int candidate = e / kDims, d = e % kDims;
+    const bool inside = first + candidate < a.num_points && first_dim + d < a.dims;
+    tile.coordinates[d][candidate] =
+        inside ? set[static_cast<std::size_t>(first + candidate) * a.dims + first_dim + d] : Real{0};
+  }
+  for (int candidate = threadIdx.x; candidate < kCandidates; candidate += blockDim.x)
+    tile.real[candidate] = first + candidate < a.num_points && is_real(a, first + candidate);
+  __syncthreads();
+}
+
+/// One thread's query and the neighbours it has found so far.
+template <class Real, class Key, int K>
+struct Query {
+  int point;
+  bool real;
+  Key floor;  ///< neighbours up to here were written in earlier passes
+  Key best[K];
+
+  /// Takes K candidates of which the squared distances are known.
+  template <class AnyTile>
+  __device__ __forceinline__ void take(const Real (&sums)[K], const AnyTile& tile, int in_tile, int first,
+                                       int limit) {
+    Key keys[K];
+#pragma unroll
+    for (int j = 0; j < K; ++j) {
+      const int candidate = first + j;
+      keys[j] = real && tile.real[in_tile + j] ? Key::number(sums[j], candidate) : Key::padded(candidate);
+      if (candidate == point || candidate >= limit || !floor.before(keys[j])) keys[j] = Key::excluded();
+    }
+    merge_batch(best, keys);
+  }
+};
+
+template <class Real, int K>
+__device__ __forceinline__ void add_squares(Real coordinate, const Real* candidates, Real (&sums)[K]) {
+#pragma unroll
+  for (int j = 0; j < K; ++j) {
+    const Real difference = coordinate - candidates[j];
+    sums[j] = fma(difference, difference, sums[j]);  // the one rounding per coordinate that the CPU has too
+  }
+}
+
+/// Points of at most kDims coordinates: the query stays in registers, a tile serves many batches.
+template <int kDims, class Real, class Key, int K>
+__device__ void scan_few_dims(const KnnArguments<Real>& a, const Real* set, int limit,
+                              Query<Real, Key, K>& query) {
+  __shared__ Tile<Real, kDims, kResidentTile> tile;
+  Real own[kDims];
+#pragma unroll
+  for (int d = 0; d < kDims; ++d)
+    own[d] = query.point < a.num_points && d < a.dims
+                 ? set[static_cast<std::size_t>(query.point) * a.dims + d]
+                 : Real{0};
+  for (int first = 0; first < limit; first += kResidentTile) {
+    stage(a, set, first, 0, tile);
+    for (int in_tile = 0; in_tile < kResidentTile && first + in_tile < limit; in_tile += K) {
+      Real sums[K] = {};
+#pragma unroll
+      for (int d = 0; d < kDims; ++d) add_squares(own[d], tile.coordinates[d] + in_tile, sums);
+      query.take(sums, tile, in_tile, first + in_tile, limit);
+    }
+  }
+}
+
+/// Points of any number of coordinates: both sides pass through in chunks, the query's through L1.
+template <class Real, class Key, int K>
+__device__ void scan_many_dims(const KnnArguments<Real>& a, const Real* set, int limit,
+                               Query<Real, Key, K>& query) {
+  __shared__ Tile<Real, kDimsChunk, K> tile;
+  const Real* own = set + static_cast<std::size_t>(min(query.point, a.num_points - 1)) * a.dims;
+  for (int first = 0; first < limit; first += K) {
+    Real sums[K] = {};
+    for (int first_dim = 0; first_dim < a.dims; first_dim += kDimsChunk) {
+      stage(a, set, first, first_dim, tile);
+      const int dims = min(kDimsChunk, a.dims - first_dim);
+      for (int d = 0; d < dims; ++d) add_squares(own[first_dim + d], tile.coordinates[d], sums);
+    }
+    query.take(sums, tile, 0, first, limit);
+  }
+}
+
+// Neighbours inside small sets.
+//
+//   formula    the k smallest of (sum_d (x_i[d] - x_j[d])^2, j) over j != i, the sum fused, d ascending
+//
+//   tiling     grid (queries / block, sets); a thread owns a query and keeps its K best keys, sorted, in
+//              registers; K candidates at a time are sorted by a network and merged; k > K takes further
+//              passes above the last key found
+//
+//   shared     few dims: 128 * (sizeof(Real) * kDims + 1) bytes (1.1 to 8.3 KB);
+//              many dims: K * (16 * sizeof(Real) + 1) bytes (0.5 to 2.1 KB)
+//
+//   bound      integer issue at small D (about 15 P compare-exchanges of 64 bits per query for k = 16);
+//              FP32 issue from D = 32 or so: 2 P D instructions per query
+//
+//   registers  nvcc 13.0, sm_75 to sm_100, no spills: 45 to 94 for K <= 16 (k = 16, D = 2: 80),
+//              168 for K = 32, 122 in float64
+template <class Real, class Key, int K, int kDims>
+__global__ void __launch_bounds__(kMaxThreads) knn_kernel(KnnArguments<Real> a) {
+  const Real* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
+  Query<Real, Key, K> query;
+  query.point = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  query.real = query.point < a.num_points && is_real(a, query.point);
+  query.floor = Key::first();
+  // Beyond the real points only the first few padded ones can be neighbours.
+  const int limit = a.counts ? min(a.num_points, a.counts[blockIdx.y] + a.k + 1) : a.num_points;
+
+  const std::size_t row = (static_cast<std::size_t>(blockIdx.y) * a.num_points + query.point) * a.k;
+  for (int written = 0; written < a.k; written += K) {
+#pragma unroll
+    for (int n = 0; n < K; ++n) query.best[n] = Key::excluded();
+    if constexpr (kDims > 0) {
+      scan_few_dims<kDims>(a, set, limit, query);
+    } else {
+      scan_many_dims(a, set, limit, query);
+    }
+    if (query.point < a.num_points) {
+#pragma unroll
+      for (int n = 0; n < K; ++n) {
+        if (written + n >= a.k) break;
+        a.indices[row + written + n] = query.best[n].index();
+        if (a.squared_distances) a.squared_distances[row + written + n] = query.best[n].squared_distance();
+      }
+    }
+    query.floor = query.best[K - 1];
+  }
+}
+
+template <class Real, class Key, int K, int kDims>
+void start(const KnnArguments<Real>& a, cudaStream_t stream) {
+  const int threads = min(kMaxThreads, (a.num_points + 31) / 32 * 32);
+  const auto blocks =
+      device::blocks_for(static_cast<std::size_t>(a.num_points), static_cast<std::size_t>(threads));
+  constexpr int kMaxSets = 65535;  // what a grid may have in y
+  for (int first = 0; first < a.sets; first += kMaxSets) {
+    KnnArguments<Real> part = a;
+    const auto points = static_cast<std::size_t>(first) * a.num_points;
+    part.sets = min(kMaxSets, a.sets - first);
+    part.points += points * a.dims;
+    part.indices += points * a.k;
+    if (a.mask) part.mask += points;
+    if (a.counts) part.counts += first;
+    if (a.squared_distances) part.squared_distances += points * a.k;
+    device::launch(knn_kernel<Real, Key, K, kDims>,
+                   {dim3(blocks, static_cast<unsigned>(part.sets)), dim3(static_cast<unsigned>(threads))},
+                   stream, part);
+  }
+}
+
+template <class Real, class Key, int K>
+void start_for_dims(const KnnArguments<Real>& a, cudaStream_t stream) {
+  if (a.dims <= 2) return start<Real, Key, K, 2>(a, stream);
+  if (a.dims <= 4) return start<Real, Key, K, 4>(a, stream);
+  if (a.dims <= 8) return start<Real, Key, K, 8>(a, stream);
+  start<Real, Key, K, 0>(a, stream);
+}
+
+}  // namespace
+
+void launch_knn(const KnnArguments<float>& arguments, cudaStream_t stream) {
+  if (arguments.k <= 8) return start_for_dims<float, FloatKey, 8>(arguments, stream);
+  if (arguments.k <= 16) return start_for_dims<float, FloatKey, 16>(arguments, stream);
+  start_for_dims<float, FloatKey, 32>(arguments, stream);
+}
+
+void launch_knn(const KnnArguments<double>& arguments, cudaStream_t stream) {
+  start_for_dims<double, DoubleKey, 8>(arguments, stream);
+}
+
+}  // namespace bunchtrain::ops::detail

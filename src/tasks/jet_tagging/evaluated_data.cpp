@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluated_data.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/data/class_files.hpp"
+
+namespace bunchtrain::jet_tagging {
+namespace {
+
+using data::JetDataset;
+
+/// Without the files behind virtual datasets, which have no rows of their own.
+std::vector<data::FileIdentity> opened(std::vector<data::FileIdentity> files) {
+  std::erase_if(files, [](const data::FileIdentity& file) { return file.rows == 0; });
+  return files;
+}
+
+std::optional<train::TrainedOn> trained_on(const TrainedNetwork& trained) {
+  const auto found = trained.info.metadata.find(train::kTrainedOnKey);
+  if (found == trained.info.metadata.end()) return std::nullopt;
+  auto run = train::parse_trained_on(found->second);
+  run.files = opened(std::move(run.files));
+  return run;
+}
+
+std::string names_of(const std::vector<std::filesystem::path>& files) {
+  constexpr std::size_t kMost = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(files.size(), kMost); ++i)
+    text += (i > 0 ? ", " : "") + files[i].filename().string();
+  return files.size() > kMost ? fmt::format("{} and {} more", text, files.size() - kMost) : text;
+}
+
+/// @throws ConfigError unless the run split its files and these are they, in their order.
+void require_split(const std::string& part, const std::optional<train::TrainedOn>& run,
+                   const std::vector<data::FileIdentity>& files) {
+  if (!run) throw ConfigError("split", part, "all: the run does not say which files it was trained on");
+  if (run->part.name.empty())
+    throw ConfigError("split", part,
+                      "all: the run kept no part of its training files; evaluate the files of its --valid by "
+                      "--data");
+  const bool same =
+      std::equal(files.begin(), files.end(), run->files.begin(), run->files.end(),
+                 [](const auto& here, const auto& there) { return here.fingerprint == there.fingerprint; });
+  if (!same)
+    throw ConfigError(
+        fmt::format("--split {} is a part of the files that the run was trained on, in their "
+                    "order, and --data are others: leave --data away, or give {}",
+                    part, fmt::join(data::data_words(run->files), " ")));
+}
+
+/// Jets of one file that the run was trained on.
+struct TrainedJets {
+  std::int64_t count = 0;
+  bool exact = true;
+};
+
+TrainedJets count_trained(const EvaluatedData& evaluated, const train::TrainedOn& run) {
+  std::map<std::string, JetDataset::FilePlace> places;
+  std::int64_t first_row = 0;
+  for (std::size_t i = 0; i < run.files.size(); ++i) {
+    places.try_emplace(run.files[i].fingerprint,
+                       JetDataset::FilePlace{static_cast<std::int64_t>(i), first_row});
+    first_row += run.files[i].rows;
+  }
+  const auto& summary = evaluated.samples->summary();
+  std::vector<std::optional<JetDataset::FilePlace>> place_of;
+  for (const auto& file : opened(summary.files)) {
+    const auto found = places.find(file.fingerprint);
+    place_of.push_back(found == places.end() ? std::nullopt : std::optional(found->second));
+  }
+  const bool by_key = !evaluated.files.card().split_by.empty();
+  const data::SplitOptions split{.valid_fraction = run.part.valid_fraction, .seed = run.part.seed};
+  TrainedJets trained;
+  for (const auto& row : evaluated.rows) {
+    const auto& place = place_of.at(static_cast<std::size_t>(row.file));
+    if (!place) continue;
+    if (run.part.name.empty()) {
+      ++trained.count;
+      continue;
+    }
+    trained.exact = trained.exact && (!by_key || place->index == row.file);
+    trained.count += evaluated.files.is_validated(row, split, *place) ? 0 : 1;
+  }
+  return trained;
+}
+
+void warn_of_trained(const train::Session& session, const EvaluatedData& evaluated,
+                     const std::optional<train::TrainedOn>& run) {
+  if (!run) return;
+  const TrainedJets trained = count_trained(evaluated, *run);
+  if (trained.count == 0) return;
+  const std::string all = format_integer(evaluated.samples->size());
+  session.logger().warning(
+      fmt::format("{}{} of these {} jets were trained on: what follows is better than on jets never seen{}",
+                  trained.exact ? "" : "about ", format_integer(trained.count), all,
+                  run->part.name.empty() ? "" : "; --split valid takes those that the run kept"));
+}
+
+}  // namespace
+
+EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork& trained) {
+  const std::string part = session.option("split");
+  const auto run = trained_on(trained);
+  std::vector<std::string> names = session.option("data");
+  if (names.empty() && part != "all") {
+    require_split(part, run, run ? run->files : std::vector<data::FileIdentity>{});
+    names = data::data_words(run->files);
+  }
+  if (names.empty())
+    throw ConfigError(
+        "nothing to evaluate: name HDF5 files by --data, or take the part of its own files that the run "
+        "kept, "
+        "by --split valid");
+  const data::DataFiles named = data::parse_data_words(names);
+  const JetDataset files({.files = named.files,
+                          .class_files = named.class_files,
+                          .labels_required = false,
+                          .allow_plugins = session.option("hdf5-plugins"),
+                          .threads = session.threads().loader,
+                          .logger = session.logger()},
+                         trained.card);
+  EvaluatedData evaluated{
+      .files = files, .samples = files.all(), .rows = {}, .description = names_of(files.files())};
+  if (part != "all") {
+    require_split(part, run, opened(files.all()->summary().files));
+    const auto split = files.split({.valid_fraction = run->part.valid_fraction, .seed = run->part.seed});
+    evaluated.samples = part == "valid" ? split.valid : split.train;
+    evaluated.description =
+        fmt::format("{} part of {}", part == "valid" ? "validation" : "training", evaluated.description);
+  }
+  evaluated.rows = files.rows_of(*evaluated.samples);
+  if (part == "all") warn_of_trained(session, evaluated, run);
+  return evaluated;
+}
+
+}  // namespace bunchtrain::jet_tagging

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The jets that an evaluation looks at, and how many of them the run was trained on.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/train/detail/trained_on.hpp"
+#include "bunchtrain/train/session.hpp"
+#include "trained_network.hpp"
+
+namespace bunchtrain::jet_tagging {
+
+struct EvaluatedData {
+  data::JetDataset files;
+  data::DatasetPtr samples;                          ///< everything, or a part of a split
+  std::vector<data::JetDataset::RowReference> rows;  ///< of every sample
+  std::string description;                           ///< "toy.h5", "validation part of toy.h5"
+};
+
+/// `--data` and `--split`. Warns of jets that the run was trained on, with their number.
+/// @throws ConfigError if there is no such part.
+EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork& trained);
+
+}  // namespace bunchtrain::jet_tagging

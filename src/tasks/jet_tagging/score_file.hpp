@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// scores.h5: one compound dataset per input file, in its row order.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/core/output_file.hpp"
+#include "evaluated_data.hpp"
+
+namespace bunchtrain::jet_tagging {
+
+/// What a file of scores says of its origin.
+struct ScoreOrigin {
+  std::string run;
+  std::string split;
+};
+
+/// @param rows [N, 2 + classes + observers] float64: sample (negative: none), label, scores, observers.
+/// The file is put in its place only if it may still be written. @throws ConfigError, DataError
+void write_scores(const OutputFile& file, const at::Tensor& rows, const EvaluatedData& data,
+                  const TrainedNetwork& trained, const ScoreOrigin& origin);
+
+/// Whether a file was written by `write_scores`.
+bool is_score_file(const std::filesystem::path& path);
+
+std::vector<std::string> class_names(const features::Card& card);
+
+}  // namespace bunchtrain::jet_tagging

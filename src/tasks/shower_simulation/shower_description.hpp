@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// What a checkpoint of a 3DGAN says of itself.
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
+
+namespace bunchtrain::shower_simulation {
+
+/// The metadata that rebuild a generator and say what it has seen.
+struct ShowerDescription {
+  models::ShowerVariant variant = models::ShowerVariant::fixed_angle;
+  std::optional<EnergyRange> energies = {};
+};
+
+/// {"model": "3dgan-fixed", "trained energies": "10 to 100 GeV"}.
+std::map<std::string, std::string> to_metadata(const ShowerDescription& description);
+/// @throws CheckpointError if the metadata are of another kind of model.
+ShowerDescription parse_shower_description(const std::map<std::string, std::string>& metadata,
+                                           const std::string& origin);
+
+}  // namespace bunchtrain::shower_simulation
