@@ -49,8 +49,7 @@ std::string command_line(const Plan& plan, const Setting& setting, const fs::pat
   const SampleFiles files = sample_files(plan, setting);
   return fmt::format(
       "{} {} --data {}{}{} --batch {} --epochs {} --threads {} --learning-rate 1e-6 --schedule constant "
-      "--run "
-      "{} {}",
+      "--run {} {}",
       filled_in(filled_in(plan.launcher, "{n}", setting.ranks), "{threads}", plan.threads),
       quoted(plan.trainer.string()), quoted(files.train), files.valid.empty() ? "" : " --valid ",
       quoted(files.valid), setting.batch, plan.epochs + 1, plan.threads, quoted(run.string()),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The published layers of both 3DGANs as tables: networks are built, and Keras files read, from the same
-/// lines.
+/// The published layers of both 3DGANs as tables: networks are built, and Keras files
+/// read, from the same lines.
 
 #include <array>
 #include <cstdint>

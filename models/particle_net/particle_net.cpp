@@ -125,8 +125,8 @@ at::Tensor ParticleNetImpl::forward(const at::Tensor& points, const at::Tensor& 
   if (zeroed) x = x.mul(real);
   std::vector<at::Tensor> outputs;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
-    // The first graph lives in (deta, dphi), later ones in the features of the block before; indices are
-    // constants.
+    // The first graph lives in (deta, dphi), later ones in the features of the block
+    // before; indices are constants.
     const at::Tensor space = (i == 0 ? points : x).detach().contiguous();
     const at::Tensor indices = ops::knn(space, mask, {.k = options_.blocks[i].k}).indices;
     x = blocks_->edge_convs[i]->forward(x, indices, padding);

@@ -25,7 +25,7 @@ class NeedsGpu : public testing::Environment {
   }
 };
 
-[[maybe_unused]] const auto* const kNeedsGpu =
-    testing::AddGlobalTestEnvironment(new NeedsGpu);  // owned by GoogleTest
+// Owned by GoogleTest.
+[[maybe_unused]] const auto* const kNeedsGpu = testing::AddGlobalTestEnvironment(new NeedsGpu);
 
 }  // namespace

@@ -90,8 +90,8 @@ void run_body(train::Session& session, const Body& body) {
   }
 }
 
-/// MPI itself hangs: nobody can be asked, so the ranks speak one after the other, and the first one's end is
-/// everybody's.
+/// MPI itself hangs: nobody can be asked, so the ranks speak one after the other, and the first
+/// one's end is everybody's.
 [[noreturn]] void end_hanging_job(const std::string& program, const std::string& reason) {
   const mpi::Launch launch = mpi::detect_launch();
   std::this_thread::sleep_for(std::chrono::milliseconds(500 * std::min(launch.announced_rank, 8)));

@@ -15,9 +15,9 @@ namespace bunchtrain::checkpoint {
 /// @throws CheckpointError if all are damaged, IoError if that is the system's fault.
 std::string choose_newest(const std::filesystem::path& store, const Logger& logger);
 
-/// The name of the snapshot that `which` means ("latest", "best", "step-000123"), `wanted` of it verified;
-/// empty if the store is. Never another one: @throws CheckpointError naming what may be taken instead;
-/// ConfigError.
+/// The name of the snapshot that `which` means ("latest", "best", "step-000123"), `wanted` of it
+/// verified; empty if the store is. Never another one: @throws CheckpointError naming what may be
+/// taken instead; ConfigError.
 std::string choose_exactly(const std::filesystem::path& store, std::string_view which,
                            const ComponentNames& wanted);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The folders of a store: their names, which are snapshots, which are leftovers, how one is published or
-/// removed.
+/// The folders of a store: their names, which are snapshots, which are leftovers, how one
+/// is published or removed.
 
 #include <cstdint>
 #include <filesystem>

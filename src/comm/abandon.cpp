@@ -8,8 +8,8 @@ namespace bunchtrain::comm::detail {
 
 void abandon(std::shared_ptr<void> memory) noexcept {
   static std::mutex mutex;
-  static auto& graveyard =
-      *new std::vector<std::shared_ptr<void>>;  // never destroyed: MPI outlives static objects
+  // Never destroyed: MPI outlives static objects.
+  static auto& graveyard = *new std::vector<std::shared_ptr<void>>;
   const std::scoped_lock lock(mutex);
   graveyard.push_back(std::move(memory));
 }

@@ -6,9 +6,9 @@
 
 namespace bunchtrain::comm::detail {
 
-/// Keeps `memory` until the process ends. Used when an operation can neither be completed nor be cancelled (a
-/// peer is gone): freeing its buffers would let MPI write into memory that belongs to somebody else by then.
-/// Thread-safe.
+/// Keeps `memory` until the process ends. Used when an operation can neither be completed nor be
+/// cancelled (a peer is gone): freeing its buffers would let MPI write into memory that belongs to
+/// somebody else by then. Thread-safe.
 void abandon(std::shared_ptr<void> memory) noexcept;
 
 }  // namespace bunchtrain::comm::detail

@@ -19,8 +19,8 @@
 
 namespace bunchtrain::comm {
 
-/// Runs every operation through the same steps: refuse if poisoned, validate, compare (checked mode), start,
-/// pump, record.
+/// Runs every operation through the same steps: refuse if poisoned, validate, compare (checked
+/// mode), start, pump, record.
 struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   using Clock = std::chrono::steady_clock;
 
@@ -40,8 +40,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   /// Answers peers that ask where this rank is: it waits for data.
   void tell_reading();
 
-  /// One step of an operation in flight; true once complete. @throws CommError on failure or timeout, after
-  /// poisoning
+  /// One step of an operation in flight; true once complete. @throws CommError on failure or
+  /// timeout, after poisoning
   bool pump(detail::InFlight& operation, const detail::Call& call, Clock::time_point deadline);
   /// Orders the current GPU stream after the operation; false if its backend cannot. @throws as `pump`
   bool order_current_stream(detail::InFlight& operation, const detail::Call& call);

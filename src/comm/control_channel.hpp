@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// How the ranks of a communicator talk about their operations: comparison, barrier, and who is where after a
-/// timeout.
+/// How the ranks of a communicator talk about their operations: comparison, barrier, and who
+/// is where after a timeout.
 
 #include <chrono>
 #include <memory>

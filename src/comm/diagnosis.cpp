@@ -54,8 +54,7 @@ std::string conclusion(const Timeout& timeout, const std::vector<int>& silent) {
     return "No rank is silent, but they are in different operations: the common order was left";
   }
   return "All ranks answer: the operation is slower than the timeout (CommunicatorOptions::timeout), or its "
-         "partner did "
-         "not issue it";
+         "partner did not issue it";
 }
 
 }  // namespace
@@ -66,8 +65,7 @@ std::string describe_mismatch(std::string_view communicator, const std::vector<C
     groups.add(static_cast<int>(rank), describe(calls[rank]));
   return fmt::format(
       "communicator '{}': the ranks issued different operations:{}\nAll ranks must issue the same operations "
-      "in the same "
-      "order: look for a branch or a loop length that depends on the rank",
+      "in the same order: look for a branch or a loop length that depends on the rank",
       communicator, groups.lines());
 }
 

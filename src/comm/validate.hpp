@@ -18,9 +18,9 @@ struct Group {
   Backend backend;
 };
 
-/// @throws ConfigError naming the operation and the argument: undefined, sparse or not dense, wrong device,
-/// dtype that cannot travel, sizes that do not fit, input and output that overlap in a way that is not
-/// supported.
+/// @throws ConfigError naming the operation and the argument: undefined, sparse or not dense,
+/// wrong device, dtype that cannot travel, sizes that do not fit, input and output that overlap in
+/// a way that is not supported.
 void validate(const Call& call, const Buffers& buffers, const Group& group);
 
 /// 0 for a contiguous tensor, else a hash of its sizes and strides: ranks must agree on it.

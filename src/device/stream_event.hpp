@@ -8,8 +8,8 @@
 
 namespace bunchtrain::device {
 
-/// Recorded, as it is made, on LibTorch's current stream of a GPU. @throws NotBuiltError in a build without
-/// CUDA.
+/// Recorded, as it is made, on LibTorch's current stream of a GPU. @throws NotBuiltError
+/// in a build without CUDA.
 class StreamEvent {
  public:
   enum class Kind { order, time };  ///< only the second one can be asked for seconds

@@ -33,8 +33,8 @@ herr_t keep_errno(unsigned, const H5E_error2_t* error, void* code) {
   return 0;
 }
 
-// "..., errno = 28, error message = 'No space left on device', buf = 0x..." is more than a user wants to
-// read.
+// "..., errno = 28, error message = 'No space left on device', buf = 0x..." is more
+// than a user wants to read.
 std::string plain(std::string reason) {
   constexpr std::string_view marker = "error message = '";
   const auto begin = reason.find(marker);

@@ -56,16 +56,16 @@ T check(T result, std::string_view what) {
   return result;
 }
 
-/// Opens for reading with file locking off: locks are the commonest failure on shared filesystems, and we
-/// never write.
+/// Opens for reading with file locking off: locks are the commonest failure on shared
+/// filesystems, and we never write.
 /// @throws DataError: not there, a folder or pipe, not HDF5 (what it is and how to convert it), truncated,
 /// still open for writing. @throws IoError: see `fail`; only after three more tries.
 File open_read_only(const std::string& path);
 /// How datasets are opened: files behind external links as `open_read_only` opens them.
 PropertyList read_only_access();
 
-/// Whether filter plug-ins (code from shared libraries that a file names) may be loaded; off until somebody
-/// allows it.
+/// Whether filter plug-ins (code from shared libraries that a file names) may be loaded; off
+/// until somebody allows it.
 void allow_plugins(bool allow);
 
 }  // namespace bunchtrain::hdf5

@@ -9,8 +9,8 @@ namespace bunchtrain::mpi {
 
 void leave_to_mpi(std::shared_ptr<void> buffers) {
   static std::mutex mutex;
-  static auto& left =
-      *new std::vector<std::shared_ptr<void>>;  // never destroyed: MPI outlives static objects
+  // Never destroyed: MPI outlives static objects.
+  static auto& left = *new std::vector<std::shared_ptr<void>>;
   const std::scoped_lock lock(mutex);
   left.push_back(std::move(buffers));
 }

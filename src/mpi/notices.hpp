@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Small messages from rank to rank beside the collectives of a communicator: where are you, I failed, I tell
-/// it.
+/// Small messages from rank to rank beside the collectives of a communicator: where are
+/// you, I failed, I tell it.
 
 #include <mpi.h>
 

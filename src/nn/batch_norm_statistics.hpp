@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// From sums over rows to what normalises them, and back: the formulas of batch normalisation, shared by all
-/// our layers.
+/// From sums over rows to what normalises them, and back: the formulas of batch normalisation,
+/// shared by all our layers.
 
 #include <ATen/core/Tensor.h>
 

@@ -9,8 +9,8 @@ namespace {
 constexpr std::int64_t kLanes = 16;
 using Words = std::uint32_t[4][kLanes];
 
-/// Philox4x32-10 (`philox4x32` of core/random.hpp) of kLanes consecutive counters, laid out for the
-/// vectoriser.
+/// Philox4x32-10 (`philox4x32` of core/random.hpp) of kLanes consecutive counters,
+/// laid out for the vectoriser.
 BUNCHTRAIN_INLINE void philox_lanes(std::uint64_t counter, std::uint64_t key, Words& words) {
   constexpr std::uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The edge part of an EdgeConv block on the CPU: three layers and the mean over neighbours, forward and
-/// backward.
+/// The edge part of an EdgeConv block on the CPU: three layers and the mean over
+/// neighbours, forward and backward.
 
 #include <ATen/core/Tensor.h>
 

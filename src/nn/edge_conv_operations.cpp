@@ -56,8 +56,8 @@ class AutocastScope {
   bool before_;
 };
 
-/// The layers with nothing kept per edge. Parameters are arguments so that they get their gradients from
-/// here.
+/// The layers with nothing kept per edge. Parameters are arguments so that they get
+/// their gradients from here.
 class RecomputedLayers : public torch::autograd::Function<RecomputedLayers> {
  public:
   static at::Tensor forward(AutogradContext* context, at::TensorList inputs,

@@ -19,9 +19,9 @@ SplitWeight split_first_layer(const at::Tensor& weight);
 /// The row mask of batch norms over points; nothing if all rows count.
 std::optional<at::Tensor> rows_that_count(const Padding& padding);
 
-/// [B, P, C3]: mean over neighbours of the three layers. Follows autocast. With the block's `recompute` only
-/// the inputs are kept for backward, which runs the layers again: same values, and the running statistics
-/// move once.
+/// [B, P, C3]: mean over neighbours of the three layers. Follows autocast. With the block's
+/// `recompute` only the inputs are kept for backward, which runs the layers again: same values, and
+/// the running statistics move once.
 at::Tensor mean_by_operations(EdgeConvBlockImpl& block, const at::Tensor& features, const at::Tensor& indices,
                               const Padding& padding);
 

@@ -20,8 +20,8 @@
 namespace bunchtrain::nn::detail {
 namespace {
 
-/// A piece's widest edge rows take about this many bytes: two or three such buffers and a weight share the
-/// second-level cache.
+/// A piece's widest edge rows take about this many bytes: two or three such buffers and a weight
+/// share the second-level cache.
 constexpr std::int64_t kPieceBytes = 256 * 1024;
 
 template <class T>
@@ -84,8 +84,8 @@ struct EdgePasses::Loops {
             .channels = channels[0]};
   }
 
-  /// Calls `work(group number, group)` for all groups. Plain LibTorch calls inside take no part in autograd
-  /// or autocast.
+  /// Calls `work(group number, group)` for all groups. Plain LibTorch calls inside take no part
+  /// in autograd or autocast.
   template <class Work>
   void for_groups(Work&& work) const {
     at::parallel_for(0, group_count(), 1, [&](std::int64_t first, std::int64_t last) {

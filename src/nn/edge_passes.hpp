@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The passes over the edges of a batch that an EdgeConv block makes on the CPU, cut into pieces that stay in
-/// the cache.
+/// The passes over the edges of a batch that an EdgeConv block makes on the CPU, cut into
+/// pieces that stay in the cache.
 
 #include <ATen/core/Tensor.h>
 

@@ -13,8 +13,8 @@ constexpr std::int64_t kMaxGroups = 64;
 /// Adds the points of one jet to a plan.
 void add_set(EdgePlan& plan, std::int64_t set, const bool* real, const Padding& padding) {
   const std::int64_t padded = plan.points - std::count(real, real + plan.points, true);
-  // Padded points are nearest to each other: with more than k of them no edge leads from padding to a real
-  // particle.
+  // Padded points are nearest to each other: with more than k of them no edge leads from
+  // padding to a real particle.
   const bool padding_is_inert = padding.zeroed && (padded > plan.k || !padding.counted);
   for (std::int64_t p = 0; p < plan.points; ++p) {
     if (!real[p] && padding_is_inert) continue;

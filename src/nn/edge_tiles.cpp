@@ -148,8 +148,8 @@ BUNCHTRAIN_INLINE void average_backward_loop(const S* z, const std::int32_t* nod
   }
 }
 
-// target_clones does not work on templates: one plain function per storage type, and the template in front of
-// it.
+// target_clones does not work on templates: one plain function per storage type, and the
+// template in front of it.
 #define BUNCHTRAIN_FOR_REAL(R)                                                                             \
   BUNCHTRAIN_VECTOR_CLONES void moments_of(const EdgeTile<R>& tile, double* sum, double* square) {         \
     edge_moments_loop(tile, sum, square);                                                                  \

@@ -31,8 +31,8 @@ void add_edge_moments(const EdgeTile<R>& tile, double* sum, double* square);
 template <class S>
 void activate_edges(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, S* a);
 
-/// For da = gradient of a: adds g, which is da where the ReLU lets it through, to the gradients of u_i and
-/// v_j.
+/// For da = gradient of a: adds g, which is da where the ReLU lets it through, to the
+/// gradients of u_i and v_j.
 template <class S>
 void add_edge_gradients(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, const S* da,
                         Real<S>* gradients);
@@ -46,8 +46,8 @@ template <class S>
 void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                    std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean);
 
-/// For the gradient of `mean`: adds the column sums of g and g * z, g = gradient / k where the ReLU lets it
-/// through.
+/// For the gradient of `mean`: adds the column sums of g and g * z, g = gradient / k where
+/// the ReLU lets it through.
 template <class S>
 void add_average_moments(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                          std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient, double* sum,

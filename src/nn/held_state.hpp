@@ -15,8 +15,8 @@ struct HeldState : torch::CustomClassHolder {
   std::shared_ptr<void> object;
 };
 
-/// Keeps `state` alive as long as the graph's node. Not for inputs and outputs: those go through
-/// `save_for_backward`.
+/// Keeps `state` alive as long as the graph's node. Not for inputs and outputs: those
+/// go through `save_for_backward`.
 template <class State>
 void hold_state(torch::autograd::AutogradContext* context, std::shared_ptr<State> state) {
   context->saved_data["state"] = c10::IValue::make_capsule(c10::make_intrusive<HeldState>(std::move(state)));

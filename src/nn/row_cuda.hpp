@@ -10,8 +10,8 @@
 
 namespace bunchtrain::nn::detail {
 
-/// [blocks, 2 C + 1] float64: sums of x, of x squared, and the count of rows, over blocks of the rows that
-/// count.
+/// [blocks, 2 C + 1] float64: sums of x, of x squared, and the count of rows, over
+/// blocks of the rows that count.
 at::Tensor partial_moments_cuda(const at::Tensor& x, const at::Tensor& mask);
 /// [blocks, 2 C + 1] float64: sums of g, of g * x, and the count of rows.
 at::Tensor partial_gradient_moments_cuda(const at::Tensor& dy, const at::Tensor& x,
@@ -23,9 +23,9 @@ at::Tensor normalise_rows_cuda(const at::Tensor& x, const Normaliser& normaliser
 at::Tensor normalise_rows_backward_cuda(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mask,
                                         const Normaliser& normaliser, const Correction& correction);
 
-/// All that follows from `partials` (summed over ranks already): statistics, normaliser, and the running
-/// statistics unless `replaying`. Undefined partials = the running statistics. Parameters and buffers are
-/// float32.
+/// All that follows from `partials` (summed over ranks already): statistics, normaliser, and the
+/// running statistics unless `replaying`. Undefined partials = the running statistics. Parameters
+/// and buffers are float32.
 RowNorm finish_forward_cuda(BatchNormImpl& norm, const at::Tensor& partials, bool relu, bool replaying);
 
 /// Gradients from the `partials` of this rank and, if defined, the sums `all_ranks` [1, 2 C + 1].

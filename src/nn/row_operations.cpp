@@ -14,8 +14,8 @@
 namespace bunchtrain::nn::detail {
 namespace {
 
-/// Rows are summed in blocks of this many, and the blocks' sums in order: the result does not depend on the
-/// threads.
+/// Rows are summed in blocks of this many, and the blocks' sums in order: the result does
+/// not depend on the threads.
 constexpr std::int64_t kBlockRows = 2048;
 constexpr std::int64_t kMaxBlocks = 256;
 

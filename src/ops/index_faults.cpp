@@ -14,8 +14,8 @@ namespace bunchtrain::ops {
 
 at::Tensor index_faults(c10::Device device) {
   static std::mutex mutex;
-  static auto& kept =
-      *new std::map<c10::DeviceIndex, at::Tensor>;  // never destroyed: it may outlive the driver
+  // Never destroyed: it may outlive the driver.
+  static auto& kept = *new std::map<c10::DeviceIndex, at::Tensor>;
   const c10::DeviceIndex key = device.is_cpu() ? -1 : device.index();
   const std::scoped_lock lock(mutex);
   at::Tensor& flags = kept[key];

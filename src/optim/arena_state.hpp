@@ -14,8 +14,8 @@ namespace bunchtrain::optim {
 void add_views(StateDict& state, std::string_view kind, const tensor::ParameterArenas& arenas,
                const std::vector<at::Tensor>& flat);
 
-/// @throws CheckpointError naming the first parameter whose "kind.<parameter>" is missing or has another
-/// shape.
+/// @throws CheckpointError naming the first parameter whose "kind.<parameter>" is
+/// missing or has another shape.
 void require_views(const StateDict& state, std::string_view kind, const tensor::ParameterArenas& arenas);
 
 /// Copies what `add_views` wrote back into `flat`; call `require_views` before.

@@ -10,8 +10,8 @@ namespace bunchtrain::optim {
 
 inline constexpr int kMaxStates = 2;
 
-/// One stretch of an arena. All pointers are 16-byte aligned and `count` is a multiple of 16 bytes (arena
-/// padding included).
+/// One stretch of an arena. All pointers are 16-byte aligned and `count` is a multiple of 16 bytes
+/// (arena padding included).
 template <class T>
 struct FlatRange {
   T* value;
@@ -31,8 +31,8 @@ void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range);
 template <template <class> class Rule, class T>
 void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream);
 
-/// From the norms of `count` arenas to the scale of an update, all of it on the GPU. Asynchronous on
-/// `stream`.
+/// From the norms of `count` arenas to the scale of an update, all of it on the GPU.
+/// Asynchronous on `stream`.
 /// @throws NotBuiltError in a CPU build
 void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, ClipScale* found, void* stream);
 

@@ -14,8 +14,8 @@ namespace bunchtrain::optim {
 
 namespace {
 
-/// Below this many degrees of freedom the variance of the adaptive rate is not tractable (1908.03265,
-/// algorithm 2).
+/// Below this many degrees of freedom the variance of the adaptive rate is not tractable
+/// (1908.03265, algorithm 2).
 constexpr double kTractable = 5;
 
 RadamRule<double> make_radam_rule(const RangerOptions& options, const UpdateRange& range, std::int64_t step) {

@@ -2,10 +2,10 @@
 #pragma once
 /// What each optimizer does to one element: the same source for the CPU loops and the GPU kernel.
 ///
-/// A rule is a struct of scalars, called as rule(value, gradient, state...) with references to one element.
-/// Optimizers fill it in float64 once per step; `as<T>()` rounds it to the parameters' type. Padding (value,
-/// gradient and state 0) stays 0. The CUDA source defines BUNCHTRAIN_HOST_DEVICE before it includes this
-/// file.
+/// A rule is a struct of scalars, called as rule(value, gradient, state...) with references to one
+/// element. Optimizers fill it in float64 once per step; `as<T>()` rounds it to the parameters' type.
+/// Padding (value, gradient and state 0) stays 0. The CUDA source defines BUNCHTRAIN_HOST_DEVICE
+/// before it includes this file.
 
 #include <cmath>
 

@@ -10,8 +10,8 @@ bool is_letter_or_digit(char c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-// What is lowered or raised at the front of `text` ("{...}" or one character), removed from it; empty if
-// nothing is.
+// What is lowered or raised at the front of `text` ("{...}" or one character), removed from
+// it; empty if nothing is.
 std::string_view take_script(std::string_view& text) {
   std::string_view script;
   if (!text.empty() && text.front() == '{' && text.find('}') != std::string_view::npos) {

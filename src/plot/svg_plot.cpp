@@ -234,8 +234,8 @@ std::string Drawing::render(SvgStyle style) const {
 
 std::string render_svg(const Plot& plot, SvgStyle style) { return Drawing(plot).render(style); }
 
-// Every colour has a contrast of at least 4 to 1 with its paper; neighbours differ in lightness for
-// colour-blind readers.
+// Every colour has a contrast of at least 4 to 1 with its paper; neighbours differ in lightness
+// for colour-blind readers.
 std::string plot_style_sheet() {
   return R"css(
 .bt-plot{--bt-ink:#20242b;--bt-paper:#fff;--bt-0:#1f5fbf;--bt-1:#c4500c;--bt-2:#08795c;--bt-3:#8c3f9c;--bt-4:#8a6a00;--bt-5:#b02a5b;--bt-6:#4f5b66;--bt-7:#0b7fa5}

@@ -18,8 +18,8 @@ struct DescriptorTraits {
   static void close(Handle descriptor) noexcept { ::close(descriptor); }
 };
 
-/// Every method throws `IoError` for what may pass (a full disk), else `DataError`, naming the file and the
-/// system's reason.
+/// Every method throws `IoError` for what may pass (a full disk), else `DataError`, naming the file
+/// and the system's reason.
 class AppendFile {
  public:
   explicit AppendFile(const std::filesystem::path& path);

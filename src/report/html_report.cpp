@@ -38,8 +38,8 @@ std::string fixed_short(double value, int decimals) {
 
 std::string percent(double fraction) { return fmt::format("{:g} %", std::round(1000 * fraction) / 10); }
 
-// The epoch with the greatest validation AUC, or else the smallest validation loss; nullptr without
-// validation.
+// The epoch with the greatest validation AUC, or else the smallest validation loss;
+// nullptr without validation.
 const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
   const auto score = [](const EpochRow& row) {
     const double auc = value_of(row.metrics, "valid_auc");

@@ -18,8 +18,8 @@ std::vector<std::string> names_of(const std::vector<NamedValue>& values);
 std::vector<std::string> names_of(const std::vector<EpochRow>& epochs,
                                   std::vector<NamedValue> EpochRow::*values);
 
-/// The terms that are not part of another: "generator" or "generator_total", but not "generator_energy"
-/// beside it.
+/// The terms that are not part of another: "generator" or "generator_total", but not
+/// "generator_energy" beside it.
 std::vector<std::string> main_terms(const std::vector<std::string>& names);
 
 /// "generator" for "generator_total", any other name as it is.

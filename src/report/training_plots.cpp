@@ -36,8 +36,8 @@ void add_if_any(plot::Plot& plot, plot::Series series) {
   if (has_values(series)) plot.series.push_back(std::move(series));
 }
 
-// Steps as fractions of an epoch, so that they share the axis of the epochs; plain steps before the first
-// epoch ended.
+// Steps as fractions of an epoch, so that they share the axis of the epochs; plain steps
+// before the first epoch ended.
 std::vector<double> steps_as_epochs(const TrainingReport& report) {
   std::vector<double> x = report.steps.step;
   if (report.epochs.empty() || report.epochs.back().epoch <= 0 || report.epochs.back().step <= 0) return x;

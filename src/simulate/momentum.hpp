@@ -31,8 +31,8 @@ Particle massless(const Momentum& momentum) noexcept;
 double wrap_angle(double angle) noexcept;
 double delta_r(const Particle& a, const Particle& b) noexcept;
 
-/// Isotropic decay of `parent` into two bodies of masses `mass_a` and `mass_b`, boosted to the frame of
-/// `parent`.
+/// Isotropic decay of `parent` into two bodies of masses `mass_a` and `mass_b`, boosted
+/// to the frame of `parent`.
 std::array<Momentum, 2> decay(const Momentum& parent, double mass_a, double mass_b,
                               RandomSequence& random) noexcept;
 

@@ -31,8 +31,8 @@ struct Emission {
   double angle;     ///< between the daughters
 };
 
-/// The next emission below `parton.largest_angle` by the veto algorithm; false when the shower has ended for
-/// this parton.
+/// The next emission below `parton.largest_angle` by the veto algorithm; false when the shower
+/// has ended for this parton.
 bool next_emission(const Parton& parton, RandomSequence& random, Emission& emission) noexcept {
   const double pt = parton.momentum.pt;
   double angle = parton.largest_angle;

@@ -54,8 +54,7 @@ void require_equal_replicas(const mpi::Comm& control, std::span<const TrainedNet
         "the parameters of network '{}' are not the same on all ranks after step {}: {}. Code that changes "
         "parameters on some ranks only, a machine that computes wrongly, or unlike processors (then "
         "--check-replicas -1 trains on without looking); no snapshot was written, the one before is sound: "
-        "go "
-        "on from it by --resume",
+        "go on from it by --resume",
         network.name, step, odd_ranks(hashes)));
   }
 }

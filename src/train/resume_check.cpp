@@ -11,8 +11,8 @@
 namespace bunchtrain::train {
 namespace {
 
-/// They matter through the data and the card that come out of them only: another name for the same card is no
-/// change.
+/// They matter through the data and the card that come out of them only: another name for
+/// the same card is no change.
 constexpr std::array<std::string_view, 4> kOfData = {"card", "particles", "classes", "valid-fraction"};
 constexpr std::array<std::string_view, 3> kData = {"resolved card", "training data", "validation data"};
 

@@ -49,8 +49,8 @@ void require_new(const RunFolder& folder) {
       folder.path().string(), trains ? ", in which " + owner->describe() + " trains" : ""));
 }
 
-/// `--run . --card card.toml` would replace the card: files of a run that lie where there is none are
-/// others'.
+/// `--run . --card card.toml` would replace the card: files of a run that lie where
+/// there is none are others'.
 void require_free_names(const RunFolder& folder) {
   if (folder.holds_run()) return;
   for (const auto& path : {folder.card(), folder.report(), folder.curves(), folder.sections()})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// What rank 0 writes about a run: progress, metrics.jsonl, TensorBoard events, run.json, curves,
-/// report.html.
+/// What rank 0 writes about a run: progress, metrics.jsonl, TensorBoard events,
+/// run.json, curves, report.html.
 
 #include <memory>
 #include <optional>

@@ -66,8 +66,8 @@ bool same_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& lo
 /// data that it was in begins anew.
 enum class SampleOrder { same, other };
 
-/// The first network's first tensor that holds NaN or infinity ("generator: conv.weight"); empty if all are
-/// finite.
+/// The first network's first tensor that holds NaN or infinity ("generator: conv.weight");
+/// empty if all are finite.
 std::string find_not_finite(const CapturedState& state);
 
 /// Puts a snapshot back. @throws CheckpointError naming the first differing parameter and shape.

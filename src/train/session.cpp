@@ -103,8 +103,8 @@ void require_same_device(const mpi::Comm& control, c10::Device device) {
   require_agreement(control, {&kind, 1}, "start ranks on like nodes only, or give --device cpu");
 }
 
-/// What "auto" means, for a run that is resumed what it meant before. Collective: the cards of the ranks may
-/// differ.
+/// What "auto" means, for a run that is resumed what it meant before. Collective: the cards
+/// of the ranks may differ.
 device::Precision automatic_precision(const config::Options& options, const mpi::Comm& control,
                                       c10::Device device) {
   bool float32 = device::automatic_precision(device) == device::Precision::float32;

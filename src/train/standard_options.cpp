@@ -17,8 +17,8 @@ using Integer = std::int64_t;
 using Text = std::string;
 using Texts = std::vector<std::string>;
 
-/// What files are called differs from rank to rank where each node has its own copies: their content is
-/// compared.
+/// What files are called differs from rank to rank where each node has its own copies:
+/// their content is compared.
 std::vector<OptionSpec> data_options() {
   return {
       {.name = "data",

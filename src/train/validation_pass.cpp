@@ -77,8 +77,8 @@ void throw_fault(const Session& session, const std::exception_ptr& fault) {
   }
 }
 
-/// One batch of this rank's share; the last call of a pass, which finds none, moves the loader to its next
-/// epoch.
+/// One batch of this rank's share; the last call of a pass, which finds none, moves the
+/// loader to its next epoch.
 std::exception_ptr add_next(const Session& session, Validation& validation, data::DataLoader& loader) {
   try {
     auto batch = loader.next();

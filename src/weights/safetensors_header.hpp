@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The JSON header of a safetensors file: read without trust, checked against the size of the data, and
-/// written.
+/// The JSON header of a safetensors file: read without trust, checked against the size
+/// of the data, and written.
 
 #include <c10/core/ScalarType.h>
 
@@ -55,8 +55,8 @@ std::uint64_t read_header_length(std::span<const std::byte> prefix, std::uint64_
 /// @throws CheckpointError naming the tensor and the fault.
 Header parse_header(std::string_view json, std::uint64_t data_bytes, std::string_view origin);
 
-/// The header for `header.entries` (offsets set by the caller), padded with spaces so that the data starts
-/// 8-byte aligned.
+/// The header for `header.entries` (offsets set by the caller), padded with spaces so that the
+/// data starts 8-byte aligned.
 /// @throws CheckpointError if a name or a metadata text is not UTF-8.
 std::string format_header(const Header& header, std::string_view origin);
 

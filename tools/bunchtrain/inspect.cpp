@@ -197,8 +197,8 @@ void require_files(const std::vector<std::string>& files, const std::string& tar
                         : "one HDF5 file or more");
 }
 
-/// The indexes that PyTables keeps beside a table, for its own queries: groups "_i_table" with chunks that it
-/// never fills.
+/// The indexes that PyTables keeps beside a table, for its own queries: groups "_i_table" with
+/// chunks that it never fills.
 bool is_pytables_index(const data::DatasetContents& dataset) {
   return dataset.shape.name.starts_with("_i_") || dataset.shape.name.find("/_i_") != std::string::npos;
 }

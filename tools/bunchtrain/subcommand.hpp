@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The subcommands of the `bunchtrain` program. Each takes the words after its own name and returns an exit
-/// code.
+/// The subcommands of the `bunchtrain` program. Each takes the words after its own name
+/// and returns an exit code.
 
 #include <functional>
 

@@ -108,8 +108,7 @@ nlohmann::json compare_jets(const std::string& data_folder, int threads, int rep
              repetitions);
   fmt::print(
       "| card | threads | rows | in order | chunks | ours | ours / rows | / in order | / chunks | cpu of "
-      "chunks / "
-      "ours |\n");
+      "chunks / ours |\n");
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   auto rows = nlohmann::json::array();
   for (const char* file : {"toptagging_val.h5", "cms_ttbar_ak4_jets.h5", "quark_gluon.h5"})

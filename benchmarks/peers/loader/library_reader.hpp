@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// What one writes with HDF5 alone: hyperslabs of rows by H5Dread, then the same columns and features as
-/// ours.
+/// What one writes with HDF5 alone: hyperslabs of rows by H5Dread, then the same
+/// columns and features as ours.
 
 #include <cstdint>
 #include <memory>

@@ -3,8 +3,8 @@
 //
 //   loader_benchmark DATA_FOLDER [threads] [repetitions] [jets|showers|all] [results.json]
 //
-// Files are opened before the clock starts and lie in the page cache. The contestants take turns; the tables
-// show medians.
+// Files are opened before the clock starts and lie in the page cache. The contestants take turns;
+// the tables show medians.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 

@@ -112,8 +112,7 @@ nlohmann::json compare_showers(const std::string& data_folder, int threads, int 
   fmt::print("\nShowers per second, {} thread(s), warm cache, medians of {} runs\n\n", threads, repetitions);
   fmt::print(
       "| card | threads | H5Dread | chunks | ours | ours, GB of cells/s | ours / H5Dread | ours / chunks | "
-      "cpu "
-      "of chunks / ours |\n");
+      "cpu of chunks / ours |\n");
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   auto rows = nlohmann::json::array();
   for (const char* file : {"EleEscan_fixed_10_100_000.h5", "Ele_VarAngleMeas_10_100_000.h5"})

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// Times training steps of ParticleNet on random jets: the counterpart of weaver_step.py, which prints the
-// same line.
+// SPDX-License-Identifier: Apache-2.0 Times training steps of ParticleNet on random jets: the counterpart of
+// weaver_step.py, which prints the same line.
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/cross_entropy_loss.h>

@@ -10,8 +10,8 @@ namespace bunchtrain::benchmark {
 
 namespace {
 
-/// An operation that was over when it returned, as c10d's own MPI backend executes them (there on a thread of
-/// its own).
+/// An operation that was over when it returned, as c10d's own MPI backend executes them (there
+/// on a thread of its own).
 class FinishedWork : public c10d::Work {
  public:
   explicit FinishedWork(const std::vector<at::Tensor>& tensors)

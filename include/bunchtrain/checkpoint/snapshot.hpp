@@ -20,14 +20,14 @@ using Metadata = std::map<std::string, std::string>;
 struct SnapshotInfo {
   std::filesystem::path folder;
   std::int64_t step = 0;
-  std::int64_t sequence =
-      0;          ///< counts the saves of a store, also over resumed runs: the greatest is the latest
+  /// Counts the saves of a store, also over resumed runs: the greatest is the latest.
+  std::int64_t sequence = 0;
   int world = 1;  ///< ranks that wrote it
   std::optional<double> metric = {};
   /// False as long as nothing has shown that its weights are good: its validation is still to come.
   bool judged = true;
-  /// Why its weights are of no use ("the loss of step 7 is not finite"); empty: nothing is known against
-  /// them.
+  /// Why its weights are of no use ("the loss of step 7 is not finite"); empty:
+  /// nothing is known against them.
   std::string lost = {};
   Metadata metadata = {};
   std::string hash;  ///< XXH3-128 of the manifest, which holds the hashes of all files

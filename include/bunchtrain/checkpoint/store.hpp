@@ -46,12 +46,12 @@ struct Judgement {
   std::string lost = {};         ///< not empty: why its weights are of no use; it is passed over from now on
 };
 
-/// The folder `checkpoints/` of a run: step-000123/ folders, `latest` and `best` (text files that name one of
-/// them).
+/// The folder `checkpoints/` of a run: step-000123/ folders, `latest` and `best` (text
+/// files that name one of them).
 ///
-/// Nothing is touched before the first `save`; a folder that does not exist is an empty store. A failed save
-/// throws on every rank, removes what it had written and leaves the earlier snapshots as they were. Not
-/// thread-safe.
+/// Nothing is touched before the first `save`; a folder that does not exist is an empty store. A
+/// failed save throws on every rank, removes what it had written and leaves the earlier snapshots as
+/// they were. Not thread-safe.
 class Store {
  public:
   Store(std::filesystem::path folder, comm::Communicator communicator, StoreOptions options = {});
@@ -69,8 +69,8 @@ class Store {
 
   /// Collective. The newest valid snapshot, to go on from; every damaged or lost one met on the way is logged
   /// as a warning with its fault, and what that costs. Nothing if there is none: the run starts afresh.
-  /// @throws CheckpointError if snapshots exist but none is valid, or if a rank cannot read what rank 0 found
-  /// valid; IoError.
+  /// @throws CheckpointError if snapshots exist but none is valid, or if a rank cannot read what
+  /// rank 0 found valid; IoError.
   std::optional<Snapshot> load_latest() const;
   /// Collective. The snapshot that is asked for and no other: "latest", "best" (that with the best metric;
   /// the newest one if none has a metric) or the name of one ("step-000123"). Of it only `components` are

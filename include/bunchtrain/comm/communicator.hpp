@@ -21,9 +21,9 @@ namespace bunchtrain::comm {
 /// For bool, `sum` and `max` are "or", `min` is "and". The result of min and max with NaN is unspecified.
 enum class ReduceOp { sum, min, max };
 
-/// `automatic`: self for one rank, nccl where it is built and each rank has a GPU of its own, else mpi (GPU
-/// tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told them apart
-/// by NCCL_HOSTID.
+/// `automatic`: self for one rank, nccl where it is built and each rank has a GPU of its own, else mpi
+/// (GPU tensors staged through the host). `nccl` with two ranks on a GPU is refused, unless tests told
+/// them apart by NCCL_HOSTID.
 enum class Backend { automatic, self, mpi, nccl };
 
 struct CommunicatorOptions {
@@ -80,8 +80,8 @@ class Communicator {
   /// `input` [size * n] summed, rank r keeps elements [r n, (r+1) n) in `output` [n].
   /// In place: `output` may be that block of `input`, whose other blocks are unspecified afterwards.
   Work reduce_scatter(at::Tensor output, at::Tensor input, ReduceOp op = ReduceOp::sum);
-  /// `output` [size * n] = inputs [n] of all ranks in rank order. In place: `input` may be this rank's block
-  /// of `output`.
+  /// `output` [size * n] = inputs [n] of all ranks in rank order. In place: `input` may be this
+  /// rank's block of `output`.
   Work all_gather(at::Tensor output, at::Tensor input);
   Work broadcast(at::Tensor tensor, int root);
   /// Both [size * n]: block r of `input` goes to rank r.
@@ -92,8 +92,8 @@ class Communicator {
   Work receive(at::Tensor tensor, int peer, int tag = 0);
   /// Of the hosts: returns when all ranks are here. Does not wait for GPUs.
   void barrier();
-  /// Ranks with the same colour (0 or above) form a communicator with the same options, ordered by key then
-  /// rank.
+  /// Ranks with the same colour (0 or above) form a communicator with the same options,
+  /// ordered by key then rank.
   Communicator split(int color, int key, std::string name);
 
   /// For loops that wait for data between operations: answers ranks that ask where this one is, so that they
@@ -102,12 +102,12 @@ class Communicator {
   void tell_reading();
   /// Called once, when the communicator fails, with the reason. Holds for all copies of this object.
   void on_failure(std::function<void(const std::string&)> listener);
-  /// A heading, then the last operations of this rank, one line each with time and phase, the latest last.
-  /// Not collective.
+  /// A heading, then the last operations of this rank, one line each with time and phase, the
+  /// latest last. Not collective.
   std::string last_operations() const;
 
-  /// Marks the communicator as failed: every later call throws CommError with this reason, also on the peers.
-  /// Not collective.
+  /// Marks the communicator as failed: every later call throws CommError with this reason, also on
+  /// the peers. Not collective.
   void poison(std::string reason) noexcept;
   /// Collective: completes parked operations and frees the handles. On a poisoned communicator: not
   /// collective, frees nothing.

@@ -17,11 +17,11 @@ class [[nodiscard]] Work {
   Work() noexcept = default;
   explicit Work(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 
-  /// Makes progress; true once complete. @throws CommError on failure or timeout (and poisons the
-  /// communicator).
+  /// Makes progress; true once complete. @throws CommError on failure or timeout (and
+  /// poisons the communicator).
   bool poll();
-  /// Returns when the result may be used (CPU: complete; GPU: ordered on the current stream). @throws
-  /// CommError
+  /// Returns when the result may be used (CPU: complete; GPU: ordered on the current
+  /// stream). @throws CommError
   void wait();
   bool valid() const noexcept { return impl_ != nullptr; }
 

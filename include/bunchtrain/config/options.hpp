@@ -34,16 +34,16 @@ struct OptionSpec {
   bool commas = false;                    ///< for lists of names, which hold no commas: "b,c" is two
   std::string bare = {};  ///< for texts: what the flag without a value means; empty = it needs one
   OptionScope scope = OptionScope::training;
-  std::vector<std::string> other_names =
-      {};  ///< what other programs call it: `--lr` is told `--learning-rate`
+  /// What other programs call it: `--lr` is told `--learning-rate`.
+  std::vector<std::string> other_names = {};
 };
 
 /// Where a value came from; `program`: the program's own code (`Options::set_effective`).
 enum class OptionSource { default_value, environment, file, flag, program };
 
-/// The declared options of one program and their values. Flags win over the TOML file given by `--config`,
-/// that over the environment, that over defaults. Notes which options were asked for. Not thread-safe while
-/// parsed.
+/// The declared options of one program and their values. Flags win over the TOML file given by
+/// `--config`, that over the environment, that over defaults. Notes which options were asked for. Not
+/// thread-safe while parsed.
 class Options {
  public:
   Options(std::string program, std::string summary);
@@ -53,8 +53,8 @@ class Options {
   void declare(std::vector<OptionSpec> specs);
   /// Replaces the default of a declared option.
   void set_default(std::string_view name, OptionValue value);
-  /// Takes declared options away from the user: they keep their defaults, and are in no help, file or
-  /// environment.
+  /// Takes declared options away from the user: they keep their defaults, and are in no
+  /// help, file or environment.
   void hide(std::span<const std::string> names);
 
   /// Reads flags, the file and the environment. Returns the text to print instead of running (`--help`,

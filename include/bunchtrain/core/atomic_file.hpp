@@ -16,12 +16,12 @@ namespace bunchtrain {
 /// A file under construction. Until `commit()` nothing is visible under `path`; without a commit the
 /// temporary is removed.
 ///
-/// Every write error throws at once: `IoError` for what may pass (a full disk), else `CheckpointError`. Not
-/// thread-safe.
+/// Every write error throws at once: `IoError` for what may pass (a full disk), else
+/// `CheckpointError`. Not thread-safe.
 class AtomicFile {
  public:
-  /// Opens `path` + ".partial-PID". @throws CheckpointError if the folder is missing or not writable, naming
-  /// it.
+  /// Opens `path` + ".partial-PID". @throws CheckpointError if the folder is missing or
+  /// not writable, naming it.
   explicit AtomicFile(std::filesystem::path path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;

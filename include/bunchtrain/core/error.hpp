@@ -37,8 +37,8 @@ class Error : public std::exception {
   std::source_location where_;
 };
 
-/// An option, card or argument is wrong. Built from the field, the value given, and what is allowed or how to
-/// mend it.
+/// An option, card or argument is wrong. Built from the field, the value given, and what is
+/// allowed or how to mend it.
 class ConfigError : public Error {
  public:
   ConfigError(std::string_view field, std::string_view value, std::string_view allowed,
@@ -91,8 +91,8 @@ class NotBuiltError : public Error {
                 std::source_location where = std::source_location::current());
 };
 
-/// Throws `ConfigError(message)` unless `condition` holds: for arguments that the caller got wrong; always
-/// on.
+/// Throws `ConfigError(message)` unless `condition` holds: for arguments that the
+/// caller got wrong; always on.
 inline void expects(bool condition, std::string_view message,
                     std::source_location where = std::source_location::current()) {
   if (!condition) throw ConfigError(std::string(message), where);

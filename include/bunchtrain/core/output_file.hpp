@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// What an option that writes may replace: never a file that is read, nothing of others without being told
-/// to.
+/// What an option that writes may replace: never a file that is read, nothing of
+/// others without being told to.
 
 #include <filesystem>
 #include <functional>
@@ -18,8 +18,8 @@ struct OutputFile {
   /// Files that the command reads; a folder stands for everything in it.
   std::vector<std::filesystem::path> inputs = {};
   bool force = false;  ///< `--force`: replaces what others wrote, but never an input
-  /// Whether an existing file is what the same command wrote before, told by its contents: replaced without
-  /// `--force`.
+  /// Whether an existing file is what the same command wrote before, told by its contents:
+  /// replaced without `--force`.
   std::function<bool(const std::filesystem::path&)> is_own = {};
 };
 
@@ -27,8 +27,8 @@ struct OutputFile {
 bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b);
 
 /// Call it before the work starts, and again before the file is put in its place.
-/// @throws ConfigError naming the input that would be replaced, the foreign file, or the folder that stands
-/// there.
+/// @throws ConfigError naming the input that would be replaced, the foreign file, or the
+/// folder that stands there.
 void require_writable_output(const OutputFile& output);
 
 /// Whether the first 64 KiB of a file hold `mark`; false for what cannot be read.

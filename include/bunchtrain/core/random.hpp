@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Counter-based random numbers: a pure function of (seed, stream, position), the same on every rank, thread
-/// and device.
+/// Counter-based random numbers: a pure function of (seed, stream, position), the same on every
+/// rank, thread and device.
 
 #include <array>
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace bunchtrain {
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key) noexcept;
 
-/// Mixes two 64-bit words to one (used to derive streams from names, steps, sites). Bijective in `b` for
-/// fixed `a`.
+/// Mixes two 64-bit words to one (used to derive streams from names, steps, sites).
+/// Bijective in `b` for fixed `a`.
 std::uint64_t mix64(std::uint64_t a, std::uint64_t b) noexcept;
 
 /// Random numbers of one stream. Holds no state: the same position always gives the same number. Thread-safe.
@@ -41,8 +41,8 @@ class CounterRandom {
   std::uint64_t stream_;
 };
 
-/// A running cursor over one stream, for code that draws a number of variates not known beforehand. Not
-/// thread-safe.
+/// A running cursor over one stream, for code that draws a number of variates not known
+/// beforehand. Not thread-safe.
 class RandomSequence {
  public:
   explicit RandomSequence(CounterRandom source) noexcept : source_(source) {}

@@ -49,9 +49,9 @@ struct LoaderStatistics {
 /// One pass per epoch: `for (const Batch& batch : loader) ...` runs the rest of the current epoch, then moves
 /// to the next.
 ///
-/// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares may
-/// differ by one or be empty. The sequence of global batches is the same for any world size and thread count.
-/// Not thread-safe.
+/// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares
+/// may differ by one or be empty. The sequence of global batches is the same for any world size and
+/// thread count. Not thread-safe.
 class DataLoader {
  public:
   DataLoader(DatasetPtr dataset, DataLoaderOptions options);
@@ -81,8 +81,8 @@ class DataLoader {
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from there, at any world
-  /// size.
+  /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from
+  /// there, at any world size.
   /// @throws CheckpointError if the data is not the one the state belongs to.
   StateDict state() const;
   void load(const StateDict& state);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Which sample stands at which position of an epoch: a pure function of (seed, epoch, position) (DESIGN
-/// decision 5).
+/// Which sample stands at which position of an epoch: a pure function of (seed, epoch,
+/// position) (DESIGN decision 5).
 
 #include <cstdint>
 #include <memory>
@@ -18,10 +18,10 @@ struct SampleRange {
 
 /// A permutation of all samples for one epoch, the same for any world size and thread count.
 ///
-/// V virtual streams each own whole chunks; position p belongs to stream p mod V as long as all streams last.
-/// Every sample occurs exactly once. V depends on data and seed only. Samples are shuffled within a window of
-/// several chunks of a stream. Memory is proportional to the number of chunks, not of samples. Immutable,
-/// thread-safe.
+/// V virtual streams each own whole chunks; position p belongs to stream p mod V as long as all streams
+/// last. Every sample occurs exactly once. V depends on data and seed only. Samples are shuffled within
+/// a window of several chunks of a stream. Memory is proportional to the number of chunks, not of
+/// samples. Immutable, thread-safe.
 class EpochOrder {
  public:
   struct Options {
@@ -50,8 +50,8 @@ class EpochOrder {
   /// The sample at `position`. @pre 0 <= position < size()
   std::int64_t operator[](std::int64_t position) const;
 
-  /// For loaders: chunks (indices into `ranges`, empty ones left out) by the position from which they are
-  /// needed.
+  /// For loaders: chunks (indices into `ranges`, empty ones left out) by the position
+  /// from which they are needed.
   std::span<const std::size_t> reading_order() const noexcept;
   Residence residence(std::size_t range) const;
 

@@ -31,8 +31,8 @@ std::string hash_contents(std::span<const std::string> files);
 /// The shapes of those that can be opened, as `features::recognise` wants them.
 std::vector<features::DatasetShape> shapes_of(const std::vector<DatasetContents>& contents);
 
-/// The values of a dataset of numbers, or of one member of a compound, in a bounded number of rows, padding
-/// included.
+/// The values of a dataset of numbers, or of one member of a compound, in a bounded number
+/// of rows, padding included.
 struct ValueSample {
   std::string member;               ///< empty: the dataset itself
   std::string type;                 ///< "float32"

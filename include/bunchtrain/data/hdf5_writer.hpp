@@ -25,8 +25,8 @@ struct CompoundColumn {
   int real_bytes = 4;
 };
 
-/// A file that appears under its name only by `commit()`. @throws DataError with the system's reason (disk
-/// full, read-only).
+/// A file that appears under its name only by `commit()`. @throws DataError with the system's
+/// reason (disk full, read-only).
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(std::filesystem::path path);
@@ -37,8 +37,8 @@ class Hdf5Writer {
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  /// A chunked dataset (deflate + shuffle if `deflate_level` > 0) that grows along its first axis by
-  /// `append`.
+  /// A chunked dataset (deflate + shuffle if `deflate_level` > 0) that grows along
+  /// its first axis by `append`.
   void create_dataset(std::string_view name, const at::Tensor& first_rows, std::int64_t chunk_rows,
                       int deflate_level = 4);
   void append(std::string_view name, const at::Tensor& rows);

@@ -9,8 +9,8 @@
 
 namespace bunchtrain::data {
 
-/// As the datasets expand them. @throws DataError: nothing given, a pattern without a match, a file named
-/// twice.
+/// As the datasets expand them. @throws DataError: nothing given, a pattern without a
+/// match, a file named twice.
 std::vector<std::filesystem::path> input_files(std::span<const std::string> arguments);
 
 }  // namespace bunchtrain::data

@@ -18,12 +18,12 @@ struct JetDatasetOptions {
   std::vector<std::string> files = {};  ///< paths and globs
   /// Files whose jets are all of one class (`--data g=g.h5`, see `parse_data_words`): the class is the label.
   std::vector<ClassFiles> class_files = {};
-  std::string card =
-      "auto";  ///< built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits
+  /// built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits.
+  std::string card = "auto";
   std::int64_t length = 0;                ///< 0 = the card's padded length
   std::vector<std::string> classes = {};  ///< empty = the card's order
-  bool labels_required =
-      true;  ///< false: unlabelled files are read with label -1 and nothing is dropped (evaluate)
+  /// false: unlabelled files are read with label -1 and nothing is dropped (evaluate).
+  bool labels_required = true;
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over labels
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.

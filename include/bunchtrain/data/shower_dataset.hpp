@@ -39,8 +39,8 @@ struct ShowerOverview {
   double highest_theta = 0;
 };
 
-/// Files with one layout. Samples are decoded chunk by chunk while the loader runs; memory does not grow with
-/// the files.
+/// Files with one layout. Samples are decoded chunk by chunk while the loader runs; memory does
+/// not grow with the files.
 ///
 /// Tensors of a batch: "image" [B, X, Y, Z] float32 (blocks of different shapes: "image" [B, cells]),
 /// "energy" [B] float32 GeV, "sum" [B] float32 (all cells, in the image's unit without its power), and with

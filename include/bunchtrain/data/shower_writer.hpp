@@ -14,15 +14,15 @@ namespace bunchtrain::data {
 struct ShowerWriterOptions {
   bool inclined = false;       ///< the variable-angle layout, else the fixed-angle one
   std::int64_t particle = 11;  ///< pdg id, kept by the fixed-angle layout only
-  std::string_view description =
-      "showers";  ///< what made them: an attribute of the file, and its mark (own_file.hpp)
+  /// What made them: an attribute of the file, and its mark (own_file.hpp).
+  std::string_view description = "showers";
   std::uint64_t seed = 0;
 };
 
 /// A file that appears under its name by `commit()`; memory does not grow with it. Fixed angle (card
-/// lcd_fixed): `ECAL` in GeV, `energy`, `target` (pdg id, GeV). Variable angle (card lcd_angle): `ECAL` in
-/// GeV x 50, `energy`, `theta`, `mtheta`, `eta`. @throws DataError with the system's reason (disk full,
-/// read-only).
+/// lcd_fixed): `ECAL` in GeV, `energy`, `target` (pdg id, GeV). Variable angle (card lcd_angle):
+/// `ECAL` in GeV x 50, `energy`, `theta`, `mtheta`, `eta`. @throws DataError with the system's
+/// reason (disk full, read-only).
 class ShowerWriter {
  public:
   ShowerWriter(const std::filesystem::path& path, const ShowerWriterOptions& options);

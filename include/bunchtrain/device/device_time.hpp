@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// How long a device works on something: by the clock on the CPU, by events on a GPU, which runs behind the
-/// host.
+/// How long a device works on something: by the clock on the CPU, by events on a GPU,
+/// which runs behind the host.
 
 #include <c10/core/Device.h>
 

@@ -14,8 +14,8 @@
 
 namespace bunchtrain::features {
 
-/// One `[[read.jet]]` or `[[read.part]]` entry: a dataset, or all datasets of a group, and the names of the
-/// columns.
+/// One `[[read.jet]]` or `[[read.part]]` entry: a dataset, or all datasets of a group, and
+/// the names of the columns.
 struct ReadSource {
   std::string dataset;               ///< "table/table", or the name of a group
   bool group = false;                ///< the columns are the datasets `dataset`/NAME
@@ -107,14 +107,14 @@ std::string_view builtin_card_text(std::string_view name);
 std::string to_toml(const Card& card);
 /// Replaces the padded length P. @throws ConfigError if it is not positive.
 void override_length(Card& card, std::int64_t length);
-/// Replaces the order of the classes (`--classes top,qcd`). @throws ConfigError unless the names are those of
-/// the card.
+/// Replaces the order of the classes (`--classes top,qcd`). @throws ConfigError unless the
+/// names are those of the card.
 void override_class_order(Card& card, std::span<const std::string> names);
 
 /// `[label] of = "file"`: the class of a jet is that of its file (`--data top='t*.h5'`).
 inline constexpr std::string_view kFileLabel = "file";
-/// The column behind it, "jet.(file)": filled by whoever knows the file's class, with one of its label
-/// values.
+/// The column behind it, "jet.(file)": filled by whoever knows the file's class, with
+/// one of its label values.
 inline constexpr std::string_view kFileColumn = "(file)";
 
 /// Makes the file the label. The classes become `names`, in the order of the card if all are the card's own,

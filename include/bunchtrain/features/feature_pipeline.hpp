@@ -93,8 +93,8 @@ struct ColumnSummary {
   std::optional<double> constant = std::nullopt;
 };
 
-/// The compiled form of a card. Evaluation is const and thread-safe (each thread has its own evaluator
-/// state).
+/// The compiled form of a card. Evaluation is const and thread-safe (each thread has
+/// its own evaluator state).
 class FeaturePipeline {
  public:
   /// @throws ConfigError naming the expression and the unknown column.
@@ -106,8 +106,8 @@ class FeaturePipeline {
   const Card& card() const noexcept;
   /// Column names that must be read, with prefix ("jet.pt", "part.e").
   const std::vector<std::string>& required_columns() const noexcept;
-  /// Those among them that only label, weights and the split key need: a file without them is evaluated as
-  /// unlabelled.
+  /// Those among them that only label, weights and the split key need: a file without them is
+  /// evaluated as unlabelled.
   const std::vector<std::string>& optional_columns() const noexcept;
 
   /// Evaluates only what decides which rows are kept (selection, label), their split key and weight: cheap

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Which card fits a file, judged by the names and shapes of its datasets; a first draft of a card where none
-/// does.
+/// Which card fits a file, judged by the names and shapes of its datasets; a first draft
+/// of a card where none does.
 
 #include <cstdint>
 #include <optional>

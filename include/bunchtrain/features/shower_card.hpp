@@ -24,8 +24,8 @@ struct CellBlock {
   bool operator==(const CellBlock&) const = default;
 };
 
-/// A number per shower, from the first of several places that the file has: "energy", "target[1]" (see
-/// `place_of`).
+/// A number per shower, from the first of several places that the file has: "energy",
+/// "target[1]" (see `place_of`).
 struct ShowerColumn {
   std::vector<std::string> from = {};
   std::string unit = {};  ///< "GeV", "MeV", "rad", "deg"
@@ -35,8 +35,8 @@ struct ShowerColumn {
 
 /// A parsed shower card with all defaults filled in.
 ///
-/// Cells are read to GeV: file value / `scale` in `unit`. Blocks follow each other along z (one block: the
-/// image).
+/// Cells are read to GeV: file value / `scale` in `unit`. Blocks follow each other along
+/// z (one block: the image).
 struct ShowerCard {
   std::string name;
   std::vector<CellBlock> cells;

@@ -38,8 +38,8 @@ class ShowerPipeline {
   void make_image(std::span<const float> cells, float* image) const;
   /// A sum in GeV in the image's unit, without its power.
   double image_sum(double sum) const noexcept { return sum * (physical_ ? 1 : card_.image_scale); }
-  /// The angle of each shower's axis, rad (`ops::ecal_angle`). @param cells of whole showers, in the file's
-  /// unit.
+  /// The angle of each shower's axis, rad (`ops::ecal_angle`). @param cells of whole
+  /// showers, in the file's unit.
   /// @pre the card has one block of cells
   std::vector<float> measure_angles(std::span<const float> cells) const;
 

@@ -20,8 +20,8 @@ class StandardisationFit {
   void add(const FeatureBlock& block);
   /// Adds what another fit of the same card has seen. @throws ConfigError if the numbers of columns differ.
   void merge(const StandardisationFit& other);
-  /// The state as numbers (for an all_gather), and back: `merge(packed)` equals merging the fit that was
-  /// packed.
+  /// The state as numbers (for an all_gather), and back: `merge(packed)` equals merging
+  /// the fit that was packed.
   std::vector<double> pack() const;
   void merge(std::span<const double> packed);
 

@@ -10,8 +10,8 @@
 
 namespace bunchtrain::metrics {
 
-/// Cells in the order of the flattened image, with centres and with the bins of the three profiles they count
-/// in.
+/// Cells in the order of the flattened image, with centres and with the bins of the
+/// three profiles they count in.
 struct CellGeometry {
   std::array<std::vector<double>, 3> centre = {};       ///< x, y, z per cell, in the unit of `labels`
   std::array<std::vector<std::int64_t>, 3> bin = {};    ///< profile bin per cell
@@ -30,8 +30,8 @@ struct CellGeometry {
 
   /// One grid [X, Y, Z]; positions are cell numbers from 0, as in the published moments.
   static CellGeometry grid(std::array<std::int64_t, 3> shape);
-  /// Layers of different grids over the same face, positions in units of the face (0 to 1) and of layers
-  /// (CaloGAN).
+  /// Layers of different grids over the same face, positions in units of the face (0 to 1)
+  /// and of layers (CaloGAN).
   static CellGeometry layers(std::span<const std::array<std::int64_t, 2>> shapes);
   /// z layers of alpha x r cells around the axis, radii in units of a ring (CaloChallenge).
   static CellGeometry cylinder(std::int64_t layers, std::int64_t angles, std::int64_t rings);

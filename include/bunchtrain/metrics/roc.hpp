@@ -44,8 +44,8 @@ class Roc {
   /// Probability that a signal sample scores above a background one; NaN if one side is empty.
   double auc() const noexcept { return auc_; }
   Rejection rejection_at(double signal_efficiency) const;
-  /// At most `max_points` of the curve, evenly along it, from (0, 0) to (1, 1); the steep start is kept for
-  /// log plots.
+  /// At most `max_points` of the curve, evenly along it, from (0, 0) to (1, 1); the steep
+  /// start is kept for log plots.
   std::vector<RocPoint> thinned(int max_points) const;
   std::int64_t num_signal() const noexcept { return num_signal_; }
   std::int64_t num_background() const noexcept { return num_background_; }

@@ -53,8 +53,8 @@ struct ShowerComparison {
   ShowerScore score = {};
   /// Of "all", every energy bin and every angle bin that the reference fills.
   std::vector<ComparedQuantity> quantities = {};
-  /// Largest relative deviation of profile bins that hold more than 1 % of the largest, over axes and energy
-  /// bins.
+  /// Largest relative deviation of profile bins that hold more than 1 % of the largest,
+  /// over axes and energy bins.
   double worst_profile = 0;
   std::string worst_profile_where = {};  ///< "z = 12, 20-40 GeV"
 };

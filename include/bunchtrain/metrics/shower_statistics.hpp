@@ -21,8 +21,8 @@ struct ShowerBinning {
   std::vector<double> energy_edges = {};  ///< GeV, n + 1 for n bins; showers outside are counted but not used
   std::vector<double> theta_edges = {};   ///< rad; empty = no bins in angle
   double hit_threshold = 2e-4;            ///< GeV: what counts as a hit (0.2 MeV as published)
-  std::vector<double> cell_edges =
-      {};  ///< GeV, of the cell spectrum; empty = 60 bins, logarithmic, 1e-6 to 10
+  /// GeV, of the cell spectrum; empty = 60 bins, logarithmic, 1e-6 to 10.
+  std::vector<double> cell_edges = {};
   /// Histogram of the sampling fraction (cell sum / primary energy); larger fractions count in the last bin.
   double highest_fraction = 0.06;
   std::int64_t fraction_bins = 600;
@@ -63,8 +63,8 @@ struct ShowerBinResult {
   Estimate hits = {};                           ///< cells above the threshold
   Estimate theta = {};                          ///< measured angle, rad; error 0 without angles
   std::array<ShowerHistogram, 3> profile = {};  ///< mean GeV per shower along x, y, z
-  std::array<std::array<Estimate, 2>, 3> moments =
-      {};                              ///< per axis: mean position and variance, energy-weighted
+  /// Per axis: mean position and variance, energy-weighted.
+  std::array<std::array<Estimate, 2>, 3> moments = {};
   ShowerHistogram cell_spectrum = {};  ///< cells per shower and bin of cell energy
   ShowerHistogram fraction_histogram = {};
   ShowerHistogram hit_histogram = {};
@@ -86,8 +86,8 @@ struct ShowerSummary {
   /// Parts of the showers, those left out as empty among them.
   double empty_share() const noexcept;
   double dark_share() const noexcept;
-  std::vector<ShowerBinResult> bins =
-      {};  ///< the first one is "all", then energy bins, each followed by its angle bins
+  /// The first one is "all", then energy bins, each followed by its angle bins.
+  std::vector<ShowerBinResult> bins = {};
   /// Pearson correlations of cell sum, hits, and first and second moments, over all showers.
   std::vector<std::string> correlated = {};
   std::vector<std::vector<double>> correlation = {};
@@ -105,8 +105,8 @@ struct ShowerSummary {
   std::vector<const ShowerBinResult*> angle_bins(std::int64_t energy_bin) const;
 };
 
-/// Accumulates showers batch by batch. Memory does not grow with their number. Not thread-safe; uses
-/// LibTorch's threads.
+/// Accumulates showers batch by batch. Memory does not grow with their number. Not thread-safe;
+/// uses LibTorch's threads.
 class ShowerStatistics {
  public:
   /// @throws ConfigError as `ShowerBinning::validate`.

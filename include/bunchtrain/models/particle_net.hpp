@@ -51,15 +51,15 @@ struct ParticleNetOptions {
   void validate() const;
 };
 
-/// ParticleNet. Parameter names are weaver-core's (`bn_fts`, `edge_convs.0.convs.0.weight`, `fc.0.0.weight`,
-/// ...).
+/// ParticleNet. Parameter names are weaver-core's (`bn_fts`,
+/// `edge_convs.0.convs.0.weight`, `fc.0.0.weight`, ...).
 class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
  public:
   explicit ParticleNetImpl(ParticleNetOptions options = {});
 
   /// Logits [B, num_classes].
-  /// @param points [B, P, 2] (deta, dphi), @param features [B, P, F], @param mask [B, P] bool, true = real
-  /// particle.
+  /// @param points [B, P, 2] (deta, dphi), @param features [B, P, F], @param mask [B, P]
+  /// bool, true = real particle.
   /// @throws ConfigError if P <= k of a block or shapes do not fit.
   at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
 

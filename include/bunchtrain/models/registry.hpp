@@ -50,10 +50,10 @@ template <class Holder>
 std::unique_ptr<ParticleCloudModel> make_cloud_model(Holder net);
 
 using ModelFactory = std::function<std::unique_ptr<ParticleCloudModel>(const ModelOptions&)>;
-/// Makes a network of the program's own known by name, so that `jet_tagging::evaluate` builds it from a
-/// snapshot: `register_model("deep-set", [](const ModelOptions& o) { return
-/// make_cloud_model(DeepSet(o.num_features, o.num_classes)); })`. Call it first thing in `main`; not
-/// thread-safe.
+/// Makes a network of the program's own known by name, so that `jet_tagging::evaluate` builds
+/// it from a snapshot: `register_model("deep-set", [](const ModelOptions& o) { return
+/// make_cloud_model(DeepSet(o.num_features, o.num_classes)); })`. Call it first thing in
+/// `main`; not thread-safe.
 /// @throws ConfigError for a name that is taken, empty or not one word.
 void register_model(std::string name, ModelFactory factory);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Control plane over MPI: small host-side messages for start-up, agreement and shutdown. Tensors travel by
-/// `comm`.
+/// Control plane over MPI: small host-side messages for start-up, agreement and shutdown.
+/// Tensors travel by `comm`.
 
 #include <chrono>
 #include <cstdint>
@@ -67,17 +67,17 @@ class Comm {
   /// Collective: throws on every rank if any rank passes a text that is not empty; the message names the
   /// ranks. Use it for errors that one rank may see alone. @throws DataError
   void agree_or_throw(const std::string& error_text) const;
-  /// Collective: runs `action`, which communicates nothing, and throws on every rank what it threw on any: an
-  /// error of the same class with the same text, the ranks named. A full disk of one rank is an IoError on
-  /// all.
+  /// Collective: runs `action`, which communicates nothing, and throws on every rank what it threw
+  /// on any: an error of the same class with the same text, the ranks named. A full disk of one
+  /// rank is an IoError on all.
   void together(const std::function<void()>& action) const;
   /// Collective: ranks with the same colour (0 or above) form a communicator, ordered by key then rank. MPI
   /// has no bounded form of it: all ranks meet before, so that only one that stops just then can hold it.
   Comm split(int color, int key) const;
   /// Collective.
   Comm duplicate() const;
-  /// Collective: frees the communicator, for all copies of this object. Afterwards every collective throws
-  /// CommError.
+  /// Collective: frees the communicator, for all copies of this object. Afterwards every
+  /// collective throws CommError.
   void close();
 
   /// How long a collective of this communicator and of those made from it may take.
@@ -102,9 +102,9 @@ class Comm {
   /// Whether this rank is the one that tells why the job ends: ranks that fail together hear of each other
   /// for `patience` and leave it to the first. Not collective; after a failure only.
   bool speaks_for_job(std::chrono::milliseconds patience) noexcept;
-  /// Notes that the job cannot end orderly any more (a rank is gone or silent): `Environment` then skips the
-  /// collective MPI_Finalize, which would hang. Holds for all communicators made from one another. Not
-  /// collective.
+  /// Notes that the job cannot end orderly any more (a rank is gone or silent): `Environment` then
+  /// skips the collective MPI_Finalize, which would hang. Holds for all communicators made from one
+  /// another. Not collective.
   void mark_failed() noexcept;
   bool failed() const noexcept;
 

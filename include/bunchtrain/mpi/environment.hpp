@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Initialises MPI if the process was launched with it and nobody did before; finalises only what it
-/// initialised.
+/// Initialises MPI if the process was launched with it and nobody did before; finalises
+/// only what it initialised.
 
 #include <chrono>
 #include <functional>
@@ -15,8 +15,8 @@ namespace bunchtrain::mpi {
 /// Lives for the whole of `main`. MPI is initialised with MPI_THREAD_FUNNELED by the constructing thread,
 /// only if the process was launched by MPI and MPI is not initialised yet. In an application that initialised
 /// MPI itself, the constructor is collective over MPI_COMM_WORLD and the application finalises.
-/// @throws ConfigError if a launcher announced more tasks than the world has ranks; the message holds the
-/// right line.
+/// @throws ConfigError if a launcher announced more tasks than the world has ranks; the
+/// message holds the right line.
 /// @throws CommError if MPI was finalised before.
 class Environment {
  public:

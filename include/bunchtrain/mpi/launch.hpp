@@ -18,10 +18,10 @@ struct Launch {
 /// Reads the environment; pure apart from that.
 Launch detect_launch();
 
-/// Refuses a job whose ranks do not see each other. `library` is the MPI library in use ("none"), for the
-/// message.
-/// @throws ConfigError if more tasks were announced than a world of one rank has; the message holds the right
-/// command line.
+/// Refuses a job whose ranks do not see each other. `library` is the MPI library in use
+/// ("none"), for the message.
+/// @throws ConfigError if more tasks were announced than a world of one rank has; the message
+/// holds the right command line.
 void require_announced_world(const Launch& launch, int world_size, std::string_view library);
 
 }  // namespace bunchtrain::mpi

@@ -7,8 +7,8 @@
 
 namespace bunchtrain::mpi {
 
-/// What a rank that comes late to a phase's collectives may be waiting for. For a disk there is more
-/// patience.
+/// What a rank that comes late to a phase's collectives may be waiting for. For a
+/// disk there is more patience.
 enum class Waits { for_peers, for_disk };
 
 /// A part of the job, from construction to destruction: "opening the run folder". Made by

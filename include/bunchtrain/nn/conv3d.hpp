@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// A 3-D convolution layer over channels-last images, with an optional nearest-neighbour upsampling before
-/// it.
+/// A 3-D convolution layer over channels-last images, with an optional
+/// nearest-neighbour upsampling before it.
 
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Dropout whose choice is a pure function of (seed, step, sample, site), never of rank, thread or batch
-/// composition.
+/// Dropout whose choice is a pure function of (seed, step, sample, site), never of rank,
+/// thread or batch composition.
 
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The EdgeConv block of ParticleNet (Wang et al., 1801.07829; Qu & Gouskos, 1902.08570), as matrix products
-/// over points.
+/// The EdgeConv block of ParticleNet (Wang et al., 1801.07829; Qu & Gouskos, 1902.08570), as
+/// matrix products over points.
 
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
@@ -25,8 +25,8 @@ struct EdgeConvOptions {
 struct Padding {
   at::Tensor mask;     ///< [B, P] bool, true = real particle
   bool zeroed = true;  ///< padded features are zero in the input, as the caller guarantees, and in the output
-  bool counted =
-      true;  ///< padded points and the edges that leave them are rows of the batch norms' statistics
+  /// Padded points and the edges that leave them are rows of the batch norms' statistics.
+  bool counted = true;
 };
 
 /// Memory of one block in a training step.

@@ -17,8 +17,8 @@ namespace bunchtrain::nn {
 /// the inputs of one output: what PyTorch's Linear and Conv layers do by default. Parameters of one dimension
 /// without such a weight (batch norm) are left as they are.
 ///
-/// The numbers depend on (seed, parameter name, element) only: neither on the order of layers nor on rank or
-/// device.
+/// The numbers depend on (seed, parameter name, element) only: neither on the order of
+/// layers nor on rank or device.
 void fill_default_weights(torch::nn::Module& module, std::uint64_t seed);
 
 /// Keras' distributions for one `weight` [out, in, ...]; fan counts include the kernel's cells. Numbers

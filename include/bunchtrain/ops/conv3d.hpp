@@ -18,15 +18,15 @@ struct Padding3 {
 
   /// As many zeros before as behind.
   static Padding3 symmetric(Extent3 cells) { return {cells, cells}; }
-  /// The output has the input's shape, as Keras' and TensorFlow's "same" with stride 1: (k - 1) / 2 zeros
-  /// before.
+  /// The output has the input's shape, as Keras' and TensorFlow's "same" with stride 1:
+  /// (k - 1) / 2 zeros before.
   static Padding3 same(Extent3 kernel);
 };
 
-/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and
-/// `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1. Differentiable
-/// to any order; only the gradients that backward asks for are computed. CPU and CUDA; under autocast in its
-/// dtype.
+/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz]
+/// and `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1.
+/// Differentiable to any order; only the gradients that backward asks for are computed. CPU and CUDA;
+/// under autocast in its dtype.
 /// @throws ConfigError if shapes do not fit or the kernel is larger than the padded image.
 at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                   const Padding3& padding);
@@ -39,13 +39,13 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 /// whose weights are sums of the published ones. All phases are one convolution with f^3 Cout channels, whose
 /// result is sorted into place. Gradients go to the published weights. Differentiable to any order.
 ///
-/// @param kernels `phase_kernels` of the same weight, to use again where it does not change; undefined:
-/// summed here.
+/// @param kernels `phase_kernels` of the same weight, to use again where it does not
+/// change; undefined: summed here.
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                             const Extent3& factor, const Padding3& padding, const at::Tensor& kernels = {});
 
-/// The summed kernels of all phases: [fx fy fz Cout, Cin, taps along x, y, z]. They do not depend on the
-/// image.
+/// The summed kernels of all phases: [fx fy fz Cout, Cin, taps along x, y, z]. They do
+/// not depend on the image.
 at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding);
 
 }  // namespace bunchtrain::ops

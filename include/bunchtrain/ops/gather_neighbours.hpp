@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Features of each point's neighbours, and the reverse: what edges bring, summed into the points they lead
-/// to.
+/// Features of each point's neighbours, and the reverse: what edges bring, summed into
+/// the points they lead to.
 
 #include <ATen/core/Tensor.h>
 

@@ -29,14 +29,14 @@ struct KnnResult {
 ///        [B, P] bool mask (true = real; real points need not be leading); or nothing: all real. On a GPU
 ///        counts are not read back: those out of range are taken as 0 or P.
 ///
-/// Self is excluded by index, never "the first dropped": duplicates are neighbours. Order: real neighbours by
-/// (squared distance, index), those at a NaN distance next, by index, then the padded points, by index. A
-/// padded point's own row holds the lowest indices other than its own. Coordinates of padded points are never
-/// used.
+/// Self is excluded by index, never "the first dropped": duplicates are neighbours. Order: real
+/// neighbours by (squared distance, index), those at a NaN distance next, by index, then the padded
+/// points, by index. A padded point's own row holds the lowest indices other than its own. Coordinates of
+/// padded points are never used.
 ///
-/// The squared distance is the sum over ascending d of (x_i[d] - x_j[d])^2, one fused multiply-add each, for
-/// every D: the same indices on every processor and GPU. Not differentiable: indices are constants.
-/// Thread-safe.
+/// The squared distance is the sum over ascending d of (x_i[d] - x_j[d])^2, one fused
+/// multiply-add each, for every D: the same indices on every processor and GPU. Not
+/// differentiable: indices are constants. Thread-safe.
 /// @throws ConfigError if k is not in [1, P - 1], or shapes, dtypes or devices do not fit; NotBuiltError for
 /// a tensor on a GPU
 ///         in a build without CUDA.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Physics of shower images as differentiable operators: what the 3DGAN discriminator compares besides its
-/// heads.
+/// Physics of shower images as differentiable operators: what the 3DGAN discriminator
+/// compares besides its heads.
 ///
-/// Images are [B, X, Y, Z], cells not negative, z along the shower. `power` is the exponent that was applied
-/// to the cells: observables are those of image^(1/power). Source: svalleco/3Dgan, branches Anglegan and
-/// gkhattak/dev.
+/// Images are [B, X, Y, Z], cells not negative, z along the shower. `power` is the exponent that was
+/// applied to the cells: observables are those of image^(1/power). Source: svalleco/3Dgan, branches
+/// Anglegan and gkhattak/dev.
 
 #include <ATen/core/Tensor.h>
 

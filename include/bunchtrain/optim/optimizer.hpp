@@ -66,10 +66,10 @@ struct UpdateRange {
   double weight_decay;
 };
 
-/// Base of the fused optimizers: owns flat state beside the arenas, updates parameters in place, bumps their
-/// versions. State is saved by parameter name. Frozen parameters are left alone; an unused one is stepped
-/// with a zero gradient. Parameters must be float32 or float64. Not thread-safe. The arenas must outlive the
-/// optimizer.
+/// Base of the fused optimizers: owns flat state beside the arenas, updates parameters in place, bumps
+/// their versions. State is saved by parameter name. Frozen parameters are left alone; an unused one is
+/// stepped with a zero gradient. Parameters must be float32 or float64. Not thread-safe. The arenas
+/// must outlive the optimizer.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -83,8 +83,8 @@ class Optimizer {
   void set_learning_rate(double rate) noexcept { learning_rate_ = rate; }
   /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`.
   std::int64_t steps() const;
-  /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a pattern that
-  /// matches nothing.
+  /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a
+  /// pattern that matches nothing.
   void set_groups(std::vector<ParameterGroup> groups);
   const std::vector<ParameterGroup>& groups() const noexcept { return groups_; }
 

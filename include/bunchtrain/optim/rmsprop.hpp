@@ -24,8 +24,8 @@ struct RmspropOptions {
   void validate() const;
 };
 
-/// RMSprop (Hinton, Coursera lecture 6e), equal to `torch::optim::RMSprop` or to `keras.optimizers.RMSprop`
-/// (Keras 3).
+/// RMSprop (Hinton, Coursera lecture 6e), equal to `torch::optim::RMSprop` or to
+/// `keras.optimizers.RMSprop` (Keras 3).
 class Rmsprop : public Optimizer {
  public:
   explicit Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options = {});

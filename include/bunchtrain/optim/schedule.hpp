@@ -10,8 +10,8 @@ namespace bunchtrain::optim {
 
 enum class ScheduleKind { constant, step, cosine, one_cycle, flat_then_decay };
 
-/// A schedule over `total_steps` optimizer steps, with an optional linear warm-up in front of every kind but
-/// one-cycle.
+/// A schedule over `total_steps` optimizer steps, with an optional linear warm-up in front of
+/// every kind but one-cycle.
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::constant;
   double learning_rate = 1e-3;  ///< the peak
@@ -20,8 +20,8 @@ struct ScheduleOptions {
   std::int64_t warmup_steps = 0;
   double warmup_fraction = 0.3;  ///< one-cycle: share of the steps that rise (Smith & Topin, 1708.07120)
   double start_divisor = 25;     ///< one-cycle: starts at learning_rate / start_divisor
-  double final_divisor =
-      1e4;  ///< one-cycle: ends at start / final_divisor; cosine ends at learning_rate / final_divisor
+  /// one-cycle: ends at start / final_divisor; cosine ends at learning_rate / final_divisor.
+  double final_divisor = 1e4;
   double flat_fraction = 0.7;     ///< flat_then_decay: share of the epochs at the peak
   double final_factor = 0.01;     ///< flat_then_decay: factor reached at the end
   double step_factor = 0.1;       ///< step: factor ...

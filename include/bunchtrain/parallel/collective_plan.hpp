@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Chooses how gradients are summed, from their size and a measured latency and bandwidth (DESIGN decision
-/// 4).
+/// Chooses how gradients are summed, from their size and a measured latency and
+/// bandwidth (DESIGN decision 4).
 
 #include <cstdint>
 #include <string>
@@ -27,8 +27,8 @@ struct BucketPlan {
   std::string description = {};                          ///< for the log and run.json
 };
 
-/// Collective: times a small and a large all-reduce on `device`; the slowest rank counts. Tens of
-/// milliseconds.
+/// Collective: times a small and a large all-reduce on `device`; the slowest rank
+/// counts. Tens of milliseconds.
 LinkFit measure_link(comm::Communicator& communicator, c10::Device device);
 
 /// Pure. Small gradients go in one collective; larger ones in as many buckets as balance the last bucket's

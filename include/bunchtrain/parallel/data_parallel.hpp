@@ -35,12 +35,12 @@ struct DataParallelOptions {
   Logger logger = {};
 };
 
-/// Counts of one backward pass; they enter as the root gradient, so that the summed gradient is the global
-/// mean.
+/// Counts of one backward pass; they enter as the root gradient, so that the summed
+/// gradient is the global mean.
 struct PassOptions {
   std::int64_t samples = 1;  ///< samples behind this loss on this rank (its mean); 0 is allowed
-  /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world (one pass, even
-  /// batches).
+  /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world
+  /// (one pass, even batches).
   std::int64_t global_samples = 0;
   bool last = true;        ///< only the last pass of a step communicates (gradient accumulation)
   bool zero_first = true;  ///< the first pass of a step clears the gradients

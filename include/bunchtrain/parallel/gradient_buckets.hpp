@@ -39,8 +39,8 @@ class GradientBuckets {
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
-  /// Before the last backward of a step; `overlap` lets hooks start buckets (exactly one backward must follow
-  /// then).
+  /// Before the last backward of a step; `overlap` lets hooks start buckets (exactly one
+  /// backward must follow then).
   void arm(bool overlap);
   /// Collective: starts what is left, waits for all.
   void finish();

@@ -15,8 +15,8 @@ namespace bunchtrain::report {
 
 class AppendFile;
 
-/// Writer of one JSONL file. Each record reaches the kernel at once; `sync()` puts it on the disk. Not
-/// thread-safe.
+/// Writer of one JSONL file. Each record reaches the kernel at once; `sync()` puts it on
+/// the disk. Not thread-safe.
 class JsonlWriter {
  public:
   /// Opens for appending, creates the file if there is none. A torn last line (a killed run) is cut off.

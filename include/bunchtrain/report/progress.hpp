@@ -47,8 +47,8 @@ struct StepStatus {
   double samples_per_second = 0;
 };
 
-/// The progress of one run. Cheap to call after every step: text is made only when it is shown. Not
-/// thread-safe.
+/// The progress of one run. Cheap to call after every step: text is made only when it
+/// is shown. Not thread-safe.
 class Progress {
  public:
   explicit Progress(ProgressOptions options, ProgressOutput output = ProgressOutput::standard());

@@ -29,8 +29,8 @@ double number(const Record& record, std::string_view name) noexcept;
 /// A text field; empty if it is absent or not a text.
 std::string text(const Record& record, std::string_view name);
 
-/// One line of JSON without the line end. Reals are written with as many digits as read back to the same
-/// bits.
+/// One line of JSON without the line end. Reals are written with as many digits as
+/// read back to the same bits.
 std::string to_json(const Record& record);
 /// Reads one line back. Nested objects and null fields are accepted: objects are left out, null becomes NaN.
 /// @throws DataError if it is not a JSON object, naming the place.

@@ -14,8 +14,8 @@ namespace bunchtrain::report {
 /// run.json: "name", "started", "machine", "summary" (object, shown at the top in its order), "environment"
 /// (object), "configuration" (text or object), "card" (text), "samples" (what a sample is called); other
 /// members are ignored. curves.json: `write_evaluation`. sections.json: `write_sections`.
-/// @throws DataError if the folder is none of a run (neither metrics.jsonl nor run.json) or a file is
-/// damaged.
+/// @throws DataError if the folder is none of a run (neither metrics.jsonl nor
+/// run.json) or a file is damaged.
 TrainingReport read_run(const std::filesystem::path& run_folder);
 
 /// Writes report.html into the run folder atomically. Returns its path.

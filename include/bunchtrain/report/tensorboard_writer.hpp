@@ -14,8 +14,8 @@ namespace bunchtrain::report {
 
 class AppendFile;
 
-/// Writer of one event file. A resumed run opens a new file in the same folder, as TensorBoard expects. Not
-/// thread-safe.
+/// Writer of one event file. A resumed run opens a new file in the same folder, as TensorBoard
+/// expects. Not thread-safe.
 class TensorBoardWriter {
  public:
   /// Creates `folder`/events.out.tfevents.TIME.HOST.PID (the folder too). @throws DataError naming the
@@ -29,8 +29,8 @@ class TensorBoardWriter {
   /// Histogram of `values` in 30 equal bins; values that are not finite are left out.
   void add_histogram(std::string_view tag, std::span<const double> values, std::int64_t step);
   void add_text(std::string_view tag, std::string_view text, std::int64_t step);
-  /// Tells TensorBoard to forget what earlier files of this folder hold from `step` on: call when a run
-  /// resumes.
+  /// Tells TensorBoard to forget what earlier files of this folder hold from `step` on:
+  /// call when a run resumes.
   void mark_restart(std::int64_t step);
   /// Puts everything on the disk.
   void sync();

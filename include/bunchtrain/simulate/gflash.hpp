@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Parametrised electromagnetic showers in a sampling calorimeter: GFlash (Grindhammer & Peters,
-/// hep-ex/0001020).
+/// Parametrised electromagnetic showers in a sampling calorimeter: GFlash (Grindhammer
+/// & Peters, hep-ex/0001020).
 
 #include <array>
 #include <cstdint>

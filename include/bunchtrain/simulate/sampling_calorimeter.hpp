@@ -19,8 +19,8 @@ struct Material {
   double critical_energy() const;
 };
 
-/// One layer repeated along z, cells of a square pitch across. Defaults: the W/Si calorimeter of the LCD
-/// files.
+/// One layer repeated along z, cells of a square pitch across. Defaults: the W/Si
+/// calorimeter of the LCD files.
 struct SamplingCalorimeter {
   Material absorber = Material::tungsten();
   Material active = Material::silicon();
@@ -29,9 +29,9 @@ struct SamplingCalorimeter {
   double layer_pitch = 3.95;          ///< mm from layer to layer, gaps included
   double cell_pitch = 5.1;            ///< mm across
   double sampling_resolution = 0.16;  ///< c of sigma/E = c / sqrt(E / GeV)
-  /// Sampling fraction of a shower over that of a minimum ionising particle. 0.80 is what the Geant4 files of
-  /// the default calorimeter have; `EffectiveMedium::e_over_mip`, a rough fit that enters the shapes, is
-  /// 0.70.
+  /// Sampling fraction of a shower over that of a minimum ionising particle. 0.80 is what the
+  /// Geant4 files of the default calorimeter have; `EffectiveMedium::e_over_mip`, a rough fit that
+  /// enters the shapes, is 0.70.
   double electron_response = 0.80;
   double depth_before = 0;  ///< radiation lengths in front of the first layer
 

@@ -16,8 +16,8 @@ enum class ToyJetKind : std::int32_t { qcd = 0, two_prong = 1, three_prong = 2 }
 
 struct ToyJetOptions {
   std::int64_t count = 20'000;  ///< jets of the file
-  std::uint64_t seed =
-      1;  ///< the same seed makes the same jets, however many are made and by how many threads
+  /// The same seed makes the same jets, however many are made and by how many threads.
+  std::uint64_t seed = 1;
   std::int64_t particles = 64;  ///< particle slots per jet; the hardest particles are kept
 };
 

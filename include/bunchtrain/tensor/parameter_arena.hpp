@@ -40,17 +40,17 @@ class ParameterArena {
  public:
   static constexpr std::int64_t kFooterElements = 16;
 
-  /// Moves `parameters` (same dtype and device; order = expected ready order of gradients) into new flat
-  /// storage.
-  /// @throws ConfigError for an empty list, mixed dtypes or devices, a non-dense, expanded or overlapping
-  /// parameter.
+  /// Moves `parameters` (same dtype and device; order = expected ready order of
+  /// gradients) into new flat storage.
+  /// @throws ConfigError for an empty list, mixed dtypes or devices, a non-dense, expanded
+  /// or overlapping parameter.
   explicit ParameterArena(std::vector<NamedParameter> parameters);
   ~ParameterArena();
   ParameterArena(ParameterArena&&) noexcept;
   ParameterArena& operator=(ParameterArena&&) noexcept;
 
-  /// All parameters, flat, padding included (padding is zero and stays zero). Call `bump_versions` after
-  /// writing.
+  /// All parameters, flat, padding included (padding is zero and stays zero). Call
+  /// `bump_versions` after writing.
   const at::Tensor& values() const noexcept;
   /// All gradients, flat, laid out as `values()`.
   const at::Tensor& gradients() const noexcept;
@@ -61,20 +61,20 @@ class ParameterArena {
 
   /// New flat storage laid out as `values()`, zero: for optimizer state, EMA.
   at::Tensor make_like() const;
-  /// The view of `flat` (laid out as `values()`) that belongs to a segment, with the parameter's sizes and
-  /// strides.
+  /// The view of `flat` (laid out as `values()`) that belongs to a segment, with the
+  /// parameter's sizes and strides.
   at::Tensor view(const at::Tensor& flat, std::size_t segment) const;
 
-  /// `gradients()` and, behind it, `kFooterElements` elements of the same memory for whoever sums gradients
-  /// over ranks: a message to itself that costs no second collective. Starts at zero; no other function
-  /// touches it.
+  /// `gradients()` and, behind it, `kFooterElements` elements of the same memory for whoever sums
+  /// gradients over ranks: a message to itself that costs no second collective. Starts at zero; no
+  /// other function touches it.
   const at::Tensor& gradients_with_footer() const noexcept;
 
   /// One fill of zeros; bumps versions.
   void zero_gradients();
   /// Repairs what user code did since the last pass (see the class comment); call before a backward pass.
-  /// @throws ConfigError naming the parameter if its dtype, device or shape changed, or if its gradient is
-  /// sparse.
+  /// @throws ConfigError naming the parameter if its dtype, device or shape changed, or
+  /// if its gradient is sparse.
   void begin_pass();
   /// The same after a backward pass; afterwards `gradients()` holds exactly what autograd accumulated.
   void end_pass();
@@ -92,8 +92,8 @@ class ParameterArena {
 /// The arenas of a network, one per (device, dtype), in a fixed order. Optimizers work on this.
 using ParameterArenas = std::vector<ParameterArena>;
 
-/// Moves parameters of any dtype and device into arenas, in order of first appearance. @throws as
-/// `ParameterArena`
+/// Moves parameters of any dtype and device into arenas, in order of first appearance.
+/// @throws as `ParameterArena`
 ParameterArenas create_arenas(std::vector<NamedParameter> parameters);
 
 }  // namespace bunchtrain::tensor

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The complete state of one object (model, optimizer, schedule, loader): tensors plus small text values, by
-/// name.
+/// The complete state of one object (model, optimizer, schedule, loader): tensors plus
+/// small text values, by name.
 
 #include <cstdint>
 #include <map>

@@ -26,8 +26,8 @@ class RunFolder {
     std::string program;  ///< for the default name
     bool resume = false;  ///< an existing run is wanted (or a new folder: starts afresh)
     std::function<void(const std::string&)> say = {};  ///< told on rank 0 what goes on with the lock
-    std::chrono::milliseconds heartbeat =
-        std::chrono::seconds(10);  ///< how often the lock shows a sign of life
+    /// How often the lock shows a sign of life.
+    std::chrono::milliseconds heartbeat = std::chrono::seconds(10);
   };
   /// Collective: rank 0 makes the folder and takes its lock; all ranks agree on its absolute path and prove
   /// that they see the same folder.

@@ -67,12 +67,12 @@ class Session {
   /// `effective`, the options with what the program's own code decided, and throws ConfigurationPrinted.
   void set_up_complete(const config::Options& effective);
   void set_up_complete() { set_up_complete(options()); }
-  /// Warns of all options that were given and that nothing asked for, each one once. Called by `bt::run` at
-  /// the end.
+  /// Warns of all options that were given and that nothing asked for, each one once. Called
+  /// by `bt::run` at the end.
   void warn_of_unused_options();
 
-  /// Asks for a checkpoint and a stop after the current step, from any thread (a host application's own
-  /// signal handling).
+  /// Asks for a checkpoint and a stop after the current step, from any thread (a host
+  /// application's own signal handling).
   void request_stop() noexcept;
   /// Whether a stop was asked for here: by the program, by a signal, or because the run folder was lost. For
   /// loops and long passes to look at; the ranks must agree before one of them leaves.

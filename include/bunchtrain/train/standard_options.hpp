@@ -10,8 +10,8 @@
 
 namespace bunchtrain::train {
 
-/// data, valid, card, particles, batch, epochs, learning-rate, ..., run, resume, device, precision, threads,
-/// seed.
+/// data, valid, card, particles, batch, epochs, learning-rate, ..., run, resume, device,
+/// precision, threads, seed.
 std::vector<config::OptionSpec> standard_options();
 /// Whether it is one of them, not one that the program declares itself.
 bool is_standard_option(std::string_view name);

@@ -22,8 +22,8 @@ struct StepResult {
   std::int64_t samples = 0;  ///< samples behind the mean
 };
 
-/// From a batch to a mean loss; the Trainer runs backward and the update. Also called without gradients for
-/// validation.
+/// From a batch to a mean loss; the Trainer runs backward and the update. Also called without
+/// gradients for validation.
 using Step = std::function<StepResult(const Batch&)>;
 
 /// A named loss term of a step that does its own passes: "discriminator_real", "generator_energy".

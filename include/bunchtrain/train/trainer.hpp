@@ -31,8 +31,8 @@ struct TrainerOptions {
   std::optional<std::int64_t> max_steps = {};        ///< the run ends after so many optimizer steps
   std::optional<std::int64_t> max_samples = {};      ///< and before it has trained on more samples
   std::optional<std::int64_t> batch = {};            ///< samples per optimizer step over all ranks
-  std::optional<std::int64_t> reference_batch =
-      {};  ///< the learning rate belongs to this batch and scales with batch / reference
+  /// The learning rate belongs to this batch and scales with batch / reference.
+  std::optional<std::int64_t> reference_batch = {};
   std::optional<optim::ScheduleKind> schedule = {};
   std::optional<double> clip_norm = {};
   std::optional<std::int64_t> accumulate = {};  ///< passes per optimizer step
@@ -41,8 +41,8 @@ struct TrainerOptions {
   /// and `Callback`s are heard so many steps later.
   std::optional<std::int64_t> run_ahead = {};
   std::string samples = "jets";  ///< what a sample is called
-  std::map<std::string, std::string> metadata =
-      {};  ///< kept in every checkpoint; "model" says how to build the network, if it does not say itself
+  /// Kept in every checkpoint; "model" says how to build the network, if it does not say itself.
+  std::map<std::string, std::string> metadata = {};
   /// Finds a training that has failed: looks at every step's losses (means over all ranks, so that all ranks
   /// decide alike). A text ends the run with a snapshot and `TrainingHalted`, exit code 1; an empty one goes
   /// on. A training that is good enough is finished by `Callback::reason_to_finish` instead, exit code 0.
@@ -81,8 +81,8 @@ struct FitResult {
   std::string finished_early = {};  ///< why the run ended before its last epoch; empty: it did not
 };
 
-/// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks construct and call the
-/// same.
+/// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks
+/// construct and call the same.
 ///
 /// Learning rates follow `schedule`, whose peak is the optimizer's rate (or `--learning-rate`) times batch /
 /// reference batch. Snapshots are complete: a resumed run goes on in mid-epoch and, at the same world size,

@@ -24,8 +24,8 @@ NamedTensors named_state(const torch::nn::Module& module);
 void load_into(torch::nn::Module& module, const NamedTensors& tensors, std::string_view origin);
 
 /// Compares the class names stored in a file's metadata ("classes", comma-separated) with those expected.
-/// @throws CheckpointError showing both orders and the option `--classes` that mends it. A file without them
-/// is accepted.
+/// @throws CheckpointError showing both orders and the option `--classes` that mends it. A file
+/// without them is accepted.
 void check_classes(const SafeTensors& file, std::span<const std::string> classes, std::string_view origin);
 
 /// Writes a module's state with metadata.

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The wrappers of mma, ldmatrix and cp.async on the host: what PTX defines works, a missing wait or barrier
-// is seen.
+// SPDX-License-Identifier: Apache-2.0 The wrappers of mma, ldmatrix and cp.async on the host: what PTX
+// defines works, a missing wait or barrier is seen.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

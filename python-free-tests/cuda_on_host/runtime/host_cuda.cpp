@@ -76,8 +76,8 @@ struct Thread {
   AsyncCopies copies;
 };
 
-/// Stacks are kept between blocks: mapping them costs more than running a small kernel. Overflow faults on a
-/// guard page.
+/// Stacks are kept between blocks: mapping them costs more than running a small kernel.
+/// Overflow faults on a guard page.
 class StackPool {
  public:
   ~StackPool() {

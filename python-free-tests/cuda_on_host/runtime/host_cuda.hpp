@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Runs CUDA kernels on the host, one fiber per thread, and turns misuse of barriers and warp operations into
-/// errors.
+/// Runs CUDA kernels on the host, one fiber per thread, and turns misuse of barriers and
+/// warp operations into errors.
 ///
 /// Only for tests. The blocks of a grid run one after the other, in an order that a test chooses, the threads
 /// of a block in a random order that a seed fixes; a thread runs until it meets a barrier or a warp

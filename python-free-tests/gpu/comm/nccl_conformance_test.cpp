@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The suite over NCCL, and over MPI with GPU tensors staged through the host. More ranks than GPUs share a
-// GPU.
+// SPDX-License-Identifier: Apache-2.0 The suite over NCCL, and over MPI with GPU tensors staged through the
+// host. More ranks than GPUs share a GPU.
 #include "one_card.hpp"
 #include "unit/comm/conformance.hpp"
 

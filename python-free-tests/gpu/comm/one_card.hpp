@@ -16,9 +16,9 @@ inline c10::Device test_gpu() {
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
-/// NCCL refuses two ranks of one machine on one GPU: lets them pass for ranks of different machines that talk
-/// over the loopback device. For tests of function only, and unsupported by NCCL. Must precede NCCL's first
-/// call.
+/// NCCL refuses two ranks of one machine on one GPU: lets them pass for ranks of different machines
+/// that talk over the loopback device. For tests of function only, and unsupported by NCCL. Must
+/// precede NCCL's first call.
 inline void let_ranks_share_gpus() {
   if (test_world().local_size() <= c10::cuda::device_count()) return;
   setenv("NCCL_HOSTID", ("rank" + std::to_string(test_world().rank())).c_str(), 1);

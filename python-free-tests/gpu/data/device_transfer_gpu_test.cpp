@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// Batches arrive on the card as they left: under load, in order, on any stream, with memory that is used
-// again.
+// SPDX-License-Identifier: Apache-2.0 Batches arrive on the card as they left: under load, in order, on any
+// stream, with memory that is used again.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// 3DGAN on a GPU in every precision against float64 on the CPU: forward, gradients, three updates of both
-// networks together.
+// SPDX-License-Identifier: Apache-2.0 3DGAN on a GPU in every precision against float64 on the CPU: forward,
+// gradients, three updates of both networks together.
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linspace.h>

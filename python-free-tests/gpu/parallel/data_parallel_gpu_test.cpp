@@ -1,7 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
-// Data-parallel training of CUDA tensors, over NCCL and over MPI: collectives start while backward goes on,
-// statistics of batch norm are those of all ranks, ranks agree to the bit, and all is as on one rank in
-// float64.
+// SPDX-License-Identifier: Apache-2.0 Data-parallel training of CUDA tensors, over NCCL and over MPI:
+// collectives start while backward goes on, statistics of batch norm are those of all ranks, ranks agree to
+// the bit, and all is as on one rank in float64.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The trainer on a card: a resumed run ends with the bits of an undisturbed one, and losses are those of the
-// CPU.
+// SPDX-License-Identifier: Apache-2.0 The trainer on a card: a resumed run ends with the bits of an
+// undisturbed one, and losses are those of the CPU.
 #include <gtest/gtest.h>
 
 #include "bunchtrain/core/error.hpp"

@@ -120,8 +120,8 @@ TEST_F(LifetimeTest, TwoCommunicatorsOfTheSameRanksAreIndependent) {
   auto two = create({.name = "two"});
   const auto a = at::ones({1000});
   const auto b = at::full({1000}, 10.0F);
-  auto first =
-      rank % 2 == 0 ? one.all_reduce(a) : two.all_reduce(b);  // the order holds within a communicator only
+  // The order holds within a communicator only.
+  auto first = rank % 2 == 0 ? one.all_reduce(a) : two.all_reduce(b);
   auto second = rank % 2 == 0 ? two.all_reduce(b) : one.all_reduce(a);
   second.wait();
   first.wait();

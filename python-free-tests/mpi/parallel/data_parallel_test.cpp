@@ -204,8 +204,8 @@ TEST_P(DataParallelTest, LibTorchOptimizersWork) {
   expect_same_parameters(*net_, *reference);
 }
 
-// Two networks as in a GAN: the second one's loss runs backward through the first, which must not communicate
-// then.
+// Two networks as in a GAN: the second one's loss runs backward through the first, which
+// must not communicate then.
 TEST_P(DataParallelTest, AnotherNetworksBackwardCommunicatesNothing) {
   const auto critic = std::make_shared<torch::nn::LinearImpl>(3, 1);
   critic->to(torch::kFloat64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Files as ATLAS' preprocessing and SPANet write them, and those of public bug reports, from the data
-/// folder.
+/// Files as ATLAS' preprocessing and SPANet write them, and those of public bug
+/// reports, from the data folder.
 #include <gmock/gmock.h>
 #include <hdf5.h>
 

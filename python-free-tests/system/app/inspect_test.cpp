@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// `bunchtrain inspect`: what a user reads about a file, and that what it advises and writes works as
-/// printed.
+/// `bunchtrain inspect`: what a user reads about a file, and that what it advises and
+/// writes works as printed.
 #include <gmock/gmock.h>
 
 #include <functional>

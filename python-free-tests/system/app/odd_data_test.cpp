@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Files with values that are not finite, weights of any scale and sign, one class, no particles: what a user
-/// sees.
+/// Files with values that are not finite, weights of any scale and sign, one class, no
+/// particles: what a user sees.
 #include <fmt/format.h>
 
 #include <cmath>

@@ -78,8 +78,8 @@ class ValidationTest : public ResumeTest {
     return train("--particles 24 --epochs 2 --batch 60 --data " + few_ + " --valid " + many_ + " --run " +
                  path(run) + " " + more);
   }
-  /// Starts two ranks, sends `signal` to one of them in the validation of the first epoch; returns mpirun's
-  /// code.
+  /// Starts two ranks, sends `signal` to one of them in the validation of the first
+  /// epoch; returns mpirun's code.
   int interrupt(int signal) const {
     Process process(mpirun(2, command("disturbed")), folder_ / "log");
     const auto saved = folder_ / "disturbed" / "checkpoints" / "step-000005";

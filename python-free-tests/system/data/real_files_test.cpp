@@ -54,8 +54,8 @@ struct Particle {
 double wrap(double phi) { return std::remainder(phi, 2 * std::numbers::pi); }
 double clip(double x) { return std::clamp(x, -5.0, 5.0); }
 
-/// ln pT, ln E, ln pT/jet, ln E/jet, deltaR, deta, dphi of a particle in a jet, as the ParticleNet paper
-/// transforms them.
+/// ln pT, ln E, ln pT/jet, ln E/jet, deltaR, deta, dphi of a particle in a jet, as the
+/// ParticleNet paper transforms them.
 std::vector<double> kinematics(const Particle& p, double jet_pt, double jet_e, double deta, double dphi) {
   const double pt = std::hypot(p.px, p.py);
   return {clip((std::log(pt) - 1.7) * 0.7),

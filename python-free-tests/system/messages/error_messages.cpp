@@ -124,10 +124,8 @@ void print_table(const std::vector<Site>& sites, const std::vector<Raised>& rais
       "# Error messages\n\nMade by `python-free-tests/system/messages/collect`: every place in the sources "
       "that raises an "
       "error, and the CTest entry that was seen to raise it (`+3`: three others too). `...` stands for a "
-      "value, `/` "
-      "between texts of one message.\n\n{} of {} messages are tested; {} of the {} that data, options or "
-      "files "
-      "provoke.\n\n| where | raised by | text | test |\n| --- | --- | --- | --- |\n{}",
+      "value, `/` between texts of one message.\n\n{} of {} messages are tested; {} of the {} that data, options or "
+      "files provoke.\n\n| where | raised by | text | test |\n| --- | --- | --- | --- |\n{}",
       tested, sites.size(), users_tested, users, rows);
 }
 

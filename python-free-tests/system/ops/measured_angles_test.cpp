@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The angles that the variable-angle file carries were measured from its images by the published formula, in
-// another program.
+// SPDX-License-Identifier: Apache-2.0 The angles that the variable-angle file carries were measured from its
+// images by the published formula, in another program.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>

@@ -58,8 +58,7 @@ TEST(OutOfMemoryTest, SaysWhatWasExpectedAndWhatIsFree) {
       "memory. Tried to allocate 2 GiB.");
   EXPECT_EQ(train::memory_warning(need, memory),
             "a pass is expected to need 18.80 GB, and 1.25 GB of the GPU's 16.00 GB are free: take a smaller "
-            "--batch, "
-            "--accumulate it in more passes, or --recompute");
+            "--batch, --accumulate it in more passes, or --recompute");
   EXPECT_EQ(train::memory_warning({.predicted_bytes = 1'000'000}, memory), "");
   EXPECT_EQ(train::memory_warning(need, std::nullopt), "") << "the CPU";
 }
@@ -71,8 +70,7 @@ TEST(OutOfMemoryTest, IsDescribedFromLibTorchsError) {
   EXPECT_EQ(
       describe_error(error),
       "out of memory on the GPU: a pass was expected to need 2.00 GB; take a smaller --batch, --accumulate "
-      "it in "
-      "more passes, or --recompute where the program has it. CUDA out of memory. Tried to allocate 2 GiB.");
+      "it in more passes, or --recompute where the program has it. CUDA out of memory. Tried to allocate 2 GiB.");
 }
 
 TEST(ExitCodesTest, SignalsAskToBeRunAgainButCtrlC) {

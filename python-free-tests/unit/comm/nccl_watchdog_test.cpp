@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 using test::fake_gpu;
 using testing::HasSubstr;
 
-/// Waits until a thread of the code under test has done its part; a test that waits in vain is ended by
-/// CTest.
+/// Waits until a thread of the code under test has done its part; a test that waits
+/// in vain is ended by CTest.
 template <class Condition>
 void wait_until(Condition condition) {
   while (!condition()) std::this_thread::sleep_for(1ms);

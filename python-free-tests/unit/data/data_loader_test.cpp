@@ -207,8 +207,8 @@ TEST(DataLoaderTest, ResumesAtRandomStepsWithAnotherWorldSize) {
 
   RandomSequence random(CounterRandom(4, 2));
   for (int trial = 0; trial < 12; ++trial) {
-    const auto stop =
-        static_cast<std::int64_t>(random.below(32));  // 31 steps; 31: the epoch is over, not yet left
+    // 31 steps; 31: the epoch is over, not yet left.
+    const auto stop = static_cast<std::int64_t>(random.below(32));
     const auto world = static_cast<int>(random.below(6)) + 1;
     DataLoader before(dataset, {.global_batch = batch, .threads = 2});
     for (std::int64_t step = 0; step < stop; ++step) before.next();
@@ -319,8 +319,8 @@ TEST(DataLoaderTest, MemoryStaysBounded) {
   std::int64_t peak = 0;
   for (int epoch = 0; epoch < 2; ++epoch)
     for ([[maybe_unused]] const Batch& batch : loader) peak = std::max(peak, loader.statistics().bytes_peak);
-  // What the shuffle window needs may exceed the bound by what is on its way: batches and one chunk per
-  // thread.
+  // What the shuffle window needs may exceed the bound by what is on its way: batches
+  // and one chunk per thread.
   EXPECT_LE(peak, bound + (3 * 256 + 3 * 40) * sample_bytes);
   EXPECT_LT(peak, samples * sample_bytes / 4);
   EXPECT_GT(peak, 65536 * sample_bytes / 4) << "the window is held";

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The forms in which files come: links, newer and foreign formats, filters of h5py and PyTables, storage in
-// trouble.
+// SPDX-License-Identifier: Apache-2.0 The forms in which files come: links, newer and foreign formats,
+// filters of h5py and PyTables, storage in trouble.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

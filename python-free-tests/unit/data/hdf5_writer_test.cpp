@@ -127,8 +127,8 @@ TEST_F(Hdf5WriterTest, RefusesRowsThatDoNotFit) {
   EXPECT_THROW(writer.append("y", at::zeros({10, 2})), ConfigError);
 }
 
-// Exits with 1 and the message if writing 400 kB fails as it should, with 2 if the file appeared
-// nevertheless.
+// Exits with 1 and the message if writing 400 kB fails as it should, with 2 if the
+// file appeared nevertheless.
 [[noreturn]] void write_to_a_full_disk(const fs::path& path) {
   std::signal(SIGXFSZ, SIG_IGN);
   const rlimit limit{.rlim_cur = 64 << 10, .rlim_max = 64 << 10};

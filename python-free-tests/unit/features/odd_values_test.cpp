@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// NaN and infinity in raw columns: found before a transform hides them, named, and left out as the message
-/// says.
+/// NaN and infinity in raw columns: found before a transform hides them, named, and left
+/// out as the message says.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The features of real top-tagging jets against those that an independent implementation computed (oracle
-// files).
+// SPDX-License-Identifier: Apache-2.0 The features of real top-tagging jets against those that an independent
+// implementation computed (oracle files).
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
@@ -52,8 +51,8 @@ RawColumns read_top_tagging(const std::string& path) {
 
 TEST(FeatureOracleTest, KinematicsOfRealJetsEqualTheOracles) {
   const weights::SafeTensors oracle = weights::read_safetensors(kData + "/oracle/particlenet.safetensors");
-  const at::Tensor expected =
-      oracle.tensors["input.features"].toType(at::kFloat).contiguous();  // [16, 7, 128]
+  // [16, 7, 128].
+  const at::Tensor expected = oracle.tensors["input.features"].toType(at::kFloat).contiguous();
   ASSERT_EQ(expected.sizes(), (std::vector<std::int64_t>{16, 7, 128}));
   const RawColumns raw = read_top_tagging(kData + "/jets/toptagging_val.h5");
   std::vector<std::int64_t> rows(static_cast<std::size_t>(raw.rows));

@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// The published ParticleNet scores on the 404,000 jets of the top-tagging test set, and the figures known for
-// them.
+// SPDX-License-Identifier: Apache-2.0 The published ParticleNet scores on the 404,000 jets of the top-tagging
+// test set, and the figures known for them.
 
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>

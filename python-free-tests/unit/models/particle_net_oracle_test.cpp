@@ -15,8 +15,8 @@ namespace {
 using test::child;
 using test::relative_difference;
 
-constexpr double kLogitTolerance =
-    2e-8;  // the weights were rounded to float32 after the outputs were computed
+// The weights were rounded to float32 after the outputs were computed.
+constexpr double kLogitTolerance = 2e-8;
 constexpr double kRoundedTolerance = 2e-7;  // float64 against its float32 rounding
 // In the full network that rounding of the weights moves one pre-activation of the second block across zero.
 // weaver-core itself, run in float64 on the rounded weights, differs from the file's gradients in front of

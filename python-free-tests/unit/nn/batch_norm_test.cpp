@@ -64,8 +64,8 @@ void expect_close(const Result& ours, const Result& expected, double tolerance) 
   EXPECT_LT(relative_difference(ours.variance, expected.variance), tolerance);
 }
 
-/// dtype of the rows and what its rounding allows. float16 has no kernels of ours and goes through LibTorch's
-/// operations.
+/// dtype of the rows and what its rounding allows. float16 has no kernels of ours and goes
+/// through LibTorch's operations.
 struct Precision {
   at::ScalarType type;
   double tolerance;

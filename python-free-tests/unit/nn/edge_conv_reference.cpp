@@ -19,8 +19,8 @@ at::Tensor normalise(const at::Tensor& rows, BatchNorm norm, const at::Tensor& c
   return rows.sub(mean).div(variance.add(1e-5).sqrt()).mul(norm->weight).add(norm->bias);
 }
 
-/// Neighbour lists with those of padded points made as the published networks do: padded points lie together,
-/// far away.
+/// Neighbour lists with those of padded points made as the published networks do: padded
+/// points lie together, far away.
 at::Tensor published_neighbours(const at::Tensor& indices, const at::Tensor& mask) {
   const at::Tensor result = indices.to(at::kLong).clone();
   for (std::int64_t b = 0; b < indices.size(0); ++b) {

@@ -7,8 +7,8 @@
 
 namespace bunchtrain::nn {
 
-/// [B, P, C] for the same arguments as the block's own forward; reads parameters and running statistics,
-/// changes nothing.
+/// [B, P, C] for the same arguments as the block's own forward; reads parameters and running
+/// statistics, changes nothing.
 at::Tensor reference_edge_conv(EdgeConvBlock block, const at::Tensor& features, const at::Tensor& indices,
                                const Padding& padding);
 

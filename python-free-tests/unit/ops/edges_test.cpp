@@ -138,8 +138,8 @@ TEST(EdgeGradientsTest, AgreeWithFiniteDifferences) {
                    {normal_tensor({2, 6, 2}, 4, at::kDouble), normal_tensor({2, 6, 2}, 5, at::kDouble)});
 }
 
-// A gradient penalty differentiates a gradient: with y = f(x)^2 the second derivative passes through f's
-// backward.
+// A gradient penalty differentiates a gradient: with y = f(x)^2 the second derivative
+// passes through f's backward.
 TEST(EdgeGradientsTest, CanBeDifferentiatedAgain) {
   const at::Tensor indices = random_indices(2, 5, 3, 6);
   const auto gradient_of = [](const at::Tensor& y, const at::Tensor& x) {

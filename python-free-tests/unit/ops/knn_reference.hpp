@@ -17,8 +17,8 @@ struct ReferenceSet {
   std::vector<std::vector<Real>> points;  ///< [P][D]
   std::vector<bool> real;                 ///< [P]
 
-  /// Sum of fused squares in ascending order of the coordinates: the documented float32 evaluation if Real is
-  /// float.
+  /// Sum of fused squares in ascending order of the coordinates: the documented float32
+  /// evaluation if Real is float.
   Real squared_distance(std::size_t a, std::size_t b) const {
     Real sum = 0;
     for (std::size_t d = 0; d < points[a].size(); ++d) {

@@ -61,8 +61,8 @@ TEST_P(KnnShapesTest, EqualsTheFloat64ReferenceInDouble) {
 
 TEST_P(KnnShapesTest, KeepsTiesInOrderOnAnIntegerGrid) {
   const auto [points, dims, k] = GetParam();
-  const at::Tensor grid =
-      integer_tensor({3, points, dims}, 3, 13);  // all distances are exact, most occur many times
+  // All distances are exact, most occur many times.
+  const at::Tensor grid = integer_tensor({3, points, dims}, 3, 13);
   EXPECT_EQ(neighbours(grid, std::nullopt, k), reference_knn<double>(grid.to(at::kDouble), {}, k));
 }
 

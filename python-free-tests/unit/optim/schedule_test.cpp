@@ -49,8 +49,7 @@ TEST(ScheduleTest, CosineEndsAtTheFinalRate) {
   EXPECT_NEAR(learning_rate_at(options, 110), 0.02, 1e-15);
 }
 
-// torch.optim.lr_scheduler.OneCycleLR(max_lr=5e-3, total_steps=10), its formula evaluated by hand.
-// each step.
+// torch.optim.lr_scheduler.OneCycleLR(max_lr=5e-3, total_steps=10), its formula evaluated by hand. each step.
 TEST(ScheduleTest, OneCycleEqualsPyTorch) {
   const ScheduleOptions options{.kind = ScheduleKind::one_cycle, .learning_rate = 5e-3, .total_steps = 10};
   // Phase 1 from max/25 over 0.3 * 10 - 1 = 2 steps, phase 2 over the 7 that are left, to max/25/1e4.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Says whether markup is well formed: every tag closed in order, every attribute quoted, no stray "<" or
-/// "&".
+/// Says whether markup is well formed: every tag closed in order, every attribute
+/// quoted, no stray "<" or "&".
 
 #include <algorithm>
 #include <set>

@@ -297,8 +297,8 @@ TEST_F(ParameterArenaTest, FrozenParameterHasNoGradientAndMayThaw) {
   EXPECT_GT(net_.first->weight.grad().abs().sum().item<float>(), 0);
 }
 
-/// Trains two equal networks, one in an arena, with the same LibTorch optimizer; the weights must agree to
-/// the bit.
+/// Trains two equal networks, one in an arena, with the same LibTorch optimizer; the
+/// weights must agree to the bit.
 template <class Optimizer, class Options>
 void expect_same_training(const Options& options) {
   SmallNet plain;

@@ -325,8 +325,8 @@ TEST_F(ChangedResumeTest, ALargerBoundGoesOnInTheOrder) {
   first.session.close();
   const auto rest = resume("run", {"--epochs", "9", "--max-steps", "25", "--schedule", "constant"});
   EXPECT_EQ(result_.steps, 25);
-  // Batch statistics are combined at the ends of epochs, which are others now: the first steps show the
-  // order.
+  // Batch statistics are combined at the ends of epochs, which are others now: the
+  // first steps show the order.
   ASSERT_EQ(rest->losses.size(), 15U);
   for (std::size_t i = 0; i < rest->losses.size(); ++i) EXPECT_EQ(rest->losses[i], whole[10 + i]) << i;
   EXPECT_THAT(log_, HasSubstr("max-steps was 10 (--max-steps), is 25 (--max-steps)"));

@@ -61,8 +61,8 @@ struct CountedTraining {
   }
 };
 
-/// 200 points in batches of 32: 7 steps an epoch, 3 epochs. Snapshots after 3, 6, ... and at the end of
-/// epochs.
+/// 200 points in batches of 32: 7 steps an epoch, 3 epochs. Snapshots after 3, 6, ...
+/// and at the end of epochs.
 class RunAheadTest : public test::TrainerFixture, public testing::WithParamInterface<std::int64_t> {
  protected:
   static constexpr std::int64_t kSteps = 21;

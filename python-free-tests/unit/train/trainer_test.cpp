@@ -297,8 +297,8 @@ TEST_F(ReportedLossesTest, ALossThatIsNotFiniteEndsTheRunAndSparesTheSnapshotBef
 }
 
 TEST_F(ReportedLossesTest, ASnapshotThatARunFailsAgainAfterIsGivenUp) {
-  // Nobody sees a manual step's gradients: those of step 3 may have spoilt what the snapshot of step 2 begins
-  // with.
+  // Nobody sees a manual step's gradients: those of step 3 may have spoilt what the
+  // snapshot of step 2 begins with.
   const auto message_of = [&](std::int64_t lost_call) {
     ToyTraining parts = make("lost", {"--checkpoint-every", "2", "--resume"});
     Trainer trainer =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Owners of MPI handles whose release is local. Communicators have none: freeing them is collective, so only
-/// `close()` does.
+/// Owners of MPI handles whose release is local. Communicators have none: freeing them is
+/// collective, so only `close()` does.
 
 #include <mpi.h>
 
@@ -38,8 +38,8 @@ struct OpTraits {
 };
 using UniqueOp = UniqueHandle<OpTraits>;
 
-/// Whether all requests are complete; never waits. @throws CommError with the error of the first request that
-/// failed
+/// Whether all requests are complete; never waits. @throws CommError with the error of the
+/// first request that failed
 inline bool test_all(std::span<MPI_Request> requests, std::span<MPI_Status> statuses,
                      std::string_view operation) {
   int done = 0;

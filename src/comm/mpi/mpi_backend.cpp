@@ -1,6 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// Tensors over nonblocking MPI. MPI makes progress only inside its calls: whoever polls a Work pumps all of
-// them.
+// SPDX-License-Identifier: Apache-2.0 Tensors over nonblocking MPI. MPI makes progress only inside its calls:
+// whoever polls a Work pumps all of them.
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -37,8 +36,8 @@ std::vector<Piece> cut(std::int64_t numel, std::int64_t max_elements) {
   return pieces;
 }
 
-/// Memory that MPI can use for a tensor: its own on the CPU, else a pinned copy. @post dense elements in
-/// memory order
+/// Memory that MPI can use for a tensor: its own on the CPU, else a pinned copy. @post dense
+/// elements in memory order
 at::Tensor host_memory(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.device().is_cpu()) return tensor;
   return at::empty({tensor.numel()}, tensor.options().device(at::kCPU).pinned_memory(true));
@@ -232,8 +231,8 @@ class MpiBackend : public CollectiveBackend {
                  describe(call));
       return;
     }
-    // MPI cannot reduce_scatter pieces of blocks (they are apart in memory), but it can reduce each to its
-    // owner.
+    // MPI cannot reduce_scatter pieces of blocks (they are apart in memory), but it can
+    // reduce each to its owner.
     for (int owner = 0; owner < size_; ++owner) {
       for (const auto& [offset, count] : cut(block, max_elements_)) {
         mpi::check(MPI_Ireduce(flight.input(owner * block + offset),

@@ -82,8 +82,8 @@ void RingAllReduce::start_step(Slot& slot, int tag) {
   mpi::check(MPI_Isend(out.data, out.count, ring_.type, next, tag, ring_.comm, &slot.requests[1]), name_);
 }
 
-/// The `index`-th of `size` chunks of a segment, `index` taken modulo the ranks. The first ones are the
-/// longest.
+/// The `index`-th of `size` chunks of a segment, `index` taken modulo the ranks. The
+/// first ones are the longest.
 RingAllReduce::Chunk RingAllReduce::chunk(const Slot& slot, int index) const {
   const std::int64_t number = (index % ring_.size + ring_.size) % ring_.size;
   const std::int64_t length = (slot.numel + ring_.size - 1) / ring_.size;

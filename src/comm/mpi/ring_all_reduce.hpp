@@ -23,11 +23,11 @@ struct Ring {
   std::size_t element_bytes;
 };
 
-/// Reduces in place: each segment of the data goes around the ring twice, in chunks of one per rank, first
-/// summing, then spreading the sums. Every rank sends and receives 2 (size - 1) / size of the bytes and adds
-/// its share only; Open MPI's MPI_Iallreduce lets one of two or three ranks add everything while the others
-/// wait. Segments fit in the cache, and several are under way at once, so that messages travel while others
-/// are added.
+/// Reduces in place: each segment of the data goes around the ring twice, in chunks of one per rank,
+/// first summing, then spreading the sums. Every rank sends and receives 2 (size - 1) / size of the
+/// bytes and adds its share only; Open MPI's MPI_Iallreduce lets one of two or three ranks add
+/// everything while the others wait. Segments fit in the cache, and several are under way at once, so
+/// that messages travel while others are added.
 ///
 /// A chunk is always added in the same order of ranks, and its sum is made once: all ranks get the same bits.
 class RingAllReduce {

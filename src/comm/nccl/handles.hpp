@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Owners of the C handles of NCCL and of the CUDA events around its operations, and the checks of their
-/// return codes.
+/// Owners of the C handles of NCCL and of the CUDA events around its operations, and the
+/// checks of their return codes.
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>

@@ -31,8 +31,8 @@ NcclLimits limits_of(const CommunicatorOptions& options);
 /// out, ncclCommAbort from another thread, frees the communicator under that call. So the host does not wait
 /// for that thread either: `issue` returns at once, and the next call settles it.
 ///
-/// Thread-safe: one thread issues, a watchdog may ask for errors and abort. The lock is held for single calls
-/// only.
+/// Thread-safe: one thread issues, a watchdog may ask for errors and abort. The lock is
+/// held for single calls only.
 class NcclCommunicator {
  public:
   /// Collective: rank 0 makes the identifier, `comm` broadcasts it. The current CUDA device is used.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Aborts an NCCL communicator whose operations fail or hang, so that a host that waits for the GPU comes
-/// back.
+/// Aborts an NCCL communicator whose operations fail or hang, so that a host that
+/// waits for the GPU comes back.
 
 #include <atomic>
 #include <chrono>

@@ -15,9 +15,9 @@
 namespace bunchtrain::data {
 
 /// Where `column` of `source` lies in the rows of a dataset, which `source.dataset` names.
-/// @return nothing if the source does not have that column, or the dataset not that member. @throws DataError
-/// if rank, type or number of columns are not what the card says. @param where for messages: "FILE, dataset
-/// 'NAME'".
+/// @return nothing if the source does not have that column, or the dataset not that member. @throws
+/// DataError if rank, type or number of columns are not what the card says. @param where for
+/// messages: "FILE, dataset 'NAME'".
 std::optional<ColumnLayout> find_column(const features::ReadSource& source, std::string_view column,
                                         const DatasetLayout& dataset, const std::string& where);
 

@@ -172,8 +172,8 @@ WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
 JetDataset::RowReference JetPart::row_of(std::int64_t sample) const {
   if (sample < 0 || sample >= size_)
     throw ConfigError("sample", std::to_string(sample), fmt::format("0 to {}", size_ - 1));
-  // The last range that begins at or before the sample; empty ones share their first sample with the one that
-  // follows.
+  // The last range that begins at or before the sample; empty ones share their first sample
+  // with the one that follows.
   const std::size_t index = find_range(ranges_, sample);
   const RowRange& range = source_->ranges()[index];
   const auto row = rows_in(range)[static_cast<std::size_t>(sample - ranges_[index].first)];

@@ -37,8 +37,8 @@ bool names_files(const std::string& word) {
   }
 }
 
-/// The class that a file's name says: "t" of "t30.hdf5" or "jets_t_2.h5" if the card has a class t, else the
-/// name itself.
+/// The class that a file's name says: "t" of "t30.hdf5" or "jets_t_2.h5" if the card has a class
+/// t, else the name itself.
 std::string class_of_name(const fs::path& path, const features::Card& card) {
   const std::string stem = path.stem().string();
   std::string part;

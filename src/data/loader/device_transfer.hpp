@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Brings finished batches to the device: pinned staging and a copy stream with a GPU, nothing at all on the
-/// CPU.
+/// Brings finished batches to the device: pinned staging and a copy stream with a GPU,
+/// nothing at all on the CPU.
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
@@ -16,8 +16,8 @@ namespace bunchtrain::data {
 /// stub/. `allocate` and `start` may be called from any thread, `finish` from the thread that computes.
 class DeviceTransfer {
  public:
-  /// A copy under way. The staging memory belongs to LibTorch's pinned pool, which reuses it only after the
-  /// copy.
+  /// A copy under way. The staging memory belongs to LibTorch's pinned pool, which
+  /// reuses it only after the copy.
   struct Pending {
     NamedTensors tensors;        ///< on the device; not yet readable there
     std::shared_ptr<void> done;  ///< what `finish` waits for

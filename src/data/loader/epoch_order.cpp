@@ -16,8 +16,8 @@
 namespace bunchtrain::data {
 namespace {
 
-constexpr std::uint64_t kOrderStream =
-    0x6f72646572;  // keeps these numbers apart from those of dropout, noise, ...
+// Keeps these numbers apart from those of dropout, noise, ...
+constexpr std::uint64_t kOrderStream = 0x6f72646572;
 
 // Consecutive chunks of one stream whose samples are mixed.
 struct Window {
@@ -79,9 +79,9 @@ std::vector<Stream> deal(std::span<const SampleRange> ranges, const std::vector<
   return streams;
 }
 
-// Windows double from `first_target` up to `target`: the first batch then waits for few chunks only, and
-// because streams begin with different sizes, later windows open at different times, so that reading stays
-// even.
+// Windows double from `first_target` up to `target`: the first batch then waits for few chunks
+// only, and because streams begin with different sizes, later windows open at different times, so
+// that reading stays even.
 void cut_windows(Stream& stream, std::int64_t first_target, std::int64_t target,
                  const CounterRandom& random) {
   std::int64_t wanted = first_target;

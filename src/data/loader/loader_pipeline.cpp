@@ -192,8 +192,8 @@ void LoaderPipeline::work(std::stop_token stop) noexcept {
   work_there_.notify_all();
 }
 
-// Does one piece of work; false if there is none. The lock is held on entry and exit, not while decoding or
-// copying.
+// Does one piece of work; false if there is none. The lock is held on entry and exit, not
+// while decoding or copying.
 bool LoaderPipeline::work_once(Lock& lock) {
   if (may_plan()) {
     plan_next();

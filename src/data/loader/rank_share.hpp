@@ -10,9 +10,9 @@
 
 namespace bunchtrain::data {
 
-/// Shuffled: rank r takes the positions p with p mod W = r, which are whole streams of the order if W divides
-/// V. Stored order: a contiguous part of each batch, so that neighbouring samples, which share a chunk, stay
-/// together.
+/// Shuffled: rank r takes the positions p with p mod W = r, which are whole streams of the order if W
+/// divides V. Stored order: a contiguous part of each batch, so that neighbouring samples, which
+/// share a chunk, stay together.
 struct RankShare {
   std::int64_t samples;  ///< of the epoch
   std::int64_t global_batch;

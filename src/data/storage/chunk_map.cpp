@@ -44,8 +44,8 @@ std::vector<ChunkEntry> ask_library(hid_t dataset, std::uint64_t count, std::siz
     hsize_t bytes = 0;
     check(H5Dget_chunk_info(dataset, space.get(), i, first.data(), &mask, &address, &bytes), where);
     entry.first.assign(first.begin(), first.end());
-    // Without the userblock in this version; where a later one includes it, the comparison with H5Dread finds
-    // out.
+    // Without the userblock in this version; where a later one includes it, the
+    // comparison with H5Dread finds out.
     entry.chunk = {.offset = base + address, .bytes = static_cast<std::uint32_t>(bytes), .skip_mask = mask};
   }
   return entries;

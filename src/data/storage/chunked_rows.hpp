@@ -16,8 +16,8 @@ namespace bunchtrain::data {
 /// Reads chunks by offset; inflated, checked and unshuffled by the calling thread.
 class ChunkedRows final : public RowReader {
  public:
-  /// @pre all filters can be decoded, and the map has addresses. @param decoded shared by all parts of a
-  /// virtual dataset
+  /// @pre all filters can be decoded, and the map has addresses. @param decoded shared by all
+  /// parts of a virtual dataset
   ChunkedRows(std::shared_ptr<const FileBytes> bytes, const DatasetLayout& layout, ChunkMap map,
               std::shared_ptr<DecodedChunks> decoded, const std::string& where);
 

@@ -28,8 +28,8 @@ FileListing list_names(const hdf5::File& file);
 /// As `list_contents`, of a file that is open already. @param path for messages
 std::vector<DatasetContents> contents_of(const hdf5::File& file, const std::string& path);
 
-/// "ECAL [4000, 25, 25, 25] float32; energy [4000] float32" or "none", and why some cannot be opened: for
-/// messages.
+/// "ECAL [4000, 25, 25, 25] float32; energy [4000] float32" or "none", and why some cannot
+/// be opened: for messages.
 std::string list_contents(const std::vector<DatasetContents>& contents);
 
 }  // namespace bunchtrain::data

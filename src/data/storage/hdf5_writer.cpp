@@ -237,8 +237,8 @@ void Hdf5Writer::commit() {
   {
     const hdf5::LibraryLock lock;
     expects(static_cast<bool>(impl_->file), "an HDF5 file can be committed once");
-    // Flushed first: a close that fails for want of space would leave the library with a file it cannot let
-    // go.
+    // Flushed first: a close that fails for want of space would leave the library with
+    // a file it cannot let go.
     const std::string what = "writing " + impl_->target->path().string();
     check(H5Fflush(impl_->file.get(), H5F_SCOPE_LOCAL), what);
     check(H5Fclose(impl_->file.release()), what);

@@ -18,8 +18,8 @@ namespace bunchtrain::data {
 
 class StoredDataset;
 
-/// Gets consecutive rows: `rows` of them from the `first`-th of the request on; the bytes live until it
-/// returns.
+/// Gets consecutive rows: `rows` of them from the `first`-th of the request on; the
+/// bytes live until it returns.
 using RowSink = std::function<void(std::size_t first, std::size_t rows, const std::byte* bytes)>;
 
 /// Bytes at either end of a dataset that its fingerprint takes in.

@@ -18,8 +18,8 @@ namespace bunchtrain::data {
 /// For datasets that are sources of a virtual one.
 struct SourceContext {
   int depth = 0;  ///< of virtual datasets around it
-  std::shared_ptr<DecodedChunks> decoded =
-      nullptr;  ///< shared, so that memory does not grow with the sources
+  /// shared, so that memory does not grow with the sources.
+  std::shared_ptr<DecodedChunks> decoded = nullptr;
 };
 
 /// One dataset, opened and mapped.
@@ -33,8 +33,8 @@ struct SourceContext {
 /// reads them as fill values without a word.
 class StoredDataset {
  public:
-  /// @throws DataError: no such dataset, written by a newer HDF5, a filter that is missing, truncated,
-  /// damaged.
+  /// @throws DataError: no such dataset, written by a newer HDF5, a filter that is
+  /// missing, truncated, damaged.
   StoredDataset(std::shared_ptr<const hdf5::File> file, std::shared_ptr<const FileBytes> bytes,
                 const std::string& name, SourceContext context = {});
   ~StoredDataset();
@@ -46,13 +46,13 @@ class StoredDataset {
   const std::string& where() const noexcept;
   /// The file that holds it.
   const std::string& path() const noexcept;
-  /// The datasets from which a virtual one comes where we read it ourselves; those of other virtual ones in
-  /// their place.
+  /// The datasets from which a virtual one comes where we read it ourselves; those of other
+  /// virtual ones in their place.
   std::vector<std::shared_ptr<const StoredDataset>> sources() const;
   /// Files that it is read from beside `path`: sources, external values.
   std::vector<std::string> other_files() const;
-  /// The way it is read and, unless it is the fast one, why: "pread + own inflate", "H5Dread (filter szip
-  /// (4))".
+  /// The way it is read and, unless it is the fast one, why: "pread + own inflate",
+  /// "H5Dread (filter szip (4))".
   std::string path_text() const;
   /// Rows that are decoded together; 1 if any row can be read by itself.
   std::size_t rows_per_chunk() const noexcept;
@@ -64,8 +64,8 @@ class StoredDataset {
   void require_rows(bool fill) const;
   /// @pre first + count <= rows. @throws DataError naming the rows.
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
-  /// The same through H5Dread, whatever the layout: the reference of the tests and of the comparison at
-  /// opening.
+  /// The same through H5Dread, whatever the layout: the reference of the tests and of
+  /// the comparison at opening.
   void read_by_library(std::size_t first, std::size_t count, const RowSink& sink) const;
   /// What almost any change moves: size of the file, layout, addresses of chunks, ends of the values. Not
   /// name, place or time of the file.

@@ -17,8 +17,8 @@ struct VirtualMapping {
   std::string dataset;  ///< within `file`
   RowSpan rows;         ///< of the virtual dataset, as far as it reaches
   std::uint64_t source_first = 0;
-  /// Both sides are consecutive, whole rows. Else `rows` are those that it touches, and `source_first` has no
-  /// meaning.
+  /// Both sides are consecutive, whole rows. Else `rows` are those that it touches, and
+  /// `source_first` has no meaning.
   bool by_rows = false;
 };
 

@@ -272,8 +272,7 @@ std::string describe(const LayoutFit& layout) {
     const CardFit& larger = layout.nearly.front();
     return fmt::format(
         "card {} fits, but {} nearly does and uses more of the file ({}); say which is meant: {}, or mend "
-        "the "
-        "file for {}",
+        "the file for {}",
         layout.fitting.front().card, larger.card, fmt::join(larger.problems, "; "), choices.front(),
         choice_text(larger));
   }

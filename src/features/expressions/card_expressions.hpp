@@ -21,8 +21,8 @@ class CardExpressions {
 
   /// @throws ConfigError naming the expression and what is wrong with it (unknown name with the nearest one).
   int compile(std::string_view expression);
-  /// Whether "jet.pt" is a column (certainly, or possibly: a compound whose members are not listed) or a
-  /// definition.
+  /// Whether "jet.pt" is a column (certainly, or possibly: a compound whose members are not
+  /// listed) or a definition.
   bool knows(std::string_view name) const;
   /// Whether it is certainly one.
   bool certainly_knows(std::string_view name) const;

@@ -47,8 +47,8 @@ class Parser {
   }
 
  private:
-  static constexpr int kDeepest =
-      200;  // nesting that no honest card reaches; keeps hostile ones off the stack
+  // Nesting that no honest card reaches; keeps hostile ones off the stack.
+  static constexpr int kDeepest = 200;
 
   int parse_or() {
     if (++depth_ > kDeepest) fail("less nesting");

@@ -13,8 +13,8 @@ namespace bunchtrain::features::detail {
 /// Gives the node of a name ("part.pt"); throws ConfigError for one it does not know.
 using NameResolver = std::function<int(std::string_view name)>;
 
-/// Parses `text` into `graph`. @throws ConfigError with the expression, the place in it and what was
-/// expected.
+/// Parses `text` into `graph`. @throws ConfigError with the expression, the place in
+/// it and what was expected.
 int parse_expression(std::string_view text, ExpressionGraph& graph, const NameResolver& resolve);
 
 /// A column as expressions name it behind "jet." or "part.": in quotes if it is no plain name.

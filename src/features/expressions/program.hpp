@@ -38,8 +38,8 @@ class Workspace {
   std::vector<std::vector<double>> jets_;
 };
 
-/// A compiled set of outputs. Immutable after construction; `run` is thread-safe with one workspace per
-/// thread.
+/// A compiled set of outputs. Immutable after construction; `run` is thread-safe with
+/// one workspace per thread.
 class Program {
  public:
   Program() = default;
@@ -58,17 +58,17 @@ class Program {
   bool reads_particles() const noexcept;
   /// Whether `raw` has all its columns.
   bool available(const RawColumns& raw) const;
-  /// @throws ConfigError naming a column that `raw` lacks and those it has, DataError for one of a wrong
-  /// length.
+  /// @throws ConfigError naming a column that `raw` lacks and those it has, DataError
+  /// for one of a wrong length.
   BoundColumns bind(const RawColumns& raw) const;
 
-  /// Runs over the rows `rows` of the block, whose particles are `packed`; `given` holds one array per given
-  /// node.
+  /// Runs over the rows `rows` of the block, whose particles are `packed`; `given` holds
+  /// one array per given node.
   void run(const BoundColumns& columns, std::span<const std::int64_t> rows, const PackedRows& packed,
            std::span<const double* const> given, Workspace& workspace) const;
 
-  /// Results of the last run in `workspace`: [particles], or [rows] for jet outputs. Equal outputs share one
-  /// array.
+  /// Results of the last run in `workspace`: [particles], or [rows] for jet outputs. Equal
+  /// outputs share one array.
   const float* particle_output(std::size_t index, Workspace& workspace) const;
   const double* jet_output(std::size_t index, Workspace& workspace) const;
   /// A column as the last run read it: of the particles that were packed, or of the rows.

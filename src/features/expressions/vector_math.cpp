@@ -30,8 +30,8 @@ HWY_INLINE V truth(M mask) { return hn::IfThenElseZero(mask, constant(1.0f)); }
 HWY_INLINE M differ(V x, V y) { return hn::Not(hn::Eq(x, y)); }
 HWY_INLINE M is_true(V x) { return differ(x, hn::Zero(D())); }
 
-// Highway's functions state a range; what lies outside it is mended here, so that the results are those of
-// <cmath>.
+// Highway's functions state a range; what lies outside it is mended here, so that the
+// results are those of <cmath>.
 HWY_INLINE V log_of(V x) {
   const V zero = hn::Zero(D());
   const M ordinary = hn::And(hn::Gt(x, zero), hn::Lt(x, constant(kInfinity)));

@@ -8,8 +8,8 @@
 
 namespace bunchtrain::features::detail {
 
-/// Arrays given to the functions below are readable and writable up to their length rounded up to this many
-/// floats.
+/// Arrays given to the functions below are readable and writable up to their length
+/// rounded up to this many floats.
 inline constexpr std::size_t kVectorPadding = 64;
 
 /// out[i] = op(a[i], b[i]) (b unused by operations of one argument); a, b and out may be the same array.

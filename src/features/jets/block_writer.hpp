@@ -18,8 +18,8 @@ namespace bunchtrain::features::detail {
 /// Arrays of the calling thread: some hundred KiB that every block would otherwise allocate again.
 Workspace& thread_workspace();
 
-/// Writes inputs, mask and observers of one block, group after group of rows. Keeps references: short-lived,
-/// one thread.
+/// Writes inputs, mask and observers of one block, group after group of rows. Keeps references:
+/// short-lived, one thread.
 class BlockWriter {
  public:
   BlockWriter(const Card& card, const CompiledCard& compiled, const RawColumns& raw,

@@ -118,8 +118,7 @@ std::string draft_card(std::span<const DatasetShape> datasets, std::string_view 
   if (std::string card = draft_showers(datasets, file); !card.empty()) return card;
   throw DataError(fmt::format(
       "{}: holds neither particles (numbers [jets, particles, columns] or [jets, particles], a compound "
-      "[jets, "
-      "particles], long rows of numbers) nor showers [showers, x, y, z]; write a card by hand: docs/cards.md",
+      "[jets, particles], long rows of numbers) nor showers [showers, x, y, z]; write a card by hand: docs/cards.md",
       file));
 }
 

@@ -37,8 +37,8 @@ struct CompiledCard {
   std::vector<std::string> beside_mask;  ///< without prefix
 };
 
-/// Rows per group: small enough for the arrays of a group to stay in the cache, large enough to pay for the
-/// calls.
+/// Rows per group: small enough for the arrays of a group to stay in the cache, large
+/// enough to pay for the calls.
 std::size_t rows_per_group(std::int64_t slots) noexcept;
 
 /// Finds the real particles of groups of rows of one raw block. Keeps references: short-lived, one thread.

@@ -59,8 +59,8 @@ void StandardisationFit::add(const FeatureBlock& block) {
     for (std::int64_t i = 0; i < width; ++i, ++column) {
       Moments seen;
       double sum = 0, sum_of_squares = 0;
-      const auto offset =
-          static_cast<double>(slots > 0 ? values[i] : 0);  // near the values: the squares stay small
+      // Near the values: the squares stay small.
+      const auto offset = static_cast<double>(slots > 0 ? values[i] : 0);
       for (std::int64_t slot = 0; slot < slots; ++slot) {
         if (!is_real[slot]) continue;
         const auto value = static_cast<double>(values[slot * width + i]);

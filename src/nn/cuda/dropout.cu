@@ -23,8 +23,8 @@ __global__ void __launch_bounds__(kThreads)
   keys[row] = static_cast<std::int64_t>(random_bits(seed, stream, static_cast<std::uint64_t>(ids[row])));
 }
 
-// Dropout. Formula: element 32 w + 16 h + l of a block of 128 takes half h of word w of counter 16 * block +
-// l.
+// Dropout. Formula: element 32 w + 16 h + l of a block of 128 takes half h of word w
+// of counter 16 * block + l.
 //
 //   tiling    16 threads own a block of 128 elements of a row; each draws one counter and owns every 16th
 //             element, so that 16 neighbours move a whole sector together

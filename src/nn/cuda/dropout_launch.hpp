@@ -11,8 +11,8 @@
 
 namespace bunchtrain::nn::detail {
 
-/// `keys[row] = CounterRandom(seed, stream).bits(ids[row])`. Asynchronous on `stream_of_work`. `keys` may be
-/// `ids`.
+/// `keys[row] = CounterRandom(seed, stream).bits(ids[row])`. Asynchronous on
+/// `stream_of_work`. `keys` may be `ids`.
 void launch_row_keys(std::int64_t rows, const std::int64_t* ids, std::uint64_t seed, std::uint64_t stream,
                      std::int64_t* keys, cudaStream_t stream_of_work);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The kernel of keyed random numbers behind raw pointers: usable without LibTorch, compiled for the host by
-/// the tests.
+/// The kernel of keyed random numbers behind raw pointers: usable without LibTorch, compiled
+/// for the host by the tests.
 
 #include <cuda_runtime_api.h>
 

@@ -59,8 +59,8 @@ struct Phases {
         last(floor_divide(factor - 1 + kernel - 1 - padding, factor)),
         padding_(padding) {}
   std::int64_t taps() const { return last - first + 1; }
-  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device: a copy would wait for
-  /// it.
+  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device:
+  /// a copy would wait for it.
   at::Tensor sums(const at::TensorOptions& options) const {
     const auto numbers = [&](std::int64_t count) { return at::arange(count, options.dtype(at::kLong)); };
     const at::Tensor cells = numbers(factor).view({-1, 1, 1}) + numbers(kernel) - padding_;

@@ -16,8 +16,8 @@ inline constexpr std::uint32_t kRankBias = 0x00100000u;
 inline constexpr std::uint32_t kNanBits = 0x7FC00000u;  ///< every NaN is taken to be this one, above infinity
 inline constexpr std::uint32_t kPaddedRank = 0x7FE00000u;    ///< candidates that are padding: after all NaN
 inline constexpr std::uint32_t kExcludedRank = 0x7FEFFFFFu;  ///< the point itself, and slots past the end
-inline constexpr std::uint64_t kLastKey =
-    std::uint64_t{kExcludedRank} << 32 | 0xFFFFFFFFu;  ///< after all others
+/// After all others.
+inline constexpr std::uint64_t kLastKey = std::uint64_t{kExcludedRank} << 32 | 0xFFFFFFFFu;
 
 /// The squared distance that a rank stands for; infinity for padding.
 inline float squared_distance_of(std::uint32_t rank) {

@@ -24,8 +24,8 @@ namespace {
 constexpr double kEmptyAngle = 100;
 /// Keras' epsilon: the least squared distance of a layer's barycentre from that of the image.
 constexpr double kLeastSquare = 1e-7;
-/// A layer with less of the hottest cell's energy than this counts as empty: its barycentre would be
-/// rounding.
+/// A layer with less of the hottest cell's energy than this counts as empty: its
+/// barycentre would be rounding.
 constexpr double kLeastLayer = 1e-30;
 /// Stands for an empty cell where a logarithm is taken.
 constexpr double kLeastEnergy = 1e-30;

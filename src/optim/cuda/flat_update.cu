@@ -42,10 +42,10 @@ __device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, T sc
   for (int s = 0; s < Rule<T>::kStates; ++s) reinterpret_cast<PackT*>(range.state[s])[pack] = state[s];
 }
 
-// One thread owns 16 bytes of every array; no shared memory. Bound: bytes, (3 + 2 * states) * sizeof(T) per
-// element (value and states read and written, gradient read). Reference: the rule itself, in
-// update_rules.hpp. All threads read the same scale, which one load broadcasts; if it is not finite they
-// leave.
+// One thread owns 16 bytes of every array; no shared memory. Bound: bytes, (3 + 2 * states) *
+// sizeof(T) per element (value and states read and written, gradient read). Reference: the rule
+// itself, in update_rules.hpp. All threads read the same scale, which one load broadcasts; if it
+// is not finite they leave.
 template <template <class> class Rule, class T>
 __global__ void update_kernel(Rule<T> rule, FlatRange<T> range, std::int64_t packs) {
   const std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;

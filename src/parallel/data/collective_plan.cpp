@@ -54,8 +54,8 @@ std::string describe(const LinkFit& fit) {
                      fit.bytes_per_second * 1e-9);
 }
 
-/// n buckets expose about n * latency + bytes / (n * bandwidth): least at n = sqrt(bytes / (bandwidth *
-/// latency)).
+/// n buckets expose about n * latency + bytes / (n * bandwidth): least at n = sqrt(bytes
+/// / (bandwidth * latency)).
 std::int64_t best_bucket_bytes(const LinkFit& fit, std::int64_t gradient_bytes) {
   double buckets = kMaxBuckets;
   if (fit.bytes_per_second > 0 && fit.latency_seconds > 0) {

@@ -31,8 +31,8 @@ std::vector<device::NamedParameter> named_parameters(const torch::nn::Module& mo
   return parameters;
 }
 
-/// Parameters in the order in which backward makes their gradients, as far as registration tells: the last
-/// layer first.
+/// Parameters in the order in which backward makes their gradients, as far as registration
+/// tells: the last layer first.
 tensor::ParameterArenas move_to_arenas(torch::nn::Module& module, const comm::Communicator& communicator,
                                        std::optional<c10::Device> device) {
   // A communicator of the CPU asks for nothing: over MPI its networks may be anywhere.
@@ -170,8 +170,8 @@ DataParallel& DataParallel::operator=(DataParallel&&) noexcept = default;
 void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) {
   impl_->begin(options, /*one_backward=*/true);
   try {
-    // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank must take part
-    // in backward.
+    // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank
+    // must take part in backward.
     if (options.samples > 0 || (impl_->sync_batch_norm && loss.defined())) {
       torch::autograd::backward({loss}, {at::full_like(loss.detach(), impl_->ledger.root_gradient())});
     }

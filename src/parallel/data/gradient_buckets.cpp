@@ -132,8 +132,8 @@ void GradientBuckets::Impl::detach(Hook& hook) {
   hook.accumulator.reset();
 }
 
-// Once per pass: `module.to(...)` and thawing give a parameter another accumulator, on which old hooks never
-// fire.
+// Once per pass: `module.to(...)` and thawing give a parameter another accumulator, on
+// which old hooks never fire.
 void GradientBuckets::Impl::attach(Hook& hook) {
   if (!segment_of(hook).requires_grad) return detach(hook);
   auto accumulator = torch::autograd::impl::grad_accumulator((*arenas)[hook.arena].parameter(hook.segment));

@@ -95,8 +95,7 @@ void StepLedger::check_footer() {
     const double variance = world_ * sums[kSquares + i] - sums[kSums + i] * sums[kSums + i];
     expects(variance == 0,
             "the ranks disagree about this step: global_samples and the set of frozen parameters must be the "
-            "same on all "
-            "(without global_samples, also samples)");
+            "same on all (without global_samples, also samples)");
   }
   // float32 counts exactly up to 2^24 samples per step
   const double global = static_cast<double>(taken.global_samples);

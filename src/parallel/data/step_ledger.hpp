@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Counts the samples of a step and checks, with the gradients' own collective, that all ranks counted the
-/// same step.
+/// Counts the samples of a step and checks, with the gradients' own collective, that all
+/// ranks counted the same step.
 
 #include <ATen/core/Tensor.h>
 

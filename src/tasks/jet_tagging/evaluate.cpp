@@ -22,8 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// One row per sample of this rank: sample id, label, scores, observers; float64, which holds ids up to 2^53
-/// exactly.
+/// One row per sample of this rank: sample id, label, scores, observers; float64, which
+/// holds ids up to 2^53 exactly.
 at::Tensor score_rows(const Batch& batch, const at::Tensor& logits,
                       const std::vector<std::string>& observers) {
   std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).cpu().unsqueeze(1),
@@ -37,8 +37,8 @@ at::Tensor score_rows(const Batch& batch, const at::Tensor& logits,
 data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated) {
   const auto batch = session.options().get<std::int64_t>("batch");
   return data::DataLoader(evaluated.samples, {.global_batch = std::max<std::int64_t>(batch, session.size()),
-                                              .rank = session.rank(),
-                                              .world_size = session.size(),
+                                              .rank = session.mesh().coordinate(comm::Axis::data),
+                                              .world_size = session.mesh().size(comm::Axis::data),
                                               .shuffle = false,
                                               .threads = session.threads().loader,
                                               .device = session.device(),

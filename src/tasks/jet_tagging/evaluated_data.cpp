@@ -117,8 +117,7 @@ EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork
   if (names.empty())
     throw ConfigError(
         "nothing to evaluate: name HDF5 files by --data, or take the part of its own files that the run "
-        "kept, "
-        "by --split valid");
+        "kept, by --split valid");
   const data::DataFiles named = data::parse_data_words(names);
   const JetDataset files({.files = named.files,
                           .class_files = named.class_files,

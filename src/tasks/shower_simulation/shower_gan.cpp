@@ -36,8 +36,7 @@ void require_images(const data::ShowerDataset& showers, ShowerVariant variant) {
     const auto& found = card.cells.front().shape;
     throw ConfigError(fmt::format(
         "the showers of card {} are {}x{}x{}, the {} variant of 3DGAN makes {}x{}x{}: choose --variant fixed "
-        "for "
-        "25x25x25, --variant angle for 51x51x25",
+        "for 25x25x25, --variant angle for 51x51x25",
         card.name, found[0], found[1], found[2], models::to_string(variant), shape[0], shape[1], shape[2]));
   }
   if (card.image_scale != models::image_scale(variant) || card.image_power != models::image_power(variant))

@@ -166,8 +166,7 @@ std::string find_collapse(const train::StepEvent& event) {
   for (const auto& term : event.terms)
     if (term.name == "generator_sum" && std::abs(term.value - 100) < kRounding)
       return "the generator has collapsed: its showers are empty (cell-sum loss 100 %). Start again with "
-             "another "
-             "--seed or a lower --learning-rate";
+             "another --seed or a lower --learning-rate";
   return {};
 }
 

@@ -8,8 +8,8 @@ namespace bunchtrain {
 
 /// Owns one C handle described by `Traits`:
 /// ```
-/// struct FileTraits { using Handle = hid_t; static Handle null() noexcept; static void close(Handle)
-/// noexcept; };
+/// struct FileTraits { using Handle = hid_t; static Handle null() noexcept; static void
+/// close(Handle) noexcept; };
 /// ```
 /// A moved-from handle is null and closes nothing. Move assignment closes the handle it replaces.
 template <class Traits>

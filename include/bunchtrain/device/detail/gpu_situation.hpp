@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// What this build and this machine offer in GPUs, apart from the decision what to use (so that both can be
-/// tested).
+/// What this build and this machine offer in GPUs, apart from the decision what to use (so
+/// that both can be tested).
 
 #include <c10/core/Device.h>
 

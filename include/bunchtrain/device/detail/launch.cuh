@@ -9,8 +9,8 @@
 
 namespace bunchtrain::device {
 
-/// @throws DeviceError if `status` is not cudaSuccess. Not inline: nvcc 13.0 fails on the header of the
-/// errors.
+/// @throws DeviceError if `status` is not cudaSuccess. Not inline: nvcc 13.0 fails on
+/// the header of the errors.
 void check_launch(cudaError_t status);
 
 struct LaunchConfig {
@@ -22,8 +22,8 @@ struct LaunchConfig {
 
 /// Starts `kernel` on `stream`; arguments convert to the kernel's parameter types. An empty grid starts
 /// nothing. Asynchronous: what the kernel reads must live until the stream is past it.
-/// @throws DeviceError if the launch is refused (too many threads, too much shared memory, no code for this
-/// GPU).
+/// @throws DeviceError if the launch is refused (too many threads, too much shared
+/// memory, no code for this GPU).
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, cudaStream_t stream,
             Arguments&&... arguments) {

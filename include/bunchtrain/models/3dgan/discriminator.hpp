@@ -33,9 +33,9 @@ struct ShowerJudgement {
   at::Tensor counts = {};  ///< [B, 8] `ops::bin_counts`; undefined unless asked for
 };
 
-/// Trainable parameters 73,402 (fixed angle) or 87,354 (variable angle). Parameter names: conv1 ... conv4,
-/// bn2 ... bn4, generation, auxiliary; the heads see the image flattened channels last, as the Keras
-/// original.
+/// Trainable parameters 73,402 (fixed angle) or 87,354 (variable angle). Parameter names: conv1
+/// ... conv4, bn2 ... bn4, generation, auxiliary; the heads see the image flattened channels
+/// last, as the Keras original.
 class ShowerDiscriminatorImpl : public torch::nn::Module {
  public:
   explicit ShowerDiscriminatorImpl(ShowerDiscriminatorOptions options = {});

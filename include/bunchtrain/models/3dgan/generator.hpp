@@ -45,8 +45,8 @@ class ShowerGenerator : public ModuleHolder<ShowerGeneratorImpl, ShowerGenerator
 
 /// The latent vectors of showers, [B, L]: noise times energy / 100 GeV (fixed angle), or [energy / 100 GeV,
 /// theta, noise] (variable angle).
-/// @param noise [B, noise_size], standard normal. @param energy [B] GeV. @param theta [B] rad, undefined for
-/// fixed angle.
+/// @param noise [B, noise_size], standard normal. @param energy [B] GeV. @param theta [B] rad,
+/// undefined for fixed angle.
 at::Tensor make_latent(ShowerVariant variant, const at::Tensor& noise, const at::Tensor& energy,
                        const at::Tensor& theta = {});
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// How much of a shower's energy the cells see: where the fixed-angle 3DGAN takes the labels of its fakes
-/// from.
+/// How much of a shower's energy the cells see: where the fixed-angle 3DGAN takes the
+/// labels of its fakes from.
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>

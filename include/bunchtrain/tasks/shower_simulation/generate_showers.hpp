@@ -27,8 +27,8 @@ struct GenerateShowersOptions {
 /// Writes showers in the layout of the LCD files (`ECAL`, `energy`, `target` or `theta`, `mtheta`, `eta`)
 /// block by block; memory does not grow with their number. The file appears when it is complete, and only if
 /// every cell is a finite number. What must not be replaced is not (`require_writable_output`).
-/// @throws ConfigError, DataError if it cannot be written; CheckpointError naming the showers whose cells are
-/// not finite.
+/// @throws ConfigError, DataError if it cannot be written; CheckpointError naming the showers
+/// whose cells are not finite.
 void generate_showers(const OutputFile& output, ShowerSource& source, const GenerateShowersOptions& options,
                       const std::function<void(std::int64_t showers)>& progress = {});
 

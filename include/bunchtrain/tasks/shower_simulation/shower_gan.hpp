@@ -17,8 +17,8 @@ namespace bunchtrain::shower_simulation {
 
 /// variant, published, theta, flip, loss weights, bin-counts, dropout, showers, generator-weights, ....
 std::vector<config::OptionSpec> shower_gan_options();
-/// Defaults of standard options that the publication sets otherwise: RMSprop, rate 1e-3 for any batch,
-/// constant.
+/// Defaults of standard options that the publication sets otherwise: RMSprop, rate 1e-3
+/// for any batch, constant.
 std::map<std::string, config::OptionValue> shower_gan_defaults();
 
 /// --variant. @throws ConfigError

@@ -34,8 +34,8 @@ struct ShowerGanStepOptions {
   double flip_probability = 0.05;      ///< of a real or fake label, when the discriminator is trained
   std::int64_t generator_updates = 2;  ///< per step
   bool measured_theta = true;  ///< variable angle: labels are angles measured in the image, else true ones
-  /// Fixed angle: energies and cell sums of the fakes. Unused for variable angle, whose fakes take the
-  /// batch's labels.
+  /// Fixed angle: energies and cell sums of the fakes. Unused for variable angle, whose fakes
+  /// take the batch's labels.
   std::optional<EnergyResponse> response = {};
 };
 
@@ -45,10 +45,10 @@ struct PassCounts {
   std::int64_t global_samples = 0;
 };
 
-/// One step: fakes from the generator in inference mode; the discriminator on the real showers, then on the
-/// fakes, each with its own update; the generator twice through the frozen discriminator. Noise, energies,
-/// flips and dropout are functions of (seed, step, sample, pass). Call it inside an `nn::StepContext` (the
-/// Trainer does).
+/// One step: fakes from the generator in inference mode; the discriminator on the real showers, then on
+/// the fakes, each with its own update; the generator twice through the frozen discriminator. Noise,
+/// energies, flips and dropout are functions of (seed, step, sample, pass). Call it inside an
+/// `nn::StepContext` (the Trainer does).
 class ShowerGanStep {
  public:
   ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,

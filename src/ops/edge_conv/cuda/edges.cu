@@ -250,8 +250,8 @@ __global__ void offsets_kernel(EdgeShape shape, std::int64_t num_edges, std::int
   }
 }
 
-/// Adds rows of channels into registers and stores their sum: lane c of a warp owns channels [c * N, c * N +
-/// N).
+/// Adds rows of channels into registers and stores their sum: lane c of a warp owns
+/// channels [c * N, c * N + N).
 template <class T, int N, class RowOf>
 __device__ void sum_rows(const EdgeShape& shape, int count, RowOf row_of, T* out) {
   using P = Pack<T, N>;

@@ -68,8 +68,8 @@ std::vector<std::int32_t> padded_points(std::int64_t size, const std::vector<std
 template <class Real>
 constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
 
-/// What does not depend on distances: rows of padded points, and the tail of real points' rows past the real
-/// neighbours.
+/// What does not depend on distances: rows of padded points, and the tail of real points' rows
+/// past the real neighbours.
 template <class Real>
 void fill_padding(const PointSet<Real>& set, const NeighbourRows<Real>& rows) {
   const auto num_real = static_cast<std::int64_t>(set.real.size());

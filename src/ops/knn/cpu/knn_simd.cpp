@@ -2,9 +2,9 @@
 // Highway compiles this file once per instruction set and chooses at run time.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "knn_simd.cpp"
-// Left out: processors without a fused multiply-add (they get the plain loop: all must find the same bits),
-// and vectors of unknown size, which cannot be kept in arrays (such processors use their fixed-size set,
-// NEON).
+// Left out: processors without a fused multiply-add (they get the plain loop: all must find the
+// same bits), and vectors of unknown size, which cannot be kept in arrays (such processors use
+// their fixed-size set, NEON).
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -38,8 +38,8 @@ using FloatVector = hn::Vec<Floats>;
 using KeyVector = hn::Vec<KeyDoubles>;
 
 inline constexpr std::int64_t kLanes = hn::MaxLanes(Floats());  // queries handled side by side
-inline constexpr std::int64_t kRowBlock =
-    kLanes < 8 ? kLanes : 8;  // candidates whose distances are summed side by side
+// Candidates whose distances are summed side by side.
+inline constexpr std::int64_t kRowBlock = kLanes < 8 ? kLanes : 8;
 
 /// Squared distance to rank (knn_key.hpp).
 HWY_INLINE hn::Vec<Ranks> to_rank(FloatVector squared_distance) {
@@ -48,9 +48,9 @@ HWY_INLINE hn::Vec<Ranks> to_rank(FloatVector squared_distance) {
   return hn::Add(hn::Min(bits, hn::Set(ranks, kNanBits)), hn::Set(ranks, kRankBias));
 }
 
-/// The coordinates of a set's real points, in panels of kLanes points: [panel, D, lane], zero past the last
-/// point. A vector load gives one coordinate of kLanes queries, a broadcast of an element that of one
-/// candidate.
+/// The coordinates of a set's real points, in panels of kLanes points: [panel, D, lane], zero
+/// past the last point. A vector load gives one coordinate of kLanes queries, a broadcast of an
+/// element that of one candidate.
 struct Coordinates {
   std::int64_t size;  ///< n real points
   std::int64_t dims;  ///< D

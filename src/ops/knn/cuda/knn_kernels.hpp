@@ -8,8 +8,8 @@
 
 namespace bunchtrain::ops::detail {
 
-/// Device pointers and sizes. `mask` and `counts` may both be nullptr (all points are real), never both be
-/// set.
+/// Device pointers and sizes. `mask` and `counts` may both be nullptr (all points are
+/// real), never both be set.
 template <class Real>
 struct KnnArguments {
   const Real* points;          ///< [sets, num_points, dims]
