@@ -20,8 +20,7 @@ parallel::DataParallelOptions parallel_options(const Session& session) {
           .logger = session.logger()};
 }
 
-std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session,
-                                                   tensor::ParameterArenas& arenas) {
+std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas) {
   const std::string name = session.option("optimizer");
   const double rate = session.option("learning-rate");
   const double decay = session.option("weight-decay");
@@ -38,8 +37,8 @@ std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session,
     return std::make_unique<optim::Rmsprop>(
         arenas, optim::RmspropOptions{.learning_rate = rate, .weight_decay = decay});
   if (name == "ranger")
-    return std::make_unique<optim::Ranger>(arenas,
-                                           optim::RangerOptions{.learning_rate = rate, .weight_decay = decay});
+    return std::make_unique<optim::Ranger>(
+        arenas, optim::RangerOptions{.learning_rate = rate, .weight_decay = decay});
   throw ConfigError("optimizer", name, "ranger, adamw, adam, sgd, rmsprop");
 }
 
