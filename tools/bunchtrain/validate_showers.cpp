@@ -15,6 +15,7 @@
 #include "bunchtrain/device/thread_budget.hpp"
 #include "bunchtrain/report/progress.hpp"
 #include "bunchtrain/tasks/shower_comparison/shower_report.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
 #include "number_range.hpp"
 #include "subcommand.hpp"
 
@@ -26,6 +27,16 @@ using Texts = std::vector<std::string>;
 /// A tolerance does not hold: neither bad input (78) nor a failure (1).
 constexpr int kExitViolated = 2;
 constexpr double kRadPerDegree = std::numbers::pi / 180;
+
+shower_simulation::ShowerSourceOptions generator_options(const config::Options& given) {
+  const shower_simulation::ShowerSourceOptions options{
+      .device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {}),
+      .precision = device::parse_precision(given.get<std::string>("precision")),
+      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed")),
+      .checkpoint = given.get<std::string>("checkpoint")};
+  device::require_supported(options.precision, options.device.type());
+  return options;
+}
 
 shower_comparison::ValidateShowersOptions validate_options(const config::Options& given) {
   shower_comparison::ValidateShowersOptions options{
@@ -41,12 +52,8 @@ shower_comparison::ValidateShowersOptions validate_options(const config::Options
       .measured_theta = given.get<std::string>("theta") == "measured",
       .allow_plugins = given.get<bool>("hdf5-plugins"),
       .threads = device::make_thread_budget(device::observe_threads(1, 0)).compute,
-      .device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {}),
-      .precision = device::parse_precision(given.get<std::string>("precision")),
-      .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed")),
-      .checkpoint = given.get<std::string>("checkpoint")};
+      .open_generator = shower_simulation::open_generator(generator_options(given))};
   for (double& edge : options.theta_edges) edge *= kRadPerDegree;
-  device::require_supported(options.precision, options.device.type());
   options.validate();
   return options;
 }

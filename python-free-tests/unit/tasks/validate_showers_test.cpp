@@ -16,6 +16,7 @@
 #include "bunchtrain/report/section.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
 #include "bunchtrain/tasks/shower_comparison/shower_report.hpp"
+#include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::shower_comparison {
@@ -214,7 +215,12 @@ TEST_F(ValidateShowersTest, EveryRefusalSaysWhatAndHowToMendIt) {
            {{.reference = {file}, .candidate = {file}, .energy_bins = 0}, {"energy-bins", "0", "1 or more"}},
            {{.reference = {file}, .candidate = {fixed, file}},
             {"candidate", file, "one run folder or weight file"}},
-           {{.reference = {wide}, .candidate = {inclined}, .reference_card = card},
+           {{.reference = {file}, .candidate = {fixed}},
+            {"candidate", fixed, "no generator can be opened here"}},
+           {{.reference = {wide},
+           .candidate = {inclined},
+           .reference_card = card,
+           .open_generator = shower_simulation::open_generator({})},
             {"reference", "wide.h5", "showers with angles"}}}) {
     const std::string message = message_of(options);
     for (const std::string& word : words) EXPECT_NE(message.find(word), std::string::npos) << message;

@@ -17,7 +17,6 @@
 #include "bunchtrain/data/file_contents.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/ops/shower_observables.hpp"
-#include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
 
 namespace bunchtrain::shower_comparison {
 namespace {
@@ -143,15 +142,12 @@ void require_same_cells(const std::string& reference, const metrics::CellGeometr
 metrics::ShowerComparison compare_with_generator(const ValidateShowersOptions& options,
                                                  const Sample& reference, const ValidateProgress& progress) {
   const std::string& path = options.candidate.front();
-  shower_simulation::ShowerSource source =
-      shower_simulation::ShowerSource::open(path, {.device = options.device,
-                                                   .precision = options.precision,
-                                                   .seed = options.seed,
-                                                   .checkpoint = options.checkpoint});
-  const bool inclined = source.variant() == models::ShowerVariant::variable_angle;
+  if (!options.open_generator)
+    throw ConfigError("candidate", path, "HDF5 files of showers: no generator can be opened here");
+  const CandidateGenerator generator = options.open_generator(path);
+  const bool inclined = generator.needs_theta;
   const auto geometry = geometry_of(reference.card());
-  require_same_cells(reference.name(), geometry, path,
-                     metrics::CellGeometry::grid(models::shower_shape(source.variant())));
+  require_same_cells(reference.name(), geometry, path, metrics::CellGeometry::grid(generator.cells));
   if (inclined && !reference.card().has_angle()) {
     throw ConfigError("reference", reference.name(), "showers with angles, which this generator needs");
   }
@@ -161,11 +157,11 @@ metrics::ShowerComparison compare_with_generator(const ValidateShowersOptions& o
     add_batch(expected, batch);
     const at::Tensor energy = batch["energy"];
     if (!inclined) {
-      made.add(source.make(batch.sample_ids, energy), energy);
+      made.add(generator.make(batch.sample_ids, energy, {}), energy);
       return;
     }
     const at::Tensor& label = batch[options.measured_theta ? "measured_theta" : "theta"];
-    const at::Tensor cells = source.make(batch.sample_ids, energy, label);
+    const at::Tensor cells = generator.make(batch.sample_ids, energy, label);
     made.add(cells, energy, batch["theta"], ops::ecal_angle(cells));
   });
   return metrics::compare(reference.summarise(expected), made.compute(path));

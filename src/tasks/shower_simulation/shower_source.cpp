@@ -73,4 +73,15 @@ at::Tensor ShowerSource::make(const at::Tensor& showers, const at::Tensor& energ
   return models::to_gev(variant(), image.to(at::kFloat)).cpu();
 }
 
+shower_comparison::OpenGenerator open_generator(const ShowerSourceOptions& options) {
+  return [options](const std::string& path) -> shower_comparison::CandidateGenerator {
+    const auto source = std::make_shared<ShowerSource>(ShowerSource::open(path, options));
+    return {.cells = models::shower_shape(source->variant()),
+            .needs_theta = source->variant() == models::ShowerVariant::variable_angle,
+            .make = [source](const at::Tensor& showers, const at::Tensor& energy, const at::Tensor& theta) {
+              return source->make(showers, energy, theta);
+            }};
+  };
+}
+
 }  // namespace bunchtrain::shower_simulation

@@ -2,8 +2,9 @@
 #pragma once
 /// Shower files, or the showers of a generator, against a reference: what `bunchtrain validate showers` does.
 
-#include <c10/core/Device.h>
+#include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -11,11 +12,23 @@
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
-#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/features/shower_card.hpp"
 #include "bunchtrain/metrics/shower_comparison.hpp"
 
 namespace bunchtrain::shower_comparison {
+
+/// What makes the showers of a candidate that is no file.
+struct CandidateGenerator {
+  std::array<std::int64_t, 3> cells = {};
+  bool needs_theta = false;
+  /// [B, X, Y, Z] GeV on the CPU. @param showers [B] int64: numbers that key the noise. @param energy [B] GeV.
+  /// @param theta [B] rad, undefined unless needed.
+  std::function<at::Tensor(const at::Tensor& showers, const at::Tensor& energy, const at::Tensor& theta)>
+      make = {};
+};
+
+/// From a run folder or a weight file to its generator. @throws ConfigError, CheckpointError
+using OpenGenerator = std::function<CandidateGenerator(const std::string& path)>;
 
 struct ValidateShowersOptions {
   std::vector<std::string> reference = {};  ///< HDF5 files and globs
@@ -33,11 +46,9 @@ struct ValidateShowersOptions {
   bool measured_theta = true;    ///< a generator gets the measured angle of the reference, else the true one
   bool allow_plugins = false;    ///< HDF5 filter plug-ins (they load code named by the file)
   std::int64_t batch = 64;
-  int threads = 1;                 ///< that decode
-  c10::Device device = c10::kCPU;  ///< of the generator
-  device::Precision precision = device::Precision::float32;
-  std::uint64_t seed = 1;           ///< of the generator
-  std::string checkpoint = "best";  ///< of a run
+  int threads = 1;  ///< that decode
+  /// For a candidate that is a generator (`shower_simulation::open_generator`); without it only files compare.
+  OpenGenerator open_generator = {};
   Logger logger = {};
 
   /// @throws ConfigError naming the field.

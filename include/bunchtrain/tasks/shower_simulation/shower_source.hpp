@@ -11,6 +11,7 @@
 
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/models/3dgan/generator.hpp"
+#include "bunchtrain/tasks/shower_comparison/validate_showers.hpp"
 
 namespace bunchtrain::shower_simulation {
 
@@ -48,5 +49,8 @@ class ShowerSource {
   ShowerSourceOptions options_;
   std::optional<EnergyRange> trained_energies_;
 };
+
+/// Opens generators for a comparison: `ValidateShowersOptions::open_generator`.
+shower_comparison::OpenGenerator open_generator(const ShowerSourceOptions& options);
 
 }  // namespace bunchtrain::shower_simulation
