@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
@@ -25,12 +26,25 @@ struct PrecisionName {
 constexpr PrecisionName kNames[] = {{Precision::float32, "float32"},
                                     {Precision::float64, "float64"},
                                     {Precision::tf32, "tf32"},
-                                    {Precision::bfloat16, "bfloat16"}};
+                                    {Precision::bfloat16, "bfloat16"},
+                                    {Precision::float16, "float16"}};
+
+/// What autocast computes in; nothing without it.
+std::optional<c10::ScalarType> autocast_dtype(Precision precision) {
+  if (precision == Precision::bfloat16) return at::kBFloat16;
+  if (precision == Precision::float16) return at::kHalf;
+  return std::nullopt;
+}
 
 const Gpu& gpu_at(c10::Device device, const GpuSituation& situation) {
   const auto index = static_cast<std::size_t>(device.has_index() ? device.index() : 0);
   if (index >= situation.gpus.size()) throw DeviceError("there is no GPU " + std::to_string(index));
   return situation.gpus[index];
+}
+
+bool is_everywhere(Precision precision) {
+  return precision == Precision::float32 || precision == Precision::float64 ||
+         precision == Precision::float16;
 }
 
 void set_tf32(bool allowed) {
@@ -51,25 +65,26 @@ Precision parse_precision(std::string_view text) {
   for (const auto& entry : kNames) {
     if (entry.name == text) return entry.precision;
   }
-  throw ConfigError("precision", text, "float32, float64, tf32, bfloat16");
+  throw ConfigError("precision", text, "float32, float64, tf32, bfloat16, float16");
 }
 
 std::string why_unsupported(Precision precision, c10::Device device, const GpuSituation& situation) {
-  if (precision == Precision::float32 || precision == Precision::float64) return {};
+  // Every GPU that the library is built for (compute capability 7.5, Turing, and later) has float16.
+  if (is_everywhere(precision)) return {};
   if (device.is_cpu()) {
     if (precision == Precision::bfloat16) return {};
-    return "precision tf32 needs a GPU; on the CPU choose float32, float64 or bfloat16";
+    return "precision tf32 needs a GPU; on the CPU choose float32, float64, bfloat16 or float16";
   }
   const Gpu& gpu = gpu_at(device, situation);
   if (gpu.compute_capability >= kAmpere) return {};
   return "precision " + std::string(to_string(precision)) +
          " needs compute capability 8.0 (Ampere) or later, found " + gpu.name + " with " +
          std::to_string(gpu.compute_capability / 10) + "." + std::to_string(gpu.compute_capability % 10) +
-         "; choose float32 or float64";
+         "; choose float32, float64 or float16";
 }
 
 void require_supported(Precision precision, c10::Device device) {
-  const bool look = !device.is_cpu() && precision != Precision::float32 && precision != Precision::float64;
+  const bool look = !device.is_cpu() && !is_everywhere(precision);
   const std::string problem = why_unsupported(precision, device, look ? observe_gpus() : GpuSituation{});
   if (!problem.empty()) throw DeviceError(problem);
 }
@@ -125,8 +140,9 @@ PrecisionGuard::PrecisionGuard(Precision precision, c10::DeviceType device)
       was_enabled_(at::autocast::is_autocast_enabled(device)),
       was_dtype_(at::autocast::get_autocast_dtype(device)),
       was_tf32_(std::make_unique<Tf32State>()) {
-  if (precision == Precision::bfloat16) at::autocast::set_autocast_dtype(device, at::kBFloat16);
-  at::autocast::set_autocast_enabled(device, precision == Precision::bfloat16);
+  const auto narrow = autocast_dtype(precision);
+  if (narrow) at::autocast::set_autocast_dtype(device, *narrow);
+  at::autocast::set_autocast_enabled(device, narrow.has_value());
   set_tf32(precision == Precision::tf32);
 }
 

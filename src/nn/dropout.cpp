@@ -70,7 +70,7 @@ at::Tensor drop(const at::Tensor& input, const Choice& choice) {
   const at::Tensor y = at::empty_like(x);
   if (type == at::kFloat) drop_rows<float>(x, y, choice);
   if (type == at::kDouble) drop_rows<double>(x, y, choice);
-  if (type == at::kBFloat16) drop_rows<detail::Bf16>(x, y, choice);
+  if (type == at::kBFloat16) drop_rows<Bf16>(x, y, choice);
   return y;
 }
 

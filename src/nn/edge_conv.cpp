@@ -51,8 +51,9 @@ at::Tensor EdgeConvBlockImpl::shortcut(const at::Tensor& features, const Padding
 
 at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
                                                  const Padding& padding) {
-  const bool narrow_edges =
-      at::autocast::is_autocast_enabled(at::kCPU) && features.scalar_type() == at::kFloat;
+  const bool narrow_edges = at::autocast::is_autocast_enabled(at::kCPU) &&
+                            at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 &&
+                            features.scalar_type() == at::kFloat;
   const at::ScalarType edge_type = narrow_edges ? at::kBFloat16 : features.scalar_type();
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const detail::SplitWeight first = detail::split_first_layer(weights_[0]);

@@ -32,28 +32,42 @@ at::Tensor run_layers(EdgeConvBlockImpl& block, const at::Tensor& features, cons
   return edges.mean(2).to(features.scalar_type());
 }
 
+/// Autocast of one kind of device.
+struct Autocast {
+  bool enabled;
+  at::ScalarType dtype;
+
+  static Autocast of(c10::DeviceType device) {
+    return {at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+  }
+  void set(c10::DeviceType device) const {
+    at::autocast::set_autocast_enabled(device, enabled);
+    at::autocast::set_autocast_dtype(device, dtype);
+  }
+};
+
 /// What the layers are run again with.
 struct LayersCall {
   std::shared_ptr<EdgeConvBlockImpl> block;
   at::Tensor neighbours;
   std::optional<at::Tensor> counted;
-  bool autocast;
+  Autocast autocast;
 };
 
-/// Autocast on or off for a scope: backward runs outside the one that forward ran in.
+/// Autocast for a scope: backward runs outside the one that forward ran in.
 class AutocastScope {
  public:
-  AutocastScope(c10::DeviceType device, bool enabled)
-      : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
-    at::autocast::set_autocast_enabled(device_, enabled);
+  AutocastScope(c10::DeviceType device, const Autocast& autocast)
+      : device_(device), before_(Autocast::of(device)) {
+    autocast.set(device_);
   }
-  ~AutocastScope() { at::autocast::set_autocast_enabled(device_, before_); }
+  ~AutocastScope() { before_.set(device_); }
   AutocastScope(const AutocastScope&) = delete;
   AutocastScope& operator=(const AutocastScope&) = delete;
 
  private:
   c10::DeviceType device_;
-  bool before_;
+  Autocast before_;
 };
 
 /// The layers with nothing kept per edge. Parameters are arguments so that they get
@@ -108,10 +122,9 @@ at::Tensor mean_by_operations(EdgeConvBlockImpl& block, const at::Tensor& featur
     inputs.insert(inputs.end(), {block.layer_weight(layer), norm.weight, norm.bias});
   }
   auto self = std::dynamic_pointer_cast<EdgeConvBlockImpl>(block.shared_from_this());
-  const bool autocast = at::autocast::is_autocast_enabled(features.device().type());
-  return RecomputedLayers::apply(
-      at::TensorList(inputs),
-      std::make_shared<LayersCall>(LayersCall{std::move(self), neighbours, counted, autocast}));
+  return RecomputedLayers::apply(at::TensorList(inputs), std::make_shared<LayersCall>(LayersCall{
+                                                             std::move(self), neighbours, counted,
+                                                             Autocast::of(features.device().type())}));
 }
 
 }  // namespace bunchtrain::nn::detail

@@ -6,14 +6,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "bunchtrain/core/detail/storage_types.hpp"
 #include "bunchtrain/core/detail/vector_clones.hpp"
 
 namespace bunchtrain::nn::detail {
-
-/// bfloat16 as it lies in memory.
-struct Bf16 {
-  std::uint16_t bits;
-};
 
 /// What a storage type is computed in.
 template <class S>

@@ -22,19 +22,21 @@ struct FlatRange {
   std::int64_t count;
 };
 
-/// Elementwise, hence the same bits for any number of threads.
+/// Elementwise, hence the same bits for any number of threads. A gradient scale that is not finite leaves
+/// everything as it is.
 template <template <class> class Rule, class T>
 void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range);
 
-/// Asynchronous on `stream` (a cudaStream_t) of the current device. A device scale that is not finite leaves
-/// everything as it is. @throws NotBuiltError in a CPU build
+/// The same, asynchronous on `stream` (a cudaStream_t) of the current device.
+/// @throws NotBuiltError in a CPU build
 template <template <class> class Rule, class T>
 void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream);
 
-/// From the norms of `count` arenas to the scale of an update, all of it on the GPU.
-/// Asynchronous on `stream`.
+/// From the norms of `count` arenas to the scale of an update, all of it on the GPU; `loss_scale` as in
+/// `find_scale`. Asynchronous on `stream`.
 /// @throws NotBuiltError in a CPU build
-void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, ClipScale* found, void* stream);
+void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, LossScale* loss_scale,
+                       ClipScale* found, void* stream);
 
 /// Sum of squares in float64, the same bits for any number of threads.
 template <class T>

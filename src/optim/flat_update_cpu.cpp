@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #define BUNCHTRAIN_HOST_DEVICE [[gnu::always_inline]]
@@ -102,6 +103,7 @@ double sum_piece(const T* values, std::int64_t count) {
 
 template <template <class> class Rule, class T>
 void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range) {
+  if (!std::isfinite(range.gradient_scale)) return;
   at::parallel_for(0, range.count, kGrain,
                    [&](std::int64_t begin, std::int64_t end) { update_piece(rule, range, begin, end); });
 }

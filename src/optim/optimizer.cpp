@@ -20,6 +20,12 @@ namespace bunchtrain::optim {
 
 namespace {
 
+constexpr const char* kLossScale = "loss_scale";
+
+LossScaleRule rule_of(const LossScaleOptions& options) {
+  return {options.growth, options.backoff, static_cast<double>(options.interval)};
+}
+
 bool matches(const ParameterGroup& group, const std::string& name) {
   return fnmatch(group.pattern.c_str(), name.c_str(), 0) == 0;
 }
@@ -51,8 +57,25 @@ bool on_one_gpu(const tensor::ParameterArenas& arenas) {
          std::ranges::all_of(arenas, [&](const auto& arena) { return arena.values().device() == first; });
 }
 
+LossScale* in_memory(const at::Tensor& loss_scale) {
+  static_assert(sizeof(LossScale) == 2 * sizeof(double));
+  return loss_scale.defined() ? reinterpret_cast<LossScale*>(loss_scale.mutable_data_ptr<double>()) : nullptr;
+}
+
+/// @throws ConfigError if there is more than one.
+c10::Device device_of(const tensor::ParameterArenas& arenas) {
+  expects(!arenas.empty(), "an optimizer without parameters has no gradients to scale");
+  const c10::Device first = arenas.front().values().device();
+  for (const auto& arena : arenas)
+    if (const c10::Device other = arena.values().device(); other != first)
+      throw ConfigError("devices of the parameters", first.str() + ", " + other.str(),
+                        "one, where losses are scaled");
+  return first;
+}
+
 /// Of `GradientScale::on_device`.
-at::Tensor find_scale_on_device(const ScaleRule& rule, const tensor::ParameterArenas& arenas) {
+at::Tensor find_scale_on_device(const ScaleRule& rule, const tensor::ParameterArenas& arenas,
+                                const at::Tensor& loss_scale) {
   const at::NoGradGuard no_grad;
   const c10::Device gpu = arenas.front().values().device();
   const c10::DeviceGuard guard(gpu);
@@ -62,7 +85,7 @@ at::Tensor find_scale_on_device(const ScaleRule& rule, const tensor::ParameterAr
     norms.select(0, i).copy_(norm_on_device(arenas[static_cast<std::size_t>(i)].gradients()));
   at::Tensor found = at::empty({2}, norms.options());
   static_assert(sizeof(ClipScale) == 2 * sizeof(double));
-  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(count),
+  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(count), in_memory(loss_scale),
                     reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
                     device::current_stream(gpu));
   return found;
@@ -81,7 +104,7 @@ Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double l
     if (dtype != at::kFloat && dtype != at::kDouble) {
       throw ConfigError(
           "dtype of parameter " + arena.segments().front().name, at::toString(dtype),
-          "float32 and float64; keep the parameters in float32 and train with precision bfloat16");
+          "float32 and float64; keep the parameters in float32 and train with precision bfloat16 or float16");
     }
   }
 }
@@ -94,23 +117,38 @@ StepReport Optimizer::step(const StepOptions& options) {
 
   StepReport report;
   GradientScale scale{options.gradient_scale};
-  if (options.clip_norm > 0 || options.check_finite) {
-    const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite};
+  const bool scales_losses = loss_scale_.defined();
+  if (options.clip_norm > 0 || options.check_finite || scales_losses) {
+    const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite,
+                         rule_of(loss_scale_options_)};
     if (on_one_gpu(*arenas_)) {
-      scale.on_device = find_scale_on_device(rule, *arenas_);
+      scale.on_device = find_scale_on_device(rule, *arenas_, loss_scale_);
       report = StepReport(device::LateCopy(scale.on_device));
-      if (options.check_finite) unsettled_ = report;
+      if (options.check_finite && !scales_losses) unsettled_ = report;
     } else {
-      const ClipScale found = find_scale(rule, sum_of_squares(*arenas_));
+      const ClipScale found = find_scale(rule, sum_of_squares(*arenas_), in_memory(loss_scale_));
       scale.value = found.scale;
-      report = StepReport(found.norm, !options.check_finite || std::isfinite(found.norm));
-      if (!report.applied()) return report;
+      report = StepReport(found.norm, std::isfinite(found.scale));
+      if (!report.applied() && !scales_losses) return report;
     }
   }
   ++steps_;
   for (const UpdateRange& range : make_ranges()) update(range, scale, steps_);
   for (auto& arena : *arenas_) arena.bump_versions();
   return report;
+}
+
+void Optimizer::scale_losses(const LossScaleOptions& options) {
+  options.validate();
+  loss_scale_options_ = options;
+  if (!loss_scale_.defined())
+    loss_scale_ = at::empty({2}, at::TensorOptions(device_of(*arenas_)).dtype(at::kDouble));
+  loss_scale_.select(0, 0).fill_(options.initial);
+  loss_scale_.select(0, 1).zero_();
+}
+
+at::Tensor Optimizer::loss_scale() const {
+  return loss_scale_.defined() ? loss_scale_.select(0, 0) : at::Tensor();
 }
 
 std::int64_t Optimizer::steps() const { return steps_ - (unsettled_ && !unsettled_->applied() ? 1 : 0); }
@@ -182,6 +220,7 @@ StateDict Optimizer::state() const {
   result.set("steps", steps());
   result.set("learning_rate", learning_rate_);
   for (const auto& state : states_) add_views(result, state->name, *arenas_, state->flat);
+  if (loss_scale_.defined()) result.tensors.set(kLossScale, loss_scale_);
   return result;
 }
 
@@ -193,7 +232,11 @@ void Optimizer::load(const StateDict& state) {
   const std::int64_t steps = state.integer("steps");
   const double learning_rate = state.real("learning_rate");
   for (const auto& own : states_) require_views(state, own->name, *arenas_);
+  const at::Tensor* loss_scale = loss_scale_.defined() ? state.tensors.find(kLossScale) : nullptr;
+  if (loss_scale && loss_scale->sizes() != loss_scale_.sizes())
+    throw CheckpointError("the state's loss_scale has not the shape [2]");
   for (const auto& own : states_) copy_views(state, own->name, *arenas_, own->flat);
+  if (loss_scale) loss_scale_.copy_(*loss_scale);
   steps_ = steps;
   unsettled_.reset();
   learning_rate_ = learning_rate;

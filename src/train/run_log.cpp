@@ -147,6 +147,9 @@ void RunLog::step(const StepEvent& event, double samples_per_second) {
                            {"loss", event.loss},
                            {"learning_rate", event.learning_rate}};
   if (!std::isnan(event.gradient_norm)) record.push_back({"gradient_norm", event.gradient_norm});
+  const bool scaled = impl_->session.precision() == device::Precision::float16;
+  // Not "loss_scale", which would be a loss term called "scale".
+  if (scaled) record.push_back({"scale_of_loss", event.loss_scale});
   for (const auto& term : event.terms) {
     record.push_back({report::loss_key(term.name), term.value});
     impl_->scalar("train/" + term.name, term.value, event.step);
@@ -154,6 +157,7 @@ void RunLog::step(const StepEvent& event, double samples_per_second) {
   impl_->record(std::move(record));
   impl_->scalar("train/loss", event.loss, event.step);
   impl_->scalar("train/learning_rate", event.learning_rate, event.step);
+  if (scaled) impl_->scalar("train/scale_of_loss", event.loss_scale, event.step);
   impl_->progress.update({.step = event.step, .loss = event.loss, .samples_per_second = samples_per_second});
 }
 

@@ -135,8 +135,10 @@ std::vector<OptionSpec> training_options() {
        .other_names = {"sync-bn", "syncbn", "sync-batchnorm"}},
       {.name = "precision",
        .default_value = Text{"auto"},
-       .help = "numbers of the step; auto = tf32 on GPUs that have it (compute capability 8.0), else float32",
-       .allowed = {"auto", "float32", "float64", "tf32", "bfloat16"},
+       .help =
+           "numbers of the step; auto = tf32 on GPUs that have it (compute capability 8.0), else float32; "
+           "float16 scales the loss, for GPUs without bfloat16",
+       .allowed = {"auto", "float32", "float64", "tf32", "bfloat16", "float16"},
        .other_names = {"dtype", "amp", "use-amp", "fp16", "bf16"}},
       {.name = "seed",
        .default_value = Integer{1},

@@ -32,14 +32,18 @@ struct StepInFlight {
   std::vector<Pass> passes = {};                 ///< of the Trainer
   LossTerms terms = {};                          ///< of a manual step
   std::optional<optim::StepReport> update = {};  ///< none of a manual step, whose gradients nobody sees
-  device::LateCopy index_faults = {};            ///< of a GPU
-  double data_seconds = 0;                       ///< for which the host waited
+  std::vector<device::LateCopy> loss_scales =
+      {};                              ///< of the networks whose losses are scaled, after the step
+  device::LateCopy index_faults = {};  ///< of a GPU
+  double data_seconds = 0;             ///< for which the host waited
   device::LateSeconds forward = {}, backward = {}, optimizer = {};
   device::LateSeconds total_exposed = {};  ///< of all networks and steps so far
   std::optional<device::Moment> begin = {}, end = {};
 
   /// Waits for the step.
   RankLosses losses() const;
+  /// The smallest; 1 if losses are not scaled. Waits likewise.
+  double loss_scale() const;
 };
 
 }  // namespace bunchtrain::train

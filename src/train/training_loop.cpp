@@ -24,6 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's metadata
+/// Gradients that a loss as it is makes infinite: it was not the scale.
+constexpr double kLeastLossScale = 1;
 
 data::DataLoaderOptions loader_options(const Session& session, const Settings& settings, bool shuffle) {
   return {.global_batch = settings.batch,
@@ -90,6 +92,19 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (!task_.validation) task_.validation = default_validation(session, task_.step, *train_);
   add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
+  scale_losses();
+}
+
+/// float16 cannot do without; a program may have set scales of its own.
+void TrainingLoop::scale_losses() {
+  for (const auto& network : task_.networks) {
+    if (session_.precision() == device::Precision::float16 && !network.optimizer->loss_scale().defined())
+      network.optimizer->scale_losses();
+    const at::Tensor scale = network.optimizer->loss_scale();
+    if (!scale.defined()) continue;
+    network.parallel->scale_losses_by(scale);
+    losses_scaled_ = true;
+  }
 }
 
 FitResult TrainingLoop::run() {
@@ -229,10 +244,13 @@ std::int64_t TrainingLoop::unseen_steps() const {
 void TrainingLoop::require_finite(const StepEvent& event) {
   bool finite = std::isfinite(event.loss);
   for (const auto& term : event.terms) finite = finite && std::isfinite(term.value);
-  if (!finite || !update_applied_)
-    snapshots_.halt(fmt::format("the {} not finite at step {} (learning rate {:.3g})",
-                                finite ? "gradients are" : "loss is", event.step, event.learning_rate),
-                    event.step - 1 - unseen_steps());
+  // A scaled step that is left out is tried again with a smaller scale.
+  const bool applied = losses_scaled_ ? event.loss_scale >= kLeastLossScale : update_applied_;
+  if (finite && applied) return;
+  const char* remark = finite && losses_scaled_ ? ", whatever the loss is scaled with" : "";
+  snapshots_.halt(fmt::format("the {} not finite at step {}{} (learning rate {:.3g})",
+                              finite ? "gradients are" : "loss is", event.step, remark, event.learning_rate),
+                  event.step - 1 - unseen_steps());
 }
 
 /// The epoch is saved before it is judged: a kill, a stop or a fault in the validation costs the validation

@@ -62,6 +62,7 @@ class TrainingLoop {
     Wishes wishes;
   };
 
+  void scale_losses();
   void resume();
   bool all_steps_done() const noexcept { return state_.planned_step() >= plan_.length.total_steps; }
   /// All steps are done and judged.
@@ -117,6 +118,7 @@ class TrainingLoop {
   std::optional<device::Moment> last_end_;  ///< of the step settled last, if nothing came in between
   bool gradients_seen_ = false;             ///< whether somebody looked at those of the step settled last
   bool update_applied_ = true;              ///< false: they are not finite
+  bool losses_scaled_ = false;              ///< so that a step may be left out
   double exposed_ = 0;                      ///< seconds that it spent on collectives
   double exposed_before_ = 0;               ///< the same of all steps settled
 };

@@ -58,9 +58,10 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   const RankLosses of_rank = alone([&] {
     const RankLosses losses = step.losses();
     if (!step.index_faults.empty()) ops::require_no_index_faults(step.index_faults.values());
-    gradients_seen_ = step.update.has_value();
-    update_applied_ = !gradients_seen_ || step.update->applied();
-    if (gradients_seen_) event.gradient_norm = step.update->gradient_norm();
+    gradients_seen_ = step.update.has_value() || !step.loss_scales.empty();
+    update_applied_ = !step.update || step.update->applied();
+    if (step.update) event.gradient_norm = step.update->gradient_norm();
+    event.loss_scale = step.loss_scale();
     count_times(step);
     return losses;
   });
@@ -156,6 +157,9 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
   } else {
     run_passes(ready, step);
   }
+  for (const auto& network : task_.networks)
+    if (const at::Tensor scale = network.optimizer->loss_scale(); scale.defined())
+      step.loss_scales.emplace_back(scale);
   if (session_.device().is_cuda()) step.index_faults = device::LateCopy(ops::index_faults(session_.device()));
   step.end.emplace(session_.device());
   step.total_exposed = total_exposed();

@@ -113,7 +113,11 @@ int generate_showers(int argc, char** argv) {
         "variable angle: degrees to the calorimeter's face, uniform between both", "LOW:HIGH"},
        {"batch", std::int64_t{64}, "showers made at a time"},
        {"seed", std::int64_t{1}, "the same seed makes the same showers"},
-       {"precision", std::string{"float32"}, "numbers of the network", "", {"float32", "tf32", "bfloat16"}},
+       {"precision",
+        std::string{"float32"},
+        "numbers of the network",
+        "",
+        {"float32", "tf32", "bfloat16", "float16"}},
        {"device", std::string{"auto"}, "where to compute", "", {"auto", "cpu", "cuda"}}});
   return run_subcommand(std::move(options), argc, argv, generate);
 }

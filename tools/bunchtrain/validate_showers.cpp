@@ -184,7 +184,11 @@ int validate_showers(int argc, char** argv) {
        {"theta", std::string{"measured"}, "angle that a generator gets", "", {"measured", "true"}},
        {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
        {"seed", std::int64_t{1}, "of a generator's noise"},
-       {"precision", std::string{"float32"}, "numbers of a generator", "", {"float32", "tf32", "bfloat16"}},
+       {"precision",
+        std::string{"float32"},
+        "numbers of a generator",
+        "",
+        {"float32", "tf32", "bfloat16", "float16"}},
        {"device", std::string{"auto"}, "where a generator computes", "", {"auto", "cpu", "cuda"}},
        {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"}});
   return run_with_code(std::move(options), argc, argv, validate);

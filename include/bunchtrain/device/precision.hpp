@@ -10,14 +10,15 @@
 
 namespace bunchtrain::device {
 
-/// float64: everything in double (tests). tf32: float32 with TF32 matrix products on GPU. bfloat16: autocast,
-/// master weights float32.
-enum class Precision { float32, float64, tf32, bfloat16 };
+/// float64: everything in double (tests). tf32: float32 with TF32 matrix products on GPU. bfloat16, float16:
+/// autocast, master weights float32. float16 is for GPUs without bfloat16: gradients below 6e-8 vanish in it
+/// and numbers above 65504 do not exist, so that training scales its losses (`Optimizer::scale_losses`).
+enum class Precision { float32, float64, tf32, bfloat16, float16 };
 
 std::string_view to_string(Precision precision) noexcept;
 /// @throws ConfigError with the names allowed.
 Precision parse_precision(std::string_view text);
-/// @throws DeviceError if the device cannot do it (bfloat16 before Ampere), naming what it can.
+/// @throws DeviceError if the device cannot do it (bfloat16 and tf32 before Ampere), naming what it can.
 void require_supported(Precision precision, c10::Device device);
 /// What `--precision auto` means: tf32 on a GPU of compute capability 8.0 or later, else float32.
 Precision automatic_precision(c10::Device device);

@@ -45,7 +45,8 @@ struct EdgeConvFootprint {
 ///
 /// On the CPU only the inputs of the second and third batch norm are kept for backward, on a GPU those of all
 /// three and of the linear layers, or nothing per edge with `recompute`; the gradients are the same bit for
-/// bit. Under autocast edges are bfloat16, points and statistics float32. Differentiable once.
+/// bit. Under autocast edges are of its dtype (on the CPU, whose passes have no float16, they then stay
+/// float32), points and statistics float32. Differentiable once.
 class EdgeConvBlockImpl : public torch::nn::Module {
  public:
   /// @throws ConfigError if a width is not positive.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bunchtrain/device/late_copy.hpp"
+#include "bunchtrain/optim/loss_scale.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 #include "bunchtrain/tensor/state_dict.hpp"
@@ -31,9 +32,10 @@ class StepReport {
 
   /// Whether the others return without waiting.
   bool ready() const { return late_.ready(); }
-  /// Global L2 norm before clipping; 0 without `clip_norm` and `check_finite`.
+  /// Global L2 norm before clipping, of the gradients divided by the loss scale; 0 without `clip_norm`,
+  /// `check_finite` and a loss scale.
   double gradient_norm() const;
-  /// False if a gradient that is not finite made the step be skipped (see `check_finite`).
+  /// False if a gradient that is not finite made the step be left out (see `check_finite`, `scale_losses`).
   bool applied() const;
 
  private:
@@ -45,15 +47,16 @@ class StepReport {
 /// Scalars of one update, folded into the update itself.
 struct StepOptions {
   double clip_norm = 0;       ///< 0 = no clipping; scales all gradients by min(1, clip_norm / norm)
-  double gradient_scale = 1;  ///< multiplies every gradient (loss scale, averaging)
+  double gradient_scale = 1;  ///< multiplies every gradient (averaging, a fixed loss scale)
   bool check_finite = false;  ///< skip the update and report it if any gradient is not finite
 };
 
-/// What an update multiplies every gradient with: clipping and the caller's scale in one.
+/// What an update multiplies every gradient with: clipping, the caller's scale and the inverse of the loss
+/// scale in one. A scale that is not finite changes nothing: neither parameters nor state.
 struct GradientScale {
   double value = 1;
   /// [2] float64 on the arenas' GPU, the scale and the norm that it comes from; if defined it counts instead
-  /// of `value`. A scale that is not finite changes nothing: neither parameters nor state.
+  /// of `value`.
   at::Tensor on_device = {};
 };
 
@@ -79,18 +82,29 @@ class Optimizer {
   /// One update from the gradients in the arenas, which stay as they are. On a GPU clipping and the check for
   /// finite gradients are made by the device, and the host goes on.
   StepReport step(const StepOptions& options = {});
+  /// From now on losses are scaled, for float16 (see LossScaleOptions): every `step` divides the gradients by
+  /// the loss scale, is left out if they are not finite, and moves the scale, all of it on the arenas'
+  /// device. Whoever runs backward multiplies its loss by `loss_scale()`; `DataParallel::scale_losses_by`
+  /// does. Starts at the options' scale. @throws ConfigError for bad options or arenas on several devices.
+  void scale_losses(const LossScaleOptions& options = {});
+  /// The scale that the next `step` divides by: a float64 scalar on the arenas' device, a view of the live
+  /// number from `scale_losses` on, also through `load`; undefined before.
+  at::Tensor loss_scale() const;
   double learning_rate() const noexcept { return learning_rate_; }
   void set_learning_rate(double rate) noexcept { learning_rate_ = rate; }
-  /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`.
+  /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`. With a
+  /// loss scale those left out count, too, as the host of a GPU does not wait to hear of them.
   std::int64_t steps() const;
   /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a
   /// pattern that matches nothing.
   void set_groups(std::vector<ParameterGroup> groups);
   const std::vector<ParameterGroup>& groups() const noexcept { return groups_; }
 
-  /// Steps, learning rate, and one tensor per parameter and kind of state ("exp_avg.<parameter>"), views of
-  /// the live state: write or clone them before the next step.
+  /// Steps, learning rate, one tensor per parameter and kind of state ("exp_avg.<parameter>"), and with a
+  /// loss scale "loss_scale" [2], the scale and the finite steps in a row. Views of the live state: write or
+  /// clone them before the next step.
   StateDict state() const;
+  /// A loss scale is taken from the state if both have one, and else stays.
   /// @throws CheckpointError naming the first differing parameter and shape; the optimizer is unchanged then.
   void load(const StateDict& state);
   /// "AdamW(learning_rate 0.005, weight_decay 0.0001, ...)" for logs and run.json.
@@ -122,6 +136,8 @@ class Optimizer {
   std::optional<StepReport> unsettled_;
   std::vector<ParameterGroup> groups_;
   std::vector<std::unique_ptr<State>> states_;
+  LossScaleOptions loss_scale_options_;
+  at::Tensor loss_scale_;  ///< [2] float64, as LossScale in memory; undefined = losses are not scaled
 };
 
 }  // namespace bunchtrain::optim

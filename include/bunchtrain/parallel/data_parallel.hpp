@@ -83,9 +83,14 @@ class DataParallel {
   /// `loss.backward()` or `autograd::backward`, finish. `root_gradient()` is the factor that a mean loss must
   /// be scaled with. As nobody knows how many backwards follow, collectives start in `finish_gradients`;
   /// passes that are not `last` followed by a last `backward` overlap them.
+  /// @throws ConfigError after `scale_losses_by`, whose scale the host does not know.
   void begin_pass(const PassOptions& options = {});
   double root_gradient() const noexcept;
   void finish_gradients();
+
+  /// From now on `backward` multiplies its loss by the scalar `scale` on this device, as it is when backward
+  /// begins: `Optimizer::loss_scale`, whose `step` divides by it. The host does not wait for it.
+  void scale_losses_by(const at::Tensor& scale);
 
   /// Collective: count-weighted combination of floating buffers (batch-norm statistics) over ranks, before
   /// validation and checkpoints; integer buffers (batches tracked) become their maximum. `samples` = samples

@@ -22,8 +22,12 @@ struct StepEvent {
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
-  /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`.
+  /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`. Not finite if
+  /// the step was left out (see `loss_scale`).
   double gradient_norm = std::numeric_limits<double>::quiet_NaN();
+  /// What the losses of the next step are scaled with, in precision float16: the smallest of the networks'.
+  /// It falls when a step is left out because its gradients are not finite. 1 in other precisions.
+  double loss_scale = 1;
   std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };
 

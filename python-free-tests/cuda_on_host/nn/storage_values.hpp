@@ -16,9 +16,6 @@
 
 namespace bunchtrain::test {
 
-using nn::detail::Bf16;
-using nn::detail::Fp16;
-
 template <class S>
 S stored(double value) {
   if constexpr (std::is_same_v<S, Fp16>) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
@@ -20,31 +21,34 @@ template <class T>
 T from_double(double value) {
   return static_cast<T>(value);
 }
-template <>
-Bfloat16Bits from_double(double value) {
-  const auto narrow = static_cast<float>(value);
-  Bfloat16Bits rounded;
-  round_to_bfloat16(&narrow, 1, &rounded);
-  return rounded;
-}
-
 template <class T>
-struct SumOf {
-  using Type = T;
-};
-template <>
-struct SumOf<Bfloat16Bits> {
-  using Type = float;
-};
-
-std::vector<Bfloat16Bits> rounded(const std::vector<float>& sums, Bfloat16Bits) {
-  std::vector<Bfloat16Bits> narrow(sums.size());
-  round_to_bfloat16(sums.data(), static_cast<std::int64_t>(sums.size()), narrow.data());
+T rounded(float value) {
+  T narrow;
+  round_sums(&value, 1, &narrow);
   return narrow;
 }
+template <>
+Bf16 from_double(double value) {
+  return rounded<Bf16>(static_cast<float>(value));
+}
+template <>
+Fp16 from_double(double value) {
+  return rounded<Fp16>(static_cast<float>(value));
+}
+
 template <class T>
-std::vector<T> rounded(const std::vector<T>& sums, T) {
-  return sums;
+using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// Sums as they are stored.
+template <class T>
+std::vector<T> stored(const std::vector<Sum<T>>& sums) {
+  if constexpr (std::is_same_v<T, Sum<T>>) {
+    return sums;
+  } else {
+    std::vector<T> narrow(sums.size());
+    round_sums(sums.data(), static_cast<std::int64_t>(sums.size()), narrow.data());
+    return narrow;
+  }
 }
 
 template <class T>
@@ -129,16 +133,15 @@ class EdgeProblem {
     launch_collect<T>(shape_, sets_, edges_.data(), lists.offsets.data(), lists.edges.data(),
                       with_u ? u.data() : nullptr, v.data(), nullptr);
 
-    using Sum = typename SumOf<T>::Type;
-    std::vector<Sum> u_sum(u_.size()), v_sum(v_.size());
+    std::vector<Sum<T>> u_sum(u_.size()), v_sum(v_.size());
     for (std::int64_t b = 0; b < sets_; ++b)
-      collect_set<T, Sum>(shape_, edges_.data() + b * set_edges() * shape_.channels,
-                          indices_.data() + b * set_edges(), with_u ? u_sum.data() + b * nodes() : nullptr,
-                          v_sum.data() + b * nodes());
-    EXPECT_TRUE(same_bits(v, rounded(v_sum, T{})))
+      collect_set<T, Sum<T>>(shape_, edges_.data() + b * set_edges() * shape_.channels,
+                             indices_.data() + b * set_edges(), with_u ? u_sum.data() + b * nodes() : nullptr,
+                             v_sum.data() + b * nodes());
+    EXPECT_TRUE(same_bits(v, stored<T>(v_sum)))
         << shape_.points << " points, " << shape_.channels << " channels";
     if (with_u) {
-      EXPECT_TRUE(same_bits(u, rounded(u_sum, T{})))
+      EXPECT_TRUE(same_bits(u, stored<T>(u_sum)))
           << shape_.points << " points, " << shape_.channels << " channels";
     }
   }
@@ -162,7 +165,7 @@ class EdgeProblem {
 
 template <class T>
 class EdgeKernelsTest : public testing::Test {};
-using Types = testing::Types<float, double, Bfloat16Bits>;
+using Types = testing::Types<float, double, Bf16, Fp16>;
 TYPED_TEST_SUITE(EdgeKernelsTest, Types);
 
 TYPED_TEST(EdgeKernelsTest, GiveTheBitsOfTheLoops) {

@@ -94,9 +94,9 @@ TEST(FlatUpdateKernelTest, EveryRule) {
   expect_same_bits_in_both_types(RmspropMomentumRule<double>{{0.1, 0.01, 0.9, 0.1, 0, 1e-8}, 0.7, 1, 0.1});
 }
 
-ClipScale scale_of(const ScaleRule& rule, const std::vector<double>& norms) {
+ClipScale scale_of(const ScaleRule& rule, const std::vector<double>& norms, LossScale* loss_scale = nullptr) {
   ClipScale found{};
-  find_scale_on_gpu(rule, norms.data(), static_cast<int>(norms.size()), &found, nullptr);
+  find_scale_on_gpu(rule, norms.data(), static_cast<int>(norms.size()), loss_scale, &found, nullptr);
   return found;
 }
 
@@ -119,6 +119,47 @@ TEST(ScaleKernelTest, NormsThatAreNotFiniteForbidTheUpdateIfAsked) {
   }
   EXPECT_EQ(scale_of({.gradient_scale = 1, .clip_norm = 1, .check_finite = false}, {nan}).scale, 1);
   EXPECT_EQ(scale_of({.gradient_scale = 1, .clip_norm = 1, .check_finite = false}, {infinity}).scale, 0);
+}
+
+constexpr LossScaleRule kLossScaleRule{.growth = 4, .backoff = 0.5, .interval = 3};
+
+TEST(LossScaleKernelTest, GradientsAreDividedBeforeTheyAreClipped) {
+  LossScale loss_scale{1024, 0};
+  const ScaleRule rule{
+      .gradient_scale = 0.5, .clip_norm = 1, .check_finite = false, .loss_scale = kLossScaleRule};
+  const ClipScale found = scale_of(rule, {3 * 1024, 4 * 1024}, &loss_scale);
+  EXPECT_EQ(found.norm, 2.5);
+  EXPECT_EQ(found.scale, 0.2 / 1024);
+}
+
+TEST(LossScaleKernelTest, FallsWithLostGradientsAndRisesAfterFiniteOnesInARow) {
+  LossScale state{1024, 0};
+  const ScaleRule rule{
+      .gradient_scale = 1, .clip_norm = 0, .check_finite = false, .loss_scale = kLossScaleRule};
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  struct Step {
+    double norm, scale_after, finite_steps_after;
+  };
+  for (const Step& step : {Step{1, 1024, 1}, Step{1, 1024, 2}, Step{infinity, 512, 0}, Step{nan, 256, 0},
+                           Step{1, 256, 1}, Step{0, 256, 2}, Step{1, 1024, 0}, Step{1, 1024, 1}}) {
+    const double scale_before = state.scale;
+    const ClipScale found = scale_of(rule, {3, step.norm}, &state);
+    EXPECT_EQ(std::isnan(found.scale), !std::isfinite(step.norm));
+    if (std::isfinite(step.norm)) {
+      EXPECT_EQ(found.scale, 1 / scale_before);
+    }
+    EXPECT_EQ(state.scale, step.scale_after);
+    EXPECT_EQ(state.finite_steps, step.finite_steps_after);
+  }
+}
+
+TEST(LossScaleKernelTest, RisesNoFurtherThanItsInverseIsANumber) {
+  LossScale state{0x1p125, 2};
+  const ScaleRule rule{
+      .gradient_scale = 1, .clip_norm = 0, .check_finite = false, .loss_scale = kLossScaleRule};
+  scale_of(rule, {0}, &state);
+  EXPECT_EQ(state.scale, kLargestLossScale);
+  EXPECT_TRUE(std::isnormal(static_cast<float>(1 / state.scale)));
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ TEST_P(TrainingStepGpuTest, OfVariableAngle3dgan) {
   train_3dgan(session_, ShowerVariant::variable_angle, kSteps);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, TrainingStepGpuTest, testing::Values("float32", "bfloat16"),
+INSTANTIATE_TEST_SUITE_P(Precisions, TrainingStepGpuTest, testing::Values("float32", "bfloat16", "float16"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

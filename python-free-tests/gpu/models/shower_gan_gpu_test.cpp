@@ -70,10 +70,10 @@ Trial run(ShowerVariant variant, c10::Device device, at::ScalarType type, const 
 /// Kinks of the losses and of batch norm over two showers amplify, and every step what the one before has
 /// left. On a CPU: float32 1e-6, 2e-3, 9e-3; bfloat16 6e-3, 0.14, 0.17; float16 7e-4, 0.04, 0.04.
 constexpr Numerics kNumerics[] = {
-    {"float32", device::Precision::float32, false, 1e-4, 1e-2, 5e-2},
-    {"tf32", device::Precision::tf32, false, 1e-2, 0.15, 0.2},
-    {"bfloat16", device::Precision::bfloat16, false, 3e-2, 0.4, 0.5},
-    {"float16", device::Precision::float32, true, 1e-2, 0.15, 0.2},
+    {"float32", device::Precision::float32, 1e-4, 1e-2, 5e-2},
+    {"tf32", device::Precision::tf32, 1e-2, 0.15, 0.2},
+    {"bfloat16", device::Precision::bfloat16, 3e-2, 0.4, 0.5},
+    {"float16", device::Precision::float16, 1e-2, 0.15, 0.2},
 };
 
 class ShowerGanGpuTest : public testing::TestWithParam<std::tuple<ShowerVariant, Numerics>> {};

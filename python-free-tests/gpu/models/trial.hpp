@@ -2,7 +2,6 @@
 #pragma once
 /// Three steps of training by one network in a precision, to be compared with the same in float64 on the CPU.
 
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
@@ -27,7 +26,6 @@ namespace bunchtrain::test {
 struct Numerics {
   const char* name;
   device::Precision precision;
-  bool float16 = false;  ///< autocast to float16 instead
   double output = 0, gradient = 0, change = 0;
 };
 
@@ -37,22 +35,6 @@ inline std::ostream& operator<<(std::ostream& out, const Numerics& numerics) { r
 inline bool runs_on(const Numerics& numerics, c10::Device device) {
   return device.is_cuda() || numerics.precision != device::Precision::tf32;
 }
-
-/// The precision for a scope.
-class NumericsGuard {
- public:
-  NumericsGuard(const Numerics& numerics, c10::Device device)
-      : guard_(numerics.precision, device.type()), device_(device.type()), float16_(numerics.float16) {
-    if (!float16_) return;
-    at::autocast::set_autocast_dtype(device_, at::kHalf);
-    at::autocast::set_autocast_enabled(device_, true);
-  }
-
- private:
-  device::PrecisionGuard guard_;  // restores what is set here as well
-  c10::DeviceType device_;
-  bool float16_;
-};
 
 /// What was computed, on the CPU in float64; a tensor per parameter.
 struct Trial {
@@ -69,7 +51,7 @@ struct PassResult {
 struct TrialOptions {
   double learning_rate = 0.01;
   std::int64_t samples = 1;
-  double loss_scale = 1;  ///< so that small gradients stay numbers in float16
+  double loss_scale = 1;  ///< at the start, in float16
 };
 
 inline std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
@@ -78,28 +60,33 @@ inline std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
   return copied;
 }
 
-/// Three steps of gradient descent with momentum; `pass` is one forward pass to a mean loss.
+/// Three steps of gradient descent with momentum; `pass` is one forward pass to a mean loss. In float16
+/// losses are scaled, as the Trainer does it.
 inline Trial run_trial(const std::shared_ptr<torch::nn::Module>& module, c10::Device device,
                        const Numerics& numerics, const TrialOptions& options,
                        const std::function<PassResult()>& pass) {
   parallel::DataParallel parallel(module, comm::Communicator::self(), {.device = device});
-  optim::Sgd optimizer(parallel,
-                       {.learning_rate = options.learning_rate / options.loss_scale, .momentum = 0.9});
+  optim::Sgd optimizer(parallel, {.learning_rate = options.learning_rate, .momentum = 0.9});
+  double scale = 1;
+  if (numerics.precision == device::Precision::float16) {
+    scale = options.loss_scale;
+    optimizer.scale_losses({.initial = scale});
+    parallel.scale_losses_by(optimizer.loss_scale());
+  }
   const std::vector<at::Tensor> start = copies(module->parameters());
   Trial trial;
   for (std::int64_t step = 0; step < 3; ++step) {
-    const NumericsGuard guard(numerics, device);
+    const device::PrecisionGuard guard(numerics.precision, device.type());
     const nn::StepContext context(5, step, at::arange(options.samples).to(device));
     const PassResult result = pass();
-    parallel.backward(result.loss * options.loss_scale, {.samples = options.samples});
+    parallel.backward(result.loss, {.samples = options.samples});
     if (step == 0) {
       trial.output = result.output.detach().cpu().to(at::kDouble);
       std::vector<at::Tensor> gradients;
-      for (const at::Tensor& parameter : module->parameters())
-        gradients.push_back(parameter.grad() / options.loss_scale);
+      for (const at::Tensor& parameter : module->parameters()) gradients.push_back(parameter.grad() / scale);
       trial.gradients = copies(gradients);
     }
-    optimizer.step();
+    EXPECT_TRUE(optimizer.step().applied()) << "step " << step + 1;
   }
   trial.change = copies(module->parameters());
   for (std::size_t i = 0; i < start.size(); ++i) trial.change[i] -= start[i];

@@ -60,7 +60,7 @@ TEST_P(EdgesGpuTest, GivesTheGradientsOfTheCpu) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16})
+  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf})
     for (const std::int64_t channels : {1, 7, 64, 256}) all.push_back({128, 16, channels, type});
   all.push_back({300, 5, 12, at::kFloat});
   return all;

@@ -106,6 +106,44 @@ TEST(OptimizersGpuTest, AGradientThatIsNotFiniteChangesNothingAndTheHostGoesOn) 
   expect_equal(back, cpu.parameters, 1e-12);
 }
 
+TEST(OptimizersGpuTest, LossScalesMoveAsOnTheCpuAndTheHostGoesOn) {
+  const Factory create = [](auto& arenas) {
+    auto optimizer = std::make_unique<AdamW>(arenas, AdamWOptions{});
+    optimizer->scale_losses({.initial = 1024, .interval = 2});
+    return optimizer;
+  };
+  const auto start = make_parameters();
+  std::vector<at::Tensor> on_gpu;
+  for (const auto& parameter : start) on_gpu.push_back(parameter.detach().cuda().requires_grad_());
+  Optimized cpu(copies_of(start), create);
+  Optimized gpu(on_gpu, create);
+  const auto step_of = [](Optimized& side, int step, bool bad) {
+    side.prepare(step);
+    for (const auto& parameter : side.parameters)
+      parameter.mutable_grad().mul_(side.optimizer->loss_scale()).mul_(bad ? std::nan("") : 1.0);
+    return side.optimizer->step({.clip_norm = 3});
+  };
+  step_of(gpu, 1, false);  // loads the kernels
+  step_of(cpu, 1, false);
+  std::vector<StepReport> found, expected;
+  {
+    const test::NoSynchronisation guard;
+    for (int step = 2; step < 12; ++step) found.push_back(step_of(gpu, step, step % 4 == 0));
+  }
+  for (int step = 2; step < 12; ++step) expected.push_back(step_of(cpu, step, step % 4 == 0));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].applied(), expected[i].applied());
+    if (found[i].applied())
+      EXPECT_NEAR(found[i].gradient_norm(), expected[i].gradient_norm(), 1e-12 * found[i].gradient_norm());
+  }
+  EXPECT_TRUE(gpu.optimizer->loss_scale().is_cuda());
+  EXPECT_EQ(gpu.optimizer->loss_scale().item<double>(), cpu.optimizer->loss_scale().item<double>());
+  EXPECT_EQ(gpu.optimizer->steps(), cpu.optimizer->steps());
+  std::vector<at::Tensor> back;
+  for (const auto& parameter : gpu.parameters) back.push_back(parameter.detach().cpu());
+  expect_equal(back, cpu.parameters, 1e-12);
+}
+
 TEST(OptimizersGpuTest, TheDeviceIsChosenAndDescribed) {
   EXPECT_EQ(device::choose_device(device::DeviceRequest::cuda, 0).str(), "cuda:0");
   EXPECT_NE(device::describe(c10::Device(c10::kCUDA, 0)).find("GiB"), std::string::npos);

@@ -57,6 +57,33 @@ TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
   }
 }
 
+TEST_F(GanTrainingTest, InFloat16LossesAreScaledAndNearThoseOfFloat32) {
+  const std::string flags = "--showers 8 --valid-fraction 0.25 --batch 3 --precision ";
+  for (const char* precision : {"float32", "float16"}) {
+    const Finished done = run(gan(precision, flags + precision));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+  }
+  const auto wide = records("float32"), narrow = records("float16");
+  ASSERT_EQ(narrow.size(), wide.size());
+  ASSERT_EQ(wide.size(), 3U);
+  for (const char* term : {"loss_discriminator_real_total", "loss_discriminator_fake_total"})
+    EXPECT_NEAR(report::number(narrow[0], term), report::number(wide[0], term),
+                0.05 * report::number(wide[0], term))
+        << term;
+  for (std::size_t i = 0; i < 2; ++i) {
+    for (const auto& field : narrow[i]) {
+      if (field.name.starts_with("loss_"))
+        EXPECT_TRUE(std::isfinite(report::number(narrow[i], field.name))) << field.name;
+    }
+    const double scale = report::number(narrow[i], "scale_of_loss");
+    EXPECT_GE(scale, 1);
+    EXPECT_LE(scale, 65536);
+  }
+  const Finished made = run(tool("generate showers --precision float16 --count 4 --model " + path("float16") +
+                                 " --out " + path("made.h5")));
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+}
+
 TEST_F(GanTrainingTest, ARunThatWasKilledResumesBitEqual) {
   const std::string flags = "--epochs 2 --checkpoint-every 1";
   const Finished whole = run(mpirun(2, gan("undisturbed", flags)));

@@ -53,6 +53,26 @@ TEST_F(TrainingTest, OneAndTwoRanksLoseTheSame) {
         << "step " << i + 1;
 }
 
+TEST_F(TrainingTest, InFloat16ATaggerLosesAsInFloat32) {
+  const std::string jets = make_jets("toy.h5", 700);
+  const auto steps_in = [&](const std::string& precision) {
+    const Finished done = run(train("--particles 24 --batch 70 --epochs 1 --data " + jets + " --precision " +
+                                    precision + " --run " + path(precision)));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    return report::read_jsonl(folder_ / precision / "metrics.jsonl");
+  };
+  const auto wide = steps_in("float32"), narrow = steps_in("float16");
+  ASSERT_EQ(narrow.size(), wide.size());
+  ASSERT_GE(narrow.size(), 9U);
+  for (std::size_t i = 0; i + 1 < wide.size(); ++i) {
+    EXPECT_NEAR(report::number(narrow[i], "loss"), report::number(wide[i], "loss"), 0.02) << "step " << i + 1;
+    EXPECT_EQ(report::number(narrow[i], "scale_of_loss"), 65536);
+  }
+  const Finished evaluated = run(tool("evaluate --split valid --precision float16 --run " + path("float16") +
+                                      " --output " + path("scores")));
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.output;
+}
+
 TEST_F(TrainingTest, TheCustomExamplesTrain) {
   const std::string jets = make_jets("toy.h5", 2000);
   const Finished loop =

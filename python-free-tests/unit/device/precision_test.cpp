@@ -16,7 +16,7 @@ namespace {
 
 TEST(PrecisionTest, NamesReadBack) {
   for (const Precision precision :
-       {Precision::float32, Precision::float64, Precision::tf32, Precision::bfloat16}) {
+       {Precision::float32, Precision::float64, Precision::tf32, Precision::bfloat16, Precision::float16}) {
     EXPECT_EQ(parse_precision(to_string(precision)), precision);
   }
   EXPECT_THROW(parse_precision("fp16"), ConfigError);
@@ -30,6 +30,10 @@ TEST(PrecisionTest, GuardSetsAndRestoresAutocast) {
     {
       const PrecisionGuard inner(Precision::float32, c10::kCPU);
       EXPECT_EQ(at::mm(a, a).scalar_type(), at::kFloat);
+    }
+    {
+      const PrecisionGuard inner(Precision::float16, c10::kCPU);
+      EXPECT_EQ(at::mm(a, a).scalar_type(), at::kHalf);
     }
     EXPECT_EQ(at::mm(a, a).scalar_type(), at::kBFloat16);
   }
@@ -106,10 +110,13 @@ TEST(PrecisionTest, ConvolutionsOfTheCpuKnowNoBenchmark) {
 TEST(PrecisionTest, Support) {
   EXPECT_EQ(why_unsupported(Precision::bfloat16, c10::kCPU, {}), "");
   EXPECT_EQ(why_unsupported(Precision::float64, kTuring, kTwoCards), "");
+  EXPECT_EQ(why_unsupported(Precision::float16, kTuring, kTwoCards), "");
+  EXPECT_EQ(why_unsupported(Precision::float16, c10::kCPU, {}), "");
   EXPECT_EQ(why_unsupported(Precision::bfloat16, kHopper, kTwoCards), "") << "the other card does not matter";
   EXPECT_THAT(
       why_unsupported(Precision::bfloat16, kTuring, kTwoCards),
-      testing::AllOf(testing::HasSubstr("Tesla T4"), testing::HasSubstr("8.0"), testing::HasSubstr("7.5")));
+      testing::AllOf(testing::HasSubstr("Tesla T4"), testing::HasSubstr("8.0"), testing::HasSubstr("7.5"),
+                     testing::HasSubstr("choose float32, float64 or float16")));
   EXPECT_THROW(why_unsupported(Precision::tf32, {c10::kCUDA, 2}, kTwoCards), DeviceError);
   EXPECT_THROW(require_supported(Precision::tf32, c10::kCPU), DeviceError);
   EXPECT_NO_THROW(require_supported(Precision::float32, c10::kCPU));

@@ -201,6 +201,36 @@ TEST(EdgeConvPrecisionTest, OperationsRecomputeTheSame) {
   EXPECT_EQ(recomputed->layer_norm(2)->num_batches_tracked.item<std::int64_t>(), 1);
 }
 
+/// Under float16 the CPU's passes store edges in float32: no rounding of 8 bits in silence.
+TEST(EdgeConvPrecisionTest, EdgesOfTheCpuStayFloat32UnderFloat16) {
+  const Input input = make_input(at::kFloat, true);
+  const Padding padding{.mask = input.mask};
+  const Result expected = run_block(make_block(at::kFloat, {64, 64, 64}), input, padding);
+  const device::PrecisionGuard guard(device::Precision::float16, at::kCPU);
+  const Result narrow = run_block(make_block(at::kFloat, {64, 64, 64}), input, padding);
+  EXPECT_LT(relative_norm(narrow.output, expected.output), 1e-3);
+  EXPECT_LT(relative_norm(narrow.input_gradient, expected.input_gradient), 4e-2);
+}
+
+/// Backward runs outside the autocast of forward, where its dtype is bfloat16: the edges are computed again in
+/// that of forward. Inputs of another dtype than the weights go through operations.
+TEST(EdgeConvPrecisionTest, RecomputesInTheDtypeOfForward) {
+  const Input input = make_input(at::kHalf, true);
+  const auto run_narrow = [&](bool recompute) {
+    return run(
+        make_block(at::kFloat, {5, 8, 7}, recompute), input, {.mask = input.mask},
+        [](EdgeConvBlock& block, const at::Tensor& x, const at::Tensor& indices, const Padding& padding) {
+          const device::PrecisionGuard guard(device::Precision::float16, at::kCPU);
+          return block->forward(x, indices, padding);
+        });
+  };
+  const Result kept = run_narrow(false), recomputed = run_narrow(true);
+  EXPECT_EQ(kept.output.scalar_type(), at::kHalf);
+  EXPECT_TRUE(at::equal(recomputed.output, kept.output));
+  for (std::size_t i = 0; i < kept.gradients.size(); ++i)
+    EXPECT_LT(relative_difference(recomputed.gradients[i], kept.gradients[i]), 1e-3) << i;
+}
+
 TEST(EdgeConvOptionsTest, RefusesEmptyLayers) {
   EXPECT_THROW(EdgeConvBlock(EdgeConvOptions{.in_channels = 0}), ConfigError);
   EXPECT_THROW(EdgeConvBlock(EdgeConvOptions{.in_channels = 2, .channels = {4, 0, 4}}), ConfigError);

@@ -2,6 +2,9 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -75,7 +78,16 @@ class EdgesTest : public testing::TestWithParam<EdgeCase> {
   }
   /// Rounding of a sum of up to a few hundred numbers.
   double tolerance() const {
-    return GetParam().type == at::kDouble ? 1e-13 : GetParam().type == at::kFloat ? 2e-5 : 1e-2;
+    switch (GetParam().type) {
+      case at::kDouble:
+        return 1e-13;
+      case at::kFloat:
+        return 2e-5;
+      case at::kHalf:
+        return 1e-3;
+      default:
+        return 1e-2;
+    }
   }
 };
 
@@ -119,7 +131,7 @@ TEST_P(EdgesTest, GivesTheSameBitsForAnyNumberOfThreads) {
 
 std::vector<EdgeCase> edge_cases() {
   std::vector<EdgeCase> cases;
-  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16})
+  for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf})
     for (const std::int64_t channels : {1, 7, 16, 33, 64}) cases.push_back({40, 16, channels, type});
   cases.push_back({2, 1, 5, at::kFloat});
   cases.push_back({70, 3, 20, at::kFloat});
@@ -188,6 +200,37 @@ TEST(EdgeOpsTest, RoundToNearestEvenInBfloat16AndKeepNan) {
   EXPECT_EQ(out[0], 1.0F);       // half a unit above 1: the even neighbour is below
   EXPECT_EQ(out[1], 1.015625F);  // one and a half: the even neighbour is above
   EXPECT_TRUE(std::isnan(out[2]));
+}
+
+/// Vectors of channels and the lanes that are left.
+constexpr std::int64_t kManyChannels = 67;
+
+/// Every number of float16 through the loops: read, added to zero, rounded.
+TEST(EdgeOpsTest, KeepEveryNumberOfFloat16) {
+  const at::Tensor bits = at::arange(1 << 16, at::kInt).to(at::kShort);
+  const at::Tensor all = at::constant_pad_nd(bits.view(at::kHalf), {0, 57}).view({1, -1, kManyChannels});
+  const at::Tensor self = at::arange(all.size(1), at::kInt).view({1, -1, 1});
+  const at::Tensor kept = edge_sum(all, at::full_like(all, -0.0), self).squeeze(2);
+  EXPECT_TRUE(kept.isnan().equal(all.isnan()));
+  EXPECT_TRUE(kept.contiguous()
+                  .view(at::kShort)
+                  .masked_fill(all.isnan(), 0)
+                  .equal(all.view(at::kShort).masked_fill(all.isnan(), 0)));
+}
+
+/// LibTorch adds in float and rounds once.
+TEST(EdgeOpsTest, RoundToFloat16AsLibTorchDoes) {
+  const at::Tensor bits =
+      integer_tensor({2, 1, 2000, kManyChannels}, 1 << 16, 17).sub(1 << 15).to(at::kShort);
+  const at::Tensor u = bits[0].view(at::kHalf), v = bits[1].view(at::kHalf);
+  const at::Tensor self = at::arange(2000, at::kInt).view({1, -1, 1});
+  const at::Tensor sums = edge_sum(u, v, self).squeeze(2);
+  const at::Tensor expected = u.to(at::kFloat).add(v.to(at::kFloat)).to(at::kHalf);
+  EXPECT_TRUE(sums.isnan().equal(expected.isnan()));
+  EXPECT_TRUE(sums.masked_fill(sums.isnan(), 0).equal(expected.masked_fill(expected.isnan(), 0)));
+  EXPECT_GT(expected.isinf().sum().item<std::int64_t>(), 0);
+  const auto tiny = expected.abs().lt(6e-5).logical_and(expected.ne(0));
+  EXPECT_GT(tiny.sum().item<std::int64_t>(), 0) << "subnormal sums";
 }
 
 TEST(EdgeErrorsTest, NameTheArgumentAndWhatIsAllowed) {

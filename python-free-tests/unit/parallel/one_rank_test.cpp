@@ -2,6 +2,7 @@
 // DataParallel in a world of one rank: a plain training loop, with the arena's guarantees.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/rand.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include <torch/nn/modules/linear.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 
@@ -69,6 +71,47 @@ TEST_F(OneRankTest, MisuseIsNamed) {
   EXPECT_THROW(parallel_.backward(loss(), {.last = false}), ConfigError);
   EXPECT_THROW(parallel_.backward(loss(), {.samples = 0}), ConfigError);
   EXPECT_THROW(DataParallel(std::shared_ptr<torch::nn::Module>(), comm::Communicator::self()), ConfigError);
+}
+
+TEST_F(OneRankTest, LossesAreScaledByANumberOfTheDevice) {
+  const auto expected = torch::autograd::grad({loss()}, {net_->weight});
+  const at::Tensor scale = at::full({}, 1024, at::kDouble);
+  parallel_.scale_losses_by(scale);
+  parallel_.backward(loss());
+  EXPECT_TRUE(net_->weight.grad().equal(expected[0] * 1024));
+  scale.fill_(512);
+  parallel_.backward(loss(), {.samples = 3, .global_samples = 6});
+  EXPECT_TRUE(net_->weight.grad().equal(expected[0] * 256));
+  EXPECT_THROW(parallel_.begin_pass(), ConfigError);
+  EXPECT_THROW(parallel_.scale_losses_by({}), ConfigError);
+  EXPECT_THROW(parallel_.scale_losses_by(at::full({2}, 1.0)), ConfigError);
+}
+
+/// Gradients of 1e-9 are zero in float16.
+TEST_F(OneRankTest, SmallGradientsSurviveInFloat16IfLossesAreScaled) {
+  const auto gradient_with = [&](bool scaled) {
+    torch::nn::Linear net(4, 3);
+    {
+      const at::NoGradGuard no_grad;
+      net->weight.copy_(net_->weight);
+      net->bias.copy_(net_->bias);
+    }
+    DataParallel parallel(net, comm::Communicator::self());
+    optim::Sgd optimizer(parallel, {.learning_rate = 1e9});
+    if (scaled) {
+      optimizer.scale_losses();
+      parallel.scale_losses_by(optimizer.loss_scale());
+    }
+    const at::Tensor before = net->weight.detach().clone();
+    const device::PrecisionGuard guard(device::Precision::float16, at::kCPU);
+    parallel.backward(net->forward(input_).to(at::kFloat).square().mean() * 1e-9);
+    optimizer.step();
+    return before - net->weight.detach();
+  };
+  const auto expected = torch::autograd::grad({loss()}, {net_->weight});
+  EXPECT_EQ(gradient_with(false).abs().max().item<float>(), 0);
+  EXPECT_LT((gradient_with(true) - expected[0]).norm().item<float>(),
+            0.01F * expected[0].norm().item<float>());
 }
 
 TEST_F(OneRankTest, AFailedBackwardDoesNotBlockTheNext) {

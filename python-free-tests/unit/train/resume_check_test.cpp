@@ -87,6 +87,13 @@ TEST(ResumeCheckTest, ToOrFromFloat64IsRefusedInAnyCase) {
   EXPECT_NO_THROW(require_unchanged(bfloat, "run", true));
 }
 
+TEST(ResumeCheckTest, BetweenPrecisionsOf16BitsIsAChangeLikeAnother) {
+  const Changes changes = compare_facts(facts_with({{"precision", "\"bfloat16\"", "--precision"}}),
+                                        facts_with({{"precision", "\"float16\"", "--precision"}}));
+  EXPECT_THROW(require_unchanged(changes, "run", false), ConfigError);
+  EXPECT_NO_THROW(require_unchanged(changes, "run", true));
+}
+
 TEST(ResumeCheckTest, OptionsThatCameOrWentAreNamedUnlessTheyAreAtTheirDefault) {
   EXPECT_TRUE(compare_facts(facts_with(), facts_with({{"new", "0", "default"}})).settings.empty());
   EXPECT_TRUE(compare_facts(facts_with({{"old", "0", "default"}}), facts_with()).settings.empty());

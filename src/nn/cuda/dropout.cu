@@ -3,12 +3,14 @@
 
 #include "../dropout_kernel.hpp"
 #include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/storage.cuh"
 #include "dropout_launch.hpp"
 #include "philox.cuh"
-#include "storage.cuh"
 
 namespace bunchtrain::nn::detail {
 namespace {
+
+using device::narrow, device::widened;
 
 constexpr int kThreads = 256;
 constexpr int kLanes = 16;             ///< counters of a block of kDropoutBlock elements

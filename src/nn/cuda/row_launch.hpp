@@ -14,11 +14,6 @@
 
 namespace bunchtrain::nn::detail {
 
-/// float16 as it lies in memory.
-struct Fp16 {
-  std::uint16_t bits;
-};
-
 struct RowShape {
   std::int64_t rows, channels;
 };

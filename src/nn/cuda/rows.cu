@@ -2,11 +2,13 @@
 #include <cuda_runtime.h>
 
 #include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/storage.cuh"
 #include "row_launch.hpp"
-#include "storage.cuh"
 
 namespace bunchtrain::nn::detail {
 namespace {
+
+using device::is_packable, device::kPack, device::narrow, device::Pack, device::widened;
 
 constexpr int kThreads = 256;
 /// Per multiprocessor at least: left alone the compiler spills registers to fit one more (sm_90).

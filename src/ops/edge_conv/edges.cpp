@@ -36,13 +36,14 @@ using torch::autograd::variable_list;
 
 bool is_supported(const at::Tensor& tensor) {
   const auto type = tensor.scalar_type();
-  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
+  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
 }
 
 void check_floating(const at::Tensor& tensor, std::int64_t dims, std::string_view field,
                     std::string_view allowed) {
   if (!tensor.defined() || tensor.dim() != dims || !is_supported(tensor))
-    throw ConfigError(field, tensor_text(tensor), fmt::format("{} float32, float64 or bfloat16", allowed));
+    throw ConfigError(field, tensor_text(tensor),
+                      fmt::format("{} float32, float64, bfloat16 or float16", allowed));
 }
 
 void check_indices_in_range(const at::Tensor& indices, std::int64_t num_points) {

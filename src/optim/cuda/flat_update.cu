@@ -50,16 +50,17 @@ template <template <class> class Rule, class T>
 __global__ void update_kernel(Rule<T> rule, FlatRange<T> range, std::int64_t packs) {
   const std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (pack >= packs) return;
-  if (range.device_scale == nullptr) return update_pack(rule, range, range.gradient_scale, pack);
-  const double scale = *range.device_scale;
+  const double scale =
+      range.device_scale == nullptr ? static_cast<double>(range.gradient_scale) : *range.device_scale;
   if (std::isfinite(scale)) update_pack(rule, range, static_cast<T>(scale), pack);
 }
 
 // One thread: a handful of numbers. Reference: `find_scale`.
-__global__ void scale_kernel(ScaleRule rule, const double* norms, int count, ClipScale* found) {
+__global__ void scale_kernel(ScaleRule rule, const double* norms, int count, LossScale* loss_scale,
+                             ClipScale* found) {
   double sum_of_squares = 0;
   for (int i = 0; i < count; ++i) sum_of_squares += norms[i] * norms[i];
-  *found = find_scale(rule, sum_of_squares);
+  *found = find_scale(rule, sum_of_squares, loss_scale);
 }
 
 }  // namespace
@@ -72,10 +73,10 @@ void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream)
   device::launch(update_kernel<Rule, T>, config, static_cast<cudaStream_t>(stream), rule, range, packs);
 }
 
-void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, ClipScale* found,
-                       void* stream) {
+void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, LossScale* loss_scale,
+                       ClipScale* found, void* stream) {
   device::launch(scale_kernel, {.grid = dim3(1), .block = dim3(1)}, static_cast<cudaStream_t>(stream), rule,
-                 norms, count, found);
+                 norms, count, loss_scale, found);
 }
 
 #define INSTANTIATE(Rule)                                                          \

@@ -12,7 +12,7 @@ void update_on_gpu(const Rule<T>& /*rule*/, const FlatRange<T>& /*range*/, void*
 }
 
 void find_scale_on_gpu(const ScaleRule& /*rule*/, const double* /*norms*/, int /*count*/,
-                       ClipScale* /*found*/, void* /*stream*/) {
+                       LossScale* /*loss_scale*/, ClipScale* /*found*/, void* /*stream*/) {
   throw NotBuiltError("The CUDA half", "BUNCHTRAIN_CUDA=ON");
 }
 

@@ -78,6 +78,8 @@ struct DataParallel::Impl {
   /// The footer of the first arena that can hold counts, or undefined.
   at::Tensor footer() const;
   void check_counts();
+  /// What backward of `loss` begins with.
+  at::Tensor root_gradient(const at::Tensor& loss) const;
 
   std::shared_ptr<torch::nn::Module> module;
   comm::Communicator communicator;
@@ -85,6 +87,7 @@ struct DataParallel::Impl {
   BucketPlan plan;
   GradientBuckets buckets;
   StepLedger ledger;
+  at::Tensor loss_scale = {};  ///< undefined: none
   bool sync_batch_norm_wanted;
   bool sync_batch_norm;  ///< wanted and more than one rank
   std::optional<BackwardHere> in_pass = {};
@@ -151,6 +154,12 @@ void DataParallel::Impl::check_counts() {
   if (counts.is_cpu()) ledger.check_footer();
 }
 
+at::Tensor DataParallel::Impl::root_gradient(const at::Tensor& loss) const {
+  const at::NoGradGuard no_grad;
+  at::Tensor root = at::full_like(loss, ledger.root_gradient());
+  return loss_scale.defined() ? root.mul_(loss_scale) : root;
+}
+
 void DataParallel::Impl::abandon() noexcept {
   in_pass.reset();
   buckets.disarm();
@@ -173,7 +182,7 @@ void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) 
     // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank
     // must take part in backward.
     if (options.samples > 0 || (impl_->sync_batch_norm && loss.defined())) {
-      torch::autograd::backward({loss}, {at::full_like(loss.detach(), impl_->ledger.root_gradient())});
+      torch::autograd::backward({loss}, {impl_->root_gradient(loss)});
     }
     impl_->finish();
   } catch (...) {
@@ -182,8 +191,21 @@ void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) 
   }
 }
 
-void DataParallel::begin_pass(const PassOptions& options) { impl_->begin(options, /*one_backward=*/false); }
+void DataParallel::begin_pass(const PassOptions& options) {
+  if (impl_->loss_scale.defined())
+    throw ConfigError(
+        "begin_pass: the loss is scaled by a number of the device (scale_losses_by, precision float16), "
+        "which "
+        "root_gradient() does not know; run the pass by backward, or train in another precision");
+  impl_->begin(options, /*one_backward=*/false);
+}
 double DataParallel::root_gradient() const noexcept { return impl_->ledger.root_gradient(); }
+
+void DataParallel::scale_losses_by(const at::Tensor& scale) {
+  expects(scale.defined() && scale.dim() == 0 && scale.device() == device(),
+          "scale_losses_by needs a scalar on the network's device");
+  impl_->loss_scale = scale.detach();
+}
 
 void DataParallel::finish_gradients() {
   try {

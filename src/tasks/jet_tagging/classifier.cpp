@@ -72,9 +72,12 @@ void prove_shapes(models::ParticleCloudModel& model, const features::Card& card,
 }
 
 nn::EdgeStorage storage_of(const train::Session& session) {
+  using device::Precision;
+  const Precision precision = session.precision();
   std::int64_t bytes = 4;
-  if (session.precision() == device::Precision::float64) bytes = 8;
-  if (session.precision() == device::Precision::bfloat16) bytes = 2;
+  if (precision == Precision::float64) bytes = 8;
+  if (precision == Precision::bfloat16) bytes = 2;
+  if (precision == Precision::float16 && session.device().is_cuda()) bytes = 2;  // the CPU keeps float32
   return {.device = session.device().type(), .value_bytes = bytes};
 }
 

@@ -22,12 +22,47 @@ HWY_INLINE hn::Vec<Tag> load(Tag tag, const hn::TFromD<Tag>* from) {
   return hn::LoadU(tag, from);
 }
 
+/// 16 bits in memory as the lower halves of the lanes of a vector of floats' bits.
 template <class Tag>
-HWY_INLINE hn::Vec<Tag> load(Tag tag, const Bfloat16Bits* from) {
-  const hn::Rebind<std::uint16_t, Tag> half;
-  const hn::Rebind<std::uint32_t, Tag> whole;
-  const auto bits = hn::PromoteTo(whole, hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(from)));
-  return hn::BitCast(tag, hn::ShiftLeft<16>(bits));
+using Bits = hn::Rebind<std::uint32_t, Tag>;
+
+template <class Tag>
+HWY_INLINE hn::Vec<Bits<Tag>> load_bits(Tag, const std::uint16_t* from) {
+  return hn::PromoteTo(Bits<Tag>(), hn::LoadU(hn::Rebind<std::uint16_t, Tag>(), from));
+}
+
+template <class Tag>
+HWY_INLINE void store_bits(hn::Vec<Bits<Tag>> bits, Tag, std::uint16_t* to) {
+  const hn::Rebind<std::uint16_t, Tag> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(hn::Rebind<std::int32_t, Tag>(), bits)), narrow, to);
+}
+
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> load(Tag tag, const Bf16* from) {
+  return hn::BitCast(tag, hn::ShiftLeft<16>(load_bits(tag, &from->bits)));
+}
+
+// Both conversions of float16 by the arithmetic of integers: Highway's own round towards zero and lose
+// infinities where the processor has none.
+
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> load(Tag tag, const Fp16* from) {
+  const Bits<Tag> whole;
+  const auto bits = load_bits(tag, &from->bits);
+  const auto exponent_and_mantissa = hn::ShiftLeft<13>(hn::And(bits, hn::Set(whole, 0x7FFFu)));
+  const auto exponent = hn::And(exponent_and_mantissa, hn::Set(whole, 0x7C00u << 13));
+  const auto rebased = hn::Add(exponent_and_mantissa, hn::Set(whole, (127u - 15u) << 23));
+  // Infinity and NaN keep the greatest exponent.
+  const auto special = hn::Add(rebased, hn::Set(whole, (128u - 16u) << 23));
+  // The mantissa of a subnormal number behind a leading one, which is taken off again.
+  const auto least = hn::BitCast(tag, hn::Set(whole, (127u - 14u) << 23));
+  const auto subnormal =
+      hn::BitCast(whole, hn::Sub(hn::BitCast(tag, hn::Add(rebased, hn::Set(whole, 1u << 23))), least));
+  const auto magnitude =
+      hn::IfThenElse(hn::Eq(exponent, hn::Set(whole, 0x7C00u << 13)), special,
+                     hn::IfThenElse(hn::Eq(exponent, hn::Zero(whole)), subnormal, rebased));
+  const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(whole, 0x8000u)));
+  return hn::BitCast(tag, hn::Or(magnitude, sign));
 }
 
 template <class Tag>
@@ -36,16 +71,34 @@ HWY_INLINE void store(hn::Vec<Tag> value, Tag tag, hn::TFromD<Tag>* to) {
 }
 
 template <class Tag>
-HWY_INLINE void store(hn::Vec<Tag> value, Tag, Bfloat16Bits* to) {
-  const hn::Rebind<std::uint16_t, Tag> half;
-  const hn::Rebind<std::uint32_t, Tag> whole;
+HWY_INLINE void store(hn::Vec<Tag> value, Tag tag, Bf16* to) {
+  const Bits<Tag> whole;
   const auto bits = hn::BitCast(whole, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(whole, 0x7FFFu))));
   const auto is_nan = hn::Gt(hn::And(bits, hn::Set(whole, 0x7FFFFFFFu)), hn::Set(whole, 0x7F800000u));
-  const auto chosen = hn::IfThenElse(is_nan, hn::Set(whole, 0x7FC0u), rounded);
-  hn::StoreU(hn::DemoteTo(half, hn::BitCast(hn::Rebind<std::int32_t, Tag>(), chosen)), half,
-             reinterpret_cast<std::uint16_t*>(to));
+  store_bits(hn::IfThenElse(is_nan, hn::Set(whole, 0x7FC0u), rounded), tag, &to->bits);
+}
+
+template <class Tag>
+HWY_INLINE void store(hn::Vec<Tag> value, Tag tag, Fp16* to) {
+  const Bits<Tag> whole;
+  const auto bits = hn::BitCast(whole, value);
+  const auto magnitude = hn::And(bits, hn::Set(whole, 0x7FFFFFFFu));
+  const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(whole, 1u));
+  const auto rebased = hn::Sub(hn::Add(magnitude, odd), hn::Set(whole, ((127u - 15u) << 23) - 0xFFFu));
+  const auto normal = hn::ShiftRight<13>(rebased);
+  // Adding 0.5 moves a subnormal number's mantissa to the lowest bits, and rounds it.
+  const auto half = hn::BitCast(tag, hn::Set(whole, 126u << 23));
+  const auto subnormal =
+      hn::Sub(hn::BitCast(whole, hn::Add(hn::BitCast(tag, magnitude), half)), hn::Set(whole, 126u << 23));
+  const auto is_subnormal = hn::Lt(magnitude, hn::Set(whole, (127u - 14u) << 23));
+  const auto is_nan = hn::Gt(magnitude, hn::Set(whole, 0x7F800000u));
+  const auto is_large = hn::Gt(magnitude, hn::Set(whole, ((127u + 16u) << 23) - 1u));
+  const auto special = hn::IfThenElse(is_nan, hn::Set(whole, 0x7E00u), hn::Set(whole, 0x7C00u));
+  const auto chosen = hn::IfThenElse(is_large, special, hn::IfThenElse(is_subnormal, subnormal, normal));
+  const auto sign = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 0x8000u));
+  store_bits(hn::Or(chosen, sign), tag, &to->bits);
 }
 
 /// Calls `body(tag, c)` for the whole vectors of a row of channels and then lane by lane for the rest.
@@ -99,6 +152,12 @@ void CollectSet(const EdgeShape& shape, const T* edges, const std::int32_t* indi
   }
 }
 
+template <class T>
+HWY_INLINE void RoundSums(const float* from, std::int64_t count, T* to) {
+  for_channels<float>(
+      count, [&](auto tag, std::int64_t c) HWY_ATTR { store(hn::LoadU(tag, from + c), tag, to + c); });
+}
+
 void SpreadFloat(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* u, const float* v,
                  const std::int32_t* indices, float* out) {
   SpreadPoints<float>(shape, begin, end, u, v, indices, out);
@@ -107,8 +166,12 @@ void SpreadDouble(const EdgeShape& shape, std::int64_t begin, std::int64_t end, 
                   const double* v, const std::int32_t* indices, double* out) {
   SpreadPoints<double>(shape, begin, end, u, v, indices, out);
 }
-void SpreadBfloat16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bfloat16Bits* u,
-                    const Bfloat16Bits* v, const std::int32_t* indices, Bfloat16Bits* out) {
+void SpreadBf16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bf16* u, const Bf16* v,
+                const std::int32_t* indices, Bf16* out) {
+  SpreadPoints<float>(shape, begin, end, u, v, indices, out);
+}
+void SpreadFp16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
+                const std::int32_t* indices, Fp16* out) {
   SpreadPoints<float>(shape, begin, end, u, v, indices, out);
 }
 void CollectFloat(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u,
@@ -119,14 +182,14 @@ void CollectDouble(const EdgeShape& shape, const double* edges, const std::int32
                    double* v) {
   CollectSet(shape, edges, indices, u, v);
 }
-void CollectBfloat16(const EdgeShape& shape, const Bfloat16Bits* edges, const std::int32_t* indices, float* u,
-                     float* v) {
+void CollectBf16(const EdgeShape& shape, const Bf16* edges, const std::int32_t* indices, float* u, float* v) {
   CollectSet(shape, edges, indices, u, v);
 }
-void RoundToBfloat16(const float* from, std::int64_t count, Bfloat16Bits* to) {
-  for_channels<float>(
-      count, [&](auto tag, std::int64_t c) HWY_ATTR { store(hn::LoadU(tag, from + c), tag, to + c); });
+void CollectFp16(const EdgeShape& shape, const Fp16* edges, const std::int32_t* indices, float* u, float* v) {
+  CollectSet(shape, edges, indices, u, v);
 }
+void RoundToBf16(const float* from, std::int64_t count, Bf16* to) { RoundSums(from, count, to); }
+void RoundToFp16(const float* from, std::int64_t count, Fp16* to) { RoundSums(from, count, to); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bunchtrain::ops::detail
@@ -137,11 +200,14 @@ namespace bunchtrain::ops::detail {
 
 HWY_EXPORT(SpreadFloat);
 HWY_EXPORT(SpreadDouble);
-HWY_EXPORT(SpreadBfloat16);
+HWY_EXPORT(SpreadBf16);
+HWY_EXPORT(SpreadFp16);
 HWY_EXPORT(CollectFloat);
 HWY_EXPORT(CollectDouble);
-HWY_EXPORT(CollectBfloat16);
-HWY_EXPORT(RoundToBfloat16);
+HWY_EXPORT(CollectBf16);
+HWY_EXPORT(CollectFp16);
+HWY_EXPORT(RoundToBf16);
+HWY_EXPORT(RoundToFp16);
 
 template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* u,
@@ -154,9 +220,14 @@ void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end,
   HWY_DYNAMIC_DISPATCH(SpreadDouble)(shape, begin, end, u, v, indices, out);
 }
 template <>
-void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bfloat16Bits* u,
-                   const Bfloat16Bits* v, const std::int32_t* indices, Bfloat16Bits* out) {
-  HWY_DYNAMIC_DISPATCH(SpreadBfloat16)(shape, begin, end, u, v, indices, out);
+void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bf16* u, const Bf16* v,
+                   const std::int32_t* indices, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(SpreadBf16)(shape, begin, end, u, v, indices, out);
+}
+template <>
+void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
+                   const std::int32_t* indices, Fp16* out) {
+  HWY_DYNAMIC_DISPATCH(SpreadFp16)(shape, begin, end, u, v, indices, out);
 }
 template <>
 void collect_set(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u_sum,
@@ -169,12 +240,22 @@ void collect_set(const EdgeShape& shape, const double* edges, const std::int32_t
   HWY_DYNAMIC_DISPATCH(CollectDouble)(shape, edges, indices, u_sum, v_sum);
 }
 template <>
-void collect_set(const EdgeShape& shape, const Bfloat16Bits* edges, const std::int32_t* indices, float* u_sum,
+void collect_set(const EdgeShape& shape, const Bf16* edges, const std::int32_t* indices, float* u_sum,
                  float* v_sum) {
-  HWY_DYNAMIC_DISPATCH(CollectBfloat16)(shape, edges, indices, u_sum, v_sum);
+  HWY_DYNAMIC_DISPATCH(CollectBf16)(shape, edges, indices, u_sum, v_sum);
 }
-void round_to_bfloat16(const float* from, std::int64_t count, Bfloat16Bits* to) {
-  HWY_DYNAMIC_DISPATCH(RoundToBfloat16)(from, count, to);
+template <>
+void collect_set(const EdgeShape& shape, const Fp16* edges, const std::int32_t* indices, float* u_sum,
+                 float* v_sum) {
+  HWY_DYNAMIC_DISPATCH(CollectFp16)(shape, edges, indices, u_sum, v_sum);
+}
+template <>
+void round_sums(const float* from, std::int64_t count, Bf16* to) {
+  HWY_DYNAMIC_DISPATCH(RoundToBf16)(from, count, to);
+}
+template <>
+void round_sums(const float* from, std::int64_t count, Fp16* to) {
+  HWY_DYNAMIC_DISPATCH(RoundToFp16)(from, count, to);
 }
 
 }  // namespace bunchtrain::ops::detail

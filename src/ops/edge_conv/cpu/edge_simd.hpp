@@ -4,12 +4,9 @@
 
 #include <cstdint>
 
-namespace bunchtrain::ops::detail {
+#include "bunchtrain/core/detail/storage_types.hpp"
 
-/// bfloat16 as its bits: the upper half of a float.
-struct Bfloat16Bits {
-  std::uint16_t bits;
-};
+namespace bunchtrain::ops::detail {
 
 /// The sizes of one set and its edges.
 struct EdgeShape {
@@ -23,12 +20,13 @@ template <class T>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const T* u, const T* v,
                    const std::int32_t* indices, T* out);
 
-/// The adjoint for one set, in ascending edge order. Sums are in `Sum`: float for float and bfloat16. `u_sum`
-/// [P, C] may be nullptr.
+/// The adjoint for one set, in ascending edge order. Sums are in `Sum`: double for double, else float.
+/// `u_sum` [P, C] may be nullptr.
 template <class T, class Sum>
 void collect_set(const EdgeShape& shape, const T* edges, const std::int32_t* indices, Sum* u_sum, Sum* v_sum);
 
-/// Rounds to nearest, ties to even.
-void round_to_bfloat16(const float* from, std::int64_t count, Bfloat16Bits* to);
+/// Rounds to nearest, ties to even. T is Bf16 or Fp16.
+template <class T>
+void round_sums(const float* from, std::int64_t count, T* to);
 
 }  // namespace bunchtrain::ops::detail

@@ -56,22 +56,23 @@ void collect(const at::Tensor& edges, const at::Tensor& indices, const at::Tenso
 }
 
 /// Sums in float and rounds once at the end.
-void collect_bfloat16(const at::Tensor& edges, const at::Tensor& indices, const at::Tensor& u,
-                      const at::Tensor& v) {
+template <class T>
+void collect_narrow(const at::Tensor& edges, const at::Tensor& indices, const at::Tensor& u,
+                    const at::Tensor& v) {
   const EdgeShape shape = shape_of(v, indices);
   const std::int64_t set_points = shape.points * shape.channels, set_edges = shape.points * shape.neighbours;
-  const auto* edge_data = data_or_null<const Bfloat16Bits>(edges);
+  const T* edge_data = data_or_null<const T>(edges);
   const auto* index_data = indices.const_data_ptr<std::int32_t>();
-  auto* u_data = data_or_null<Bfloat16Bits>(u);
-  auto* v_data = data_or_null<Bfloat16Bits>(v);
+  T* u_data = data_or_null<T>(u);
+  T* v_data = data_or_null<T>(v);
   at::parallel_for(0, v.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> u_sum(u_data ? static_cast<std::size_t>(set_points) : 0),
         v_sum(static_cast<std::size_t>(set_points));
     for (std::int64_t set = begin; set < end; ++set) {
       collect_set(shape, edge_data + set * set_edges * shape.channels, index_data + set * set_edges,
                   u_data ? u_sum.data() : nullptr, v_sum.data());
-      round_to_bfloat16(v_sum.data(), set_points, v_data + set * set_points);
-      if (u_data) round_to_bfloat16(u_sum.data(), set_points, u_data + set * set_points);
+      round_sums(v_sum.data(), set_points, v_data + set * set_points);
+      if (u_data) round_sums(u_sum.data(), set_points, u_data + set * set_points);
     }
   });
 }
@@ -84,8 +85,10 @@ void spread_to_edges_cpu(const at::Tensor& u, const at::Tensor& v, const at::Ten
     spread<float>(u, v, indices, out);
   } else if (v.scalar_type() == at::kDouble) {
     spread<double>(u, v, indices, out);
+  } else if (v.scalar_type() == at::kBFloat16) {
+    spread<Bf16>(u, v, indices, out);
   } else {
-    spread<Bfloat16Bits>(u, v, indices, out);
+    spread<Fp16>(u, v, indices, out);
   }
 }
 
@@ -95,8 +98,10 @@ void collect_from_edges_cpu(const at::Tensor& edges, const at::Tensor& indices, 
     collect<float>(edges, indices, u, v);
   } else if (v.scalar_type() == at::kDouble) {
     collect<double>(edges, indices, u, v);
+  } else if (v.scalar_type() == at::kBFloat16) {
+    collect_narrow<Bf16>(edges, indices, u, v);
   } else {
-    collect_bfloat16(edges, indices, u, v);
+    collect_narrow<Fp16>(edges, indices, u, v);
   }
 }
 

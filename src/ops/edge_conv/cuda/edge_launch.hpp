@@ -12,8 +12,8 @@
 namespace bunchtrain::ops::detail {
 
 /// `out[b, i, n] = u[b, i] + v[b, indices[b, i, n]]` for `sets` sets; `u` may be nullptr. Asynchronous on
-/// `stream`. T is float, double or Bfloat16Bits. An index outside the set counts as the nearest one inside
-/// and raises `*fault`.
+/// `stream`. T is float, double, Bf16 or Fp16. An index outside the set counts as the nearest one inside and
+/// raises `*fault`.
 template <class T>
 void launch_spread(const EdgeShape& shape, std::int64_t sets, const T* u, const T* v,
                    const std::int32_t* indices, T* out, std::int32_t* fault, cudaStream_t stream);
@@ -27,7 +27,8 @@ void launch_reverse_index(const ReverseIndexPlan& plan, const EdgeShape& shape, 
                           const std::int32_t* indices, std::int32_t* offsets, std::int32_t* edges,
                           void* scratch, std::int32_t* fault, cudaStream_t stream);
 
-/// The adjoint of spread with the lists of `launch_reverse_index`: no atomics, sums in ascending edge order.
+/// The adjoint of spread with the lists of `launch_reverse_index`: no atomics, sums in ascending edge order,
+/// in float for Bf16 and Fp16.
 /// `u` may be nullptr.
 template <class T>
 void launch_collect(const EdgeShape& shape, std::int64_t sets, const T* edge_values,

@@ -29,8 +29,10 @@ void for_type(at::ScalarType type, const Body& body) {
     body(static_cast<float*>(nullptr));
   } else if (type == at::kDouble) {
     body(static_cast<double*>(nullptr));
+  } else if (type == at::kBFloat16) {
+    body(static_cast<Bf16*>(nullptr));
   } else {
-    body(static_cast<Bfloat16Bits*>(nullptr));
+    body(static_cast<Fp16*>(nullptr));
   }
 }
 

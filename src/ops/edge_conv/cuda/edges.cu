@@ -4,29 +4,18 @@
 #include <utility>
 
 #include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/storage.cuh"
 #include "edge_launch.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
 
+using device::is_packable, device::kPack, device::narrow, device::Pack, device::widened;
+
 constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = 8;
 constexpr int kReverseThreads = 128;
 constexpr int kIndexTile = 1024;
-
-// Values travel in the type they are summed in.
-__device__ float to_sum(float value) { return value; }
-__device__ double to_sum(double value) { return value; }
-__device__ float to_sum(Bfloat16Bits value) {
-  return __uint_as_float(static_cast<unsigned>(value.bits) << 16);
-}
-__device__ void from_sum(float sum, float& value) { value = sum; }
-__device__ void from_sum(double sum, double& value) { value = sum; }
-__device__ void from_sum(float sum, Bfloat16Bits& value) {
-  const unsigned bits = __float_as_uint(sum);
-  const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
-  value.bits = static_cast<std::uint16_t>(is_nan ? 0x7FC0u : (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
 
 /// The point of a set that an index means. One outside would read foreign memory: it raises the flag and
 /// counts as the nearest inside. Threads that raise it at once write the same.
@@ -35,15 +24,6 @@ __device__ std::int32_t checked(std::int32_t index, std::int64_t points, std::in
   *fault = 1;
   return index < 0 ? 0 : static_cast<std::int32_t>(points - 1);
 }
-
-/// Elements that a lane moves at once: 16 bytes if rows allow it, else one.
-template <class T, int N>
-struct alignas(N * sizeof(T)) Pack {
-  T values[N];
-};
-
-template <class T>
-constexpr int kPack = 16 / sizeof(T);
 
 // Per-edge sums.
 //   formula   out[b, i, n, :] = u[b, i, :] + v[b, indices[b, i, n], :], without u a copy
@@ -67,7 +47,7 @@ __global__ void spread_kernel(EdgeShape shape, std::int64_t num_edges, const T* 
     if (own) {
       const P mine = own[c];
 #pragma unroll
-      for (int i = 0; i < N; ++i) from_sum(to_sum(mine.values[i]) + to_sum(pack.values[i]), pack.values[i]);
+      for (int i = 0; i < N; ++i) narrow(widened(mine.values[i]) + widened(pack.values[i]), pack.values[i]);
     }
     to[c] = pack;
   }
@@ -256,15 +236,15 @@ template <class T, int N, class RowOf>
 __device__ void sum_rows(const EdgeShape& shape, int count, RowOf row_of, T* out) {
   using P = Pack<T, N>;
   for (std::int64_t c = threadIdx.x % kWarp; c < shape.channels / N; c += kWarp) {
-    decltype(to_sum(T{})) sums[N] = {};
+    decltype(widened(T{})) sums[N] = {};
     for (int n = 0; n < count; ++n) {
       const P pack = reinterpret_cast<const P*>(row_of(n))[c];
 #pragma unroll
-      for (int i = 0; i < N; ++i) sums[i] += to_sum(pack.values[i]);
+      for (int i = 0; i < N; ++i) sums[i] += widened(pack.values[i]);
     }
     P result;
 #pragma unroll
-    for (int i = 0; i < N; ++i) from_sum(sums[i], result.values[i]);
+    for (int i = 0; i < N; ++i) narrow(sums[i], result.values[i]);
     reinterpret_cast<P*>(out)[c] = result;
   }
 }
@@ -302,7 +282,7 @@ __global__ void collect_kernel(EdgeShape shape, std::int64_t num_points, const T
 template <class T>
 bool rows_allow_packs(const EdgeShape& shape, std::initializer_list<const T*> pointers) {
   bool aligned = shape.channels % kPack<T> == 0;
-  for (const T* pointer : pointers) aligned = aligned && reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+  for (const T* pointer : pointers) aligned = aligned && is_packable(pointer);
   return aligned;
 }
 
@@ -383,7 +363,8 @@ void launch_collect(const EdgeShape& shape, std::int64_t sets, const T* edge_val
                                const std::int32_t*, T*, T*, cudaStream_t);
 BUNCHTRAIN_INSTANTIATE(float)
 BUNCHTRAIN_INSTANTIATE(double)
-BUNCHTRAIN_INSTANTIATE(Bfloat16Bits)
+BUNCHTRAIN_INSTANTIATE(Bf16)
+BUNCHTRAIN_INSTANTIATE(Fp16)
 #undef BUNCHTRAIN_INSTANTIATE
 
 }  // namespace bunchtrain::ops::detail

@@ -8,9 +8,9 @@
 
 #include <cstdint>
 
-#include "row_launch.hpp"
+#include "bunchtrain/core/detail/storage_types.hpp"
 
-namespace bunchtrain::nn::detail {
+namespace bunchtrain::device {
 
 __device__ inline float widened(float x) { return x; }
 __device__ inline double widened(double x) { return x; }
@@ -36,4 +36,4 @@ constexpr int kPack = 16 / sizeof(T);
 
 inline bool is_packable(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
-}  // namespace bunchtrain::nn::detail
+}  // namespace bunchtrain::device
