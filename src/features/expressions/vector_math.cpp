@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled once per instruction set by Highway; the one fit for the processor is chosen at run time.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "detail/vector_math.cpp"
+#define HWY_TARGET_INCLUDE "expressions/vector_math.cpp"
 #include <hwy/foreach_target.h>
 // The order matters: foreach_target.h comes before highway.h.
 #include <hwy/contrib/math/math-inl.h>

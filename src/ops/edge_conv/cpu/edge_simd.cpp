@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Highway compiles this file once per instruction set and chooses at run time.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "edge_simd.cpp"
+#define HWY_TARGET_INCLUDE "edge_conv/cpu/edge_simd.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // The above must come first.

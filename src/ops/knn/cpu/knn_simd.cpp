@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Highway compiles this file once per instruction set and chooses at run time.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "knn_simd.cpp"
+#define HWY_TARGET_INCLUDE "knn/cpu/knn_simd.cpp"
 // Left out: processors without a fused multiply-add (they get the plain loop: all must find the
 // same bits), and vectors of unknown size, which cannot be kept in arrays (such processors use
 // their fixed-size set, NEON).
