@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
-#include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/data/dataset.hpp"
 #include "storage/row_spans.hpp"
 
 namespace bunchtrain::data {

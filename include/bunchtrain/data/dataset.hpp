@@ -93,6 +93,12 @@ class Dataset {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
+/// How a dataset is cut into training and validation.
+struct SplitOptions {
+  double valid_fraction = 0.1;
+  std::uint64_t seed = 7;
+};
+
 /// Training and validation parts: `auto [train, valid] = jets.split(...)`.
 struct DatasetSplit {
   DatasetPtr train;

@@ -31,11 +31,6 @@ struct JetDatasetOptions {
   Logger logger = {};
 };
 
-struct SplitOptions {
-  double valid_fraction = 0.1;
-  std::uint64_t seed = 7;
-};
-
 /// Files with one layout. Opening maps every dataset (addresses of chunks), selects rows and counts classes;
 /// samples are decoded outside HDF5's lock where the layout allows, else through H5Dread (`summary().paths`
 /// says which and why). Read-only, file locking off. Immutable, cheap to copy, thread-safe.

@@ -10,7 +10,6 @@
 
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/dataset.hpp"
-#include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/features/shower_card.hpp"
 
 namespace bunchtrain::data {
