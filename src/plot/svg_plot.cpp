@@ -232,6 +232,8 @@ std::string Drawing::render(SvgStyle style) const {
 
 }  // namespace
 
+void validate(const Plot& plot) { prepare_series(plot); }
+
 std::string render_svg(const Plot& plot, SvgStyle style) { return Drawing(plot).render(style); }
 
 // Every colour has a contrast of at least 4 to 1 with its paper; neighbours differ in lightness

@@ -227,7 +227,7 @@ void validate(const Section& section) {
   check_table(section);
   for (const plot::Plot& plot : section.plots) {
     check_size("plot", plot.title, plot.width, plot.height);
-    prepare_series(plot);
+    validate(plot);
   }
   for (const PictureRow& row : section.pictures) {
     for (const plot::HeatMap& map : row.pictures) {

@@ -61,6 +61,9 @@ enum class SvgStyle {
   inline_html  ///< inside a page that has `plot_style_sheet()`
 };
 
+/// @throws ConfigError for lengths that do not fit.
+void validate(const Plot& plot);
+
 /// An svg element. Only series with data are drawn; a plot without any says "no data".
 /// @throws ConfigError if the lengths of a series do not fit its mark.
 std::string render_svg(const Plot& plot, SvgStyle style = SvgStyle::standalone);
