@@ -142,7 +142,7 @@ TEST_F(DataParallelGpuTest, BucketsStartWhileBackwardGoesOn) {
     return at::ones({1 << 16}, at::TensorOptions(at::kFloat).device(device_)).requires_grad_();
   };
   const at::Tensor a = make(), b = make(), c = make();
-  tensor::ParameterArenas arenas = device::create_arenas({{"a", a}, {"b", b}, {"c", c}});
+  tensor::ParameterArenas arenas = tensor::create_arenas({{"a", a}, {"b", b}, {"c", c}});
   GradientBuckets buckets(arenas, *communicator_, 1 << 18);
   for (int round = 0; round < 5; ++round) {
     for (auto& arena : arenas) {

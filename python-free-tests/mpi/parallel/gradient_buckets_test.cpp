@@ -26,7 +26,7 @@ class GradientBucketsTest : public ParallelTest {
   at::Tensor a_ = at::ones({16}).requires_grad_();
   at::Tensor b_ = at::ones({16}).requires_grad_();
   at::Tensor c_ = at::ones({16}).requires_grad_();
-  tensor::ParameterArenas arenas_ = device::create_arenas({{"a", a_}, {"b", b_}, {"c", c_}});
+  tensor::ParameterArenas arenas_ = tensor::create_arenas({{"a", a_}, {"b", b_}, {"c", c_}});
   GradientBuckets buckets_{arenas_, communicator_, 64};
 };
 

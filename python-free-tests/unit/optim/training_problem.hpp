@@ -32,10 +32,10 @@ inline std::vector<at::Tensor> copies_of(const std::vector<at::Tensor>& paramete
 }
 
 inline tensor::ParameterArenas arenas_of(const std::vector<at::Tensor>& parameters) {
-  std::vector<device::NamedParameter> named;
+  std::vector<tensor::NamedParameter> named;
   for (std::size_t i = 0; i < parameters.size(); ++i)
     named.push_back({"p" + std::to_string(i), parameters[i]});
-  return device::create_arenas(std::move(named));
+  return tensor::create_arenas(std::move(named));
 }
 
 /// Leaves the gradient of a loss that depends on the parameters and, gently, on the step.

@@ -42,11 +42,11 @@ TEST(CollectivePlanTest, WishesAreObeyed) {
 }
 
 tensor::ParameterArenas arenas_of_sizes(const std::vector<std::int64_t>& sizes) {
-  std::vector<device::NamedParameter> parameters;
+  std::vector<tensor::NamedParameter> parameters;
   for (const auto size : sizes) {
     parameters.push_back({"p" + std::to_string(parameters.size()), at::ones({size}).requires_grad_()});
   }
-  return device::create_arenas(std::move(parameters));
+  return tensor::create_arenas(std::move(parameters));
 }
 
 TEST(BucketsTest, CoverTheArenaWithoutGapsInOrder) {
@@ -76,7 +76,7 @@ TEST(BucketsTest, SizesFollowTheWish) {
 }
 
 TEST(BucketsTest, EachArenaHasItsOwn) {
-  const auto arenas = device::create_arenas(
+  const auto arenas = tensor::create_arenas(
       {{"single", at::ones({4}).requires_grad_()}, {"twofold", at::ones({4}, at::kDouble).requires_grad_()}});
   const auto buckets = make_buckets(arenas, 0);
   ASSERT_EQ(buckets.size(), 2u);

@@ -23,8 +23,8 @@ namespace bunchtrain::parallel {
 
 namespace {
 
-std::vector<device::NamedParameter> named_parameters(const torch::nn::Module& module) {
-  std::vector<device::NamedParameter> parameters;
+std::vector<tensor::NamedParameter> named_parameters(const torch::nn::Module& module) {
+  std::vector<tensor::NamedParameter> parameters;
   for (const auto& item : module.named_parameters()) {
     if (item.value().defined()) parameters.push_back({item.key(), item.value()});
   }
@@ -41,7 +41,7 @@ tensor::ParameterArenas move_to_arenas(torch::nn::Module& module, const comm::Co
   auto parameters = named_parameters(module);
   require_same_network(communicator, parameters);
   std::ranges::reverse(parameters);
-  return device::create_arenas(std::move(parameters));
+  return tensor::create_arenas(std::move(parameters));
 }
 
 std::int64_t gradient_bytes(const tensor::ParameterArenas& arenas) {

@@ -13,7 +13,7 @@ namespace bunchtrain::parallel {
 namespace {
 
 /// One line per tensor: name, shape, dtype.
-std::string describe(const std::vector<device::NamedParameter>& tensors) {
+std::string describe(const std::vector<tensor::NamedParameter>& tensors) {
   std::ostringstream text;
   for (const auto& [name, tensor] : tensors)
     text << name << ' ' << tensor.sizes() << ' ' << tensor.dtype() << '\n';
@@ -37,7 +37,7 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
 }  // namespace
 
 void require_same_network(const comm::Communicator& communicator,
-                          const std::vector<device::NamedParameter>& tensors) {
+                          const std::vector<tensor::NamedParameter>& tensors) {
   const auto& comm = communicator.control();
   if (comm.size() == 1) return;
   const std::string text = describe(tensors);

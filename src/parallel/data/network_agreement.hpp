@@ -11,6 +11,6 @@ namespace bunchtrain::parallel {
 
 /// Collective. @throws ConfigError on every rank if names, shapes, dtypes or the number of parameters differ.
 void require_same_network(const comm::Communicator& communicator,
-                          const std::vector<device::NamedParameter>& tensors);
+                          const std::vector<tensor::NamedParameter>& tensors);
 
 }  // namespace bunchtrain::parallel
