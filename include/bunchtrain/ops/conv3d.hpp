@@ -23,10 +23,10 @@ struct Padding3 {
   static Padding3 same(Extent3 kernel);
 };
 
-/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz]
-/// and `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1.
-/// Differentiable to any order; only the gradients that backward asks for are computed. CPU and CUDA;
-/// under autocast in its dtype.
+/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and
+/// `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1. Differentiable
+/// to any order; only the gradients that backward asks for are computed. CPU and CUDA; under autocast in its
+/// dtype. float16 on the CPU: products of float32, rounded.
 /// @throws ConfigError if shapes do not fit or the kernel is larger than the padded image.
 at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                   const Padding3& padding);

@@ -73,6 +73,24 @@ TEST_P(DataParallelTest, EvenBatchesNeedNoCounts) {
   expect_same_gradients(*net_, *reference);
 }
 
+/// Gradients are summed before they are looked at: all ranks leave the step out and scale alike.
+TEST_P(DataParallelTest, WhatOneRankLosesIsLeftOutByAll) {
+  DataParallel parallel(net_, communicator_, options());
+  optim::AdamW optimizer(parallel, {.learning_rate = 0.02});
+  optimizer.scale_losses({.initial = 1024});
+  parallel.scale_losses_by(optimizer.loss_scale());
+  const auto reference = reference_of(*net_);
+  const bool lost = rank() == world() - 1;
+  parallel.backward(net_->loss(rows(4 * rank(), 4)) / (lost ? 0 : 1), {.samples = 4});
+  EXPECT_FALSE(optimizer.step().applied());
+  expect_same_parameters(*net_, *reference, 0);
+  EXPECT_EQ(optimizer.loss_scale().item<double>(), 512);
+  parallel.backward(net_->loss(rows(4 * rank(), 4)), {.samples = 4});
+  EXPECT_TRUE(optimizer.step().applied());
+  EXPECT_TRUE(same_on_all_ranks(parallel.arenas()[0].values()));
+  EXPECT_EQ(optimizer.loss_scale().item<double>(), 512);
+}
+
 /// On a GPU autograd would run the hooks on a thread of its own, which must not communicate.
 TEST_P(DataParallelTest, BackwardOfAPassStaysInItsThread) {
   const auto may_leave = [] { return c10::AutogradState::get_tls_state().get_multithreading_enabled(); };

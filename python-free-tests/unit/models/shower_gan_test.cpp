@@ -122,17 +122,19 @@ TEST_P(ShowerGanTest, EmptyShowersAmongOthersLeaveEverythingFinite) {
 }
 
 TEST_P(ShowerGanTest, AutocastKeepsImagesAndJudgementInFloat32) {
-  const device::PrecisionGuard guard(device::Precision::bfloat16, at::kCPU);
-  const at::Tensor image = generator_->forward(latent(2));
-  const ShowerJudgement judgement = discriminator_->forward(image);
-  EXPECT_EQ(image.scalar_type(), at::kFloat);
-  EXPECT_EQ(judgement.logit.scalar_type(), at::kFloat);
-  EXPECT_EQ(judgement.energy.scalar_type(), at::kFloat);
-  const double power = image_power(GetParam());
-  EXPECT_TRUE(judgement.sum.equal(ops::ecal_sum(image, power)));
-  (judgement.logit.sum() + judgement.energy.sum()).backward();
-  for (const auto& item : generator_->named_parameters())
-    EXPECT_TRUE(item.value().grad().isfinite().all().item<bool>()) << item.key();
+  for (const auto precision : {device::Precision::bfloat16, device::Precision::float16}) {
+    const device::PrecisionGuard guard(precision, at::kCPU);
+    const at::Tensor image = generator_->forward(latent(2));
+    const ShowerJudgement judgement = discriminator_->forward(image);
+    EXPECT_EQ(image.scalar_type(), at::kFloat);
+    EXPECT_EQ(judgement.logit.scalar_type(), at::kFloat);
+    EXPECT_EQ(judgement.energy.scalar_type(), at::kFloat);
+    const double power = image_power(GetParam());
+    EXPECT_TRUE(judgement.sum.equal(ops::ecal_sum(image, power)));
+    (judgement.logit.sum() + judgement.energy.sum()).backward();
+    for (const auto& item : generator_->named_parameters())
+      EXPECT_TRUE(item.value().grad().isfinite().all().item<bool>()) << item.key();
+  }
 }
 
 TEST_P(ShowerGanTest, SeedsAndNetworksHaveWeightsOfTheirOwn) {

@@ -108,33 +108,41 @@ class Conv3dTest : public testing::TestWithParam<Case> {
     for (std::size_t i = 0; i < wanted.size(); ++i)
       EXPECT_LT(relative_difference(gradients[i], wanted[i]), tolerance) << "gradient of argument " << i;
   }
+
+  /// The same under autocast to `type`.
+  static void compare_under_autocast(at::ScalarType type, double tolerance, double of_gradients) {
+    const Case& c = GetParam();
+    auto given = arguments(c, at::kFloat);
+    const auto exact = arguments(c);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(at::kCPU, type);
+    const at::Tensor out = ours(c, given[0], given[1], c.bias ? given[2] : at::Tensor());
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    EXPECT_EQ(out.scalar_type(), type);
+    const at::Tensor expected = reference(c, exact[0], exact[1], c.bias ? exact[2] : at::Tensor());
+    EXPECT_LT(relative_difference(out.detach(), expected.detach()), tolerance);
+
+    constexpr double kSmall = 1.0 / 256;  // float16 ends at 65504
+    const auto gradients =
+        torch::autograd::grad({out.to(at::kFloat).square().sum() * kSmall}, {given.begin(), given.end()});
+    const auto wanted =
+        torch::autograd::grad({expected.square().sum() * kSmall}, {exact.begin(), exact.end()});
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_EQ(gradients[i].scalar_type(), at::kFloat)
+          << "master weights and float32 inputs keep their type";
+      EXPECT_LT(relative_difference(gradients[i], wanted[i]), of_gradients) << "gradient of argument " << i;
+    }
+  }
 };
 
 TEST_P(Conv3dTest, EqualsUpsamplingPaddingAndConvolution) { compare(at::kDouble, 1e-13); }
 
 TEST_P(Conv3dTest, Float32) { compare(at::kFloat, 1e-5); }
 
-TEST_P(Conv3dTest, AutocastsToBfloat16) {
-  const Case& c = GetParam();
-  auto given = arguments(c, at::kFloat);
-  const auto exact = arguments(c);
-  at::autocast::set_autocast_enabled(at::kCPU, true);
-  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  const at::Tensor out = ours(c, given[0], given[1], c.bias ? given[2] : at::Tensor());
-  at::autocast::clear_cache();
-  at::autocast::set_autocast_enabled(at::kCPU, false);
-  EXPECT_EQ(out.scalar_type(), at::kBFloat16);
-  const at::Tensor expected = reference(c, exact[0], exact[1], c.bias ? exact[2] : at::Tensor());
-  EXPECT_LT(relative_difference(out.detach(), expected.detach()), 0.02);
+TEST_P(Conv3dTest, AutocastsToBfloat16) { compare_under_autocast(at::kBFloat16, 0.02, 0.03); }
 
-  const auto gradients =
-      torch::autograd::grad({out.to(at::kFloat).square().sum()}, {given.begin(), given.end()});
-  const auto wanted = torch::autograd::grad({expected.square().sum()}, {exact.begin(), exact.end()});
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    EXPECT_EQ(gradients[i].scalar_type(), at::kFloat) << "master weights and float32 inputs keep their type";
-    EXPECT_LT(relative_difference(gradients[i], wanted[i]), 0.03) << "gradient of argument " << i;
-  }
-}
+TEST_P(Conv3dTest, AutocastsToFloat16) { compare_under_autocast(at::kHalf, 3e-3, 1e-2); }
 
 /// The gradient of a gradient penalty: of |d sum(y^2) / dx|^2 with respect to everything.
 TEST_P(Conv3dTest, GradientsHaveGradients) {

@@ -70,6 +70,10 @@ at::Tensor autocasted(const at::Tensor& tensor, c10::DeviceType device) {
   return at::autocast::cached_cast(at::autocast::get_autocast_dtype(device), tensor, device);
 }
 
+/// Few processors multiply float16, and LibTorch has no fast way around: the same products in float32, whose
+/// sums, and those of backward, are rounded at the end.
+at::ScalarType computed_in(at::ScalarType type) { return type == at::kHalf ? at::kFloat : type; }
+
 }  // namespace
 
 at::Tensor convolve(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
@@ -85,8 +89,10 @@ at::Tensor convolve(const at::Tensor& input, const at::Tensor& weight, const at:
   const at::Tensor kernel = autocasted(weight, device), offset = autocasted(bias, device);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   if (device == c10::kCPU) {
-    return Convolution::apply(cells, kernel, offset.defined() ? std::optional(offset) : std::nullopt,
-                              padding);
+    const at::ScalarType type = cells.scalar_type(), computed = computed_in(type);
+    return Convolution::apply(cells.to(computed), kernel.to(computed),
+                              offset.defined() ? std::optional(offset.to(computed)) : std::nullopt, padding)
+        .to(type);
   }
   return at::conv3d(cells.permute({0, 4, 1, 2, 3}), kernel.contiguous(at::MemoryFormat::ChannelsLast3d),
                     offset, {1, 1, 1}, padding)
