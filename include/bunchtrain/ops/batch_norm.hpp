@@ -20,7 +20,7 @@ struct BatchNormTensors {
   double momentum = 0.1;  ///< PyTorch's meaning: running = (1 - momentum) running + momentum batch
   bool training = true;   ///< by the statistics of the rows; else by the running ones
   bool tracks = true;  ///< false: in training too the running statistics stay, as where a pass is run again
-  std::shared_ptr<StatisticsReducer> reducer;  ///< sums statistics over ranks; nullptr = local
+  std::shared_ptr<StatisticsReducer> reducer = nullptr;  ///< sums statistics over ranks; nullptr = local
 };
 
 /// `input` normalised over all dimensions but the last, times weight, plus bias.
