@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/edge_conv.hpp"
 
-#include <ATen/autocast_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
@@ -10,8 +8,6 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
-#include "edge_conv_cpu.hpp"
-#include "edge_conv_operations.hpp"
 
 namespace bunchtrain::nn {
 namespace {
@@ -45,31 +41,18 @@ EdgeConvBlockImpl::EdgeConvBlockImpl(EdgeConvOptions options) : options_(options
 
 at::Tensor EdgeConvBlockImpl::shortcut(const at::Tensor& features, const Padding& padding) {
   if (!shortcut_weight_.defined()) return features;
-  return shortcut_norm_->forward(at::linear(features, shortcut_weight_.flatten(1)),
-                                 detail::rows_that_count(padding));
+  return shortcut_norm_->forward(at::linear(features, shortcut_weight_.flatten(1)), padding.counted_rows());
 }
 
-at::Tensor EdgeConvBlockImpl::mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
-                                                 const Padding& padding) {
-  const bool narrow_edges = at::autocast::is_autocast_enabled(at::kCPU) &&
-                            at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 &&
-                            features.scalar_type() == at::kFloat;
-  const at::ScalarType edge_type = narrow_edges ? at::kBFloat16 : features.scalar_type();
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const detail::SplitWeight first = detail::split_first_layer(weights_[0]);
-  const at::Tensor terms = at::linear(features, at::cat({first.to_self, first.to_neighbour}))
-                               .reshape({-1, 2 * options_.channels[0]});
-  const at::Tensor mean =
-      detail::mean_over_edges(*this, terms, detail::make_edge_plan(indices, padding), edge_type);
-  return mean.reshape({features.size(0), features.size(1), options_.channels[2]});
+ops::EdgeConvLayers EdgeConvBlockImpl::layers() const {
+  return {.weights = weights_,
+          .norms = {norms_[0]->tensors(), norms_[1]->tensors(), norms_[2]->tensors()},
+          .recompute = options_.recompute};
 }
 
 at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tensor& indices,
                                       const Padding& padding) {
-  const bool has_passes = features.is_cpu() && features.scalar_type() == weights_[0].scalar_type() &&
-                          (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble);
-  const at::Tensor mean = has_passes ? mean_by_cpu_passes(features, indices, padding)
-                                     : detail::mean_by_operations(*this, features, indices, padding);
+  const at::Tensor mean = ops::edge_conv(features, indices, padding, layers());
   const at::Tensor out = at::relu(mean.add(shortcut(features, padding)));
   return padding.zeroed ? out.mul(padding.mask.unsqueeze(2)) : out;
 }

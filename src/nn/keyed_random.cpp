@@ -1,47 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/keyed_random.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-
-#include "bunchtrain/core/random.hpp"
-#include "keyed_random_cuda.hpp"
+#include "bunchtrain/ops/keyed_random.hpp"
 
 namespace bunchtrain::nn {
 namespace {
 
-/// Keeps these numbers apart from dropout's.
-constexpr std::uint64_t kStream = 0x6b65796564;  // "keyed"
-
-at::Tensor draw_rows(const StepContext& context, std::uint64_t site, std::int64_t columns, bool normal) {
-  const at::Tensor ids = context.sample_ids().to(at::kLong).contiguous();
-  const std::uint64_t stream = mix64(mix64(kStream, site), static_cast<std::uint64_t>(context.step()));
-  if (ids.is_cuda()) return detail::keyed_random_cuda(ids, context.seed(), stream, columns, normal);
-  at::Tensor rows = at::empty({ids.numel(), columns}, at::kFloat);
-  const auto* id = ids.const_data_ptr<std::int64_t>();
-  auto* value = rows.mutable_data_ptr<float>();
-  at::parallel_for(0, ids.numel(), 16, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-      const CounterRandom sample =
-          CounterRandom(context.seed(), stream).child(static_cast<std::uint64_t>(id[row]));
-      for (std::int64_t i = 0; i < columns; ++i) {
-        const auto position = static_cast<std::uint64_t>(i);
-        value[row * columns + i] =
-            static_cast<float>(normal ? sample.normal(position) : sample.uniform(position));
-      }
-    }
-  });
-  return rows;
+ops::RandomKey key_of(const StepContext& context, std::uint64_t site) {
+  return {.seed = context.seed(), .step = context.step(), .site = site};
 }
 
 }  // namespace
 
 at::Tensor keyed_normal(const StepContext& context, std::uint64_t site, std::int64_t columns) {
-  return draw_rows(context, site, columns, true);
+  return ops::keyed_normal(key_of(context, site), context.sample_ids(), columns);
 }
 
 at::Tensor keyed_uniform(const StepContext& context, std::uint64_t site, std::int64_t columns) {
-  return draw_rows(context, site, columns, false);
+  return ops::keyed_uniform(key_of(context, site), context.sample_ids(), columns);
 }
 
 }  // namespace bunchtrain::nn

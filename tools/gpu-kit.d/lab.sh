@@ -25,7 +25,7 @@ trap 'rm -rf "$lab_folder"' EXIT
 mapfile -t kernels < <(sed -n 's#^// sources: ##p' "$file" | tr ' ' '\n' | sed "s#^#$sources/#")
 for variant in "$@"; do
   # shellcheck disable=SC2086  # flags of the compiler
-  "$nvcc" -O3 -std=c++20 -lineinfo -arch="$architecture" $variant -I "$sources/include" -I "$sources" \
+  "$nvcc" -O3 -std=c++20 -lineinfo -arch="$architecture" $variant -I "$sources/include" -I "$sources/src/ops" -I "$sources" \
     "$file" "${kernels[@]}" -o "$lab_folder/program" || fail 1 "$(basename "$file") does not compile with: ${variant:-no flags}"
   if [ -z "$card" ]; then
     echo "$(basename "$file") compiles for $architecture with ${variant:-no flags}; no GPU here: not timed."

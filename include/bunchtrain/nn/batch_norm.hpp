@@ -9,7 +9,7 @@
 #include <memory>
 #include <optional>
 
-#include "bunchtrain/nn/statistics_reducer.hpp"
+#include "bunchtrain/ops/batch_norm.hpp"
 
 namespace bunchtrain::nn {
 
@@ -38,16 +38,17 @@ class BatchNormImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& input, const std::optional<at::Tensor>& row_mask = std::nullopt,
                      bool relu = false);
   /// Statistics over ranks from now on; nullptr = local. Shared by all batch norms of a model.
-  void set_reducer(std::shared_ptr<StatisticsReducer> reducer) { reducer_ = std::move(reducer); }
-  StatisticsReducer* reducer() const noexcept { return reducer_.get(); }
-  std::shared_ptr<StatisticsReducer> shared_reducer() const noexcept { return reducer_; }
+  void set_reducer(std::shared_ptr<ops::StatisticsReducer> reducer) { reducer_ = std::move(reducer); }
+  ops::StatisticsReducer* reducer() const noexcept { return reducer_.get(); }
   const BatchNormOptions& options() const noexcept { return options_; }
+  /// What `ops::batch_norm` takes: these tensors themselves, in the mode that the layer is in now.
+  ops::BatchNormTensors tensors() const;
 
   at::Tensor weight, bias, running_mean, running_var, num_batches_tracked;
 
  private:
   BatchNormOptions options_;
-  std::shared_ptr<StatisticsReducer> reducer_;
+  std::shared_ptr<ops::StatisticsReducer> reducer_;
 };
 TORCH_MODULE(BatchNorm);
 

@@ -12,6 +12,7 @@
 
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/edge_storage.hpp"
+#include "bunchtrain/ops/edge_conv.hpp"
 
 namespace bunchtrain::nn {
 
@@ -21,13 +22,7 @@ struct EdgeConvOptions {
   bool recompute = false;  ///< recompute edges in backward instead of keeping them
 };
 
-/// Which points of a batch are padded, and how they take part.
-struct Padding {
-  at::Tensor mask;     ///< [B, P] bool, true = real particle
-  bool zeroed = true;  ///< padded features are zero in the input, as the caller guarantees, and in the output
-  /// Padded points and the edges that leave them are rows of the batch norms' statistics.
-  bool counted = true;
-};
+using ops::Padding;
 
 /// Memory of one block in a training step.
 struct EdgeConvFootprint {
@@ -39,14 +34,9 @@ struct EdgeConvFootprint {
 /// three linear layers without bias, each followed by batch norm and ReLU; the shortcut is linear with batch
 /// norm where the number of channels changes, else the identity.
 ///
-/// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. Parameters
-/// have weaver-core's names and shapes: `convs.0.weight` [C, 2 Cin, 1, 1], `bns.0.*`, ..., `sc.weight` [C,
-/// Cin, 1], `sc_bn.*`.
-///
-/// On the CPU only the inputs of the second and third batch norm are kept for backward, on a GPU those of all
-/// three and of the linear layers, or nothing per edge with `recompute`; the gradients are the same bit for
-/// bit. Under autocast edges are of its dtype (on the CPU, whose passes have no float16, they then stay
-/// float32), points and statistics float32. Differentiable once.
+/// Parameters have weaver-core's names and shapes: `convs.0.weight` [C, 2 Cin, 1, 1], `bns.0.*`, ...,
+/// `sc.weight` [C, Cin, 1], `sc_bn.*`. The edge part is `ops::edge_conv`, which says what is kept for backward
+/// and what autocast does. Differentiable once.
 class EdgeConvBlockImpl : public torch::nn::Module {
  public:
   /// @throws ConfigError if a width is not positive.
@@ -59,12 +49,12 @@ class EdgeConvBlockImpl : public torch::nn::Module {
   /// The weight of layer 0, 1 or 2.
   const at::Tensor& layer_weight(std::size_t layer) const noexcept { return weights_[layer]; }
   BatchNorm& layer_norm(std::size_t layer) noexcept { return norms_[layer]; }
+  /// What `ops::edge_conv` takes: these layers' tensors themselves, in the mode that they are in now.
+  ops::EdgeConvLayers layers() const;
   /// Prediction for `points` real points of K neighbours each.
   EdgeConvFootprint footprint(std::int64_t points, std::int64_t k, EdgeStorage storage = {}) const;
 
  private:
-  at::Tensor mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indices,
-                                const Padding& padding);
   at::Tensor shortcut(const at::Tensor& features, const Padding& padding);
 
   EdgeConvOptions options_;

@@ -110,7 +110,7 @@ TEST(BatchNormGpuBehaviourTest, TakesBatchesWithoutRowsAndWithoutRowsThatCount) 
 }
 
 /// Stands for a second rank that has the same rows.
-class Twice : public nn::StatisticsReducer {
+class Twice : public ops::StatisticsReducer {
  public:
   void all_reduce_sum(at::Tensor& statistics) override { statistics.mul_(2); }
 };

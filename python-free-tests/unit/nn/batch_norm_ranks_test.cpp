@@ -14,7 +14,7 @@ namespace bunchtrain::nn {
 namespace {
 
 /// Adds up what two threads bring.
-class PairSum : public StatisticsReducer {
+class PairSum : public ops::StatisticsReducer {
  public:
   void all_reduce_sum(at::Tensor& statistics) override {
     {

@@ -6,7 +6,7 @@
 
 #include "bunchtrain/nn/edge_conv.hpp"
 #include "bunchtrain/ops/knn.hpp"
-#include "edge_conv_operations.hpp"
+#include "edge_conv/edge_conv_operations.hpp"
 #include "support/peak_allocator.hpp"
 
 namespace bunchtrain::nn {
@@ -24,7 +24,7 @@ TEST_P(EdgeConvMemoryTest, PeakOfTheOperationsIsWithinATenthOfThePrediction) {
   const at::Tensor features = at::rand({kSets, kPoints, channels[2]}).requires_grad_();
   const Padding padding{.mask = at::ones({kSets, kPoints}, at::kBool)};
   const double measured = test::peak_bytes(
-      [&] { detail::mean_by_operations(*block, features, indices, padding).sum().backward(); });
+      [&] { ops::detail::mean_by_operations(block->layers(), features, indices, padding).sum().backward(); });
   const EdgeConvFootprint predicted = block->footprint(kSets * kPoints, kNeighbours, {.device = c10::kCUDA});
   EXPECT_NEAR(measured / static_cast<double>(predicted.kept + predicted.transient), 1, 0.1);
   const EdgeConvFootprint half =

@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "bunchtrain/comm/communicator.hpp"
-#include "bunchtrain/nn/statistics_reducer.hpp"
+#include "bunchtrain/ops/statistics_reducer.hpp"
 
 namespace bunchtrain::parallel {
 
 /// Uses the communicator of the gradients, so that both have one issue order.
-class CommunicatorStatistics : public nn::StatisticsReducer {
+class CommunicatorStatistics : public ops::StatisticsReducer {
  public:
   explicit CommunicatorStatistics(comm::Communicator communicator) : communicator_(std::move(communicator)) {}
   void all_reduce_sum(at::Tensor& statistics) override { communicator_.all_reduce(statistics).wait(); }

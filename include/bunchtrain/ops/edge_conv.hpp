@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The edge part of an EdgeConv block (Wang et al., 1801.07829; Qu & Gouskos, 1902.08570) as a function of
+/// tensors. `nn::EdgeConvBlock` is the layer.
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <optional>
+
+#include "bunchtrain/ops/batch_norm.hpp"
+
+namespace bunchtrain::ops {
+
+/// Which points of a batch are padded, and how they take part.
+struct Padding {
+  at::Tensor mask;     ///< [B, P] bool, true = real particle
+  bool zeroed = true;  ///< padded features are zero in the input, as the caller guarantees, and in the output
+  /// Padded points and the edges that leave them are rows of the batch norms' statistics.
+  bool counted = true;
+
+  /// The row mask of batch norms over points; nothing if all points count.
+  std::optional<at::Tensor> counted_rows() const { return counted ? std::nullopt : std::optional(mask); }
+};
+
+/// Three linear layers without bias, each followed by batch norm and ReLU.
+struct EdgeConvLayers {
+  /// [C1, 2 Cin, ...], [C2, C1, ...] and [C3, C2, ...], trailing dimensions of size 1 allowed.
+  std::array<at::Tensor, 3> weights;
+  std::array<BatchNormTensors, 3> norms;
+  bool recompute = false;  ///< recompute edges in backward instead of keeping them
+};
+
+/// out_i = mean over neighbours j of f(x_i, x_j - x_i), f being the three layers.
+///
+/// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. On the CPU only
+/// the inputs of the second and third batch norm are kept for backward, on a GPU those of all three and of the
+/// linear layers, or nothing per edge with `recompute`; the gradients are the same bit for bit, and the
+/// running statistics move once. On the CPU results are the same bits for any number of threads.
+///
+/// @param features [B, P, Cin] of the weights' dtype, or of another under autocast (B sets, P points).
+/// @param indices  [B, P, K] int32, each in [0, P), as `knn` returns them. Rows of padded points are replaced:
+///                 padded points are nearest to each other.
+/// @return [B, P, C3], dtype of `features`. On the CPU rows of points whose edges are all zero are zero.
+///
+/// Differentiable once in `features`, weights, and the norms' weights and biases. Under autocast edges are of
+/// its dtype (on the CPU, whose passes have no float16, they then stay float32), points and statistics float32.
+/// With reducers collective, forward and backward: all ranks, same order. Not thread-safe on the same buffers
+/// in training.
+/// @throws ConfigError if shapes or dtypes do not fit; NotBuiltError for tensors on a GPU in a build without
+/// CUDA.
+at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
+                     const EdgeConvLayers& layers);
+
+}  // namespace bunchtrain::ops

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "edge_conv_cpu.hpp"
+
+#include <ATen/ops/full.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "edge_passes.hpp"
+#include "held_state.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// What a call is made of besides differentiable tensors.
+struct EdgeCall {
+  const EdgeConvLayers* layers;
+  EdgePlan plan;
+  at::ScalarType edge_type;
+  bool differentiable;
+};
+
+/// What stays for the backward pass. The two edge tensors are dropped after it, and made again if they are
+/// missing: with `recompute`, or when a retained graph is walked again.
+struct EdgeState {
+  EdgePlan plan;
+  at::ScalarType edge_type;
+  std::array<Statistics, 3> statistics;
+  std::shared_ptr<StatisticsReducer> reducer;
+  EdgeTensors edges;
+};
+
+EdgeLayers layers_of(const variable_list& tensors) {
+  return {.terms = tensors[0],
+          .weights = {at::Tensor(), tensors[1], tensors[2]},
+          .scales = {tensors[3], tensors[5], tensors[7]},
+          .shifts = {tensors[4], tensors[6], tensors[8]}};
+}
+
+class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& terms, const at::Tensor& second,
+                            const at::Tensor& third, const at::Tensor& weight0, const at::Tensor& bias0,
+                            const at::Tensor& weight1, const at::Tensor& bias1, const at::Tensor& weight2,
+                            const at::Tensor& bias2, EdgeCall* call) {
+    const variable_list inputs = {terms, second, third, weight0, bias0, weight1, bias1, weight2, bias2};
+    auto state = std::make_shared<EdgeState>();
+    state->plan = std::move(call->plan);
+    state->edge_type = call->edge_type;
+    state->reducer = call->layers->norms[0].reducer;
+
+    EdgePasses passes(state->plan, layers_of(inputs), state->edge_type);
+    at::Tensor mean = run_forward(passes, call->layers->norms, *state, call->differentiable);
+    if (call->layers->recompute) state->edges = {};
+    if (call->differentiable) {
+      context->save_for_backward(inputs);
+      hold_state(context, std::move(state));
+    }
+    return mean;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto& state = held_state<EdgeState>(context);
+    EdgePasses passes(state.plan, layers_of(context->get_saved_variables()), state.edge_type);
+    for (std::size_t layer = 0; layer < 3; ++layer) passes.set_statistics(layer, state.statistics[layer]);
+    if (!state.edges.second.defined()) {
+      passes.forward_layer(1, state.edges);
+      passes.forward_layer(2, state.edges);
+    }
+    EdgeGradients result =
+        passes.backward(gradients[0].contiguous(), std::exchange(state.edges, {}), state.reducer.get());
+    return {result.terms,     result.weights[1], result.weights[2], result.scales[0], result.shifts[0],
+            result.scales[1], result.shifts[1],  result.scales[2],  result.shifts[2], {}};
+  }
+
+ private:
+  static at::Tensor run_forward(EdgePasses& passes, const std::array<BatchNormTensors, 3>& norms,
+                                EdgeState& state, bool differentiable) {
+    const at::Tensor count = at::full({1}, state.plan.counted_edges(), at::TensorOptions(at::kDouble));
+    const bool stores_edges = differentiable || std::ranges::any_of(norms, &BatchNormTensors::training);
+    at::Tensor moments = norms[0].training ? passes.first_moments() : at::Tensor();
+    for (std::size_t layer = 0; layer < 3; ++layer) {
+      const BatchNormTensors& norm = norms[layer];
+      state.statistics[layer] =
+          norm.training ? batch_statistics(norm, moments, count) : running_statistics(norm);
+      passes.set_statistics(layer, state.statistics[layer]);
+      if (layer < 2 && stores_edges) moments = passes.forward_layer(layer + 1, state.edges);
+    }
+    return stores_edges ? passes.average(state.edges) : passes.infer();
+  }
+};
+
+}  // namespace
+
+at::Tensor mean_over_edges(const EdgeConvLayers& layers, const at::Tensor& terms, EdgePlan plan,
+                           at::ScalarType edge_type) {
+  const auto& [first, second, third] = layers.norms;
+  const variable_list inputs = {terms,
+                                layers.weights[1].flatten(1),
+                                layers.weights[2].flatten(1),
+                                first.weight,
+                                first.bias,
+                                second.weight,
+                                second.bias,
+                                third.weight,
+                                third.bias};
+  const bool differentiable =
+      c10::GradMode::is_enabled() &&
+      std::ranges::any_of(inputs, [](const at::Tensor& input) { return input.requires_grad(); });
+  EdgeCall call{&layers, std::move(plan), edge_type, differentiable};
+  return MeanOverEdges::apply(inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5], inputs[6],
+                              inputs[7], inputs[8], &call);
+}
+
+}  // namespace bunchtrain::ops::detail

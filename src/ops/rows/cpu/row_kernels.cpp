@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "row_kernels.hpp"
+
+#include <algorithm>
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+template <class S>
+BUNCHTRAIN_INLINE void moments_loop(const S* x, std::int64_t rows, std::int64_t channels,
+                                    double* __restrict sum, double* __restrict square) {
+  for (std::int64_t row = 0; row < rows; ++row, x += channels) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double value = load(x[c]);
+      sum[c] += value;
+      square[c] += value * value;
+    }
+  }
+}
+
+template <class S, bool kRelu>
+BUNCHTRAIN_INLINE void affine_loop(const S* x, S* y, std::int64_t rows, std::int64_t channels,
+                                   const Real<S>* __restrict scale, const Real<S>* __restrict shift) {
+  for (std::int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
+#pragma GCC ivdep
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const Real<S> value = load(x[c]) * scale[c] + shift[c];
+      store(y[c], kRelu ? (value > 0 ? value : Real<S>(0)) : value);
+    }
+  }
+}
+
+template <class S, bool kRelu>
+BUNCHTRAIN_INLINE void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows,
+                                             std::int64_t channels, const Real<S>* __restrict scale,
+                                             const Real<S>* __restrict shift, double* __restrict sum,
+                                             double* __restrict product) {
+  for (std::int64_t row = 0; row < rows; ++row, x += channels, dy += channels) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const Real<S> value = load(x[c]);
+      const Real<S> gradient = load(dy[c]);
+      const Real<S> kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
+      const double wide = kept;
+      sum[c] += wide;
+      product[c] += wide * static_cast<double>(value);
+    }
+  }
+}
+
+template <class S, bool kRelu>
+BUNCHTRAIN_INLINE void backward_loop(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
+                                     const Real<S>* __restrict scale, const Real<S>* __restrict shift,
+                                     const Real<S>* __restrict slope, const Real<S>* __restrict offset) {
+  for (std::int64_t row = 0; row < rows; ++row, x += channels, dy += channels, dx += channels) {
+#pragma GCC ivdep
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const Real<S> value = load(x[c]);
+      const Real<S> gradient = load(dy[c]);
+      const Real<S> kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
+      store(dx[c], scale[c] * kept - offset[c] - slope[c] * value);
+    }
+  }
+}
+
+// target_clones does not work on templates: one plain function per storage type.
+#define BUNCHTRAIN_ROW_KERNELS(S)                                                                       \
+  BUNCHTRAIN_VECTOR_CLONES void moments_of(const S* x, std::int64_t rows, std::int64_t channels,        \
+                                           double* sum, double* square) {                               \
+    moments_loop(x, rows, channels, sum, square);                                                       \
+  }                                                                                                     \
+  BUNCHTRAIN_VECTOR_CLONES void affine_of(const S* x, S* y, std::int64_t rows, std::int64_t channels,   \
+                                          Affine<Real<S>> affine, bool relu) {                          \
+    if (relu) {                                                                                         \
+      affine_loop<S, true>(x, y, rows, channels, affine.scale, affine.shift);                           \
+    } else {                                                                                            \
+      affine_loop<S, false>(x, y, rows, channels, affine.scale, affine.shift);                          \
+    }                                                                                                   \
+  }                                                                                                     \
+  BUNCHTRAIN_VECTOR_CLONES void gradient_moments_of(const S* dy, const S* x, std::int64_t rows,         \
+                                                    std::int64_t channels, Affine<Real<S>> affine,      \
+                                                    bool relu, double* sum, double* product) {          \
+    if (relu) {                                                                                         \
+      gradient_moments_loop<S, true>(dy, x, rows, channels, affine.scale, affine.shift, sum, product);  \
+    } else {                                                                                            \
+      gradient_moments_loop<S, false>(dy, x, rows, channels, affine.scale, affine.shift, sum, product); \
+    }                                                                                                   \
+  }                                                                                                     \
+  BUNCHTRAIN_VECTOR_CLONES void backward_of(const S* dy, const S* x, S* dx, std::int64_t rows,          \
+                                            std::int64_t channels, Affine<Real<S>> affine, bool relu,   \
+                                            Affine<Real<S>> correction) {                               \
+    if (relu) {                                                                                         \
+      backward_loop<S, true>(dy, x, dx, rows, channels, affine.scale, affine.shift, correction.scale,   \
+                             correction.shift);                                                         \
+    } else {                                                                                            \
+      backward_loop<S, false>(dy, x, dx, rows, channels, affine.scale, affine.shift, correction.scale,  \
+                              correction.shift);                                                        \
+    }                                                                                                   \
+  }
+BUNCHTRAIN_ROW_KERNELS(float)
+BUNCHTRAIN_ROW_KERNELS(double)
+BUNCHTRAIN_ROW_KERNELS(Bf16)
+
+/// Rows of few channels leave vectors idle: several are walked as one of up to this many channels.
+constexpr std::int64_t kWide = 64;
+
+/// How many rows are walked as one, and how many such there are.
+struct Width {
+  std::int64_t rows_at_once, wide_rows;
+
+  Width(std::int64_t rows, std::int64_t channels)
+      : rows_at_once(channels > kWide / 2 ? 1 : kWide / channels), wide_rows(rows / rows_at_once) {}
+  std::int64_t walked() const { return wide_rows * rows_at_once; }
+};
+
+/// Numbers per channel, for each of the rows that are walked as one.
+template <class R>
+class Repeated {
+ public:
+  Repeated(Affine<R> once, std::int64_t channels, std::int64_t rows_at_once) {
+    for (std::int64_t row = 0; row < rows_at_once; ++row) {
+      std::copy(once.scale, once.scale + channels, scale_ + row * channels);
+      std::copy(once.shift, once.shift + channels, shift_ + row * channels);
+    }
+  }
+  operator Affine<R>() const { return {scale_, shift_}; }
+
+ private:
+  R scale_[kWide], shift_[kWide];
+};
+
+/// Sums per channel of rows that are walked as one.
+struct WideSums {
+  double first[kWide] = {}, second[kWide] = {};
+
+  void add_to(double* sum, double* product, std::int64_t channels, std::int64_t rows_at_once) const {
+    for (std::int64_t i = 0; i < rows_at_once * channels; ++i) {
+      sum[i % channels] += first[i];
+      product[i % channels] += second[i];
+    }
+  }
+};
+
+}  // namespace
+
+template <class S>
+void add_moments(const S* x, std::int64_t rows, std::int64_t channels, double* sum, double* square) {
+  const Width width(rows, channels);
+  if (width.rows_at_once > 1 && width.wide_rows > 0) {
+    WideSums sums;
+    moments_of(x, width.wide_rows, width.rows_at_once * channels, sums.first, sums.second);
+    sums.add_to(sum, square, channels, width.rows_at_once);
+    x += width.walked() * channels;
+    rows -= width.walked();
+  }
+  moments_of(x, rows, channels, sum, square);
+}
+template <class S>
+void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine,
+                  bool relu) {
+  const Width width(rows, channels);
+  if (width.rows_at_once > 1 && width.wide_rows > 0) {
+    const Repeated wide(affine, channels, width.rows_at_once);
+    affine_of(x, y, width.wide_rows, width.rows_at_once * channels, wide, relu);
+    x += width.walked() * channels;
+    y += width.walked() * channels;
+    rows -= width.walked();
+  }
+  affine_of(x, y, rows, channels, affine, relu);
+}
+template <class S>
+void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
+                          Affine<Real<S>> affine, bool relu, double* sum, double* product) {
+  const Width width(rows, channels);
+  if (width.rows_at_once > 1 && width.wide_rows > 0) {
+    const Repeated wide(affine, channels, width.rows_at_once);
+    WideSums sums;
+    gradient_moments_of(dy, x, width.wide_rows, width.rows_at_once * channels, wide, relu, sums.first,
+                        sums.second);
+    sums.add_to(sum, product, channels, width.rows_at_once);
+    dy += width.walked() * channels;
+    x += width.walked() * channels;
+    rows -= width.walked();
+  }
+  gradient_moments_of(dy, x, rows, channels, affine, relu, sum, product);
+}
+template <class S>
+void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
+                        Affine<Real<S>> affine, bool relu, Affine<Real<S>> correction) {
+  const Width width(rows, channels);
+  if (width.rows_at_once > 1 && width.wide_rows > 0) {
+    const Repeated wide(affine, channels, width.rows_at_once);
+    const Repeated wide_correction(correction, channels, width.rows_at_once);
+    backward_of(dy, x, dx, width.wide_rows, width.rows_at_once * channels, wide, relu, wide_correction);
+    const std::int64_t walked = width.walked() * channels;
+    dy += walked;
+    x += walked;
+    dx += walked;
+    rows -= width.walked();
+  }
+  backward_of(dy, x, dx, rows, channels, affine, relu, correction);
+}
+
+#define BUNCHTRAIN_INSTANTIATE(S)                                                                          \
+  template void add_moments<S>(const S*, std::int64_t, std::int64_t, double*, double*);                    \
+  template void apply_affine<S>(const S*, S*, std::int64_t, std::int64_t, Affine<Real<S>>, bool);          \
+  template void add_gradient_moments<S>(const S*, const S*, std::int64_t, std::int64_t, Affine<Real<S>>,   \
+                                        bool, double*, double*);                                           \
+  template void normalise_backward<S>(const S*, const S*, S*, std::int64_t, std::int64_t, Affine<Real<S>>, \
+                                      bool, Affine<Real<S>>);
+BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(double)
+BUNCHTRAIN_INSTANTIATE(Bf16)
+
+}  // namespace bunchtrain::ops::detail
