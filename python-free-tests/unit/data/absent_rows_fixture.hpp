@@ -21,6 +21,7 @@ namespace bunchtrain::data {
 
 using Values = std::vector<float>;
 
+inline const std::vector<hsize_t> kShape = {60, 5};
 inline constexpr std::size_t kRow = 5;
 
 inline Values counted(std::size_t rows, float from = 0, std::size_t row = kRow) {
