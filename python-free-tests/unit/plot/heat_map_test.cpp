@@ -52,7 +52,7 @@ TEST(HeatMapTest, IsWellFormedInEveryKind) {
       map.scale = diverging ? Scale::linear : Scale::log;
       map.column_names = {"a", "b", "a very long name"};
       const std::string svg = render_svg(map);
-      EXPECT_EQ(markup_fault(svg), "");
+      EXPECT_EQ(test::markup_fault(svg), "");
       EXPECT_THAT(svg, HasSubstr("E &lt; 5 &amp; more"));
       EXPECT_THAT(svg, HasSubstr("prefers-color-scheme:dark"));
       for (const char* wrong : {"nan", "inf", "NaN"}) EXPECT_THAT(svg, Not(HasSubstr(wrong)));
@@ -151,7 +151,7 @@ TEST(HeatMapTest, AwkwardValuesStillMakeAPicture) {
   for (const auto& values : awkward) {
     for (const Scale scale : {Scale::linear, Scale::log}) {
       const std::string svg = render_svg({.values = values, .scale = scale});
-      EXPECT_EQ(markup_fault(svg), "");
+      EXPECT_EQ(test::markup_fault(svg), "");
       EXPECT_THAT(svg, Not(HasSubstr("nan")));
     }
   }

@@ -47,7 +47,7 @@ TEST(SvgPlotTest, EveryMarkIsWellFormed) {
       Plot plot = one_series(series);
       plot.y.scale = scale;
       const std::string svg = render_svg(plot);
-      EXPECT_EQ(markup_fault(svg), "") << svg;
+      EXPECT_EQ(test::markup_fault(svg), "") << svg;
       EXPECT_THAT(svg, HasSubstr("a &lt; b &amp; c"));
       EXPECT_THAT(svg, Not(HasSubstr("nan")));
       EXPECT_THAT(svg, Not(HasSubstr("inf")));
@@ -76,7 +76,7 @@ TEST(SvgPlotTest, AwkwardDataStillMakeAPlot) {
       Plot plot = one_series(series);
       plot.y.scale = plot.x.scale = scale;
       const std::string svg = render_svg(plot);
-      EXPECT_EQ(markup_fault(svg), "");
+      EXPECT_EQ(test::markup_fault(svg), "");
       EXPECT_EQ(svg.find("nan"), std::string::npos) << "series " << &series - awkward.data();
       EXPECT_LT(svg.size(), 100'000u);
     }
@@ -120,7 +120,7 @@ TEST(SvgPlotTest, ALegendWithoutRoomInsideGoesAbove) {
   for (int i = 0; i < 12; ++i)
     plot.series.push_back({.label = "series with a long name", .x = {0, 1}, .y = {0.1 * i, 0.1 * (11 - i)}});
   const std::string svg = render_svg(plot);
-  EXPECT_EQ(markup_fault(svg), "");
+  EXPECT_EQ(test::markup_fault(svg), "");
   std::size_t entries = 0;
   for (std::size_t at = 0; (at = svg.find("series with a long name</text>", at)) != std::string::npos; ++at)
     ++entries;

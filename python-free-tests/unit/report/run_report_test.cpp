@@ -71,7 +71,7 @@ TEST_F(RunReportTest, ShowsEverythingThatTheFolderHolds) {
   write_evaluation(folder_ / "curves.json", make_evaluation());
   EXPECT_EQ(render_run(folder_), folder_ / "report.html");
   const std::string html = read("report.html");
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   for (const char* part :
        {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0", "epochs = 3", "[inputs]",
         "0.9850", "&gt; 3001", "333.3 ± 111.1", "ROC curve", "Background rejection", "Score of top",
@@ -126,7 +126,7 @@ TEST_F(RunReportTest, LeavesOutWhatIsMissing) {
   write("run.json", R"({"summary": {"Model": "lite"}})");
   render_run(folder_);
   const std::string html = read("report.html");
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   EXPECT_THAT(html, HasSubstr(folder_.filename().string()));
   EXPECT_THAT(html, HasSubstr("lite"));
   for (const char* absent : {"<svg", "Training</h2>", "Performance</h2>", "nan"})
@@ -160,7 +160,7 @@ TEST_F(RunReportTest, ShowsARunOfSeveralNetworks) {
   EXPECT_EQ(report.steps.losses[1].name, "generator");
   EXPECT_EQ(report.steps.losses[1].values.size(), report.steps.step.size());
   const std::string html = render_html(report);
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   for (const char* part :
        {"Losses: discriminator", "Losses: generator", ">discriminator real</th>", ">generator</th>",
         ">score</th>", "<dt>Score</dt><dd>0.7500", "0.75000", "Shower shapes", "Side by side"}) {

@@ -123,7 +123,7 @@ TEST_F(SectionTest, NoDamageGetsAsFarAsThePage) {
       if (fault_of(damaged) != "none") {
         ++refused;
       } else {
-        EXPECT_EQ(markup_fault(render_html(Page{.sections = read_sections(file())})), "") << damaged;
+        EXPECT_EQ(test::markup_fault(render_html(Page{.sections = read_sections(file())})), "") << damaged;
       }
     }
   }
@@ -175,7 +175,7 @@ TEST_F(SectionTest, WhatCannotBeDrawnIsNotWritten) {
 TEST(PageTest, ShowsEveryPart) {
   const std::string html =
       render_html(Page{.title = "a <b>", .subtitle = "today", .sections = {make_section()}});
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   for (const char* part : {"<h1>a &lt;b&gt;</h1>", "today", "Showers &lt;physics&gt;", "100 GeV &amp; more.",
                            "<th class=\"number\">generated</th>", "<td class=\"number\">2.40</td>",
                            "<h3>Longitudinal profile</h3>", "At the same energy.", "bt-s64"}) {
@@ -189,13 +189,13 @@ TEST(PageTest, FoldsLongTables) {
   EXPECT_THAT(render_html(Page{.sections = {section}}), Not(HasSubstr("<details>")));
   section.table.rows.push_back({"x"});
   const std::string html = render_html(Page{.sections = {section}});
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   EXPECT_THAT(html, HasSubstr("<details><summary>Table of 31 rows</summary>"));
 }
 
 TEST(PageTest, LeavesOutWhatIsEmpty) {
   const std::string html = render_html(Page{.title = "t", .sections = {{.title = "nothing"}}});
-  EXPECT_EQ(markup_fault(html), "");
+  EXPECT_EQ(test::markup_fault(html), "");
   for (const char* absent : {"nothing", "<svg", "<table", "<figure"})
     EXPECT_THAT(html, Not(HasSubstr(absent)));
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace bunchtrain::report {
+namespace bunchtrain::test {
 
 /// Empty for well-formed markup, else the fault. Tags without end in HTML are known; <style> is skipped.
 inline std::string markup_fault(const std::string& markup) {
@@ -39,4 +39,4 @@ inline std::string markup_fault(const std::string& markup) {
   return open.empty() ? "" : "<" + open.back() + "> is never closed";
 }
 
-}  // namespace bunchtrain::report
+}  // namespace bunchtrain::test
