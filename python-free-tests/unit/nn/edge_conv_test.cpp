@@ -212,8 +212,8 @@ TEST(EdgeConvPrecisionTest, EdgesOfTheCpuStayFloat32UnderFloat16) {
   EXPECT_LT(relative_norm(narrow.input_gradient, expected.input_gradient), 4e-2);
 }
 
-/// Backward runs outside the autocast of forward, where its dtype is bfloat16: the edges are computed again in
-/// that of forward. Inputs of another dtype than the weights go through operations.
+/// Backward runs outside the autocast of forward, where its dtype is bfloat16: the edges are computed again
+/// in that of forward. Inputs of another dtype than the weights go through operations.
 TEST(EdgeConvPrecisionTest, RecomputesInTheDtypeOfForward) {
   const Input input = make_input(at::kHalf, true);
   const auto run_narrow = [&](bool recompute) {
