@@ -5,7 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
-#include "edge_conv/cpu/edge_conv_cpu.hpp"
+#include "edge_conv/cpu/mean_over_edges.hpp"
 #include "edge_conv_operations.hpp"
 
 namespace bunchtrain::ops {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "edge_conv_cpu.hpp"
+#include "mean_over_edges.hpp"
 
 #include <ATen/ops/full.h>
 #include <c10/core/GradMode.h>
