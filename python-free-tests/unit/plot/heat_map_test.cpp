@@ -8,8 +8,8 @@
 #include <regex>
 #include <set>
 
-#include "../report/markup_checker.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "support/markup_checker.hpp"
 
 namespace bunchtrain::plot {
 namespace {

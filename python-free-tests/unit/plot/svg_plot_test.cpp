@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "../report/markup_checker.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "support/markup_checker.hpp"
 
 namespace bunchtrain::plot {
 namespace {

@@ -6,7 +6,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/report/evaluation.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
-#include "markup_checker.hpp"
+#include "support/markup_checker.hpp"
 #include "temporary_folder.hpp"
 
 namespace bunchtrain::report {

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
-#include "markup_checker.hpp"
+#include "support/markup_checker.hpp"
 #include "temporary_folder.hpp"
 
 namespace bunchtrain::report {
