@@ -4,6 +4,7 @@
 
 namespace bunchtrain::ops::detail {
 
-enum IndexFaultKind : int { kSpreadFault, kCollectFault, kIndexFaultKinds };
+inline constexpr int kSpreadFault = 0, kCollectFault = 1;
+inline constexpr int kIndexFaultKinds = 2;
 
 }  // namespace bunchtrain::ops::detail

@@ -107,9 +107,9 @@ LoaderPipeline::LoaderPipeline(DatasetPtr dataset, const DataLoaderOptions& opti
 }
 
 std::string LoaderPipeline::describe() const {
-  constexpr double mebibyte = 1 << 20;
-  const double all = static_cast<double>(sample_bytes_ * share_.samples) / mebibyte;
-  const double bound = static_cast<double>(options_.prefetch_bytes) / mebibyte;
+  constexpr double kMebibyte = 1 << 20;
+  const double all = static_cast<double>(sample_bytes_ * share_.samples) / kMebibyte;
+  const double bound = static_cast<double>(options_.prefetch_bytes) / kMebibyte;
   const std::string order = options_.shuffle
                                 ? fmt::format("{} streams, shuffle window {} samples", order_options_.streams,
                                               std::min(order_options_.window_samples, share_.samples))

@@ -36,7 +36,7 @@ void for_type(at::ScalarType type, const Body& body) {
   }
 }
 
-std::int32_t* fault_of(c10::Device device, IndexFaultKind kind) {
+std::int32_t* fault_of(c10::Device device, int kind) {
   return index_faults(device).mutable_data_ptr<std::int32_t>() + kind;
 }
 
