@@ -14,7 +14,7 @@ namespace bunchtrain::train {
 /// --sync-batch-norm, --collectives and the session's device.
 parallel::DataParallelOptions parallel_options(const Session& session);
 
-/// The optimizer that --optimizer, --learning-rate and --weight-decay name. @throws ConfigError
+/// The optimizer that --optimizer, --learning-rate and --weight-decay name.
 std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas);
 
 }  // namespace bunchtrain::train

@@ -87,6 +87,23 @@ TEST_F(AgreementTest, NoStandardOptionMayDiffer) {
               HasSubstr(last_rank() + " has precision = \"bfloat16\" (--precision), rank 0 has \"float64\""));
 }
 
+TEST_F(AgreementTest, AnAxisThatNobodyTrainsAlongIsRefused) {
+  const std::string ranks = std::to_string(world().size());
+  const auto start = [&](const std::string& mesh) -> std::string {
+    try {
+      ToyTraining training(world(), root_ / "run", {"--mesh", mesh});
+      EXPECT_EQ(training.session.mesh().size(comm::Axis::data), world().size());
+      training.session.close();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(start("data=" + ranks), "");
+  EXPECT_THAT(start("pipeline=" + ranks),
+              AllOf(HasSubstr("data=" + ranks + " only"), HasSubstr("along the pipeline axis")));
+}
+
 TEST_F(AgreementTest, WhatBelongsToARankMayDiffer) {
   EXPECT_EQ(error_of_flags({"--threads", "1", "--loader-threads", "2", "--log-level", "debug"}), "");
 }
