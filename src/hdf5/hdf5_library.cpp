@@ -26,21 +26,21 @@ herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* text) {
 }
 
 herr_t keep_errno(unsigned, const H5E_error2_t* error, void* code) {
-  constexpr std::string_view marker = "errno = ";
+  constexpr std::string_view kMarker = "errno = ";
   const std::string_view text = error->desc == nullptr ? "" : error->desc;
-  if (const auto at = text.find(marker); at != std::string_view::npos)
-    *static_cast<int*>(code) = std::atoi(text.data() + at + marker.size());
+  if (const auto at = text.find(kMarker); at != std::string_view::npos)
+    *static_cast<int*>(code) = std::atoi(text.data() + at + kMarker.size());
   return 0;
 }
 
 // "..., errno = 28, error message = 'No space left on device', buf = 0x..." is more
 // than a user wants to read.
 std::string plain(std::string reason) {
-  constexpr std::string_view marker = "error message = '";
-  const auto begin = reason.find(marker);
+  constexpr std::string_view kMarker = "error message = '";
+  const auto begin = reason.find(kMarker);
   if (begin == std::string::npos) return reason;
-  const auto end = reason.find('\'', begin + marker.size());
-  return reason.substr(begin + marker.size(), end - begin - marker.size());
+  const auto end = reason.find('\'', begin + kMarker.size());
+  return reason.substr(begin + kMarker.size(), end - begin - kMarker.size());
 }
 
 PropertyList without_locks(const std::string& what) {

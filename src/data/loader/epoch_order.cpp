@@ -219,10 +219,10 @@ void EpochOrder::Impl::find_residences() {
 
 EpochOrder::Options choose_order(std::span<const SampleRange> ranges, std::int64_t sample_bytes,
                                  std::int64_t global_batch) {
-  constexpr std::int64_t window_bytes = std::int64_t{128} << 20;
-  constexpr std::int64_t preferred_window = 65536;
-  const auto affordable = window_bytes / std::max<std::int64_t>(sample_bytes, 1);
-  const auto preferred = std::max(8 * global_batch, preferred_window);
+  constexpr std::int64_t kWindowBytes = std::int64_t{128} << 20;
+  constexpr std::int64_t kPreferredWindow = 65536;
+  const auto affordable = kWindowBytes / std::max<std::int64_t>(sample_bytes, 1);
+  const auto preferred = std::max(8 * global_batch, kPreferredWindow);
 
   EpochOrder::Options options;
   options.window_samples = std::max(2 * global_batch, std::min(preferred, affordable));

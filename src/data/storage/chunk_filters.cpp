@@ -155,8 +155,8 @@ std::string describe(const ChunkFilter& filter) {
 
 std::string way_out_of(const ChunkFilter& filter) {
   // Plug-ins come with the Python package hdf5plugin; h5py itself brings none of these filters.
-  constexpr int first_registered = 256;
-  if (filter.id < first_registered)
+  constexpr int kFirstRegistered = 256;
+  if (filter.id < kFirstRegistered)
     return "use an HDF5 library that is built with it, or rewrite the file without it: h5repack -f GZIP=4 IN "
            "OUT, where such a library is";
   return "install its plug-in (pip install hdf5plugin), let HDF5 load it (export HDF5_PLUGIN_PATH=$(python3 "

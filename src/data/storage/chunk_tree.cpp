@@ -155,8 +155,8 @@ class Walker {
   }
 
   std::uint64_t read_layout(Cursor& block) {
-    constexpr unsigned chunked = 2;
-    if (block.number(1) != 3 || block.number(1) != chunked) throw Unreadable("no version 1 tree");
+    constexpr unsigned kChunked = 2;
+    if (block.number(1) != 3 || block.number(1) != kChunked) throw Unreadable("no version 1 tree");
     if (block.number(1) != axes_ + 1) throw Unreadable("another rank");
     return block.number(format_.address_bytes);
   }
@@ -167,8 +167,8 @@ class Walker {
     const std::size_t head = 8 + 2 * format_.address_bytes;
     Cursor prefix(file_, offset, head);
     prefix.expect("TREE");
-    constexpr unsigned chunk_node = 1;
-    if (prefix.number(1) != chunk_node) throw Unreadable("a node of another tree");
+    constexpr unsigned kChunkNode = 1;
+    if (prefix.number(1) != kChunkNode) throw Unreadable("a node of another tree");
     const auto level = prefix.number(1);
     const auto used = prefix.number(2);
     const std::size_t key = 8 + 8 * (axes_ + 1);

@@ -19,11 +19,11 @@ bool is_ieee(hid_t type, std::size_t bytes) {
   struct Format {
     std::size_t bytes, sign, exponent, exponent_bits, mantissa_bits, bias;
   };
-  constexpr std::array formats = {Format{2, 15, 10, 5, 10, 15}, Format{4, 31, 23, 8, 23, 127},
-                                  Format{8, 63, 52, 11, 52, 1023}};
+  constexpr std::array kFormats = {Format{2, 15, 10, 5, 10, 15}, Format{4, 31, 23, 8, 23, 127},
+                                   Format{8, 63, 52, 11, 52, 1023}};
   std::size_t sign = 0, exponent = 0, exponent_bits = 0, mantissa = 0, mantissa_bits = 0;
   if (H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0) return false;
-  return std::any_of(formats.begin(), formats.end(), [&](const Format& f) {
+  return std::any_of(kFormats.begin(), kFormats.end(), [&](const Format& f) {
     return f.bytes == bytes && f.sign == sign && f.exponent == exponent && f.exponent_bits == exponent_bits &&
            f.mantissa_bits == mantissa_bits && mantissa == 0 && f.bias == H5Tget_ebias(type);
   });

@@ -22,10 +22,10 @@ std::string resolve(const std::string& name, const std::string& path) {
   const char* variable = std::getenv("HDF5_EXTFILE_PREFIX");
   std::string prefix = variable == nullptr ? "" : variable;
   if (fs::path(name).is_absolute() || prefix.empty() || prefix == ".") return name;
-  constexpr std::string_view origin = "${ORIGIN}";
+  constexpr std::string_view kOrigin = "${ORIGIN}";
   std::error_code error;
-  if (prefix.starts_with(origin))
-    prefix = fs::absolute(path, error).parent_path().string() + prefix.substr(origin.size());
+  if (prefix.starts_with(kOrigin))
+    prefix = fs::absolute(path, error).parent_path().string() + prefix.substr(kOrigin.size());
   return (fs::path(prefix) / name).string();
 }
 

@@ -52,16 +52,17 @@ std::uint64_t count_rows(const RowSpans& spans) {
 }
 
 std::string to_string(const RowSpans& spans) {
-  constexpr std::size_t most = 4;
+  constexpr std::size_t kMost = 4;
   std::vector<std::string> texts;
   for (const RowSpan& span : spans) {
-    if (texts.size() == most) break;
+    if (texts.size() == kMost) break;
     texts.push_back(span.count == 1 ? fmt::format("row {}", span.first)
                                     : fmt::format("rows {} to {}", span.first, span.first + span.count - 1));
   }
   const std::string listed = fmt::format("{}", fmt::join(texts, ", "));
-  if (spans.size() <= most) return listed;
-  return fmt::format("{} and {} more ranges, {} rows in all", listed, spans.size() - most, count_rows(spans));
+  if (spans.size() <= kMost) return listed;
+  return fmt::format("{} and {} more ranges, {} rows in all", listed, spans.size() - kMost,
+                     count_rows(spans));
 }
 
 }  // namespace bunchtrain::data

@@ -125,14 +125,14 @@ RowSpans StoredDataset::absent_rows() const {
 }
 
 void StoredDataset::require_rows(bool fill) const {
-  constexpr std::size_t most = 3;
+  constexpr std::size_t kMost = 3;
   std::vector<std::string> reasons;
   std::size_t left_out = 0;
   bool may_be_filled = true;
   for (const auto& some : impl_->absent) {
     if (fill && some.may_be_filled) continue;
     may_be_filled = may_be_filled && some.may_be_filled;
-    if (reasons.size() == most) {
+    if (reasons.size() == kMost) {
       ++left_out;
     } else {
       reasons.push_back(fmt::format("{} {}", to_string(some.rows), some.why));

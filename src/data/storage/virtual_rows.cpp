@@ -129,8 +129,8 @@ class Gathering {
 
 VirtualContents look_at_sources(hid_t create, const DatasetLayout& layout, const std::string& path,
                                 const SourceContext& context, const std::string& where) {
-  constexpr int deepest = 16;
-  if (context.depth > deepest)
+  constexpr int kDeepest = 16;
+  if (context.depth > kDeepest)
     throw DataError(
         fmt::format("{}: virtual datasets that come from each other; write the file again", where));
   const SourceContext inner{.depth = context.depth + 1, .decoded = context.decoded};

@@ -17,10 +17,10 @@
 namespace bunchtrain::shower_simulation {
 namespace {
 
-enum Site : std::uint64_t { kEnergy = 1, kTheta = 2 };
+constexpr std::uint64_t kEnergy = 1, kTheta = 2;
 
 /// [n] between both bounds, the numbers of `context`'s showers.
-at::Tensor draw(const nn::StepContext& context, Site site, double lowest, double highest) {
+at::Tensor draw(const nn::StepContext& context, std::uint64_t site, double lowest, double highest) {
   return nn::keyed_uniform(context, site, 1).squeeze(1) * (highest - lowest) + lowest;
 }
 

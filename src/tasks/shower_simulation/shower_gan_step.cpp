@@ -20,9 +20,9 @@ namespace bunchtrain::shower_simulation {
 namespace {
 
 /// What random numbers are for, within a pass.
-enum Site : std::uint64_t { kNoise = 1, kEnergy = 2, kFlip = 3 };
+constexpr std::uint64_t kNoise = 1, kEnergy = 2, kFlip = 3;
 /// The passes of one step; generator updates count on from the last.
-enum Pass : std::uint64_t { kReal = 1, kFake = 2, kGenerator = 3 };
+constexpr std::uint64_t kReal = 1, kFake = 2, kGenerator = 3;
 
 void add_terms(NamedTensors& terms, std::string_view pass, const models::ShowerLosses& losses) {
   const auto add = [&](std::string_view term, const at::Tensor& value) {
