@@ -143,12 +143,12 @@ std::string describe(const ChunkFilter& filter) {
     int id;
     const char* name;
   };
-  constexpr std::array known = {Known{1, "deflate"},   Known{2, "shuffle"},  Known{3, "fletcher32"},
-                                Known{4, "szip"},      Known{5, "nbit"},     Known{6, "scale-offset"},
-                                Known{305, "lzo"},     Known{307, "bzip2"},  Known{kLzf, "lzf"},
-                                Known{32001, "blosc"}, Known{32004, "lz4"},  Known{32008, "bitshuffle"},
-                                Known{32013, "zfp"},   Known{32015, "zstd"}, Known{32026, "blosc2"}};
-  for (const auto& entry : known)
+  constexpr std::array kKnown = {Known{1, "deflate"},   Known{2, "shuffle"},  Known{3, "fletcher32"},
+                                 Known{4, "szip"},      Known{5, "nbit"},     Known{6, "scale-offset"},
+                                 Known{305, "lzo"},     Known{307, "bzip2"},  Known{kLzf, "lzf"},
+                                 Known{32001, "blosc"}, Known{32004, "lz4"},  Known{32008, "bitshuffle"},
+                                 Known{32013, "zfp"},   Known{32015, "zstd"}, Known{32026, "blosc2"}};
+  for (const auto& entry : kKnown)
     if (entry.id == filter.id) return fmt::format("{} ({})", entry.name, entry.id);
   return fmt::format("{} ({})", filter.name.empty() ? "filter" : filter.name, filter.id);
 }

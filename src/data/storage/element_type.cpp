@@ -102,8 +102,8 @@ std::optional<ElementType> to_element_type(hid_t type) {
     if (!is_ieee(type, element.bytes)) return std::nullopt;
     return element;
   }
-  constexpr std::array<std::size_t, 4> sizes = {1, 2, 4, 8};
-  const bool plain = std::find(sizes.begin(), sizes.end(), element.bytes) != sizes.end() &&
+  constexpr std::array<std::size_t, 4> kSizes = {1, 2, 4, 8};
+  const bool plain = std::find(kSizes.begin(), kSizes.end(), element.bytes) != kSizes.end() &&
                      H5Tget_precision(type) == 8 * element.bytes;
   if (!plain || (kind != H5T_INTEGER && kind != H5T_BITFIELD)) return std::nullopt;
   const bool is_signed = kind == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
