@@ -136,7 +136,7 @@ class LayoutWriter {
     for (hsize_t row = 0; row < kJets; ++row) {
       jets.push_back({100.F + shift + static_cast<float>(row), 0.1F, static_cast<std::int32_t>(row % 3)});
       for (hsize_t slot = 0; slot < kSlots; ++slot)
-        tracks.push_back(is_real(row, slot) ? Track{feature(row, slot, 0), feature(row, slot, 1),
+        tracks.push_back(is_real(row, slot) ? Track{feature(row, slot, 0) + shift, feature(row, slot, 1),
                                                     feature(row, slot, 2), feature(row, slot, 3), 1}
                                             : Track{NAN, NAN, NAN, NAN, 0});
     }
