@@ -2,22 +2,14 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "../edge_kernels.hpp"
-#include "edge_simd.hpp"
+#include "../edge_tensors.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
-
-EdgeShape shape_of(const at::Tensor& v, const at::Tensor& indices) {
-  return {v.size(1), indices.size(2), v.size(2)};
-}
-
-template <class T>
-T* data_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
-}
 
 template <class T>
 void spread(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices, const at::Tensor& out) {
@@ -81,28 +73,18 @@ void collect_narrow(const at::Tensor& edges, const at::Tensor& indices, const at
 
 void spread_to_edges_cpu(const at::Tensor& u, const at::Tensor& v, const at::Tensor& indices,
                          const at::Tensor& out) {
-  if (v.scalar_type() == at::kFloat) {
-    spread<float>(u, v, indices, out);
-  } else if (v.scalar_type() == at::kDouble) {
-    spread<double>(u, v, indices, out);
-  } else if (v.scalar_type() == at::kBFloat16) {
-    spread<Bf16>(u, v, indices, out);
-  } else {
-    spread<Fp16>(u, v, indices, out);
-  }
+  for_type(v.scalar_type(), [&]<class T>(T*) { spread<T>(u, v, indices, out); });
 }
 
 void collect_from_edges_cpu(const at::Tensor& edges, const at::Tensor& indices, const at::Tensor& u,
                             const at::Tensor& v) {
-  if (v.scalar_type() == at::kFloat) {
-    collect<float>(edges, indices, u, v);
-  } else if (v.scalar_type() == at::kDouble) {
-    collect<double>(edges, indices, u, v);
-  } else if (v.scalar_type() == at::kBFloat16) {
-    collect_narrow<Bf16>(edges, indices, u, v);
-  } else {
-    collect_narrow<Fp16>(edges, indices, u, v);
-  }
+  for_type(v.scalar_type(), [&]<class T>(T*) {
+    if constexpr (std::is_floating_point_v<T>) {
+      collect<T>(edges, indices, u, v);
+    } else {
+      collect_narrow<T>(edges, indices, u, v);
+    }
+  });
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -6,35 +6,13 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "../edge_kernels.hpp"
+#include "../edge_tensors.hpp"
 #include "bunchtrain/device/detail/cuda_check.cuh"
 #include "bunchtrain/ops/index_faults.hpp"
 #include "edge_launch.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
-
-EdgeShape shape_of(const at::Tensor& v, const at::Tensor& indices) {
-  return {v.size(1), indices.size(2), v.size(2)};
-}
-
-template <class T>
-T* data_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
-}
-
-/// Calls `body` with a null pointer of the type whose kernels serve `type`.
-template <class Body>
-void for_type(at::ScalarType type, const Body& body) {
-  if (type == at::kFloat) {
-    body(static_cast<float*>(nullptr));
-  } else if (type == at::kDouble) {
-    body(static_cast<double*>(nullptr));
-  } else if (type == at::kBFloat16) {
-    body(static_cast<Bf16*>(nullptr));
-  } else {
-    body(static_cast<Fp16*>(nullptr));
-  }
-}
 
 std::int32_t* fault_of(c10::Device device, int kind) {
   return index_faults(device).mutable_data_ptr<std::int32_t>() + kind;
