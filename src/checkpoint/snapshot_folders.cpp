@@ -42,7 +42,7 @@ fs::path with_suffix(fs::path path, std::string_view suffix) { return path += su
 template <class Predicate>
 std::vector<fs::path> entries_where(const fs::path& store, Predicate&& wanted) {
   std::vector<fs::path> found;
-  if (!fs::exists(store)) return found;
+  if (!fs::is_directory(store)) return found;
   for (const fs::directory_entry& entry : fs::directory_iterator(store)) {
     if (wanted(entry.path().filename().string())) found.push_back(entry.path());
   }
@@ -117,6 +117,8 @@ fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
 void clean_leftovers(const fs::path& store) {
   for (const char* pointer : {"latest", "best"}) remove_torn_files(store, pointer);
   for (const fs::path& partial : entries_where(store, is_partial_name)) fs::remove_all(partial);
+  for (const fs::path& snapshot : entries_where(store, is_snapshot_name))
+    remove_torn_files(snapshot, kManifestName);
   const auto is_replaced = [](std::string_view name) {
     return name.ends_with(kReplaced) && is_snapshot_name(name);
   };

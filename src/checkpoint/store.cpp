@@ -75,6 +75,7 @@ struct Store::Impl {
   void finish(const fs::path& partial, Manifest& manifest) const;
   void judge(std::int64_t step, const Judgement& judgement) const;
   void tidy() const;
+  void tidy_up() const;
   void update_pointers_and_prune() const;
   std::size_t kept(const Inventory& inventory) const;
   Snapshot read(const std::string& name, const ComponentNames& wanted) const;
@@ -161,6 +162,12 @@ void Store::Impl::tidy() const {
   if (is_writer()) try_to("tidy up", [&] { update_pointers_and_prune(); });
 }
 
+void Store::Impl::tidy_up() const {
+  if (!is_writer()) return;
+  try_to("tidy up", [&] { clean_leftovers(folder); });
+  tidy();
+}
+
 // A snapshot that nothing has judged yet must not push out the last one that is known to be good.
 std::size_t Store::Impl::kept(const Inventory& inventory) const {
   const int least = inventory.snapshots.front().info.judged ? 1 : 2;
@@ -240,6 +247,7 @@ Store& Store::operator=(Store&&) noexcept = default;
 SnapshotInfo Store::save(const SaveRequest& request) { return impl_->save(request); }
 std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
 void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }
+void Store::tidy_up() const { impl_->tidy_up(); }
 std::optional<Snapshot> Store::load_latest() const { return impl_->load_latest(); }
 std::optional<Snapshot> Store::load(std::string_view which,
                                     const std::vector<std::string>& components) const {

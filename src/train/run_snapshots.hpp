@@ -38,6 +38,8 @@ class RunSnapshots {
   std::filesystem::path save(std::int64_t step, const CapturedState& state, checkpoint::Metadata metadata);
   /// Adds what the validation found to the snapshot of `step`.
   void judge(std::int64_t step, const checkpoint::Judgement& judgement) { store_.judge(step, judgement); }
+  /// At the end of a run: a kill may have met one that had nothing left but this.
+  void tidy_up() const { store_.tidy_up(); }
   /// Ends a run whose networks are lost since step `first_lost`: a snapshot from then on is of no use.
   /// @throws TrainingHalted saying from where the run can go on, and how.
   [[noreturn]] void halt(const std::string& reason, std::int64_t first_lost);

@@ -133,6 +133,7 @@ FitResult TrainingLoop::run() {
   }
   if (!validation_) validation_ = judge();         // a run that was finished already
   if (finished()) result_.finished_early.clear();  // not early, after all
+  snapshots_.tidy_up();
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
   result_.validation = validation_;

@@ -66,6 +66,9 @@ class Store {
   /// Collective. Adds to the snapshot of `step`, by a new manifest alone, then chooses the best anew and
   /// removes old ones. @throws as `save`.
   void judge(std::int64_t step, const Judgement& judgement);
+  /// Finishes what a kill interrupted: removes half-written and half-removed files, points to the latest and the
+  /// best, removes old snapshots. Only for the owner of the run folder; what fails is a warning.
+  void tidy_up() const;
 
   /// Collective. The newest valid snapshot, to go on from; every damaged or lost one met on the way is logged
   /// as a warning with its fault, and what that costs. Nothing if there is none: the run starts afresh.

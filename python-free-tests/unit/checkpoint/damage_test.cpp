@@ -216,6 +216,18 @@ TEST_F(DamageTest, ANewManifestThatWasNotFinishedLeavesTheOld) {
   EXPECT_EQ(read_info(newest()).metric, 0.5);
 }
 
+TEST_F(DamageTest, TidyingUpFinishesWhatAKillInterrupted) {
+  write(folder_ / "step-000030", "not a folder");
+  fs::create_directories(folder_ / "step-000005.partial");  // half removed
+  write(newest() / "manifest.json.partial-4545", "{\"cont");
+  write(folder_ / "latest", "step-000010\n");
+  make_store().tidy_up();
+  EXPECT_FALSE(fs::exists(folder_ / "step-000005.partial"));
+  EXPECT_FALSE(fs::exists(newest() / "manifest.json.partial-4545"));
+  EXPECT_EQ(read(folder_ / "latest"), "step-000020\n");
+  EXPECT_EQ(latest_step(), 20);
+}
+
 TEST_F(DamageTest, AFullDiskIsAnIoErrorThatNamesTheFile) {
   // /dev/full has no room: what is being written is a link to it.
   const std::string model = "model.safetensors.partial-" + std::to_string(::getpid());
