@@ -148,6 +148,12 @@ at::Tensor ParticleNetImpl::classify(const at::Tensor& x, const at::Tensor& mask
   return blocks_->output->forward(blocks_->dropout->forward(at::relu(blocks_->hidden->forward(pooled))));
 }
 
+NamedTensors ParticleNetImpl::forward(const NamedTensors& inputs) {
+  return {{"logits", forward(inputs["points"], inputs["features"], inputs["mask"])}};
+}
+
+std::vector<std::string> ParticleNetImpl::input_names() const { return {"points", "features", "mask"}; }
+
 std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
                                                          nn::EdgeStorage storage) const {
   std::int64_t kept = 0, transient = 0;

@@ -7,7 +7,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
-#include "bunchtrain/nn/described_module.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "training_loop.hpp"
 
 namespace bunchtrain::train {

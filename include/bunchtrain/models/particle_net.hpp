@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "bunchtrain/models/module_holder.hpp"
-#include "bunchtrain/nn/described_module.hpp"
 #include "bunchtrain/nn/edge_storage.hpp"
+#include "bunchtrain/nn/model.hpp"
 
 namespace bunchtrain::models {
 
@@ -53,7 +53,7 @@ struct ParticleNetOptions {
 
 /// ParticleNet. Parameter names are weaver-core's (`bn_fts`,
 /// `edge_convs.0.convs.0.weight`, `fc.0.0.weight`, ...).
-class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
+class ParticleNetImpl : public torch::nn::Module, public nn::Model {
  public:
   explicit ParticleNetImpl(ParticleNetOptions options = {});
 
@@ -62,13 +62,16 @@ class ParticleNetImpl : public torch::nn::Module, public nn::DescribedModule {
   /// bool, true = real particle.
   /// @throws ConfigError if P <= k of a block or shapes do not fit.
   at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
+  /// The same by name: "points", "features", "mask" to "logits".
+  NamedTensors forward(const NamedTensors& inputs) override;
+  std::vector<std::string> input_names() const override;
 
   const ParticleNetOptions& options() const noexcept { return options_; }
   std::string description() const override;
   /// Bytes that one training step of B jets of P particles needs for activations at its worst moment
   /// (prediction, printed before step 1).
   std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
-                                          nn::EdgeStorage storage = {}) const;
+                                          nn::EdgeStorage storage = {}) const override;
 
  private:
   struct Blocks;

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,10 @@ class NamedTensors {
     std::string name;
     at::Tensor tensor;
   };
+
+  NamedTensors() = default;
+  /// {{"logits", x}, {"energy", y}}
+  NamedTensors(std::initializer_list<Entry> entries) : entries_(entries) {}
 
   /// Adds or replaces. A replaced tensor keeps its place.
   void set(std::string name, at::Tensor tensor);

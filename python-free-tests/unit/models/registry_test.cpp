@@ -8,7 +8,7 @@
 #include <torch/nn/modules/linear.h>
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/particle_net.hpp"
-#include "bunchtrain/nn/described_module.hpp"
+#include "bunchtrain/nn/model.hpp"
 
 namespace bunchtrain::models {
 namespace {
