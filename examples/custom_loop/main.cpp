@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
                                         .seed = session.seed(),
                                         .device = session.device()});
 
+    const auto objective = bt::train::classification();
     const std::int64_t epochs = session.option("epochs");
     session.set_up_complete();  // --print-config ends here; options that nothing asked for are named
     std::int64_t step = 0;
@@ -36,13 +37,13 @@ int main(int argc, char** argv) {
       for (const auto& batch : loader) {
         const bt::nn::StepContext random(session.seed(), step++,
                                          batch.sample_ids);  // dropout by sample, not by rank
-        auto result =
-            bt::train::classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
-        parallel.backward(result.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
+        const auto result =
+            parallel.run({.batch = batch, .objective = objective, .global_samples = batch.global_size()});
+        parallel.finish();
         optimizer.step({.clip_norm = 5});
         if (session.is_root() && step % 20 == 1 && step > 1)
           std::printf("step %lld  loss %.4f\n", static_cast<long long>(step - 1), loss.values()[0]);
-        if (step % 20 == 0) loss = bt::device::LateCopy(result.loss);
+        if (step % 20 == 0) loss = bt::device::LateCopy(result.losses.total);
       }
     }
     bt::checkpoint::Store snapshots(session.run_folder().checkpoints(), session.agreement());

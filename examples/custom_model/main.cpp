@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Your own network and your own step under the Trainer: a Deep Set (Zaheer et al., 1703.06114) with label
-/// smoothing. The same program scores files by what it has trained:
+/// Your own network and your own objective under the Trainer: a Deep Set (Zaheer et al., 1703.06114) with
+/// label smoothing. The same program scores files by what it has trained:
 ///   mpirun -n 2 custom_model --data toy_jets.h5 --epochs 3 --run runs/deep_set
 ///   custom_model --evaluate --run runs/deep_set --data other.h5
 #include <ATen/ops/cross_entropy_loss.h>
@@ -13,34 +13,35 @@
 
 namespace bt = bunchtrain;
 
-struct DeepSetImpl : torch::nn::Module {
+struct DeepSetImpl : torch::nn::Module, bt::nn::Model {
   DeepSetImpl(std::int64_t features, std::int64_t classes)
       : embed(register_module("embed", torch::nn::Linear(features, 64))),
         mix(register_module("mix", torch::nn::Linear(64, 64))),
         head(register_module("head", torch::nn::Linear(64, classes))) {}
 
+  std::vector<std::string> input_names() const override { return {"features", "mask"}; }
+
   /// [B, P, F] and a mask [B, P] to logits [B, C]: the sum over real particles forgets their order.
-  at::Tensor forward(const at::Tensor& features, const at::Tensor& mask) {
-    const at::Tensor particles = at::relu(mix(at::relu(embed(features))));
-    return head((particles * mask.unsqueeze(-1)).sum(1) / 32);
+  bt::NamedTensors forward(const bt::NamedTensors& inputs) override {
+    const at::Tensor particles = at::relu(mix(at::relu(embed(inputs["features"]))));
+    return {{"logits", head((particles * inputs["mask"].unsqueeze(-1)).sum(1) / 32)}};
   }
 
   torch::nn::Linear embed, mix, head;
 };
 TORCH_MODULE(DeepSet);
 
-/// The network for the inputs and classes of a card, and its step: all that training and evaluation need.
+/// The network for the inputs and classes of a card: all that evaluation needs.
 bt::jet_tagging::EvaluatedNetwork make_network(const bt::features::Card& card) {
-  DeepSet model(static_cast<std::int64_t>(card.num_inputs("features")),
-                static_cast<std::int64_t>(card.classes.size()));
-  const auto step = [model](const bt::Batch& batch) mutable -> bt::train::StepResult {
-    const auto logits = model->forward(batch["features"], batch["mask"]);
-    const auto sum = at::cross_entropy_loss(logits, batch["label"], {}, /*reduction=sum*/ 2,
-                                            /*ignore_index=*/-100, /*label_smoothing=*/0.05);
-    return {
-        .loss = sum / std::max<std::int64_t>(batch.size(), 1), .outputs = logits, .samples = batch.size()};
-  };
-  return {.module = model.ptr(), .step = step};
+  return {.module = DeepSet(static_cast<std::int64_t>(card.num_inputs("features")),
+                            static_cast<std::int64_t>(card.classes.size()))
+                        .ptr()};
+}
+
+bt::nn::Losses smoothed_cross_entropy(const bt::NamedTensors& outputs, const bt::Batch& batch) {
+  const at::Tensor sum = at::cross_entropy_loss(outputs["logits"], batch["label"], {}, /*reduction=sum*/ 2,
+                                                /*ignore_index=*/-100, /*label_smoothing=*/0.05);
+  return sum / std::max<std::int64_t>(batch.size(), 1);
 }
 
 int main(int argc, char** argv) {
@@ -58,7 +59,7 @@ int main(int argc, char** argv) {
     bt::parallel::DataParallel parallel(network.module, session.world(),
                                         bt::train::parallel_options(session));
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
-    bt::train::Trainer trainer(session, parallel, optimizer, network.step);
+    bt::train::Trainer trainer(session, parallel, optimizer, smoothed_cross_entropy);
     trainer.fit(train, valid);
   });
 }

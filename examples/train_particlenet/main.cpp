@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
                                         bt::train::parallel_options(session));
     auto optimizer = bt::train::create_optimizer(session, parallel);
 
-    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification(model));
+    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification());
     trainer.fit(train, valid);
   });
 }

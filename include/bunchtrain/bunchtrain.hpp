@@ -11,6 +11,7 @@
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/models/registry.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
@@ -18,6 +19,7 @@
 #include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 #include "bunchtrain/tasks/shower_simulation/shower_gan.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
+#include "bunchtrain/train/objectives.hpp"
 #include "bunchtrain/train/session_choices.hpp"
 #include "bunchtrain/train/trainer.hpp"
 

@@ -14,8 +14,10 @@
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/train/objectives.hpp"
 #include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/trainer.hpp"
 
@@ -39,7 +41,7 @@ inline data::DatasetPtr make_points(std::int64_t count, std::uint64_t seed = 1) 
 }
 
 /// Two layers with a batch norm between, weights from a seed.
-struct NetworkImpl : torch::nn::Module {
+struct NetworkImpl : torch::nn::Module, nn::Model {
   explicit NetworkImpl(std::uint64_t seed = 3)
       : first(register_module("first", torch::nn::Linear(4, 8))),
         norm(register_module("norm", nn::BatchNorm(nn::BatchNormOptions{.channels = 8}))),
@@ -54,12 +56,21 @@ struct NetworkImpl : torch::nn::Module {
     }
   }
   at::Tensor forward(const at::Tensor& x) { return second(norm->forward(first(x), std::nullopt, true)); }
+  NamedTensors forward(const NamedTensors& inputs) override {
+    return {{"logits", forward(inputs["x"].to(first->weight.scalar_type()))}};
+  }
+  std::vector<std::string> input_names() const override { return {"x"}; }
 
   torch::nn::Linear first;
   nn::BatchNorm norm;
   torch::nn::Linear second;
 };
 TORCH_MODULE(Network);
+
+/// What the toy trainings minimise.
+inline at::Tensor loss_of(Network& network, const Batch& batch) {
+  return train::classification()(network->forward(batch.tensors), batch).total;
+}
 
 /// Everything of one training, ready to `fit`.
 struct ToyTraining {
@@ -74,11 +85,8 @@ struct ToyTraining {
       : session(parse(run, std::move(flags)), control, std::move(logger)),
         parallel(network, session.world(), {.sync_batch_norm = session.option("sync-batch-norm")}),
         optimizer(parallel, {.learning_rate = 0.05}),
-        trainer(session, parallel, optimizer, step(), std::move(options)) {}
+        trainer(session, parallel, optimizer, train::classification(), std::move(options)) {}
 
-  train::Step step() {
-    return [this](const Batch& batch) { return train::classify(network->forward(batch["x"]), batch); };
-  }
   static config::Options parse(const std::filesystem::path& run, std::vector<std::string> flags) {
     config::Options options("toy", "A test.");
     options.declare(train::standard_options());

@@ -13,8 +13,9 @@ namespace {
 
 std::string hash_of(const TrainedNetwork& network) {
   Hasher hasher;
-  for (const auto& arena : network.parallel->arenas()) {
-    const at::Tensor host = arena.values().detach().cpu().contiguous();
+  for (const auto& owned : network.engine->owned_ranges()) {
+    const at::Tensor& values = network.engine->arenas()[owned.arena].values();
+    const at::Tensor host = values.detach().slice(0, owned.begin, owned.end).cpu().contiguous();
     hasher.update({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
   }
   return hasher.hex();

@@ -64,7 +64,7 @@ std::vector<std::string> notices_of(const data::Dataset& train, const data::Data
 
 std::int64_t trainable(const TrainedNetwork& network) {
   std::int64_t count = 0;
-  for (const auto& arena : network.parallel->arenas())
+  for (const auto& arena : network.engine->arenas())
     for (const auto& segment : arena.segments())
       if (segment.requires_grad) count += segment.numel;
   return count;
@@ -159,7 +159,7 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
     summary["Parameters" + which] = format_integer(trainable(network));
     summary["Optimizer" + which] = network.optimizer->describe();
     summary["Learning rate" + which] = describe_schedule(plan, network);
-    summary["Gradients" + which] = network.parallel->plan_description();
+    summary["Gradients" + which] = network.engine->describe();
   }
   summary["Length"] = describe_length(plan);
   summary["Training data"] = describe_data(train);

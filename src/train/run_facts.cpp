@@ -34,7 +34,8 @@ std::string describe_update(const TrainedNetwork& network) {
     text += fmt::format("; {}: rate x {}", group.pattern, group.learning_rate_factor);
     if (group.weight_decay) text += fmt::format(", weight decay {}", *group.weight_decay);
   }
-  if (network.parallel->sync_batch_norm()) text += "; batch norm over all ranks";
+  if (const std::string arithmetic = network.engine->arithmetic(); !arithmetic.empty())
+    text += "; " + arithmetic;
   return text;
 }
 

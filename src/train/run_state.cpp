@@ -11,28 +11,9 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::train {
 namespace {
-
-NamedTensors floating_buffers(const torch::nn::Module& module) {
-  NamedTensors buffers;
-  for (const auto& buffer : module.named_buffers())
-    if (buffer.value().is_floating_point()) buffers.set(buffer.key(), buffer.value());
-  return buffers;
-}
-
-StateDict clone(const NamedTensors& tensors) {
-  StateDict copy;
-  for (const auto& [name, tensor] : tensors) copy.tensors.set(name, tensor.detach().clone());
-  return copy;
-}
-
-void copy_into(const NamedTensors& target, const NamedTensors& source) {
-  at::NoGradGuard no_gradients;
-  for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
-}
 
 StateDict counters(const RunState& state) {
   StateDict values;
@@ -155,13 +136,9 @@ CapturedState capture(const RunState& state, std::span<const TrainedNetwork> net
                       const data::DataLoader& loader, const SavedPlan& plan) {
   CapturedState captured;
   for (const auto& network : networks) {
-    const NamedTensors buffers = floating_buffers(network.parallel->module());
-    StateDict local = clone(buffers);
-    network.parallel->synchronize_buffers(state.unsynchronized_samples);
-    captured.replicated[component_name(networks, network, "model")] =
-        clone(weights::named_state(network.parallel->module()));
-    copy_into(buffers, local.tensors);
-    captured.of_rank[component_name(networks, network, "buffers")] = std::move(local);
+    parallel::NetworkState of_network = network.engine->state(state.unsynchronized_samples);
+    captured.replicated[component_name(networks, network, "model")] = std::move(of_network.network);
+    captured.of_rank[component_name(networks, network, "buffers")] = std::move(of_network.buffers_of_rank);
     captured.replicated[component_name(networks, network, "optimizer")] = network.optimizer->state();
   }
   captured.replicated["loader"] = loader.state();
@@ -177,13 +154,11 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
                  data::DataLoader& loader, SampleOrder order) {
   const auto part = [&](const std::string& name) -> const StateDict& { return part_of(snapshot, name); };
   for (const auto& network : networks) {
-    auto& module = network.parallel->module();
     const NamedTensors& saved = part(component_name(networks, network, "model")).tensors;
-    require_same_precision(module, saved, snapshot.info);
-    weights::load_into(module, saved, snapshot.info.folder.string());
+    require_same_precision(network.engine->module(), saved, snapshot.info);
     const auto local = snapshot.rank_components.find(component_name(networks, network, "buffers"));
-    if (local != snapshot.rank_components.end()) copy_into(floating_buffers(module), local->second.tensors);
-    for (auto& arena : network.parallel->arenas()) arena.bump_versions();
+    network.engine->load(saved, local == snapshot.rank_components.end() ? nullptr : &local->second.tensors,
+                         snapshot.info.folder.string());
     network.optimizer->load(part(component_name(networks, network, "optimizer")));
   }
   loader.load(order == SampleOrder::same ? part("loader") : begin_of_pass(loader, part("loader")));

@@ -59,7 +59,9 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
   if (settings.schedule != optim::ScheduleKind::one_cycle)
     settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
   settings.accumulate = 1;
+  settings.weighted_validation = true;
   if (passes == Passes::of_trainer) {
+    settings.weighted_validation = given.get<std::string>("valid-weights") == "card";
     settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
     settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
   }

@@ -36,6 +36,7 @@ struct Settings {
   CheckpointInterval checkpoint_every;
   int keep_last;
   std::int64_t patience;        ///< epochs without a better score before the run is finished early; 0 = never
+  bool weighted_validation;     ///< the loss of a validation weights samples as that of training does
   std::int64_t check_replicas;  ///< steps between comparisons; 0 = at snapshots only, -1 = never
 
   /// The factor between the rate given and the rate used.

@@ -9,27 +9,36 @@
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/train/callback.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/manual_step.hpp"
 
 namespace bunchtrain::train {
 
 /// What this rank adds to the means over all ranks.
 struct RankLosses {
   double loss = 0;                   ///< times samples
-  std::vector<LossTerm> terms = {};  ///< likewise, of a manual step
+  std::vector<LossTerm> terms = {};  ///< likewise: heads of an objective, losses of a manual step
 };
 
 struct StepInFlight {
-  struct Pass {
-    device::LateCopy loss;
-    std::int64_t samples;
+  /// The losses of a pass: one copy for all.
+  class PassLosses {
+   public:
+    explicit PassLosses(const parallel::PassResult& result);
+    /// Waits for the pass.
+    void add_to(RankLosses& sums) const;
+
+   private:
+    std::vector<std::string> terms_;
+    device::LateCopy total_and_terms_;
+    std::int64_t samples_;
   };
 
   StepEvent event;  ///< what is known beforehand
   std::int64_t samples = 0;
   std::int64_t global_samples = 0;
-  std::vector<Pass> passes = {};                 ///< of the Trainer
+  std::vector<PassLosses> passes = {};           ///< of the Trainer
   LossTerms terms = {};                          ///< of a manual step
   std::optional<optim::StepReport> update = {};  ///< none of a manual step, whose gradients nobody sees
   std::vector<device::LateCopy> loss_scales =

@@ -29,7 +29,7 @@ void require_classes(const data::DatasetSummary& summary, const std::string& sam
 /// A network that says how to build it is remembered by every snapshot, unless the program says it.
 TrainingTask with_description(TrainingTask task) {
   if (task.networks.size() != 1) return task;
-  const std::string text = nn::describe(task.networks.front().parallel->module());
+  const std::string text = nn::describe(task.networks.front().engine->module());
   if (!text.empty()) task.options.metadata.try_emplace("model", text);
   return task;
 }
@@ -38,7 +38,7 @@ TrainingTask with_description(TrainingTask task) {
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
   session.control().together([&] {
-    if (task.step) require_classes(train.summary(), task.options.samples);
+    if (task.objective) require_classes(train.summary(), task.options.samples);
     if (valid) data::require_disjoint(train, *valid);
   });
 }
@@ -50,25 +50,27 @@ struct Trainer::Impl {
   TrainingTask task;
 };
 
-Trainer::Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step,
-                 TrainerOptions options)
+Trainer::Trainer(Session& session, parallel::Engine& engine, optim::Optimizer& optimizer,
+                 nn::Objective objective, TrainerOptions options)
     : impl_(new Impl{session,
-                     {.networks = {{"model", &parallel, &optimizer}},
-                      .step = step,
+                     {.networks = {{"model", &engine, &optimizer}},
+                      .objective = std::move(objective),
                       .manual_step = {},
                       .validation = nullptr,
+                      .by_default = true,
                       .options = std::move(options),
                       .callbacks = {}}}) {
-  expects(static_cast<bool>(step), "the trainer needs a step");
+  expects(static_cast<bool>(impl_->task.objective), "the trainer needs an objective");
 }
 
 Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step,
                  std::shared_ptr<Validation> validation, TrainerOptions options)
     : impl_(new Impl{session,
                      {.networks = std::move(networks),
-                      .step = {},
+                      .objective = {},
                       .manual_step = std::move(step),
                       .validation = std::move(validation),
+                      .by_default = false,
                       .options = std::move(options),
                       .callbacks = {}}}) {
   expects(!impl_->task.networks.empty(), "the trainer needs at least one network");
@@ -78,6 +80,11 @@ Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualS
 Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+void Trainer::use_validation(std::shared_ptr<Validation> validation) {
+  impl_->task.validation = std::move(validation);
+  impl_->task.by_default = false;
+}
 
 void Trainer::add_callback(std::shared_ptr<Callback> callback) {
   impl_->task.callbacks.push_back(std::move(callback));

@@ -53,27 +53,18 @@ std::optional<data::DataLoader> make_valid_loader(const Session& session, const 
 }
 
 /// The validation of a classifier, if the data have classes.
-std::shared_ptr<Validation> default_validation(const Session& session, const Step& step,
-                                               const data::Dataset& dataset) {
+std::shared_ptr<Validation> default_validation(const data::Dataset& dataset) {
   const auto& summary = dataset.summary();
-  if (!step || summary.classes.size() < 2) return nullptr;
-  const bool weighted = session.options().get<std::string>("valid-weights") == "card";
-  return make_classification_validation(step, classification_options(summary.classes, summary.signal),
-                                        weighted ? ValidationWeights::card : ValidationWeights::none);
+  if (summary.classes.size() < 2) return nullptr;
+  return make_classification_validation(classification_options(summary.classes, summary.signal));
 }
 
 /// What `--patience` asks for.
 void add_early_stopping(TrainingTask& task, std::int64_t patience, bool has_valid) {
   if (patience == 0) return;
-  if (!task.validation || !has_valid)
+  if (!(task.validation || task.objective) || !has_valid)
     throw ConfigError("patience", fmt::format("{}", patience), "0 for a run without validation");
   task.callbacks.push_back(std::make_shared<EarlyStopping>(EarlyStoppingOptions{.patience = patience}));
-}
-
-std::vector<torch::nn::Module*> modules_of(std::span<const TrainedNetwork> networks) {
-  std::vector<torch::nn::Module*> modules;
-  for (const auto& network : networks) modules.push_back(&network.parallel->module());
-  return modules;
 }
 
 }  // namespace
@@ -90,7 +81,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       valid_loader_(make_valid_loader(session, settings_, valid)),
       snapshots_(session, settings_),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
-  if (!task_.validation) task_.validation = default_validation(session, task_.step, *train_);
+  if (task_.objective && task_.by_default) task_.validation = default_validation(*train_);
   add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
   scale_losses();
 }
@@ -102,7 +93,7 @@ void TrainingLoop::scale_losses() {
       network.optimizer->scale_losses();
     const at::Tensor scale = network.optimizer->loss_scale();
     if (!scale.defined()) continue;
-    network.parallel->scale_losses_by(scale);
+    network.engine->scale_losses_by(scale);
     losses_scaled_ = true;
   }
 }
@@ -121,7 +112,7 @@ FitResult TrainingLoop::run() {
   if (state_.step > 0)
     log_->note(fmt::format("resumed at step {} (epoch {}{})", state_.step, state_.epoch + 1,
                            state_.epoch_trained ? ", trained: its validation follows" : ""));
-  for (auto* module : modules_of(task_.networks)) module->train();
+  for (const auto& network : task_.networks) network.engine->module().train();
   session_.leave_if_stopped();
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
   const auto phase = session_.control().in_phase("training");
@@ -261,7 +252,7 @@ void TrainingLoop::finish_epoch() {
   last_end_.reset();
   if (!state_.epoch_trained)
     save();  // with the ranks' own buffers: who goes on from there is still in the epoch
-  for (auto& network : task_.networks) network.parallel->synchronize_buffers(state_.unsynchronized_samples);
+  for (auto& network : task_.networks) network.engine->synchronize_buffers(state_.unsynchronized_samples);
   state_.unsynchronized_samples = 0;
   if (!snapshots_.holds(state_.step)) save();
   report::EpochRow row = make_row();
@@ -305,9 +296,14 @@ report::EpochRow TrainingLoop::make_row() {
 }
 
 std::optional<ValidationResult> TrainingLoop::judge() {
-  if (!valid_loader_ || !task_.validation) return std::nullopt;
+  if (!valid_loader_ || !(task_.validation || task_.objective)) return std::nullopt;
   try {
-    return run_validation(session_, modules_of(task_.networks), *task_.validation, *valid_loader_,
+    return run_validation(session_,
+                          {.networks = task_.networks,
+                           .objective = task_.objective ? &task_.objective : nullptr,
+                           .validation = task_.validation.get(),
+                           .weighted = settings_.weighted_validation},
+                          *valid_loader_,
                           [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
   } catch (const NotFinite& found) {
     snapshots_.halt(fmt::format("after step {}: {}", state_.step, found.message()), state_.step);

@@ -27,9 +27,10 @@ namespace bunchtrain::train {
 /// What is trained and how, fixed for the run.
 struct TrainingTask {
   std::vector<TrainedNetwork> networks;
-  Step step;  ///< one network; empty if `manual_step` is set
+  nn::Objective objective;  ///< of one network; empty if `manual_step` is set
   ManualStep manual_step;
-  std::shared_ptr<Validation> validation;  ///< null with a `step`: that of a classifier, if there are classes
+  std::shared_ptr<Validation> validation;  ///< may be null
+  bool by_default = false;                 ///< that of a classifier, if the data have classes
   TrainerOptions options;
   std::vector<std::shared_ptr<Callback>> callbacks;
 };

@@ -59,12 +59,11 @@ config::Options effective_options(const Session& session, const TrainingTask& ta
   effective.set_effective("batch", settings.batch);
   effective.set_effective("reference-batch", settings.reference_batch);
   effective.set_effective("schedule", std::string(optim::to_string(settings.schedule)));
-  if (task.step) {
+  if (task.objective) {
     effective.set_effective("accumulate", settings.accumulate);
     effective.set_effective("clip-norm", settings.clip_norm);
-  }
-  if (task.step && !task.validation)
     effective.set_effective("valid-weights", session.options().get<std::string>("valid-weights"));
+  }
   effective.set_effective("seed", session.options().get<std::int64_t>("seed"));  // of order and dropout
   set_effective_rate(effective, task, rates);
   leave_out_unused(effective);
@@ -91,7 +90,7 @@ RunLength plan_length(const Settings& settings, std::int64_t samples) {
 
 TrainingPlan make_plan(Session& session, const TrainingTask& task, const data::Dataset& train,
                        const data::Dataset* valid) {
-  const auto passes = task.step ? Passes::of_trainer : Passes::of_step;
+  const auto passes = task.objective ? Passes::of_trainer : Passes::of_step;
   const Settings settings = resolve_settings(task.options, session.options(), passes);
   std::vector<double> rates = base_rates(session.options(), task);
   config::Options effective = effective_options(session, task, settings, rates);

@@ -91,7 +91,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
 
 device::LateSeconds TrainingLoop::total_exposed() const {
   device::LateSeconds total;
-  for (const auto& network : task_.networks) total.add(network.parallel->total_exposed());
+  for (const auto& network : task_.networks) total.add(network.engine->total_exposed());
   return total;
 }
 
@@ -168,26 +168,25 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
 void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   auto& network = task_.networks.front();
   const std::int64_t passes = settings_.accumulate;
-  device::Moment start(session_.device());
-  const auto count_into = [&](device::LateSeconds& part) {
-    const device::Moment now(session_.device());
-    part.add(std::exchange(start, now), now);
-  };
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const Batch part =
         passes == 1 ? batch : slice(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
     const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
-    const StepResult result = task_.step(part);
-    count_into(step.forward);
-    network.parallel->backward(result.loss, {.samples = result.samples,
-                                             .global_samples = batch.global_size(),
-                                             .last = pass + 1 == passes,
-                                             .zero_first = pass == 0});
-    count_into(step.backward);
-    step.passes.push_back({device::LateCopy(result.loss), result.samples});
+    const parallel::PassResult result = network.engine->run({.batch = part,
+                                                             .objective = task_.objective,
+                                                             .global_samples = batch.global_size(),
+                                                             .first = pass == 0,
+                                                             .last = pass + 1 == passes});
+    step.forward.add(result.forward);
+    step.backward.add(result.backward);
+    step.passes.emplace_back(result);
   }
+  const device::Moment begin(session_.device());
+  network.engine->finish();
+  const device::Moment finished(session_.device());
   step.update = network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = true});
-  count_into(step.optimizer);
+  step.backward.add(begin, finished);
+  step.optimizer.add(finished, device::Moment(session_.device()));
 }
 
 void TrainingLoop::run_manual_step(const Batch& batch, StepInFlight& step) {

@@ -4,6 +4,7 @@
 #include <ATen/ops/tensor.h>
 #include <torch/nn/module.h>
 
+#include <cmath>
 #include <exception>
 #include <optional>
 
@@ -16,17 +17,17 @@ namespace {
 /// Modules in evaluation mode, back in training mode at the end.
 class EvaluationMode {
  public:
-  explicit EvaluationMode(const std::vector<torch::nn::Module*>& modules) : modules_(modules) {
-    for (auto* module : modules_) module->eval();
+  explicit EvaluationMode(std::span<const TrainedNetwork> networks) : networks_(networks) {
+    for (const auto& network : networks_) network.engine->module().eval();
   }
   ~EvaluationMode() {
-    for (auto* module : modules_) module->train();
+    for (const auto& network : networks_) network.engine->module().train();
   }
   EvaluationMode(const EvaluationMode&) = delete;
   EvaluationMode& operator=(const EvaluationMode&) = delete;
 
  private:
-  const std::vector<torch::nn::Module*>& modules_;
+  std::span<const TrainedNetwork> networks_;
 };
 
 /// What the ranks tell one another after each batch: who was asked to stop, who failed. The sum travels while
@@ -77,20 +78,64 @@ void throw_fault(const Session& session, const std::exception_ptr& fault) {
   }
 }
 
+/// The objective over the samples of this rank.
+class MeanLoss {
+ public:
+  void add(const at::Tensor& loss, std::int64_t samples) {
+    sum_ += loss.item<double>() * static_cast<double>(samples);
+    samples_ += static_cast<double>(samples);
+  }
+  /// Collective. Over the samples of all ranks; none if there are none.
+  std::optional<double> over(comm::Communicator& ranks) const {
+    at::Tensor sums = at::tensor({sum_, samples_}, at::kDouble);
+    ranks.all_reduce(sums).wait();
+    const double* total = sums.const_data_ptr<double>();
+    return total[1] > 0 ? std::optional(total[0] / total[1]) : std::nullopt;
+  }
+
+ private:
+  double sum_ = 0, samples_ = 0;
+};
+
+Batch without_weights(const Batch& batch) {
+  Batch plain = batch;
+  plain.tensors = {};
+  for (const auto& [name, tensor] : batch.tensors)
+    if (name != "weight") plain.tensors.set(name, tensor);
+  return plain;
+}
+
+void evaluate(const ValidationTask& task, const Batch& batch, MeanLoss& loss) {
+  NamedTensors outputs;
+  if (task.objective) {
+    parallel::Evaluation found = task.networks.front().engine->evaluate(
+        task.weighted ? batch : without_weights(batch), *task.objective);
+    loss.add(found.losses.total, batch.size());
+    outputs = std::move(found.outputs);
+  }
+  if (task.validation) task.validation->add(batch, outputs);
+}
+
 /// One batch of this rank's share; the last call of a pass, which finds none, moves the
 /// loader to its next epoch.
-std::exception_ptr add_next(const Session& session, Validation& validation, data::DataLoader& loader) {
+std::exception_ptr add_next(const Session& session, const ValidationTask& task, MeanLoss& loss,
+                            data::DataLoader& loader) {
   try {
     auto batch = loader.next();
     if (!batch || batch->size() == 0) return nullptr;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
-    validation.add(in_precision(std::move(*batch), session.precision()));
+    evaluate(task, in_precision(std::move(*batch), session.precision()), loss);
     return nullptr;
   } catch (const CommError&) {
     throw;
   } catch (...) {
     return std::current_exception();
   }
+}
+
+/// Without a validation of its own a run is judged by its loss.
+ValidationResult of_loss(double loss) {
+  return {.loss = loss, .score = -loss, .score_name = "negative valid_loss"};
 }
 
 }  // namespace
@@ -104,33 +149,41 @@ Batch in_precision(Batch batch, device::Precision precision) {
   return batch;
 }
 
-ValidationResult run_validation(Session& session, const std::vector<torch::nn::Module*>& modules,
-                                Validation& validation, data::DataLoader& loader,
+ValidationResult run_validation(Session& session, const ValidationTask& task, data::DataLoader& loader,
                                 const std::function<void(std::int64_t, std::int64_t)>& on_batch) {
   const at::NoGradGuard no_gradients;
-  const EvaluationMode evaluation(modules);
+  const EvaluationMode evaluation(task.networks);
   const auto phase = session.control().in_phase("validating");
   const std::int64_t batches = loader.steps_per_epoch();  // the same on all ranks
+  const auto discard = [&] {
+    if (task.validation) task.validation->discard();
+  };
   BatchAgreement ranks(session.agreement());
+  MeanLoss loss;
   std::exception_ptr fault;
   for (std::int64_t done = 0; done <= batches; ++done) {
-    if (!fault) fault = add_next(session, validation, loader);
+    if (!fault) fault = add_next(session, task, loss, loader);
     if (on_batch && done < batches) on_batch(done + 1, batches);
     ranks.hear();
     if (ranks.failed()) break;
     if (ranks.stop()) {
-      validation.discard();
+      discard();
       session.leave_if_stopped();
     }
     ranks.tell(session.stop_requested(), fault != nullptr);
   }
   ranks.hear();
   if (ranks.failed()) {
-    validation.discard();
+    discard();
     throw_fault(session, fault);
   }
   auto agreement = session.agreement();
-  return validation.finish(agreement);
+  const std::optional<double> mean = task.objective ? loss.over(agreement) : std::nullopt;
+  ValidationResult found =
+      task.validation ? task.validation->finish(agreement, mean) : of_loss(mean.value_or(0));
+  if (mean) found.loss = mean;
+  if (found.loss && !std::isfinite(*found.loss)) throw NotFinite("the loss of the validation is not finite");
+  return found;
 }
 
 }  // namespace bunchtrain::train

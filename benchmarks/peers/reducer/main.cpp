@@ -122,7 +122,7 @@ Result measure(const Case& size, bt::comm::Communicator& communicator) {
           median(bare),
           median(ours),
           {median(theirs[0]), median(theirs[1]), median(theirs[2])},
-          parallel.plan_description()};
+          parallel.describe()};
 }
 
 nlohmann::json as_json(const Result& result) {

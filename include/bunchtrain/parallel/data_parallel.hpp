@@ -6,15 +6,18 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
+#include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 
 namespace torch::nn {
@@ -32,22 +35,13 @@ struct DataParallelOptions {
   /// after backward, so that they and the statistics have one issue order whatever part of the network a
   /// rank's batch uses.
   bool sync_batch_norm = false;
+  /// How the network is called, if it is no `nn::Model`.
+  std::function<NamedTensors(const NamedTensors&)> forward = {};
   Logger logger = {};
 };
 
-/// Counts of one backward pass; they enter as the root gradient, so that the summed
-/// gradient is the global mean.
-struct PassOptions {
-  std::int64_t samples = 1;  ///< samples behind this loss on this rank (its mean); 0 is allowed
-  /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world
-  /// (one pass, even batches).
-  std::int64_t global_samples = 0;
-  bool last = true;        ///< only the last pass of a step communicates (gradient accumulation)
-  bool zero_first = true;  ///< the first pass of a step clears the gradients
-};
-
 /// Moves a module's parameters into arenas, makes all ranks start from rank 0's values, and sums gradients
-/// over ranks while backward goes on. Hooks are inert unless a pass is armed. After `finish_gradients()`
+/// over ranks while backward goes on. Hooks are inert unless a pass is armed. After `finish()`
 /// (called by `backward` for the last pass) every `p.grad()` is the finished global mean, for any optimizer.
 ///
 /// The counts of a step are summed together with the gradients and checked: if the samples of all ranks do
@@ -60,7 +54,7 @@ struct PassOptions {
 ///
 /// Use from one thread. The module must outlive this object. Collective: construction, last passes,
 /// `synchronize_buffers`, `broadcast`.
-class DataParallel {
+class DataParallel final : public Engine {
  public:
   /// @throws ConfigError on every rank if the ranks' networks differ, naming the first difference.
   DataParallel(std::shared_ptr<torch::nn::Module> module, comm::Communicator communicator,
@@ -71,48 +65,45 @@ class DataParallel {
   DataParallel(const Holder& holder, comm::Communicator communicator, DataParallelOptions options = {})
       : DataParallel(std::static_pointer_cast<torch::nn::Module>(holder.ptr()), std::move(communicator),
                      std::move(options)) {}
-  ~DataParallel();
+  ~DataParallel() override;
   DataParallel(DataParallel&&) noexcept;
   DataParallel& operator=(DataParallel&&) noexcept;
 
-  /// Backward of a mean loss, gradients finished if `options.last`. With `samples` 0 and local batch norm
-  /// nothing is differentiated and `loss` may be undefined.
-  void backward(const at::Tensor& loss, const PassOptions& options = {});
+  /// The last pass starts collectives while backward goes on; `finish` awaits them.
+  PassResult run(const Pass& pass) override;
+  void finish() override;
+  Evaluation evaluate(const Batch& batch, const nn::Objective& objective) override;
+  bool has_outputs() const noexcept override { return true; }
+  void backward(const at::Tensor& loss, const PassOptions& options = {}) override;
 
   /// The same in parts, for steps with several losses or several networks: arm, run any number of
   /// `loss.backward()` or `autograd::backward`, finish. `root_gradient()` is the factor that a mean loss must
-  /// be scaled with. As nobody knows how many backwards follow, collectives start in `finish_gradients`;
+  /// be scaled with. As nobody knows how many backwards follow, collectives start in `finish`;
   /// passes that are not `last` followed by a last `backward` overlap them.
   /// @throws ConfigError after `scale_losses_by`, whose scale the host does not know.
   void begin_pass(const PassOptions& options = {});
   double root_gradient() const noexcept;
-  void finish_gradients();
 
-  /// From now on `backward` multiplies its loss by the scalar `scale` on this device, as it is when backward
-  /// begins: `Optimizer::loss_scale`, whose `step` divides by it. The host does not wait for it.
-  void scale_losses_by(const at::Tensor& scale);
+  void scale_losses_by(const at::Tensor& scale) override;
 
-  /// Collective: count-weighted combination of floating buffers (batch-norm statistics) over ranks, before
-  /// validation and checkpoints; integer buffers (batches tracked) become their maximum. `samples` = samples
-  /// this rank has contributed since the last call.
-  void synchronize_buffers(std::int64_t samples);
+  void synchronize_buffers(std::int64_t samples) override;
+  NetworkState state(std::int64_t samples) override;
+  void load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
+            std::string_view origin) override;
   /// Collective: parameters and buffers of `root` on every rank.
   void broadcast(int root = 0);
 
-  tensor::ParameterArenas& arenas() noexcept;
-  operator tensor::ParameterArenas&() noexcept { return arenas(); }
-  torch::nn::Module& module() noexcept;
-  comm::Communicator& communicator() noexcept;
-  c10::Device device() const noexcept;
-  /// As in the options, also on one rank.
-  bool sync_batch_norm() const noexcept;
+  tensor::ParameterArenas& arenas() noexcept override;
+  std::vector<OwnedRange> owned_ranges() const override;
+  torch::nn::Module& module() noexcept override;
+  c10::Device device() const noexcept override;
+  comm::Communicator& replicas() noexcept override;
   /// Seconds of the last step that this thread spent starting, pumping and awaiting gradient collectives. On
   /// a GPU those that its stream waited for them after backward; who asks waits for the GPU.
   double exposed_seconds() const;
-  /// The same, of all steps since construction, known when the GPU got there.
-  device::LateSeconds total_exposed() const;
-  /// "one all-reduce of 1.5 MB after backward (latency 12 us, 3.1 GB/s)".
-  const std::string& plan_description() const noexcept;
+  device::LateSeconds total_exposed() const override;
+  const std::string& describe() const noexcept override;
+  std::string arithmetic() const override;
 
  private:
   struct Impl;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
@@ -22,6 +23,16 @@ class Module;
 
 namespace bunchtrain::parallel {
 
+/// Counts of a backward pass; they enter as the root gradient, so that the summed gradient is the global mean.
+struct PassOptions {
+  std::int64_t samples = 1;  ///< samples behind this loss on this rank (its mean); 0 is allowed
+  /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world
+  /// (one pass, even batches).
+  std::int64_t global_samples = 0;
+  bool last = true;        ///< only the last pass of a step communicates (gradient accumulation)
+  bool zero_first = true;  ///< the first pass of a step clears the gradients
+};
+
 /// One pass of an optimizer step: forward, objective and backward over a rank's share of the samples, or over
 /// a part of it (gradient accumulation).
 struct Pass {
@@ -35,15 +46,15 @@ struct Pass {
 /// What a pass found, for records. Tensors are detached and on the engine's device: a host that reads them at
 /// once waits for a GPU.
 struct PassResult {
-  nn::Losses losses;         ///< on every rank, means over `samples`
+  nn::Losses losses = {};    ///< on every rank, means over `samples`
   std::int64_t samples = 0;  ///< of this rank, or of the ranks that share a network, behind the losses
   device::LateSeconds forward = {}, backward = {};
 };
 
 /// What an evaluation found. Outputs are empty on ranks for which `Engine::has_outputs` is false.
 struct Evaluation {
-  nn::Losses losses;
-  NamedTensors outputs;
+  nn::Losses losses = {};
+  NamedTensors outputs = {};
 };
 
 /// Elements [begin, end) of the flat tensors of `arenas()[arena]`.
@@ -54,13 +65,13 @@ struct OwnedRange {
 
 /// The state of a network as a snapshot keeps it.
 struct NetworkState {
-  StateDict network;          ///< parameters, and buffers combined over ranks
-  StateDict buffers_of_rank;  ///< floating buffers as this rank has them: what it goes on with
+  StateDict network = {};          ///< parameters, and buffers combined over ranks
+  StateDict buffers_of_rank = {};  ///< floating buffers as this rank has them: what it goes on with
 };
 
 /// A network with its arenas, and the way in which ranks train it together: each has a copy (DataParallel).
 /// The Trainer, validation and snapshots know no other face of it. Use from one thread. Collective:
-/// construction, `run` of a last pass, `finish`, `evaluate`, `gradient_norm`, `synchronize_buffers`, `state`.
+/// construction, `run` of a last pass, `finish`, `evaluate`, `synchronize_buffers`, `state`.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -70,15 +81,16 @@ class Engine {
   virtual PassResult run(const Pass& pass) = 0;
   /// Ends the step's passes: gradients are the means over all its samples afterwards, for any optimizer.
   virtual void finish() = 0;
+  /// For a `ManualStep`, which has losses of its own: backward of a mean loss; gradients are finished if
+  /// `options.last`. With `samples` 0 and local batch norm nothing is differentiated and `loss` may be undefined.
+  virtual void backward(const at::Tensor& loss, const PassOptions& options = {}) = 0;
   /// Losses and outputs without gradients, in the mode (`train`, `eval`) that the module is in.
   virtual Evaluation evaluate(const Batch& batch, const nn::Objective& objective) = 0;
   /// Whether `evaluate` gives this rank the outputs.
   virtual bool has_outputs() const noexcept = 0;
-  /// From now on the losses of `run` are differentiated times the scalar `scale` on `device()`, as it is when
+  /// From now on `run` and `backward` differentiate losses times the scalar `scale` on `device()`, as it is when
   /// backward begins (`Optimizer::loss_scale`, whose `step` divides by it). The host does not wait for it.
   virtual void scale_losses_by(const at::Tensor& scale) = 0;
-  /// L2 norm of the finished gradients of the whole network: a float64 scalar on `device()`.
-  virtual at::Tensor gradient_norm() = 0;
 
   /// This rank's parameters and gradients, which an optimizer works on.
   virtual tensor::ParameterArenas& arenas() noexcept = 0;
@@ -105,6 +117,13 @@ class Engine {
   virtual device::LateSeconds total_exposed() const = 0;
   /// How the ranks work together: "one all-reduce of 1.5 MB after backward (latency 12 us, 3.1 GB/s)".
   virtual const std::string& describe() const noexcept = 0;
+  /// What of it changes results, for comparison when a run is resumed: "batch norm over all ranks"; empty: nothing.
+  virtual std::string arithmetic() const { return {}; }
+
+ protected:
+  Engine() = default;
+  Engine(const Engine&) = default;
+  Engine& operator=(const Engine&) = default;
 };
 
 }  // namespace bunchtrain::parallel

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/report/epoch_row.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/manual_step.hpp"
 #include "bunchtrain/train/validation.hpp"
 
 namespace bunchtrain::train {

@@ -13,12 +13,13 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/nn/objective.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
 #include "bunchtrain/optim/schedule.hpp"
-#include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/train/callback.hpp"
 #include "bunchtrain/train/session.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/manual_step.hpp"
 #include "bunchtrain/train/validation.hpp"
 
 namespace bunchtrain::train {
@@ -63,10 +64,10 @@ class ReplicasDiffer : public Error {
   using Error::Error;
 };
 
-/// A network with its optimizer. Both must outlive the trainer.
+/// A network on its ranks with its optimizer. Both must outlive the trainer.
 struct TrainedNetwork {
   std::string name;
-  parallel::DataParallel* parallel;
+  parallel::Engine* engine;
   optim::Optimizer* optimizer;
 };
 
@@ -81,7 +82,7 @@ struct FitResult {
   std::string finished_early = {};  ///< why the run ended before its last epoch; empty: it did not
 };
 
-/// Trains one network by a `Step`, or several by a `ManualStep`. Collective: all ranks
+/// Trains one network for an objective, or several by a `ManualStep`. Collective: all ranks
 /// construct and call the same.
 ///
 /// Learning rates follow `schedule`, whose peak is the optimizer's rate (or `--learning-rate`) times batch /
@@ -89,7 +90,9 @@ struct FitResult {
 /// ends with bit-equal weights.
 class Trainer {
  public:
-  Trainer(Session& session, parallel::DataParallel& parallel, optim::Optimizer& optimizer, Step step,
+  /// A validation averages the objective, and adds what `use_validation` names; without that, accuracy and AUC of
+  /// "logits" if the data have classes.
+  Trainer(Session& session, parallel::Engine& engine, optim::Optimizer& optimizer, nn::Objective objective,
           TrainerOptions options = {});
   /// @param validation may be null.
   Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualStep step,
@@ -98,6 +101,8 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
+  /// null: nothing but the objective.
+  void use_validation(std::shared_ptr<Validation> validation);
   void add_callback(std::shared_ptr<Callback> callback);
   /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
   /// `valid` may be null.

@@ -13,7 +13,7 @@
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/report/section.hpp"
 #include "bunchtrain/tensor/batch.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::train {
 
@@ -32,21 +32,17 @@ struct ValidationResult {
 class Validation {
  public:
   virtual ~Validation() = default;
-  /// One batch, never empty. Networks are in evaluation mode, gradients off, the session's precision on.
-  virtual void add(const Batch& batch) = 0;
-  /// Collective. The result over all that all ranks added since the last call.
-  virtual ValidationResult finish(comm::Communicator& ranks) = 0;
+  /// One batch, never empty, and what the network made of it ("logits"); nothing of the networks of a
+  /// `ManualStep`. Networks are in evaluation mode, gradients off, the session's precision on.
+  virtual void add(const Batch& batch, const NamedTensors& outputs) = 0;
+  /// Collective. The result over all that all ranks added since the last call. `loss`: of the objective, over
+  /// all samples; none of a `ManualStep`.
+  virtual ValidationResult finish(comm::Communicator& ranks, std::optional<double> loss) = 0;
   /// Forgets what was added since the last `finish`: the pass was broken off by a stop request or a fault.
   virtual void discard() {}
 };
 
-/// Whether the loss of a validation is weighted as that of training (`--valid-weights`).
-enum class ValidationWeights { card, none };
-
-/// Accuracy, AUC, rejection and loss of a classifier. `step` gives logits as `outputs`; the loss is the
-/// step's own, mean over all samples, so that it is the same quantity as in training. Everything else counts
-/// each sample once, whatever its weight.
-std::shared_ptr<Validation> make_classification_validation(
-    Step step, metrics::ClassificationOptions options, ValidationWeights weights = ValidationWeights::card);
+/// Accuracy, AUC and rejection of a classifier by its "logits". Each sample counts once, whatever its weight.
+std::shared_ptr<Validation> make_classification_validation(metrics::ClassificationOptions options);
 
 }  // namespace bunchtrain::train

@@ -56,7 +56,7 @@ train::FitResult readme(train::Session& session) {
   bt::parallel::DataParallel parallel(model, session.world());
   bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
 
-  bt::train::Trainer trainer(session, parallel, optimizer, bt::train::classification(model), {.epochs = 2});
+  bt::train::Trainer trainer(session, parallel, optimizer, bt::train::classification(), {.epochs = 2});
   return trainer.fit(train, valid);
 }
 

@@ -82,7 +82,7 @@ TEST_P(TrainingStepGpuTest, OfParticleNet) {
   models::ParticleNet model({.dropout = 0.1, .batch_norm_rows = models::BatchNormRows::real});
   parallel::DataParallel parallel(model, session_.world(), {.device = gpu()});
   optim::AdamW optimizer(parallel, {.learning_rate = 1e-4});
-  train::Trainer trainer(session_, parallel, optimizer, train::classification(model),
+  train::Trainer trainer(session_, parallel, optimizer, train::classification(),
                          {.epochs = 1, .batch = kBatch, .clip_norm = 1, .accumulate = 2});
   const auto watch = std::make_shared<NoWaiting>();
   trainer.add_callback(watch);

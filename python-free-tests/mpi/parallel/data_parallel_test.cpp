@@ -106,7 +106,7 @@ TEST_P(DataParallelTest, BackwardOfAPassStaysInItsThread) {
   parallel.begin_pass({.samples = 4});
   EXPECT_FALSE(may_leave());
   net_->loss(rows(0, 4)).backward();
-  parallel.finish_gradients();
+  parallel.finish();
   EXPECT_TRUE(may_leave());
   EXPECT_THROW(parallel.backward(at::ones({2}), {.samples = 4}), std::exception);
   EXPECT_TRUE(may_leave()) << "after a failed pass";
@@ -158,7 +158,7 @@ TEST_P(DataParallelTest, SeveralLossesInOnePass) {
   parallel.begin_pass({.samples = 2});
   (net_->loss(rows(2 * rank(), 2)) * parallel.root_gradient()).backward();
   (net_->forward(rows(2 * rank(), 2)).abs().mean() * parallel.root_gradient()).backward();
-  parallel.finish_gradients();
+  parallel.finish();
   (reference->loss(rows(0, 2 * world())) + reference->forward(rows(0, 2 * world())).abs().mean()).backward();
   expect_same_gradients(*net_, *reference);
 }
@@ -238,9 +238,9 @@ TEST_P(DataParallelTest, AnotherNetworksBackwardCommunicatesNothing) {
   critic_parallel.begin_pass({.global_samples = world(), .last = false});
   (critic->forward(net_->forward(rows(rank(), 1))).square().mean() * generator_parallel.root_gradient())
       .backward();
-  critic_parallel.finish_gradients();
+  critic_parallel.finish();
   const at::Tensor local = critic->weight.grad().clone();
-  generator_parallel.finish_gradients();
+  generator_parallel.finish();
   EXPECT_TRUE(critic->weight.grad().equal(local));
 
   critic_reference->forward(reference->forward(rows(0, world()))).square().mean().backward();
@@ -266,7 +266,7 @@ TEST_P(DataParallelTest, CreateGraphAndZeroGradAndDtypeRoundTripStillSum) {
 
   parallel.begin_pass();
   (net_->loss(rows(rank(), 1)) * parallel.root_gradient()).backward({}, true, /*create_graph=*/true);
-  parallel.finish_gradients();
+  parallel.finish();
   expect_same_gradients(*net_, *reference);
 }
 
@@ -290,12 +290,12 @@ TEST_P(DataParallelTest, ReportsItsPlanAndTheTimeSpent) {
   DataParallel parallel(net_, communicator_, options());
   parallel.backward(net_->loss(rows(rank(), 1)));
   if (world() == 1) {
-    EXPECT_THAT(parallel.plan_description(), HasSubstr("one rank"));
+    EXPECT_THAT(parallel.describe(), HasSubstr("one rank"));
     return;
   }
   EXPECT_GT(parallel.exposed_seconds(), 0);
   const auto* expected = GetParam() == CollectivePlan::buckets ? "during backward" : "one all-reduce";
-  EXPECT_THAT(parallel.plan_description(), HasSubstr(expected));
+  EXPECT_THAT(parallel.describe(), HasSubstr(expected));
 }
 
 INSTANTIATE_TEST_SUITE_P(Plans, DataParallelTest,

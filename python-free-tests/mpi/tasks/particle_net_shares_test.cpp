@@ -13,7 +13,7 @@
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/objectives.hpp"
 #include "shares.hpp"
 #include "support/host_reads.hpp"
 
@@ -69,11 +69,13 @@ struct Training {
   }
   device::LateCopy enqueue_pass(const Batch& batch, int step, parallel::PassOptions counts) {
     const nn::StepContext context(kSeed, step, batch.sample_ids);
-    const auto result =
-        train::classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
-    counts.samples = result.samples;
-    parallel.backward(result.loss, counts);
-    return device::LateCopy(result.loss);
+    const auto result = parallel.run({.batch = batch,
+                                      .objective = train::classification(),
+                                      .global_samples = counts.global_samples,
+                                      .first = counts.zero_first,
+                                      .last = counts.last});
+    if (counts.last) parallel.finish();
+    return device::LateCopy(result.losses.total);
   }
 };
 

@@ -104,11 +104,11 @@ TEST_F(TrainerRanksTest, AWishToFinishOnOneRankFinishesAll) {
 /// The toy training with something that happens in every validation batch of the last rank.
 Trainer with_hook(ToyTraining& parts, std::function<void()> in_validation) {
   const bool here = world().rank() == world().size() - 1;
-  const Step step = [&parts, in_validation, here](const Batch& batch) {
+  const auto objective = [&parts, in_validation, here](const NamedTensors& outputs, const Batch& batch) {
     if (here && !parts.network->is_training()) in_validation();
-    return classify(parts.network->forward(batch["x"]), batch);
+    return classification()(outputs, batch);
   };
-  return Trainer(parts.session, parts.parallel, parts.optimizer, step, {.epochs = 3, .batch = 32});
+  return Trainer(parts.session, parts.parallel, parts.optimizer, objective, {.epochs = 3, .batch = 32});
 }
 
 TEST_F(TrainerRanksTest, AStopInAValidationStopsAllAndResumeIsBitEqual) {

@@ -30,7 +30,7 @@ TEST_F(OneRankTest, BackwardLeavesTheGradientOfTheMean) {
   const auto expected = torch::autograd::grad({loss()}, {net_->weight});
   parallel_.backward(loss(), {.samples = 6});
   EXPECT_TRUE(net_->weight.grad().equal(expected[0]));
-  EXPECT_THAT(parallel_.plan_description(), testing::HasSubstr("one rank"));
+  EXPECT_THAT(parallel_.describe(), testing::HasSubstr("one rank"));
 }
 
 TEST_F(OneRankTest, PassesAccumulateToTheMean) {
@@ -63,10 +63,10 @@ TEST_F(OneRankTest, MovesKeepTheArenas) {
 }
 
 TEST_F(OneRankTest, MisuseIsNamed) {
-  EXPECT_THROW(parallel_.finish_gradients(), ConfigError);
+  EXPECT_THROW(parallel_.finish(), ConfigError);
   parallel_.begin_pass();
   EXPECT_THROW(parallel_.begin_pass(), ConfigError);
-  parallel_.finish_gradients();
+  parallel_.finish();
   EXPECT_THROW(parallel_.backward(loss(), {.samples = -1}), ConfigError);
   EXPECT_THROW(parallel_.backward(loss(), {.last = false}), ConfigError);
   EXPECT_THROW(parallel_.backward(loss(), {.samples = 0}), ConfigError);

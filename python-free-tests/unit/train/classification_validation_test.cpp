@@ -33,15 +33,12 @@ Batch batch_of(const std::vector<std::int64_t>& labels, std::int64_t classes, do
   return batch;
 }
 
-StepResult cross_entropy(const Batch& batch) { return classify(batch["logits"], batch); }
-
-ValidationResult validate(const Step& step, const std::vector<Batch>& batches,
-                          metrics::ClassificationOptions options,
-                          ValidationWeights weights = ValidationWeights::card) {
-  const auto validation = make_classification_validation(step, std::move(options), weights);
-  for (const auto& batch : batches) validation->add(batch);
+ValidationResult validate(const std::vector<Batch>& batches, metrics::ClassificationOptions options,
+                          std::optional<double> loss = {}) {
+  const auto validation = make_classification_validation(std::move(options));
+  for (const auto& batch : batches) validation->add(batch, batch.tensors);
   auto self = comm::Communicator::self();
-  return validation->finish(self);
+  return validation->finish(self, loss);
 }
 
 double metric(const ValidationResult& result, const std::string& name) {
@@ -50,43 +47,18 @@ double metric(const ValidationResult& result, const std::string& name) {
   return -1;
 }
 
-TEST(ClassificationValidationTest, TheLossIsTheStepsOwn) {
-  const Step own = [](const Batch& batch) -> StepResult {
-    StepResult result = cross_entropy(batch);
-    result.loss = at::ones({}, at::kDouble) * (batch.size() == 2 ? 5.0 : 1.0);
-    return result;
-  };
-  const auto result =
-      validate(own, {batch_of({0, 1}, 2), batch_of({0, 1, 0, 1, 1, 0}, 2)}, {.classes = {"a", "b"}});
-  EXPECT_DOUBLE_EQ(*result.loss, (2 * 5.0 + 6 * 1.0) / 8) << "each sample counts once, whatever its batch";
-  EXPECT_DOUBLE_EQ(result.classification->loss, *result.loss);
+TEST(ClassificationValidationTest, TheLossIsThatOfTheObjective) {
+  const auto result = validate({batch_of({0, 1, 0, 1}, 2)}, {.classes = {"a", "b"}}, 2.0);
+  EXPECT_DOUBLE_EQ(*result.loss, 2);
+  EXPECT_DOUBLE_EQ(result.classification->loss, 2);
   EXPECT_THAT(result.text, HasSubstr("loss 2.0000"));
-}
-
-TEST(ClassificationValidationTest, PlainCrossEntropyIsTheMeanOverSamples) {
-  const Batch batch = batch_of({0, 1, 0, 1, 1}, 2);
-  const auto result = validate(cross_entropy, {batch}, {.classes = {"a", "b"}});
-  EXPECT_NEAR(*result.loss, cross_entropy(batch).loss.item<double>(), 1e-12);
-}
-
-TEST(ClassificationValidationTest, WeightsCountInTheLossByChoiceAndNowhereElse) {
-  Batch batch = batch_of({0, 1, 0, 1, 1, 0}, 2, 0.3);
-  batch.tensors.set("weight", at::tensor({3.0, 0.5, 0.5, -1.0, 2.0, 1.0}, at::kDouble));
-  const metrics::ClassificationOptions options{.classes = {"a", "b"}};
-  const auto weighted = validate(cross_entropy, {batch}, options);
-  const auto plain = validate(cross_entropy, {batch}, options, ValidationWeights::none);
-  EXPECT_NEAR(*weighted.loss, cross_entropy(batch).loss.item<double>(), 1e-12);
-  EXPECT_NEAR(*plain.loss, cross_entropy(batch_of({0, 1, 0, 1, 1, 0}, 2, 0.3)).loss.item<double>(), 1e-12);
-  EXPECT_NE(*weighted.loss, *plain.loss);
-  EXPECT_EQ(metric(weighted, "valid_auc"), metric(plain, "valid_auc"));
-  EXPECT_EQ(metric(weighted, "valid_accuracy"), metric(plain, "valid_accuracy"));
 }
 
 TEST(ClassificationValidationTest, TheSignalOfSeveralClassesIsQuoted) {
   const auto options = classification_options({"light", "c", "b"}, "b");
   EXPECT_THAT(options.signals, testing::ElementsAre(2));
   const Batch batch = batch_of({0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 1, 0}, 3, 0.4);
-  const auto result = validate(cross_entropy, {batch}, options);
+  const auto result = validate({batch}, options);
   const auto& signals = result.classification->signals;
   ASSERT_EQ(signals.size(), 3U) << "b against the rest, light and c";
   for (const auto& signal : signals) EXPECT_EQ(signal.signal, 2);
@@ -99,13 +71,13 @@ TEST(ClassificationValidationTest, TheSignalOfSeveralClassesIsQuoted) {
 TEST(ClassificationValidationTest, WithoutASignalEachOfSeveralClassesIsOne) {
   const auto options = classification_options({"light", "c", "b"}, "");
   EXPECT_TRUE(options.signals.empty());
-  const auto result = validate(cross_entropy, {batch_of({0, 1, 2, 0, 1, 2}, 3)}, options);
+  const auto result = validate({batch_of({0, 1, 2, 0, 1, 2}, 3)}, options);
   EXPECT_EQ(result.classification->signals.size(), 9U);
   EXPECT_EQ(metric(result, "valid_rejection_50"), -1);
 }
 
 TEST(ClassificationValidationTest, WhatNeedsAMissingClassIsLeftOutWithAWord) {
-  const auto result = validate(cross_entropy, {batch_of({1, 1, 1, 1}, 2)}, {.classes = {"qcd", "top"}});
+  const auto result = validate({batch_of({1, 1, 1, 1}, 2)}, {.classes = {"qcd", "top"}});
   EXPECT_FALSE(result.score.has_value());
   EXPECT_EQ(metric(result, "valid_auc"), -1);
   EXPECT_EQ(metric(result, "valid_rejection_50"), -1);
@@ -113,8 +85,7 @@ TEST(ClassificationValidationTest, WhatNeedsAMissingClassIsLeftOutWithAWord) {
               AllOf(HasSubstr("none of them is 'qcd'"), HasSubstr("AUC -"), Not(HasSubstr("nan"))));
   EXPECT_TRUE(to_evaluation(*result.classification, "file").roc_curves.empty());
 
-  const auto three =
-      validate(cross_entropy, {batch_of({0, 1, 0, 1, 1, 0}, 3, 0.4)}, {.classes = {"a", "b", "c"}});
+  const auto three = validate({batch_of({0, 1, 0, 1, 1, 0}, 3, 0.4)}, {.classes = {"a", "b", "c"}});
   EXPECT_THAT(three.text, AllOf(HasSubstr("none of them is 'c'"), Not(HasSubstr("nan"))));
   EXPECT_GT(*three.score, 0);
 }

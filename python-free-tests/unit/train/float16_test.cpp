@@ -42,14 +42,10 @@ struct NarrowTraining {
     options.parse(static_cast<int>(argv.size()), argv.data());
     return options;
   }
-  at::Tensor loss(const Batch& batch) {
-    return train::classify(network->forward(batch["x"].to(at::kFloat)), batch).loss;
-  }
-  /// Its gradients in float16 overflow with the scale at the start.
-  train::Step large_losses() {
-    return [this](const Batch& batch) {
-      return train::StepResult{.loss = loss(batch) * 1e3, .outputs = {}, .samples = batch.size()};
-    };
+  at::Tensor loss(const Batch& batch) { return loss_of(network, batch); }
+  /// Their gradients in float16 overflow with the scale at the start.
+  static nn::Losses large_losses(const NamedTensors& outputs, const Batch& batch) {
+    return train::classification()(outputs, batch).total * 1e3;
   }
   /// Infinite gradients of a finite loss.
   at::Tensor lost(const Batch& batch) { return loss(batch) + network->first->weight.mul(0).sqrt().sum(); }
@@ -74,7 +70,7 @@ class Float16Test : public TrainerFixture {
   train::FitResult fit(
       NarrowTraining& parts, std::function<void(const StepEvent&)> watch = [](auto&) {}) {
     parts.optimizer.scale_losses({.initial = 0x1p12, .interval = 4});
-    train::Trainer trainer(parts.session, parts.parallel, parts.optimizer, parts.large_losses(),
+    train::Trainer trainer(parts.session, parts.parallel, parts.optimizer, NarrowTraining::large_losses,
                            {.epochs = 3, .batch = 32, .reference_batch = 32, .clip_norm = 100});
     trainer.add_callback(std::make_shared<AfterStep>(std::move(watch)));
     return trainer.fit(make_points(200), nullptr);
@@ -122,11 +118,7 @@ TEST_F(Float16Test, LostStepsAreLeftOutUntilTheScaleFits) {
 TEST_F(Float16Test, TrainsAsFloat32Does) {
   const auto losses_in = [&](const std::string& precision) {
     NarrowTraining parts = narrow(precision, {}, precision);
-    train::Trainer trainer(parts.session, parts.parallel, parts.optimizer,
-                           [&](const Batch& batch) {
-                             return train::StepResult{
-                                 .loss = parts.loss(batch), .outputs = {}, .samples = batch.size()};
-                           },
+    train::Trainer trainer(parts.session, parts.parallel, parts.optimizer, train::classification(),
                            {.epochs = 2, .batch = 32});
     std::vector<StepEvent> events;
     trainer.add_callback(
@@ -181,10 +173,7 @@ TEST_F(Float16Test, GradientsThatNoScaleMendsEndTheRun) {
   const std::string expected = "the gradients are not finite at step 17, whatever the loss is scaled with";
   NarrowTraining own = narrow("own");
   train::Trainer by_step(own.session, own.parallel, own.optimizer,
-                         [&](const Batch& batch) {
-                           return train::StepResult{
-                               .loss = own.lost(batch), .outputs = {}, .samples = batch.size()};
-                         },
+                         [&](const NamedTensors&, const Batch& batch) { return own.lost(batch); },
                          {.epochs = 9, .batch = 32});
   EXPECT_NE(halt_of(by_step).find(expected), std::string::npos);
 

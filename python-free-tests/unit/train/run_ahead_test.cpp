@@ -40,17 +40,16 @@ struct CountedTraining {
                   TrainerOptions options, Spoil by)
       : parts(mpi::Comm::self(), folder, std::move(flags)),
         spoil(std::move(by)),
-        trainer(parts.session, parts.parallel, parts.optimizer, step(), with(run_ahead, std::move(options))) {
-  }
+        trainer(parts.session, parts.parallel, parts.optimizer, objective(),
+                with(run_ahead, std::move(options))) {}
 
   std::int64_t enqueued() const { return passes / kPasses; }
-  Step step() {
-    return [this](const Batch& batch) {
-      StepResult result = classify(parts.network->forward(batch["x"]), batch);
-      if (!parts.network->is_training()) return result;
+  nn::Objective objective() {
+    return [this](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+      const at::Tensor loss = classification()(outputs, batch).total;
+      if (!parts.network->is_training()) return loss;
       const std::int64_t step = passes++ / kPasses + 1;
-      if (spoil) result.loss = spoil(step, result.loss);
-      return result;
+      return spoil ? spoil(step, loss) : loss;
     };
   }
   static TrainerOptions with(std::int64_t run_ahead, TrainerOptions options) {
@@ -232,14 +231,14 @@ TEST_F(LossTermsTest, ScalarsOfADeviceAreAsGoodAsNumbers) {
   const auto losses_of = [&](const std::string& name, bool numbers) {
     ToyTraining parts = make(name);
     const ManualStep step = [&](const Batch& batch) -> LossTerms {
-      auto result = classify(parts.network->forward(batch["x"]), batch);
-      parts.parallel.backward(result.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
+      const at::Tensor loss = loss_of(parts.network, batch);
+      parts.parallel.backward(loss, {.samples = batch.size(), .global_samples = batch.global_size()});
       parts.optimizer.step();
-      const at::Tensor twice = 2 * result.loss;
+      const at::Tensor twice = 2 * loss;
       if (numbers)
-        return std::vector<LossTerm>{{"once", result.loss.item<double>()}, {"twice", twice.item<double>()}};
+        return std::vector<LossTerm>{{"once", loss.item<double>()}, {"twice", twice.item<double>()}};
       NamedTensors scalars;
-      scalars.set("once", result.loss);
+      scalars.set("once", loss);
       scalars.set("twice", twice);
       return scalars;
     };

@@ -121,11 +121,11 @@ TEST_F(RunEndTest, TheProgramsOwnWishToStopIsNoSignal) {
 
 /// The toy training with something that happens in every validation batch.
 Trainer with_hook(ToyTraining& parts, std::function<void()> in_validation) {
-  const Step step = [&parts, in_validation](const Batch& batch) {
+  const auto objective = [&parts, in_validation](const NamedTensors& outputs, const Batch& batch) {
     if (!parts.network->is_training()) in_validation();
-    return classify(parts.network->forward(batch["x"]), batch);
+    return classification()(outputs, batch);
   };
-  return Trainer(parts.session, parts.parallel, parts.optimizer, step, {.epochs = 3, .batch = 32});
+  return Trainer(parts.session, parts.parallel, parts.optimizer, objective, {.epochs = 3, .batch = 32});
 }
 
 TEST_F(RunEndTest, AnEpochIsSavedBeforeItIsJudged) {
@@ -289,7 +289,7 @@ TEST_F(RunEndTest, AnotherPrecisionIsNamedFirst) {
   second.network->to(at::kFloat);
   parallel::DataParallel parallel(second.network, second.session.world());
   optim::AdamW optimizer(parallel, {.learning_rate = 0.05});
-  Trainer trainer(second.session, parallel, optimizer, second.step(), {.epochs = 3, .batch = 32});
+  Trainer trainer(second.session, parallel, optimizer, classification(), {.epochs = 3, .batch = 32});
   try {
     trainer.fit(points_, nullptr);
     FAIL() << "float64 weights were put into float32";

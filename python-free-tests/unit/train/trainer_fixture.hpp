@@ -80,11 +80,11 @@ class ListedScores final : public train::Validation {
  public:
   explicit ListedScores(std::vector<double> scores, std::function<void(std::int64_t)> on_batch = {})
       : scores_(std::move(scores)), on_batch_(std::move(on_batch)) {}
-  void add(const Batch&) override {
+  void add(const Batch&, const NamedTensors&) override {
     ++batches;
     if (on_batch_) on_batch_(batches);
   }
-  train::ValidationResult finish(comm::Communicator&) override {
+  train::ValidationResult finish(comm::Communicator&, std::optional<double>) override {
     const double score = scores_.at(passes++);
     return {.metrics = {{"valid_listed", score}}, .score = score, .score_name = "valid_listed"};
   }

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "../../support/toy_training.hpp"
@@ -153,14 +154,13 @@ TEST_F(TrainerTest, NegativeWeightsCountWithTheirSign) {
   const auto batch = points->read(0);
   Batch share;
   share.tensors = batch.tensors;
-  const auto result = training.step()(share);
+  const at::Tensor loss = loss_of(training.network, share);
   double expected = 0;
   const at::Tensor logits = training.network->forward(batch.tensors["x"]).log_softmax(1);
   for (std::int64_t i = 0; i < 16; ++i)
     expected -= (i % 4 == 0 ? -0.5 : 1.0) / 0.875 *
                 logits[i][batch.tensors["label"][i].item<std::int64_t>()].item<double>();
-  EXPECT_NEAR(result.loss.item<double>(), expected / 16, 1e-9)
-      << "sum of w * loss over the number of samples";
+  EXPECT_NEAR(loss.item<double>(), expected / 16, 1e-9) << "sum of w * loss over the number of samples";
 }
 
 TEST_F(TrainerTest, AClassifierNeedsTwoClasses) {
@@ -190,12 +190,69 @@ TEST_F(TrainerTest, TheValidationLossIsWeightedAsTrainingUnlessAskedOtherwise) {
       Batch batch;
       for (const auto& [name, tensor] : points->read(range).tensors)
         if (weighted || name != "weight") batch.tensors.set(name, tensor);
-      const StepResult part = training.step()(batch);
-      sum += part.loss.item<double>() * static_cast<double>(part.samples);
+      sum += loss_of(training.network, batch).item<double>() * static_cast<double>(batch["x"].size(0));
     }
     EXPECT_NEAR(*result.validation->loss, sum / 200, 1e-9);
     EXPECT_EQ(*result.validation->loss, result.validation->classification->loss);
   }
+}
+
+TEST_F(TrainerTest, EachSampleCountsOnceInTheValidationLossWhateverItsBatch) {
+  ToyTraining parts = make("own");
+  const nn::Objective own = [&](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+    return classification()(outputs, batch).total * 0 + (batch.size() == 16 ? 5.0 : 1.0);
+  };
+  Trainer trainer(parts.session, parts.parallel, parts.optimizer, own, {.epochs = 1, .batch = 32});
+  const FitResult result = trainer.fit(make_points(64), make_points(80, 2));
+  EXPECT_DOUBLE_EQ(*result.validation->loss, (64 * 1.0 + 16 * 5.0) / 80);
+}
+
+TEST_F(TrainerTest, WithoutAValidationTheObjectiveChoosesTheBest) {
+  ToyTraining parts = make("plain");
+  parts.trainer.use_validation(nullptr);
+  const FitResult result = parts.trainer.fit(make_points(200), make_points(50, 2));
+  ASSERT_TRUE(result.validation && result.validation->loss);
+  EXPECT_EQ(result.validation->score_name, "negative valid_loss");
+  EXPECT_EQ(*result.validation->score, -*result.validation->loss);
+  EXPECT_TRUE(result.validation->metrics.empty());
+}
+
+TEST_F(TrainerTest, HeadsAreRecordedByName) {
+  ToyTraining parts = make("heads");
+  const nn::Objective two = [](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+    const at::Tensor flavour = classification()(outputs, batch).total,
+                     size = outputs["logits"].square().mean();
+    return {flavour + 0.5 * size, {{"flavour", flavour}, {"size", size}}};
+  };
+  Trainer trainer(parts.session, parts.parallel, parts.optimizer, two,
+                  {.epochs = 1, .batch = 32, .accumulate = 2});
+  trainer.fit(make_points(64), nullptr);
+  const auto records = report::read_jsonl(root_ / "heads" / "metrics.jsonl");
+  ASSERT_EQ(records.size(), 3U) << "two steps and the epoch";
+  for (const auto& step : std::span(records).first(2))
+    EXPECT_NEAR(report::number(step, "loss_flavour") + 0.5 * report::number(step, "loss_size"),
+                report::number(step, "loss"), 1e-12);
+}
+
+TEST_F(TrainerTest, ANetworkThatIsNoModelIsToldSo) {
+  ToyTraining parts = make("plain-module");
+  torch::nn::Linear plain(4, 2);
+  plain->to(at::kDouble);
+  parallel::DataParallel parallel(plain, parts.session.world());
+  optim::AdamW optimizer(parallel, {});
+  Trainer trainer(parts.session, parallel, optimizer, classification(), {.epochs = 1, .batch = 32});
+  EXPECT_THROW(trainer.fit(make_points(64), nullptr), ConfigError);
+
+  parallel::DataParallel called(plain, parts.session.world(),
+                                {.forward = [plain](const NamedTensors& inputs) mutable -> NamedTensors {
+                                  return {{"logits", plain(inputs["x"])}};
+                                }});
+  optim::AdamW other(called, {});
+  ToyTraining session = make("called");
+  EXPECT_EQ(Trainer(session.session, called, other, classification(), {.epochs = 1, .batch = 32})
+                .fit(make_points(64), nullptr)
+                .steps,
+            2);
 }
 
 TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {
@@ -206,13 +263,14 @@ TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {
   std::int64_t calls = 0;
   const ManualStep both = [&](const Batch& batch) -> std::vector<LossTerm> {
     ++calls;
-    auto first = classify(parts.network->forward(batch["x"]), batch);
-    parts.parallel.backward(first.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
+    const at::Tensor first = loss_of(parts.network, batch);
+    parts.parallel.backward(first, {.samples = batch.size(), .global_samples = batch.global_size()});
     parts.optimizer.step();
-    auto second = classify(other->forward(batch["x"]) + parts.network->forward(batch["x"]).detach(), batch);
-    other_parallel.backward(second.loss, {.samples = batch.size(), .global_samples = batch.global_size()});
+    const at::Tensor second = cross_entropy(
+        other->forward(batch["x"]) + parts.network->forward(batch["x"]).detach(), batch["label"]);
+    other_parallel.backward(second, {.samples = batch.size(), .global_samples = batch.global_size()});
     other_optimizer.step();
-    return {{"first", first.loss.item<double>()}, {"second", second.loss.item<double>()}};
+    return {{"first", first.item<double>()}, {"second", second.item<double>()}};
   };
   Trainer trainer(
       parts.session,
@@ -321,8 +379,8 @@ TEST_F(ReportedLossesTest, ASnapshotThatARunFailsAgainAfterIsGivenUp) {
 /// Counts samples; its score falls from epoch to epoch.
 class CountingValidation final : public Validation {
  public:
-  void add(const Batch& batch) override { samples_ += batch.size(); }
-  ValidationResult finish(comm::Communicator&) override {
+  void add(const Batch& batch, const NamedTensors&) override { samples_ += batch.size(); }
+  ValidationResult finish(comm::Communicator&, std::optional<double>) override {
     const auto seen = std::exchange(samples_, 0);
     return {.metrics = {{"valid_samples", static_cast<double>(seen)}},
             .score = -static_cast<double>(++calls_),

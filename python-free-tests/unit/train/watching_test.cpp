@@ -117,9 +117,7 @@ TEST_F(WatchingTest, NothingThatWatchesEndsARun) {
   test::Network network;
   parallel::DataParallel parallel(network, session.world());
   optim::AdamW optimizer(parallel, {});
-  Trainer trainer(session, parallel, optimizer,
-                  [&](const Batch& batch) { return classify(network->forward(batch["x"]), batch); },
-                  {.epochs = 3, .batch = 32});
+  Trainer trainer(session, parallel, optimizer, classification(), {.epochs = 3, .batch = 32});
   EXPECT_EQ(trainer.fit(make_points(96), make_points(40, 2)).steps, 9);
   for (const char* what : {"metrics.jsonl", "events", "run.json", "curves.json", "report.html"})
     EXPECT_THAT(sink_->warnings, testing::Contains(HasSubstr(what)).Times(1)) << what;

@@ -13,7 +13,9 @@
 #include "backward_here.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
 #include "communicator_statistics.hpp"
 #include "module_buffers.hpp"
 #include "network_agreement.hpp"
@@ -59,6 +61,30 @@ BucketPlan choose_plan(comm::Communicator& communicator, const tensor::Parameter
   return make_plan(fit, gradient_bytes(arenas), wish, options.bucket_bytes);
 }
 
+nn::Losses detached(const nn::Losses& losses) {
+  nn::Losses plain(losses.total.detach());
+  for (const auto& [name, term] : losses.terms) plain.terms.set(name, term.detach());
+  return plain;
+}
+
+NamedTensors floating_buffers(const torch::nn::Module& module) {
+  NamedTensors buffers;
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().is_floating_point()) buffers.set(buffer.key(), buffer.value());
+  return buffers;
+}
+
+StateDict clone(const NamedTensors& tensors) {
+  StateDict copy;
+  for (const auto& [name, tensor] : tensors) copy.tensors.set(name, tensor.detach().clone());
+  return copy;
+}
+
+void copy_into(const NamedTensors& target, const NamedTensors& source) {
+  const at::NoGradGuard no_gradients;
+  for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
+}
+
 void share_statistics(torch::nn::Module& module, const comm::Communicator& communicator) {
   const auto reducer = std::make_shared<CommunicatorStatistics>(communicator);
   for (const auto& part : module.modules()) {
@@ -73,6 +99,10 @@ struct DataParallel::Impl {
        const DataParallelOptions& options);
 
   void begin(const PassOptions& options, bool one_backward);
+  void differentiate(const at::Tensor& loss, const PassOptions& options);
+  /// What fails in a pass leaves none open.
+  template <class Action>
+  auto or_abandon(Action&& action);
   void finish();
   void abandon() noexcept;
   /// The footer of the first arena that can hold counts, or undefined.
@@ -81,7 +111,10 @@ struct DataParallel::Impl {
   /// What backward of `loss` begins with.
   at::Tensor root_gradient(const at::Tensor& loss) const;
 
+  NamedTensors call(const NamedTensors& inputs) const;
+
   std::shared_ptr<torch::nn::Module> module;
+  std::function<NamedTensors(const NamedTensors&)> forward;  ///< empty: as an `nn::Model`
   comm::Communicator communicator;
   tensor::ParameterArenas arenas;
   BucketPlan plan;
@@ -98,6 +131,7 @@ struct DataParallel::Impl {
 DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Communicator ranks,
                          const DataParallelOptions& options)
     : module(std::move(network)),
+      forward(options.forward),
       communicator(std::move(ranks)),
       arenas(move_to_arenas(*module, communicator, options.device)),
       plan(choose_plan(communicator, arenas, options)),
@@ -107,6 +141,14 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
       sync_batch_norm(options.sync_batch_norm && communicator.size() > 1) {
   if (sync_batch_norm) share_statistics(*module, communicator);
   if (communicator.rank() == 0) options.logger.info("gradients: " + plan.description);
+}
+
+NamedTensors DataParallel::Impl::call(const NamedTensors& inputs) const {
+  if (forward) return forward(inputs);
+  if (auto* const model = nn::as_model(*module)) return model->forward(inputs);
+  throw ConfigError(
+      "the network does not say how it is called: derive it from nn::Model (input_names, forward) beside "
+      "torch::nn::Module, or set DataParallelOptions::forward");
 }
 
 at::Tensor DataParallel::Impl::footer() const {
@@ -120,7 +162,7 @@ at::Tensor DataParallel::Impl::footer() const {
 }
 
 void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
-  expects(!in_pass, "begin_pass before finish_gradients of the pass before");
+  expects(!in_pass, "begin_pass before finish of the pass before");
   ledger.add(options);
   buckets.drain();
   for (auto& arena : arenas) {
@@ -137,7 +179,7 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
 }
 
 void DataParallel::Impl::finish() {
-  expects(in_pass.has_value(), "finish_gradients without begin_pass");
+  expects(in_pass.has_value(), "finish without begin_pass");
   in_pass.reset();
   for (auto& arena : arenas) arena.end_pass();
   if (!last_pass || communicator.size() == 1) return;
@@ -176,19 +218,58 @@ DataParallel::~DataParallel() = default;
 DataParallel::DataParallel(DataParallel&&) noexcept = default;
 DataParallel& DataParallel::operator=(DataParallel&&) noexcept = default;
 
-void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) {
-  impl_->begin(options, /*one_backward=*/true);
+void DataParallel::Impl::differentiate(const at::Tensor& loss, const PassOptions& options) {
+  begin(options, /*one_backward=*/true);
+  // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank must take part in
+  // backward.
+  if (options.samples > 0 || (sync_batch_norm && loss.defined()))
+    torch::autograd::backward({loss}, {root_gradient(loss)});
+}
+
+template <class Action>
+auto DataParallel::Impl::or_abandon(Action&& action) {
   try {
-    // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank
-    // must take part in backward.
-    if (options.samples > 0 || (impl_->sync_batch_norm && loss.defined())) {
-      torch::autograd::backward({loss}, {impl_->root_gradient(loss)});
-    }
-    impl_->finish();
+    return action();
   } catch (...) {
-    impl_->abandon();
+    abandon();
     throw;
   }
+}
+
+void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) {
+  impl_->or_abandon([&] {
+    impl_->differentiate(loss, options);
+    impl_->finish();
+  });
+}
+
+PassResult DataParallel::run(const Pass& pass) {
+  PassResult result{.samples = pass.batch.size()};
+  const device::Moment begin(device());
+  nn::Losses losses = pass.objective(impl_->call(pass.batch.tensors), pass.batch);
+  const device::Moment middle(device());
+  impl_->or_abandon([&] {
+    impl_->differentiate(losses.total, {.samples = result.samples,
+                                        .global_samples = pass.global_samples,
+                                        .last = pass.last,
+                                        .zero_first = pass.first});
+    if (!pass.last) impl_->finish();
+  });
+  result.forward.add(begin, middle);
+  result.backward.add(middle, device::Moment(device()));
+  result.losses = detached(losses);
+  return result;
+}
+
+void DataParallel::finish() {
+  impl_->or_abandon([&] { impl_->finish(); });
+}
+
+Evaluation DataParallel::evaluate(const Batch& batch, const nn::Objective& objective) {
+  const at::NoGradGuard no_gradients;
+  Evaluation evaluation{.outputs = impl_->call(batch.tensors)};
+  evaluation.losses = objective(evaluation.outputs, batch);
+  return evaluation;
 }
 
 void DataParallel::begin_pass(const PassOptions& options) {
@@ -207,19 +288,26 @@ void DataParallel::scale_losses_by(const at::Tensor& scale) {
   impl_->loss_scale = scale.detach();
 }
 
-void DataParallel::finish_gradients() {
-  try {
-    impl_->finish();
-  } catch (...) {
-    impl_->abandon();
-    throw;
-  }
-}
-
 void DataParallel::synchronize_buffers(std::int64_t samples) {
   expects(samples >= 0, "synchronize_buffers: samples must not be negative");
   impl_->ledger.check_footer();
   combine_buffers(*impl_->module, impl_->communicator, samples);
+}
+
+NetworkState DataParallel::state(std::int64_t samples) {
+  const NamedTensors buffers = floating_buffers(module());
+  NetworkState captured{.buffers_of_rank = clone(buffers)};
+  synchronize_buffers(samples);
+  captured.network = clone(weights::named_state(module()));
+  copy_into(buffers, captured.buffers_of_rank.tensors);
+  return captured;
+}
+
+void DataParallel::load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
+                        std::string_view origin) {
+  weights::load_into(module(), network, origin);
+  if (buffers_of_rank) copy_into(floating_buffers(module()), *buffers_of_rank);
+  for (auto& arena : impl_->arenas) arena.bump_versions();
 }
 
 void DataParallel::broadcast(int root) {
@@ -234,8 +322,16 @@ void DataParallel::broadcast(int root) {
 }
 
 tensor::ParameterArenas& DataParallel::arenas() noexcept { return impl_->arenas; }
+
+std::vector<OwnedRange> DataParallel::owned_ranges() const {
+  std::vector<OwnedRange> whole;
+  for (std::size_t i = 0; i < impl_->arenas.size(); ++i)
+    whole.push_back({.arena = i, .begin = 0, .end = impl_->arenas[i].values().numel()});
+  return whole;
+}
+
 torch::nn::Module& DataParallel::module() noexcept { return *impl_->module; }
-comm::Communicator& DataParallel::communicator() noexcept { return impl_->communicator; }
+comm::Communicator& DataParallel::replicas() noexcept { return impl_->communicator; }
 c10::Device DataParallel::device() const noexcept { return impl_->arenas.front().values().device(); }
 double DataParallel::exposed_seconds() const { return impl_->buckets.exposed().value(); }
 
@@ -245,7 +341,11 @@ device::LateSeconds DataParallel::total_exposed() const {
   return total;
 }
 
-bool DataParallel::sync_batch_norm() const noexcept { return impl_->sync_batch_norm_wanted; }
-const std::string& DataParallel::plan_description() const noexcept { return impl_->plan.description; }
+const std::string& DataParallel::describe() const noexcept { return impl_->plan.description; }
+
+/// As in the options, also on one rank: a run may be resumed on several.
+std::string DataParallel::arithmetic() const {
+  return impl_->sync_batch_norm_wanted ? "batch norm over all ranks" : "";
+}
 
 }  // namespace bunchtrain::parallel

@@ -168,7 +168,7 @@ void GradientBuckets::Impl::mark_ready(Hook& hook) {
     throw ConfigError(
         "parameter " + segment_of(hook).name +
         " got a gradient after its sum over ranks had started: more than one backward ran in a pass of "
-        "DataParallel::backward; use begin_pass and finish_gradients");
+        "DataParallel::backward; use begin_pass and finish");
   }
   (*arenas)[hook.arena].settle_gradient(hook.segment);
   if (std::exchange(hook.ready, true)) return;

@@ -13,6 +13,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/report/evaluation.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "score_file.hpp"
@@ -46,23 +47,23 @@ data::DataLoader make_loader(const train::Session& session, const EvaluatedData&
                                               .logger = session.logger()});
 }
 
-/// What a step gets: its loss is of no interest, but must be computable without labels.
-Batch for_step(const Batch& batch, bool in_double) {
-  Batch ready = batch;
-  ready.tensors = {};
-  for (const auto& [name, tensor] : batch.tensors) {
-    const bool widen = in_double && tensor.is_floating_point();
-    ready.tensors.set(name, name == "label" ? tensor.clamp_min(0) : widen ? tensor.to(at::kDouble) : tensor);
-  }
-  return ready;
+NamedTensors in_double(const NamedTensors& tensors) {
+  NamedTensors wide;
+  for (const auto& [name, tensor] : tensors)
+    wide.set(name, tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor);
+  return wide;
 }
 
 at::Tensor logits_of(TrainedNetwork& trained, const Batch& batch) {
-  at::Tensor logits = trained.network.step(for_step(batch, trained.in_double)).outputs;
+  auto* const model = nn::as_model(*trained.network.module);
+  const NamedTensors outputs =
+      model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
+  const at::Tensor* found = outputs.find("logits");
+  const at::Tensor logits = found ? *found : at::Tensor();
   const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
   if (!logits.defined() || logits.dim() != 2 || logits.size(0) != batch.size() || logits.size(1) != classes)
     throw ConfigError(fmt::format(
-        "the step must give logits [{}, {}] as StepResult::outputs, one per jet and class; it gave {}",
+        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}",
         batch.size(), classes,
         logits.defined() ? fmt::format("[{}]", fmt::join(logits.sizes(), ", ")) : "none"));
   return logits;

@@ -11,6 +11,7 @@
 #include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/registry.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -49,12 +50,7 @@ EvaluatedNetwork from_description(const checkpoint::SnapshotInfo& info) {
         fmt::format("the snapshot {} is of the network '{}', which this program cannot "
                     "build (it knows {}): {}",
                     info.folder.string(), name, fmt::join(known, ", "), kHowToEvaluate));
-  const std::shared_ptr<models::ParticleCloudModel> model = models::create_from(*text);
-  return {.module = model->module(), .step = [model](const Batch& batch) -> train::StepResult {
-            return {.loss = {},
-                    .outputs = model->forward(batch["points"], batch["features"], batch["mask"]),
-                    .samples = batch.size()};
-          }};
+  return {.module = models::create_from(*text)->module()};
 }
 
 features::Card card_of(const checkpoint::SnapshotInfo& info) {
@@ -113,7 +109,8 @@ TrainedNetwork load_network(train::Session& session, const train::RunFolder& fol
                          .info = snapshot->info,
                          .epoch = epochs_done(snapshot->info)};
   trained.network = make ? make(trained.card) : from_description(snapshot->info);
-  expects(trained.network.module && trained.network.step, "a network to evaluate needs a module and a step");
+  expects(trained.network.module && nn::as_model(*trained.network.module),
+          "a network to evaluate is a torch::nn::Module and an nn::Model");
   auto& module = *trained.network.module;
   const NamedTensors& weights = weights_of(*snapshot, trained.network.name).tensors;
   trained.in_double = holds_doubles(weights);

@@ -49,7 +49,7 @@ ShowerGanStep::ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,
           "generator and discriminator are of one variant");
   expects(variant == models::ShowerVariant::variable_angle || options_.response.has_value(),
           "the fixed-angle step needs an energy response");
-  if (options_.response) options_.response = options_.response->to(generator_.parallel->device());
+  if (options_.response) options_.response = options_.response->to(generator_.engine->device());
 }
 
 /// The step's random numbers, apart for each pass, drawn on the networks' device.
@@ -58,7 +58,7 @@ nn::StepContext ShowerGanStep::context_of(std::uint64_t pass) const {
   expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
   return nn::StepContext(
       mix64(step->seed(), pass), step->step(),
-      step->sample_ids().to(generator_.parallel->device(), at::kLong, /*non_blocking=*/true));
+      step->sample_ids().to(generator_.engine->device(), at::kLong, /*non_blocking=*/true));
 }
 
 train::LossTerms ShowerGanStep::operator()(const Batch& batch) {
@@ -98,7 +98,7 @@ models::ShowerLosses ShowerGanStep::train_discriminator(const at::Tensor& image,
                                                         const PassCounts& counts) {
   const auto losses =
       models::shower_losses(discriminator_.network->forward(image), targets, options_.weights);
-  discriminator_.parallel->backward(losses.total,
+  discriminator_.engine->backward(losses.total,
                                     {.samples = counts.samples, .global_samples = counts.global_samples});
   discriminator_.optimizer->step();
   return losses;
@@ -111,7 +111,7 @@ models::ShowerLosses ShowerGanStep::train_generator(const at::Tensor& latent,
   const at::Tensor image = generator_.network->forward(latent);
   const auto losses =
       models::shower_losses(discriminator_.network->forward(image), targets, options_.weights);
-  generator_.parallel->backward(losses.total,
+  generator_.engine->backward(losses.total,
                                 {.samples = counts.samples, .global_samples = counts.global_samples});
   generator_.optimizer->step();
   return losses;

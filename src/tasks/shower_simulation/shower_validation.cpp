@@ -23,7 +23,7 @@ class ShowerValidation final : public train::Validation {
     start();
   }
 
-  void add(const Batch& batch) override {
+  void add(const Batch& batch, const NamedTensors& /*outputs*/) override {
     const at::Tensor energy = batch["energy"].cpu();
     const at::Tensor cells = models::to_gev(source_.variant(), batch["image"].to(at::kFloat)).cpu();
     if (source_.variant() == models::ShowerVariant::fixed_angle) {
@@ -38,7 +38,7 @@ class ShowerValidation final : public train::Validation {
     candidate_->add(made, energy, truth, ops::ecal_angle(made));
   }
 
-  train::ValidationResult finish(comm::Communicator& ranks) override {
+  train::ValidationResult finish(comm::Communicator& ranks, std::optional<double> /*loss*/) override {
     const auto comparison = metrics::compare(reference_->compute(ranks, "validation showers"),
                                              candidate_->compute(ranks, "generator"));
     start();

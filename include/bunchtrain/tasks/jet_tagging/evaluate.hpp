@@ -13,7 +13,6 @@
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/train/session.hpp"
-#include "bunchtrain/train/step.hpp"
 
 namespace torch::nn {
 class Module;
@@ -25,10 +24,9 @@ namespace bunchtrain::jet_tagging {
 /// options and calls `evaluate` if `--evaluate` is given.
 std::vector<config::OptionSpec> evaluate_options();
 
-/// A classifier of any inputs: `step` gives its logits as `outputs`; the loss is not asked for.
+/// A classifier of any inputs: an `nn::Model` whose output "logits" has a column per class.
 struct EvaluatedNetwork {
   std::shared_ptr<torch::nn::Module> module;
-  train::Step step;
   std::string name = {};  ///< of the network in the Trainer, if that trained several
 };
 

@@ -13,11 +13,11 @@
 #include "bunchtrain/models/3dgan/losses.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/optimizer.hpp"
-#include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/tasks/shower_simulation/energy_response.hpp"
 #include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/train/callback.hpp"
-#include "bunchtrain/train/step.hpp"
+#include "bunchtrain/train/manual_step.hpp"
 
 namespace bunchtrain::shower_simulation {
 
@@ -25,7 +25,7 @@ namespace bunchtrain::shower_simulation {
 template <class Network>
 struct TrainedPart {
   Network network;
-  parallel::DataParallel* parallel;
+  parallel::Engine* engine;
   optim::Optimizer* optimizer;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// A training step: what the Trainer calls for every batch.
+/// A step that a program runs by itself: for several networks with passes of their own.
 
 #include <ATen/core/Tensor.h>
 
@@ -14,17 +14,6 @@
 #include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::train {
-
-/// What a step computed from one batch.
-struct StepResult {
-  at::Tensor loss;           ///< scalar: mean over the batch's samples, with a graph
-  at::Tensor outputs;        ///< [B, C] logits for classification metrics; may be undefined
-  std::int64_t samples = 0;  ///< samples behind the mean
-};
-
-/// From a batch to a mean loss; the Trainer runs backward and the update. Also called without
-/// gradients for validation.
-using Step = std::function<StepResult(const Batch&)>;
 
 /// A named loss term of a step that does its own passes: "discriminator_real", "generator_energy".
 struct LossTerm {
@@ -55,17 +44,5 @@ class LossTerms {
 /// any order and number. Returns its losses, means over this rank's samples, the same terms on every rank and
 /// in every step; the first is the one shown. All of them are kept, averaged over ranks.
 using ManualStep = std::function<LossTerms(const Batch&)>;
-
-/// Cross-entropy of logits [B, C] against batch["label"] in float32 (float64 stays), weighted by
-/// batch["weight"] if there is one (weights of mean 1). An empty batch gives loss 0 with a graph.
-StepResult classify(const at::Tensor& logits, const Batch& batch);
-
-/// The step of a particle-cloud classifier: `model->forward(points, features, mask)` and cross-entropy.
-template <class Model>
-Step classification(Model model) {
-  return [model](const Batch& batch) mutable {
-    return classify(model->forward(batch["points"], batch["features"], batch["mask"]), batch);
-  };
-}
 
 }  // namespace bunchtrain::train
