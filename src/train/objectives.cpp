@@ -1,30 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/objectives.hpp"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/huber_loss.h>
+#include <ATen/ops/log.h>
 #include <ATen/ops/log_softmax.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <set>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::train {
+namespace {
 
-at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& label, const at::Tensor& weight) {
-  expects(logits.dim() == 2 && logits.size(0) == label.size(0),
-          "cross-entropy needs logits [B, C], one row per label");
-  // The softmax stays in float32 under autocast (DESIGN decision 13).
-  const at::Tensor wide = logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
-  const at::Tensor log_probability = at::log_softmax(wide, 1).gather(1, label.unsqueeze(1)).squeeze(1);
-  at::Tensor terms = -log_probability;
-  if (weight.defined()) terms = terms * weight.to(terms.scalar_type());
-  return terms.sum() / static_cast<double>(std::max<std::int64_t>(label.size(0), 1));
+const at::Tensor& output_of(const NamedTensors& outputs, const std::string& name) {
+  if (const at::Tensor* output = outputs.find(name)) return *output;
+  std::vector<std::string> present;
+  for (const auto& entry : outputs) present.push_back(entry.name);
+  throw ConfigError(fmt::format("the network has no output '{}'; it gives {}", name,
+                                present.empty() ? "none" : fmt::format("{}", fmt::join(present, ", "))));
 }
 
-nn::Objective classification(ClassificationOptions options) {
-  return [options = std::move(options)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
-    const at::Tensor* weight = batch.tensors.find(options.weight);
-    return cross_entropy(outputs[options.output], batch[options.label], weight ? *weight : at::Tensor());
+const at::Tensor& tensor_of(const Batch& batch, const std::string& name, std::string_view card_entry) {
+  if (const at::Tensor* tensor = batch.tensors.find(name)) return *tensor;
+  throw ConfigError(fmt::format("the batch has no tensor '{}': the data card has no {}", name, card_entry));
+}
+
+/// Losses stay in float32 under autocast (DESIGN decision 13).
+at::Tensor wide(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
+}
+
+/// Terms [B] to their weighted mean over samples; 0 with a graph if there are none.
+at::Tensor mean_over_samples(at::Tensor terms, const Batch& batch, const std::string& weight_name) {
+  const auto samples = static_cast<double>(std::max<std::int64_t>(terms.size(0), 1));
+  if (const at::Tensor* weight = batch.tensors.find(weight_name))
+    terms = terms * weight->to(terms.scalar_type());
+  return terms.sum() / samples;
+}
+
+/// [B] of an output [B] or [B, 1].
+at::Tensor as_column(const NamedTensors& outputs, const std::string& name, std::int64_t samples) {
+  const at::Tensor& output = output_of(outputs, name);
+  const bool fits = output.dim() == 1 || (output.dim() == 2 && output.size(1) == 1);
+  if (!fits || output.size(0) != samples)
+    throw ConfigError(fmt::format("output '{}' must be [{}] or [{}, 1], one number per target; it is [{}]",
+                                  name, samples, samples, fmt::join(output.sizes(), ", ")));
+  return wide(output.reshape({samples}));
+}
+
+at::Tensor regression_terms(const RegressionTarget& names, const at::Tensor& estimate,
+                            const at::Tensor& target, const NamedTensors& outputs) {
+  const at::Tensor residual = estimate - target;
+  switch (names.loss) {
+    case RegressionLoss::mse:
+      return residual.square();
+    case RegressionLoss::huber:
+      return at::huber_loss(estimate, target, at::Reduction::None);
+    case RegressionLoss::l1:
+      return residual.abs();
+    case RegressionLoss::gaussian: {
+      const at::Tensor width = as_column(outputs, names.width, target.size(0));
+      return width.log() + (residual / width).square() / 2;
+    }
+  }
+  return residual;
+}
+
+void validate(const RegressionTarget& names) {
+  expects(!names.output.empty(), "a regression needs the name of the network's output");
+  expects(!names.target.empty(), "a regression needs the name of its target");
+  expects(names.width.empty() == (names.loss != RegressionLoss::gaussian),
+          "the gaussian loss needs the name of the output that is the width, and no other loss uses one");
+}
+
+void validate(const std::vector<Head>& heads) {
+  expects(!heads.empty(), "a network needs a head or more");
+  std::set<std::string> names;
+  for (const Head& head : heads) {
+    expects(head.objective != nullptr, fmt::format("head '{}' has no objective", head.name));
+    if (!names.insert(head.name).second)
+      throw ConfigError("heads", head.name, "names that differ: terms and metrics are told apart by them");
+    if (!std::isfinite(head.weight) || head.weight < 0)
+      throw ConfigError(fmt::format("weight of head '{}'", head.name), fmt::format("{}", head.weight),
+                        "0 or more");
+  }
+}
+
+}  // namespace
+
+nn::Objective classification(ClassificationTarget names) {
+  return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+    const at::Tensor& logits = output_of(outputs, names.output);
+    const at::Tensor& label = tensor_of(batch, names.label, "[label]: of which column, and its classes");
+    if (logits.dim() != 2 || logits.size(0) != label.size(0))
+      throw ConfigError(fmt::format("output '{}' must be logits [{}, C], one row per label; it is [{}]",
+                                    names.output, label.size(0), fmt::join(logits.sizes(), ", ")));
+    const at::Tensor log_probability =
+        at::log_softmax(wide(logits), 1).gather(1, label.unsqueeze(1)).squeeze(1);
+    return mean_over_samples(-log_probability, batch, names.weight);
+  };
+}
+
+nn::Objective regression(RegressionTarget names) {
+  validate(names);
+  return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+    const at::Tensor& given =
+        tensor_of(batch, names.target, fmt::format("entry '{}' in [targets]", names.target));
+    const at::Tensor target = given.reshape({given.size(0)});
+    const at::Tensor estimate = as_column(outputs, names.output, target.size(0));
+    return mean_over_samples(regression_terms(names, estimate, target.to(estimate.scalar_type()), outputs),
+                             batch, names.weight);
+  };
+}
+
+nn::Objective heads(std::vector<Head> heads) {
+  validate(heads);
+  return [heads = std::move(heads)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+    nn::Losses all;
+    for (const Head& head : heads) {
+      try {
+        const at::Tensor loss = head.objective(outputs, batch).total;
+        all.terms.set(head.name, loss);
+        all.total = all.total.defined() ? all.total + head.weight * loss : head.weight * loss;
+      } catch (Error& error) {
+        error.add_context(fmt::format("in head '{}'", head.name));
+        throw;
+      }
+    }
+    return all;
   };
 }
 

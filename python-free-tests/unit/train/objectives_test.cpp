@@ -1,56 +1,158 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/objectives.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::train {
 namespace {
 
-TEST(CrossEntropyTest, IsTheMeanCrossEntropy) {
-  const at::Tensor logits = at::randn({5, 3}, at::kDouble);
-  const at::Tensor labels = at::tensor({0, 2, 1, 1, 0}, at::kLong);
-  EXPECT_NEAR(cross_entropy(logits, labels).item<double>(),
-              at::cross_entropy_loss(logits, labels).item<double>(), 1e-12);
-}
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
 
-TEST(CrossEntropyTest, WeightsScaleTheirSamples) {
-  const at::Tensor logits = at::randn({2, 2}, at::kDouble);
+Batch batch_of(NamedTensors tensors) {
   Batch batch;
-  batch.tensors = {{"label", at::tensor({0, 1}, at::kLong)}, {"weight", at::tensor({2.0, 0.0}, at::kDouble)}};
-  const double first = cross_entropy(logits.slice(0, 0, 1), at::tensor({0}, at::kLong)).item<double>();
-  EXPECT_NEAR(classification()({{"logits", logits}}, batch).total.item<double>(), first, 1e-12);
+  batch.tensors = std::move(tensors);
+  return batch;
 }
 
-TEST(CrossEntropyTest, AnEmptyShareHasLossZeroWithAGraph) {
+at::Tensor labels_of(std::vector<std::int64_t> labels) { return at::tensor(labels, at::kLong); }
+at::Tensor reals(std::vector<double> values) { return at::tensor(values, at::kDouble); }
+
+double loss_of(const nn::Objective& objective, const NamedTensors& outputs, const Batch& batch) {
+  return objective(outputs, batch).total.item<double>();
+}
+
+std::string refusal(const nn::Objective& objective, const NamedTensors& outputs, const Batch& batch) {
+  try {
+    objective(outputs, batch);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(ClassificationObjectiveTest, IsTheMeanCrossEntropy) {
+  const at::Tensor logits = at::randn({5, 3}, at::kDouble), labels = labels_of({0, 2, 1, 1, 0});
+  const nn::Losses losses = classification()({{"logits", logits}}, batch_of({{"label", labels}}));
+  EXPECT_NEAR(losses.total.item<double>(), at::cross_entropy_loss(logits, labels).item<double>(), 1e-12);
+  EXPECT_TRUE(losses.terms.empty());
+}
+
+TEST(ClassificationObjectiveTest, WeightsScaleTheirSamples) {
+  const at::Tensor logits = at::randn({2, 2}, at::kDouble);
+  const double first =
+      loss_of(classification(), {{"logits", logits.slice(0, 0, 1)}}, batch_of({{"label", labels_of({0})}}));
+  const Batch weighted = batch_of({{"label", labels_of({0, 1})}, {"weight", reals({2, 0})}});
+  EXPECT_NEAR(loss_of(classification(), {{"logits", logits}}, weighted), first, 1e-12);
+  EXPECT_NE(loss_of(classification({.weight = "other"}), {{"logits", logits}}, weighted), first);
+}
+
+TEST(ClassificationObjectiveTest, AnEmptyShareHasLossZeroWithAGraph) {
   const at::Tensor logits = at::empty({0, 2}, at::kFloat).requires_grad_();
-  const at::Tensor loss = cross_entropy(logits, at::empty({0}, at::kLong));
+  const at::Tensor loss =
+      classification()({{"logits", logits}}, batch_of({{"label", at::empty({0}, at::kLong)}})).total;
   EXPECT_EQ(loss.item<double>(), 0);
   EXPECT_TRUE(loss.requires_grad());
 }
 
-TEST(CrossEntropyTest, StaysInFloat32UnderReducedPrecision) {
+TEST(ClassificationObjectiveTest, StaysInFloat32UnderReducedPrecision) {
   const at::Tensor logits = at::randn({4, 2}).to(at::kBFloat16);
-  EXPECT_EQ(cross_entropy(logits, at::tensor({0, 1, 0, 1}, at::kLong)).scalar_type(), at::kFloat);
+  const auto losses = classification()({{"logits", logits}}, batch_of({{"label", labels_of({0, 1, 0, 1})}}));
+  EXPECT_EQ(losses.total.scalar_type(), at::kFloat);
 }
 
-TEST(CrossEntropyTest, RefusesLogitsThatDoNotFitTheLabels) {
-  EXPECT_THROW(cross_entropy(at::randn({3, 2}), at::tensor({0, 1}, at::kLong)), ConfigError);
+TEST(ClassificationObjectiveTest, SaysWhatDoesNotFit) {
+  const Batch batch = batch_of({{"label", labels_of({0, 1})}});
+  EXPECT_THAT(refusal(classification(), {{"logits", at::randn({3, 2})}}, batch), HasSubstr("logits [2, C]"));
+  EXPECT_THAT(refusal(classification({.output = "flavour"}), {{"logits", at::randn({2, 2})}}, batch),
+              AllOf(HasSubstr("no output 'flavour'"), HasSubstr("it gives logits")));
+  EXPECT_THAT(refusal(classification({.label = "truth"}), {{"logits", at::randn({2, 2})}}, batch),
+              AllOf(HasSubstr("no tensor 'truth'"), HasSubstr("[label]")));
 }
 
-TEST(ClassificationTest, OutputsAndLabelsHaveNames) {
-  const at::Tensor logits = at::randn({2, 3}, at::kDouble);
-  Batch batch;
-  batch.tensors = {{"flavour", at::tensor({0, 2}, at::kLong)}};
-  const auto objective = classification({.output = "flavour_logits", .label = "flavour"});
-  EXPECT_EQ(objective({{"flavour_logits", logits}}, batch).total.item<double>(),
-            cross_entropy(logits, batch["flavour"]).item<double>());
-  EXPECT_THROW(objective({{"logits", logits}}, batch), ConfigError);
+TEST(RegressionObjectiveTest, EachLossIsTheMeanOfItsTerms) {
+  const NamedTensors outputs = {{"e", reals({1.5, -1, 4})}, {"s", reals({1, 2, 4})}};
+  const Batch batch = batch_of({{"energy", reals({1, 1, 1})}});  // residuals 0.5, -2, 3
+  const auto loss = [&](RegressionLoss kind) {
+    return loss_of(regression({.output = "e", .target = "energy", .loss = kind}), outputs, batch);
+  };
+  EXPECT_NEAR(loss(RegressionLoss::mse), (0.25 + 4 + 9) / 3, 1e-12);
+  EXPECT_NEAR(loss(RegressionLoss::huber), (0.125 + 1.5 + 2.5) / 3, 1e-12);
+  EXPECT_NEAR(loss(RegressionLoss::l1), (0.5 + 2 + 3) / 3, 1e-12);
+  const auto gaussian =
+      regression({.output = "e", .target = "energy", .width = "s", .loss = RegressionLoss::gaussian});
+  EXPECT_NEAR(loss_of(gaussian, outputs, batch),
+              (0.125 + (std::log(2) + 0.5) + (std::log(4) + 0.5 * 9 / 16)) / 3, 1e-12);
+}
+
+TEST(RegressionObjectiveTest, TakesAColumnAndWeights) {
+  const Batch batch = batch_of({{"energy", reals({1, 1})}, {"weight", reals({2, 0})}});
+  const auto objective = regression({.output = "e", .target = "energy"});
+  EXPECT_NEAR(loss_of(objective, {{"e", reals({4, 100}).unsqueeze(1)}}, batch), 9, 1e-12);
+  const at::Tensor none = at::empty({0, 1}, at::kFloat).requires_grad_();
+  const at::Tensor loss = objective({{"e", none}}, batch_of({{"energy", at::empty({0})}})).total;
+  EXPECT_EQ(loss.item<double>(), 0);
+  EXPECT_TRUE(loss.requires_grad());
+}
+
+TEST(RegressionObjectiveTest, SaysWhatDoesNotFit) {
+  const auto objective = regression({.output = "e", .target = "energy"});
+  EXPECT_THAT(refusal(objective, {{"e", reals({1})}}, batch_of({{"label", labels_of({0})}})),
+              AllOf(HasSubstr("no tensor 'energy'"), HasSubstr("entry 'energy' in [targets]")));
+  EXPECT_THAT(refusal(objective, {{"e", at::randn({2, 3})}}, batch_of({{"energy", reals({1, 2})}})),
+              AllOf(HasSubstr("'e' must be [2]"), HasSubstr("[2, 3]")));
+  EXPECT_THROW(regression({.output = "e"}), ConfigError);
+  EXPECT_THROW(regression({.target = "e"}), ConfigError);
+  EXPECT_THROW(regression({.output = "e", .target = "t", .width = "w"}), ConfigError);
+  EXPECT_THROW(regression({.output = "e", .target = "t", .loss = RegressionLoss::gaussian}), ConfigError);
+}
+
+TEST(HeadsObjectiveTest, AddsWeightedLossesAndKeepsEach) {
+  const at::Tensor logits = at::randn({2, 2}, at::kDouble).requires_grad_();
+  const at::Tensor energy = reals({3, 1}).requires_grad_();
+  const Batch batch = batch_of({{"label", labels_of({0, 1})}, {"energy", reals({1, 1})}});
+  const NamedTensors outputs = {{"logits", logits}, {"e", energy}};
+  const auto objective = heads(
+      {{"flavour", classification()}, {"energy", regression({.output = "e", .target = "energy"}), 0.25}});
+  const nn::Losses losses = objective(outputs, batch);
+  ASSERT_EQ(losses.terms.size(), 2U);
+  const double flavour = loss_of(classification(), outputs, batch);
+  EXPECT_NEAR(losses.terms["flavour"].item<double>(), flavour, 1e-12);
+  EXPECT_NEAR(losses.terms["energy"].item<double>(), 2, 1e-12) << "not weighted";
+  EXPECT_NEAR(losses.total.item<double>(), flavour + 0.25 * 2, 1e-12);
+  losses.total.backward();
+  EXPECT_NEAR(energy.grad()[0].item<double>(), 0.25 * 2 * 2 / 2, 1e-12);
+  EXPECT_TRUE(logits.grad().defined());
+}
+
+TEST(HeadsObjectiveTest, AHeadWithoutItsTensorIsNamed) {
+  const auto objective =
+      heads({{"flavour", classification()}, {"energy", regression({.output = "e", .target = "energy"})}});
+  const NamedTensors outputs = {{"logits", at::randn({1, 2})}, {"e", reals({1})}};
+  EXPECT_THAT(refusal(objective, outputs, batch_of({{"label", labels_of({0})}})),
+              AllOf(HasSubstr("in head 'energy'"), HasSubstr("no tensor 'energy'"), HasSubstr("[targets]")));
+  EXPECT_THAT(refusal(objective, outputs, batch_of({{"energy", reals({1})}})),
+              AllOf(HasSubstr("in head 'flavour'"), HasSubstr("no tensor 'label'"), HasSubstr("[label]")));
+}
+
+TEST(HeadsObjectiveTest, RefusesHeadsThatCannotBeToldApart) {
+  EXPECT_THROW(heads({}), ConfigError);
+  EXPECT_THROW(heads({{"a", nullptr}}), ConfigError);
+  EXPECT_THROW(heads({{"a", classification()}, {"a", classification()}}), ConfigError);
+  EXPECT_THROW(heads({{"a", classification(), -1}}), ConfigError);
+  EXPECT_THROW(heads({{"a", classification(), std::nan("")}}), ConfigError);
 }
 
 }  // namespace

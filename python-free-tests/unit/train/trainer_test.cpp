@@ -266,8 +266,8 @@ TEST_F(TrainerTest, TrainsSeveralNetworksByAManualStep) {
     const at::Tensor first = loss_of(parts.network, batch);
     parts.parallel.backward(first, {.samples = batch.size(), .global_samples = batch.global_size()});
     parts.optimizer.step();
-    const at::Tensor second = cross_entropy(
-        other->forward(batch["x"]) + parts.network->forward(batch["x"]).detach(), batch["label"]);
+    const at::Tensor logits = other->forward(batch["x"]) + parts.network->forward(batch["x"]).detach();
+    const at::Tensor second = classification()({{"logits", logits}}, batch).total;
     other_parallel.backward(second, {.samples = batch.size(), .global_samples = batch.global_size()});
     other_optimizer.step();
     return {{"first", first.item<double>()}, {"second", second.item<double>()}};
