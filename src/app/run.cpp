@@ -13,6 +13,7 @@
 #include <optional>
 #include <thread>
 
+#include "bunchtrain/app/console.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/host_memory.hpp"
@@ -79,7 +80,8 @@ void run_body(train::Session& session, const Body& body) {
     body(session);
     session.warn_of_unused_options();
     if (print_config) session.set_up_complete();
-  } catch (const train::ConfigurationPrinted&) {
+  } catch (const train::EffectiveConfiguration& effective) {
+    if (session.is_root()) fmt::print("{}", effective.toml);
   } catch (const Error& error) {
     if (!print_config) throw;
     if (session.is_root())
@@ -107,6 +109,7 @@ std::unique_ptr<train::Session> open_session(config::Options options, const mpi:
   device::apply(session->threads());
   device::keep_freed_memory();
   device::prefer_fast_convolutions(session->device());
+  session->add_observer(make_console());
   if (!session->threads().warning.empty()) logger.warning(session->threads().warning);
   return session;
 }

@@ -8,18 +8,12 @@
 #include <vector>
 
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/train/observer.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "training_plan.hpp"
 
 namespace bunchtrain::train {
-
-/// What a run is, for people and for run.json.
-struct RunDescription {
-  std::vector<std::string> lines;  ///< printed once: ranks, device, threads, data, plan
-  std::string json;                ///< run.json
-  std::string card;                ///< resolved data card as TOML, empty without one
-};
 
 /// What belongs to this process of a run, which may be the second or third one.
 struct RunSession {

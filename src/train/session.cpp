@@ -49,6 +49,7 @@ struct Session::Impl {
   comm::Mesh mesh;
   std::optional<RunFolder> folder = {};
   std::set<std::string> reported_unused = {};
+  std::vector<std::shared_ptr<Observer>> observers = {};
   std::atomic<bool> stop = false;
 
   ~Impl() { on_failure({}); }
@@ -200,6 +201,12 @@ const device::ThreadBudget& Session::threads() const noexcept { return impl_->th
 const Logger& Session::logger() const noexcept { return impl_->logger; }
 bool Session::resume() const { return impl_->options.get<bool>("resume"); }
 
+void Session::add_observer(std::shared_ptr<Observer> observer) {
+  expects(observer != nullptr, "an observer of a session is not null");
+  impl_->observers.push_back(std::move(observer));
+}
+const std::vector<std::shared_ptr<Observer>>& Session::observers() const noexcept { return impl_->observers; }
+
 const RunFolder& Session::run_folder() {
   if (impl_->folder) return *impl_->folder;
   impl_->folder = RunFolder::open(impl_->control,
@@ -212,10 +219,7 @@ const RunFolder& Session::run_folder() {
 }
 
 void Session::set_up_complete(const config::Options& effective) {
-  if (impl_->options.print_config()) {
-    if (is_root()) fmt::print("{}", effective.to_toml());
-    throw ConfigurationPrinted{};
-  }
+  if (impl_->options.print_config()) throw EffectiveConfiguration{effective.to_toml()};
   // A program may ask for options of its own until its end.
   for (const auto& name : impl_->options.unused())
     if (is_standard_option(name) && impl_->options.spec(name).scope != config::OptionScope::run)

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <span>
 
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
@@ -16,7 +17,9 @@
 #include "bunchtrain/train/stop_signal.hpp"
 #include "replica_check.hpp"
 #include "resume.hpp"
+#include "run_description.hpp"
 #include "validation_pass.hpp"
+#include "watching.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -102,16 +105,17 @@ FitResult TrainingLoop::run() {
   if (session_.resume()) resume();
   session_.leave_if_stopped();                     // nothing was trained yet, and the folder is as it was
   const bool epoch_anew = state_.epoch_steps > 0;  // an epoch's record of this step was written too early
-  log_ = std::make_unique<RunLog>(session_, session_.run_folder(), task_.options.samples,
-                                  RunPlan{.steps_per_epoch = plan_.length.steps_per_epoch,
-                                          .total_steps = plan_.length.total_steps + state_.unplanned_steps,
-                                          .epochs = plan_.length.epochs(),
-                                          .first_step = state_.step,
-                                          .epoch_anew = epoch_anew});
-  describe();
+  observers_ = std::make_unique<RunObservers>(session_, session_.run_folder());
+  observers_->start({.steps_per_epoch = plan_.length.steps_per_epoch,
+                     .total_steps = plan_.length.total_steps + state_.unplanned_steps,
+                     .epochs = plan_.length.epochs(),
+                     .first_step = state_.step,
+                     .epoch_anew = epoch_anew,
+                     .samples = task_.options.samples},
+                    describe());
   if (state_.step > 0)
-    log_->note(fmt::format("resumed at step {} (epoch {}{})", state_.step, state_.epoch + 1,
-                           state_.epoch_trained ? ", trained: its validation follows" : ""));
+    observers_->note(fmt::format("resumed at step {} (epoch {}{})", state_.step, state_.epoch + 1,
+                                 state_.epoch_trained ? ", trained: its validation follows" : ""));
   for (const auto& network : task_.networks) network.engine->module().train();
   session_.leave_if_stopped();
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
@@ -129,7 +133,7 @@ FitResult TrainingLoop::run() {
   result_.steps = state_.step;
   result_.validation = validation_;
   result_.run_folder = session_.run_folder().path();
-  log_->finish(result_);
+  observers_->finish(result_);
   return result_;
 }
 
@@ -148,12 +152,19 @@ void TrainingLoop::resume() {
 }
 
 /// By the peak of its learning rates, not by where a resumed run stands.
-void TrainingLoop::describe() {
+RunDescription TrainingLoop::describe() {
+  if (!session_.is_root()) return {};
+  RunSession run{.samples = task_.options.samples, .first_step = state_.step, .before = {}};
+  const auto file = session_.run_folder().description();
+  if (run.first_step > 0 && std::filesystem::exists(file))
+    Watching(session_.logger()).try_to("read run.json", [&] { run.before = read_text_file(file); });
   std::vector<double> now;
   for (const auto& network : task_.networks) now.push_back(network.optimizer->learning_rate());
   set_learning_rates(1);
-  log_->describe(plan_, task_.networks, *train_, valid_.get(), task_.options.metadata);
+  RunDescription description =
+      describe_run(session_, plan_, task_.networks, *train_, valid_.get(), task_.options.metadata, run);
   for (std::size_t i = 0; i < now.size(); ++i) task_.networks[i].optimizer->set_learning_rate(now[i]);
+  return description;
 }
 
 /// In the order of samples, over the end of a pass through the data.
@@ -193,7 +204,7 @@ void TrainingLoop::settle(std::size_t left) {
   Wishes wishes;
   while (in_flight_.size() > (wishes.any() ? 0 : left)) {
     const StepOutcome outcome = settle_oldest();
-    log_->step(outcome.event, samples_per_second());
+    observers_->step(outcome.event);
     alone([&] {
       for (const auto& callback : task_.callbacks) callback->on_step(outcome.event);
     });
@@ -267,7 +278,7 @@ void TrainingLoop::finish_epoch() {
   result_.samples_per_second = row.samples_per_second;
   result_.train_loss = row.train_loss;
   row.seconds = state_.seconds + seconds_since(start);
-  log_->epoch(row, validation_);
+  observers_->epoch(row, validation_ ? &*validation_ : nullptr);
   alone([&] {
     for (const auto& callback : task_.callbacks) {
       if (validation_) callback->on_validation(*validation_);
@@ -303,8 +314,9 @@ std::optional<ValidationResult> TrainingLoop::judge() {
                            .objective = task_.objective ? &task_.objective : nullptr,
                            .validation = task_.validation.get(),
                            .weighted = settings_.weighted_validation},
-                          *valid_loader_,
-                          [this](std::int64_t done, std::int64_t total) { log_->validating(done, total); });
+                          *valid_loader_, [this](std::int64_t done, std::int64_t total) {
+                            observers_->phase("validating", done, total);
+                          });
   } catch (const NotFinite& found) {
     snapshots_.halt(fmt::format("after step {}: {}", state_.step, found.message()), state_.step);
   }

@@ -15,7 +15,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
-#include "run_log.hpp"
+#include "run_observers.hpp"
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
 #include "settings.hpp"
@@ -68,7 +68,7 @@ class TrainingLoop {
   bool all_steps_done() const noexcept { return state_.planned_step() >= plan_.length.total_steps; }
   /// All steps are done and judged.
   bool finished() const noexcept { return all_steps_done() && !state_.epoch_trained; }
-  void describe();
+  RunDescription describe();
   void run_epoch();
   std::optional<Batch> next_batch();
   bool epoch_done() const noexcept;
@@ -111,7 +111,7 @@ class TrainingLoop {
   std::optional<data::DataLoader> valid_loader_;
   RunSnapshots snapshots_;
   RunState state_;
-  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<RunObservers> observers_;
   std::optional<ValidationResult> validation_;
   FitResult result_;
   std::size_t run_ahead_;  ///< steps that may be in flight while the next is enqueued

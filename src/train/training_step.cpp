@@ -86,6 +86,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   state_.timed_samples += global_samples;
   state_.timed_steps += 1;
   state_.seconds += seconds_since(start);
+  event.samples_per_second = samples_per_second();
   return {.event = event, .wishes = {.stop = sums[0] > 0, .save = sums[1] > 0, .finish = sums[2] > 0}};
 }
 

@@ -22,6 +22,7 @@ struct StepEvent {
   std::int64_t epoch = 0;  ///< from 0
   double loss = 0;         ///< mean over the samples of all ranks
   double learning_rate = 0;
+  double samples_per_second = 0;  ///< of all ranks, since this process took the epoch up
   /// Of all networks' gradients before clipping; NaN where nobody looks: for a `ManualStep`. Not finite if
   /// the step was left out (see `loss_scale`).
   double gradient_norm = std::numeric_limits<double>::quiet_NaN();

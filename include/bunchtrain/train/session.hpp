@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/comm/mesh.hpp"
@@ -20,9 +21,13 @@
 
 namespace bunchtrain::train {
 
-/// Thrown by `Session::set_up_complete` on all ranks once `--print-config` has printed what it was asked for.
-/// Not an error: `bt::run` ends with 0.
-struct ConfigurationPrinted {};
+class Observer;
+
+/// Thrown by `Session::set_up_complete` on all ranks if `--print-config` was given. Not an error: `bt::run`
+/// prints the text and ends with 0.
+struct EffectiveConfiguration {
+  std::string toml;
+};
 
 /// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the
 /// communicators, chooses the device and makes it the current one of this thread; touches neither signals nor
@@ -57,14 +62,18 @@ class Session {
   const device::ThreadBudget& threads() const noexcept;
   const Logger& logger() const noexcept;
 
+  /// Shows the runs of this session, from the next one on; kept as long as the session.
+  void add_observer(std::shared_ptr<Observer> observer);
+  const std::vector<std::shared_ptr<Observer>>& observers() const noexcept;
+
   /// Collective at the first call, which makes or opens the folder.
   const RunFolder& run_folder();
   /// Whether the user asked to go on with the run in the folder (`--resume`).
   bool resume() const;
 
   /// Call it when nothing is left to set up: a hand-written loop before its first step; `Trainer::fit` does
-  /// it. Warns of standard options that were given and that nothing asked for. With `--print-config` prints
-  /// `effective`, the options with what the program's own code decided, and throws ConfigurationPrinted.
+  /// it. Warns of standard options that were given and that nothing asked for. With `--print-config` throws
+  /// EffectiveConfiguration of `effective`, the options with what the program's own code decided.
   void set_up_complete(const config::Options& effective);
   void set_up_complete() { set_up_complete(options()); }
   /// Warns of all options that were given and that nothing asked for, each one once. Called

@@ -18,8 +18,8 @@
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/train/callback.hpp"
-#include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/manual_step.hpp"
+#include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/validation.hpp"
 
 namespace bunchtrain::train {

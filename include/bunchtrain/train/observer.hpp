@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Who watches a run: progress on a terminal, the files of the run folder, a user's own.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bunchtrain/report/epoch_row.hpp"
+#include "bunchtrain/train/callback.hpp"
+#include "bunchtrain/train/validation.hpp"
+
+namespace bunchtrain::train {
+
+struct FitResult;
+
+/// The plan of a run as far as it is shown.
+struct RunPlan {
+  std::int64_t steps_per_epoch = 0;
+  std::int64_t total_steps = 0;
+  std::int64_t epochs = 0;
+  std::int64_t first_step = 0;   ///< > 0 for a resumed run
+  bool epoch_anew = false;       ///< the epoch that ends there is judged again
+  std::string samples = "jets";  ///< what a sample is called
+};
+
+/// What a run is, for people and for run.json.
+struct RunDescription {
+  std::vector<std::string> lines;  ///< ranks, device, threads, data, plan
+  std::string json;                ///< run.json
+  std::string card;                ///< resolved data card as TOML, empty without one
+};
+
+/// Sees a run on rank 0 and cannot change it: what an observer throws costs a warning, and the run goes on. (A
+/// `Callback` sees it on all ranks, may end it and has state in the snapshots.) Override what is needed.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// "progress": for warnings; no two of a run have the same.
+  virtual std::string name() const = 0;
+  /// Before the first step.
+  virtual void on_start(const RunPlan&, const RunDescription&) {}
+  virtual void on_step(const StepEvent&) {}
+  /// Something besides steps is going on: "validating", 12 of 40 batches.
+  virtual void on_phase(std::string_view /*phase*/, std::int64_t /*done*/, std::int64_t /*total*/) {}
+  /// @param validation null without one
+  virtual void on_epoch(const report::EpochRow&, const ValidationResult* /*validation*/) {}
+  /// A line for people.
+  virtual void on_note(const std::string&) {}
+  virtual void on_finish(const FitResult&) {}
+  /// The run is over, by an error too. Must not throw.
+  virtual void on_end() noexcept {}
+};
+
+}  // namespace bunchtrain::train
