@@ -149,3 +149,13 @@ struct RmspropMomentumRule {
 };
 
 }  // namespace bunchtrain::optim
+
+/// All rules, for what is made once for each.
+#define BUNCHTRAIN_UPDATE_RULES(MAKE) \
+  MAKE(SgdRule)                       \
+  MAKE(MomentumRule)                  \
+  MAKE(AdamRule)                      \
+  MAKE(RadamRule)                     \
+  MAKE(LookaheadRule)                 \
+  MAKE(RmspropRule)                   \
+  MAKE(RmspropMomentumRule)

@@ -6,7 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
-#include "bunchtrain/core/detail/vector_clones.hpp"
+#include "cpu/double_taps.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -40,49 +40,6 @@ struct Shape {
 
 at::Tensor padded(const at::Tensor& input, const Extent3& p) {
   return at::constant_pad_nd(input, {0, 0, p[2], p[2], p[1], p[1], p[0], p[0]}).contiguous();
-}
-
-/// sum[z, :] += cells[z * stride + place] * weights[place, :] for all z of a row and all places: taps along z
-/// and input channels, which lie one after the other.
-template <class Channels>
-BUNCHTRAIN_INLINE void add_taps_of(const double* cells, std::int64_t stride, const double* weights,
-                                   std::int64_t places, double* sum, std::int64_t rows, Channels channels) {
-  for (std::int64_t place = 0; place < places; ++place)
-    for (std::int64_t z = 0; z < rows; ++z) {
-      const double cell = cells[z * stride + place];
-      for (std::int64_t o = 0; o < channels; ++o)
-        sum[z * channels + o] += cell * weights[place * channels + o];
-    }
-}
-
-/// sum[c, :] += cells[z, c] * gradient[z, :] over all z of a row.
-template <class Channels>
-BUNCHTRAIN_INLINE void add_products_of(const double* cells, std::int64_t inputs, const double* gradient,
-                                       double* sum, std::int64_t rows, Channels channels) {
-  for (std::int64_t z = 0; z < rows; ++z)
-    for (std::int64_t c = 0; c < inputs; ++c)
-      for (std::int64_t o = 0; o < channels; ++o)
-        sum[c * channels + o] += cells[z * inputs + c] * gradient[z * channels + o];
-}
-
-template <std::int64_t kChannels>
-using Fixed = std::integral_constant<std::int64_t, kChannels>;
-
-/// The same for any number of channels, those of 3DGAN's inner layers as constants.
-BUNCHTRAIN_VECTOR_CLONES
-void add_taps(const double* cells, std::int64_t stride, const double* weights, std::int64_t places,
-              double* sum, std::int64_t rows, std::int64_t channels) {
-  if (channels == 6) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<6>{});
-  if (channels == 8) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<8>{});
-  add_taps_of(cells, stride, weights, places, sum, rows, channels);
-}
-
-BUNCHTRAIN_VECTOR_CLONES
-void add_products(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
-                  std::int64_t rows, std::int64_t channels) {
-  if (channels == 6) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<6>{});
-  if (channels == 8) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<8>{});
-  add_products_of(cells, inputs, gradient, sum, rows, channels);
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "bunchtrain/core/detail/always_inline.hpp"
 #include "bunchtrain/core/detail/storage_types.hpp"
-#include "bunchtrain/core/detail/vector_clones.hpp"
 
 namespace bunchtrain::ops::detail {
 

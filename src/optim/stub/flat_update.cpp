@@ -18,14 +18,8 @@ void find_scale_on_gpu(const ScaleRule& /*rule*/, const double* /*norms*/, int /
 
 #define INSTANTIATE(Rule)                                                          \
   template void update_on_gpu(const Rule<float>&, const FlatRange<float>&, void*); \
-  template void update_on_gpu(const Rule<double>&, const FlatRange<double>&, void*)
-INSTANTIATE(SgdRule);
-INSTANTIATE(MomentumRule);
-INSTANTIATE(AdamRule);
-INSTANTIATE(RadamRule);
-INSTANTIATE(LookaheadRule);
-INSTANTIATE(RmspropRule);
-INSTANTIATE(RmspropMomentumRule);
+  template void update_on_gpu(const Rule<double>&, const FlatRange<double>&, void*);
+BUNCHTRAIN_UPDATE_RULES(INSTANTIATE)
 #undef INSTANTIATE
 
 }  // namespace bunchtrain::optim

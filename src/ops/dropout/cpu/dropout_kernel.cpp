@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dropout_kernel.hpp"
-
+// Loops for the compiler's vectoriser; Highway compiles this file once per instruction set and chooses at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "dropout/cpu/dropout_kernel.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// The above must come first.
 #include <algorithm>
 
+#include "dropout_kernel.hpp"
+
+HWY_BEFORE_NAMESPACE();
 namespace bunchtrain::ops::detail {
+namespace HWY_NAMESPACE {
 namespace {
 
 constexpr std::int64_t kLanes = 16;
@@ -47,8 +55,8 @@ BUNCHTRAIN_INLINE void block_factors(const Words& words, std::uint32_t threshold
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void drop_loop(const S* x, S* y, std::int64_t first, std::int64_t count, std::uint64_t key,
-                                 std::uint32_t threshold, Real<S> scale) {
+void drop_loop(const S* x, S* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+               std::uint32_t threshold, Real<S> scale) {
   Words words;
   Real<S> factors[kDropoutBlock];
   for (std::int64_t begin = 0; begin < count;
@@ -62,27 +70,47 @@ BUNCHTRAIN_INLINE void drop_loop(const S* x, S* y, std::int64_t first, std::int6
   }
 }
 
-// target_clones does not work on templates: one plain function per storage type.
-#define BUNCHTRAIN_DROP(S)                                                                           \
-  BUNCHTRAIN_VECTOR_CLONES void drop_of(const S* x, S* y, std::int64_t first, std::int64_t count,    \
-                                        std::uint64_t key, std::uint32_t threshold, Real<S> scale) { \
-    drop_loop(x, y, first, count, key, threshold, scale);                                            \
-  }
-BUNCHTRAIN_DROP(float)
-BUNCHTRAIN_DROP(double)
-BUNCHTRAIN_DROP(Bf16)
-
 }  // namespace
 
-template <class S>
-void drop(const S* x, S* y, std::int64_t first, std::int64_t count, std::uint64_t key,
-          std::uint32_t threshold, Real<S> scale) {
-  drop_of(x, y, first, count, key, threshold, scale);
+void DropFloat(const float* x, float* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+               std::uint32_t threshold, float scale) {
+  drop_loop(x, y, first, count, key, threshold, scale);
 }
-template void drop<float>(const float*, float*, std::int64_t, std::int64_t, std::uint64_t, std::uint32_t,
-                          float);
-template void drop<double>(const double*, double*, std::int64_t, std::int64_t, std::uint64_t, std::uint32_t,
-                           double);
-template void drop<Bf16>(const Bf16*, Bf16*, std::int64_t, std::int64_t, std::uint64_t, std::uint32_t, float);
+void DropDouble(const double* x, double* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+                std::uint32_t threshold, double scale) {
+  drop_loop(x, y, first, count, key, threshold, scale);
+}
+void DropBf16(const Bf16* x, Bf16* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+              std::uint32_t threshold, float scale) {
+  drop_loop(x, y, first, count, key, threshold, scale);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bunchtrain::ops::detail
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bunchtrain::ops::detail {
+
+HWY_EXPORT(DropFloat);
+HWY_EXPORT(DropDouble);
+HWY_EXPORT(DropBf16);
+
+template <>
+void drop(const float* x, float* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+          std::uint32_t threshold, float scale) {
+  HWY_DYNAMIC_DISPATCH(DropFloat)(x, y, first, count, key, threshold, scale);
+}
+template <>
+void drop(const double* x, double* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+          std::uint32_t threshold, double scale) {
+  HWY_DYNAMIC_DISPATCH(DropDouble)(x, y, first, count, key, threshold, scale);
+}
+template <>
+void drop(const Bf16* x, Bf16* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+          std::uint32_t threshold, float scale) {
+  HWY_DYNAMIC_DISPATCH(DropBf16)(x, y, first, count, key, threshold, scale);
+}
 
 }  // namespace bunchtrain::ops::detail
+#endif  // HWY_ONCE

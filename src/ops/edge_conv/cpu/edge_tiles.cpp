@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+// Loops for the compiler's vectoriser; Highway compiles this file once per instruction set and chooses at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "edge_conv/cpu/edge_tiles.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// The above must come first.
+#include "edge_tile_table.hpp"
 #include "edge_tiles.hpp"
 
+HWY_BEFORE_NAMESPACE();
 namespace bunchtrain::ops::detail {
+namespace HWY_NAMESPACE {
 namespace {
 
 /// Calls `call(edge, i, j)` for every edge of a tile: its row, and the points it joins.
@@ -26,8 +35,7 @@ BUNCHTRAIN_INLINE const R* neighbour_term(const EdgeTile<R>& tile, std::int64_t 
 }
 
 template <class R>
-BUNCHTRAIN_INLINE void edge_moments_loop(const EdgeTile<R>& tile, double* __restrict sum,
-                                         double* __restrict square) {
+void edge_moments_loop(const EdgeTile<R>& tile, double* __restrict sum, double* __restrict square) {
   const std::int64_t channels = tile.channels;
   for_edges(
       tile, [&](std::int64_t, std::int64_t i, std::int64_t j) __attribute__((always_inline)) {
@@ -41,7 +49,7 @@ BUNCHTRAIN_INLINE void edge_moments_loop(const EdgeTile<R>& tile, double* __rest
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void activate_loop(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, S* __restrict a) {
+void activate_loop(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, S* __restrict a) {
   const std::int64_t channels = tile.channels;
   for_edges(
       tile, [&](std::int64_t edge, std::int64_t i, std::int64_t j) __attribute__((always_inline)) {
@@ -55,8 +63,8 @@ BUNCHTRAIN_INLINE void activate_loop(const EdgeTile<Real<S>>& tile, Affine<Real<
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void edge_gradients_loop(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine,
-                                           const S* __restrict da, Real<S>* gradients) {
+void edge_gradients_loop(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, const S* __restrict da,
+                         Real<S>* gradients) {
   const std::int64_t channels = tile.channels;
   for_edges(
       tile, [&](std::int64_t edge, std::int64_t i, std::int64_t j) __attribute__((always_inline)) {
@@ -75,7 +83,7 @@ BUNCHTRAIN_INLINE void edge_gradients_loop(const EdgeTile<Real<S>>& tile, Affine
 }
 
 template <class R>
-BUNCHTRAIN_INLINE void subtract_loop(const EdgeTile<R>& tile, Affine<R> correction, R* gradients) {
+void subtract_loop(const EdgeTile<R>& tile, Affine<R> correction, R* gradients) {
   const std::int64_t channels = tile.channels;
   for_edges(
       tile, [&](std::int64_t, std::int64_t i, std::int64_t j) __attribute__((always_inline)) {
@@ -91,9 +99,8 @@ BUNCHTRAIN_INLINE void subtract_loop(const EdgeTile<R>& tile, Affine<R> correcti
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void average_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count,
-                                    std::int64_t k, std::int64_t channels, Affine<Real<S>> affine,
-                                    Real<S>* mean) {
+void average_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                  std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean) {
   const Real<S> share = Real<S>(1) / static_cast<Real<S>>(k);
   for (std::int64_t n = 0; n < node_count; ++n) {
     Real<S>* __restrict out = mean + nodes[n] * channels;
@@ -109,10 +116,9 @@ BUNCHTRAIN_INLINE void average_loop(const S* z, const std::int32_t* nodes, std::
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void average_moments_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count,
-                                            std::int64_t k, std::int64_t channels, Affine<Real<S>> affine,
-                                            const Real<S>* gradient, double* __restrict sum,
-                                            double* __restrict product) {
+void average_moments_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                          std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient,
+                          double* __restrict sum, double* __restrict product) {
   const Real<S> share = Real<S>(1) / static_cast<Real<S>>(k);
   for (std::int64_t n = 0; n < node_count; ++n) {
     const Real<S>* g = gradient + nodes[n] * channels;
@@ -130,10 +136,9 @@ BUNCHTRAIN_INLINE void average_moments_loop(const S* z, const std::int32_t* node
 }
 
 template <class S>
-BUNCHTRAIN_INLINE void average_backward_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count,
-                                             std::int64_t k, std::int64_t channels, Affine<Real<S>> affine,
-                                             const Real<S>* gradient, Affine<Real<S>> correction,
-                                             S* __restrict dz) {
+void average_backward_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                           std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient,
+                           Affine<Real<S>> correction, S* __restrict dz) {
   const Real<S> share = Real<S>(1) / static_cast<Real<S>>(k);
   for (std::int64_t n = 0; n < node_count; ++n) {
     const Real<S>* g = gradient + nodes[n] * channels;
@@ -148,79 +153,78 @@ BUNCHTRAIN_INLINE void average_backward_loop(const S* z, const std::int32_t* nod
   }
 }
 
-// target_clones does not work on templates: one plain function per storage type, and the
-// template in front of it.
-#define BUNCHTRAIN_FOR_REAL(R)                                                                             \
-  BUNCHTRAIN_VECTOR_CLONES void moments_of(const EdgeTile<R>& tile, double* sum, double* square) {         \
-    edge_moments_loop(tile, sum, square);                                                                  \
-  }                                                                                                        \
-  BUNCHTRAIN_VECTOR_CLONES void subtract_of(const EdgeTile<R>& tile, Affine<R> correction, R* gradients) { \
-    subtract_loop(tile, correction, gradients);                                                            \
-  }
-#define BUNCHTRAIN_FOR_STORAGE(S)                                                                            \
-  BUNCHTRAIN_VECTOR_CLONES void activate_of(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, S* a) {   \
-    activate_loop(tile, affine, a);                                                                          \
-  }                                                                                                          \
-  BUNCHTRAIN_VECTOR_CLONES void gradients_of(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine,          \
-                                             const S* da, Real<S>* gradients) {                              \
-    edge_gradients_loop(tile, affine, da, gradients);                                                        \
-  }                                                                                                          \
-  BUNCHTRAIN_VECTOR_CLONES void average_of(const S* z, const std::int32_t* nodes, std::int64_t node_count,   \
-                                           std::int64_t k, std::int64_t channels, Affine<Real<S>> affine,    \
-                                           Real<S>* mean) {                                                  \
-    average_loop(z, nodes, node_count, k, channels, affine, mean);                                           \
-  }                                                                                                          \
-  BUNCHTRAIN_VECTOR_CLONES void average_moments_of(                                                          \
-      const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k, std::int64_t channels, \
-      Affine<Real<S>> affine, const Real<S>* gradient, double* sum, double* product) {                       \
-    average_moments_loop(z, nodes, node_count, k, channels, affine, gradient, sum, product);                 \
-  }                                                                                                          \
-  BUNCHTRAIN_VECTOR_CLONES void average_backward_of(                                                         \
-      const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k, std::int64_t channels, \
-      Affine<Real<S>> affine, const Real<S>* gradient, Affine<Real<S>> correction, S* dz) {                  \
-    average_backward_loop(z, nodes, node_count, k, channels, affine, gradient, correction, dz);              \
-  }
-BUNCHTRAIN_FOR_REAL(float)
-BUNCHTRAIN_FOR_REAL(double)
-BUNCHTRAIN_FOR_STORAGE(float)
-BUNCHTRAIN_FOR_STORAGE(double)
-BUNCHTRAIN_FOR_STORAGE(Bf16)
+template <class S>
+const EdgeTileTable<S>& tile_table() {
+  static constexpr EdgeTileTable<S> kTable{.moments = edge_moments_loop<Real<S>>,
+                                           .subtract = subtract_loop<Real<S>>,
+                                           .activate = activate_loop<S>,
+                                           .gradients = edge_gradients_loop<S>,
+                                           .average = average_loop<S>,
+                                           .average_moments = average_moments_loop<S>,
+                                           .average_backward = average_backward_loop<S>};
+  return kTable;
+}
+
+}  // namespace
+
+const EdgeTileTable<float>& TilesOfFloat() { return tile_table<float>(); }
+const EdgeTileTable<double>& TilesOfDouble() { return tile_table<double>(); }
+const EdgeTileTable<Bf16>& TilesOfBf16() { return tile_table<Bf16>(); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bunchtrain::ops::detail
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bunchtrain::ops::detail {
+namespace {
+
+HWY_EXPORT(TilesOfFloat);
+HWY_EXPORT(TilesOfDouble);
+HWY_EXPORT(TilesOfBf16);
+
+template <class S>
+const EdgeTileTable<S>& tiles_of() {
+  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(TilesOfFloat)();
+  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(TilesOfDouble)();
+  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(TilesOfBf16)();
+}
 
 }  // namespace
 
 template <class R>
 void add_edge_moments(const EdgeTile<R>& tile, double* sum, double* square) {
-  moments_of(tile, sum, square);
+  tiles_of<R>().moments(tile, sum, square);
 }
 template <class S>
 void activate_edges(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, S* a) {
-  activate_of(tile, affine, a);
+  tiles_of<S>().activate(tile, affine, a);
 }
 template <class S>
 void add_edge_gradients(const EdgeTile<Real<S>>& tile, Affine<Real<S>> affine, const S* da,
                         Real<S>* gradients) {
-  gradients_of(tile, affine, da, gradients);
+  tiles_of<S>().gradients(tile, affine, da, gradients);
 }
 template <class R>
 void subtract_from_gradients(const EdgeTile<R>& tile, Affine<R> correction, R* gradients) {
-  subtract_of(tile, correction, gradients);
+  tiles_of<R>().subtract(tile, correction, gradients);
 }
 template <class S>
 void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                    std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean) {
-  average_of(z, nodes, node_count, k, channels, affine, mean);
+  tiles_of<S>().average(z, nodes, node_count, k, channels, affine, mean);
 }
 template <class S>
 void add_average_moments(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                          std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient, double* sum,
                          double* product) {
-  average_moments_of(z, nodes, node_count, k, channels, affine, gradient, sum, product);
+  tiles_of<S>().average_moments(z, nodes, node_count, k, channels, affine, gradient, sum, product);
 }
 template <class S>
 void average_backward(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                       std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient,
                       Affine<Real<S>> correction, S* dz) {
-  average_backward_of(z, nodes, node_count, k, channels, affine, gradient, correction, dz);
+  tiles_of<S>().average_backward(z, nodes, node_count, k, channels, affine, gradient, correction, dz);
 }
 
 #define BUNCHTRAIN_INSTANTIATE_REAL(R)                                     \
@@ -242,3 +246,4 @@ BUNCHTRAIN_INSTANTIATE_STORAGE(double)
 BUNCHTRAIN_INSTANTIATE_STORAGE(Bf16)
 
 }  // namespace bunchtrain::ops::detail
+#endif  // HWY_ONCE

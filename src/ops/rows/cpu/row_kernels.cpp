@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "row_kernels.hpp"
-
+// Loops for the compiler's vectoriser; Highway compiles this file once per instruction set and chooses at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rows/cpu/row_kernels.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// The above must come first.
 #include <algorithm>
 
+#include "row_kernels.hpp"
+#include "row_table.hpp"
+
+HWY_BEFORE_NAMESPACE();
 namespace bunchtrain::ops::detail {
+namespace HWY_NAMESPACE {
 namespace {
 
 template <class S>
-BUNCHTRAIN_INLINE void moments_loop(const S* x, std::int64_t rows, std::int64_t channels,
-                                    double* __restrict sum, double* __restrict square) {
+void moments_loop(const S* x, std::int64_t rows, std::int64_t channels, double* __restrict sum,
+                  double* __restrict square) {
   for (std::int64_t row = 0; row < rows; ++row, x += channels) {
     for (std::int64_t c = 0; c < channels; ++c) {
       const double value = load(x[c]);
@@ -19,8 +28,8 @@ BUNCHTRAIN_INLINE void moments_loop(const S* x, std::int64_t rows, std::int64_t 
 }
 
 template <class S, bool kRelu>
-BUNCHTRAIN_INLINE void affine_loop(const S* x, S* y, std::int64_t rows, std::int64_t channels,
-                                   const Real<S>* __restrict scale, const Real<S>* __restrict shift) {
+void affine_loop(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine) {
+  const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
   for (std::int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
 #pragma GCC ivdep
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -31,10 +40,9 @@ BUNCHTRAIN_INLINE void affine_loop(const S* x, S* y, std::int64_t rows, std::int
 }
 
 template <class S, bool kRelu>
-BUNCHTRAIN_INLINE void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows,
-                                             std::int64_t channels, const Real<S>* __restrict scale,
-                                             const Real<S>* __restrict shift, double* __restrict sum,
-                                             double* __restrict product) {
+void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
+                           Affine<Real<S>> affine, double* __restrict sum, double* __restrict product) {
+  const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
   for (std::int64_t row = 0; row < rows; ++row, x += channels, dy += channels) {
     for (std::int64_t c = 0; c < channels; ++c) {
       const Real<S> value = load(x[c]);
@@ -48,9 +56,10 @@ BUNCHTRAIN_INLINE void gradient_moments_loop(const S* dy, const S* x, std::int64
 }
 
 template <class S, bool kRelu>
-BUNCHTRAIN_INLINE void backward_loop(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
-                                     const Real<S>* __restrict scale, const Real<S>* __restrict shift,
-                                     const Real<S>* __restrict slope, const Real<S>* __restrict offset) {
+void backward_loop(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
+                   Affine<Real<S>> affine, Affine<Real<S>> correction) {
+  const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
+  const Real<S>* __restrict slope = correction.scale, * __restrict offset = correction.shift;
   for (std::int64_t row = 0; row < rows; ++row, x += channels, dy += channels, dx += channels) {
 #pragma GCC ivdep
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -62,43 +71,40 @@ BUNCHTRAIN_INLINE void backward_loop(const S* dy, const S* x, S* dx, std::int64_
   }
 }
 
-// target_clones does not work on templates: one plain function per storage type.
-#define BUNCHTRAIN_ROW_KERNELS(S)                                                                       \
-  BUNCHTRAIN_VECTOR_CLONES void moments_of(const S* x, std::int64_t rows, std::int64_t channels,        \
-                                           double* sum, double* square) {                               \
-    moments_loop(x, rows, channels, sum, square);                                                       \
-  }                                                                                                     \
-  BUNCHTRAIN_VECTOR_CLONES void affine_of(const S* x, S* y, std::int64_t rows, std::int64_t channels,   \
-                                          Affine<Real<S>> affine, bool relu) {                          \
-    if (relu) {                                                                                         \
-      affine_loop<S, true>(x, y, rows, channels, affine.scale, affine.shift);                           \
-    } else {                                                                                            \
-      affine_loop<S, false>(x, y, rows, channels, affine.scale, affine.shift);                          \
-    }                                                                                                   \
-  }                                                                                                     \
-  BUNCHTRAIN_VECTOR_CLONES void gradient_moments_of(const S* dy, const S* x, std::int64_t rows,         \
-                                                    std::int64_t channels, Affine<Real<S>> affine,      \
-                                                    bool relu, double* sum, double* product) {          \
-    if (relu) {                                                                                         \
-      gradient_moments_loop<S, true>(dy, x, rows, channels, affine.scale, affine.shift, sum, product);  \
-    } else {                                                                                            \
-      gradient_moments_loop<S, false>(dy, x, rows, channels, affine.scale, affine.shift, sum, product); \
-    }                                                                                                   \
-  }                                                                                                     \
-  BUNCHTRAIN_VECTOR_CLONES void backward_of(const S* dy, const S* x, S* dx, std::int64_t rows,          \
-                                            std::int64_t channels, Affine<Real<S>> affine, bool relu,   \
-                                            Affine<Real<S>> correction) {                               \
-    if (relu) {                                                                                         \
-      backward_loop<S, true>(dy, x, dx, rows, channels, affine.scale, affine.shift, correction.scale,   \
-                             correction.shift);                                                         \
-    } else {                                                                                            \
-      backward_loop<S, false>(dy, x, dx, rows, channels, affine.scale, affine.shift, correction.scale,  \
-                              correction.shift);                                                        \
-    }                                                                                                   \
-  }
-BUNCHTRAIN_ROW_KERNELS(float)
-BUNCHTRAIN_ROW_KERNELS(double)
-BUNCHTRAIN_ROW_KERNELS(Bf16)
+template <class S>
+const RowTable<S>& row_table() {
+  static constexpr RowTable<S> kTable{
+      .moments = moments_loop<S>,
+      .affine = {affine_loop<S, false>, affine_loop<S, true>},
+      .gradient_moments = {gradient_moments_loop<S, false>, gradient_moments_loop<S, true>},
+      .backward = {backward_loop<S, false>, backward_loop<S, true>}};
+  return kTable;
+}
+
+}  // namespace
+
+const RowTable<float>& RowsOfFloat() { return row_table<float>(); }
+const RowTable<double>& RowsOfDouble() { return row_table<double>(); }
+const RowTable<Bf16>& RowsOfBf16() { return row_table<Bf16>(); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bunchtrain::ops::detail
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bunchtrain::ops::detail {
+namespace {
+
+HWY_EXPORT(RowsOfFloat);
+HWY_EXPORT(RowsOfDouble);
+HWY_EXPORT(RowsOfBf16);
+
+template <class S>
+const RowTable<S>& rows_of() {
+  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(RowsOfFloat)();
+  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(RowsOfDouble)();
+  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(RowsOfBf16)();
+}
 
 /// Rows of few channels leave vectors idle: several are walked as one of up to this many channels.
 constexpr std::int64_t kWide = 64;
@@ -147,12 +153,12 @@ void add_moments(const S* x, std::int64_t rows, std::int64_t channels, double* s
   const Width width(rows, channels);
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     WideSums sums;
-    moments_of(x, width.wide_rows, width.rows_at_once * channels, sums.first, sums.second);
+    rows_of<S>().moments(x, width.wide_rows, width.rows_at_once * channels, sums.first, sums.second);
     sums.add_to(sum, square, channels, width.rows_at_once);
     x += width.walked() * channels;
     rows -= width.walked();
   }
-  moments_of(x, rows, channels, sum, square);
+  rows_of<S>().moments(x, rows, channels, sum, square);
 }
 template <class S>
 void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine,
@@ -160,12 +166,12 @@ void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Af
   const Width width(rows, channels);
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
-    affine_of(x, y, width.wide_rows, width.rows_at_once * channels, wide, relu);
+    rows_of<S>().affine[relu](x, y, width.wide_rows, width.rows_at_once * channels, wide);
     x += width.walked() * channels;
     y += width.walked() * channels;
     rows -= width.walked();
   }
-  affine_of(x, y, rows, channels, affine, relu);
+  rows_of<S>().affine[relu](x, y, rows, channels, affine);
 }
 template <class S>
 void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
@@ -174,14 +180,14 @@ void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
     WideSums sums;
-    gradient_moments_of(dy, x, width.wide_rows, width.rows_at_once * channels, wide, relu, sums.first,
-                        sums.second);
+    rows_of<S>().gradient_moments[relu](dy, x, width.wide_rows, width.rows_at_once * channels, wide,
+                                        sums.first, sums.second);
     sums.add_to(sum, product, channels, width.rows_at_once);
     dy += width.walked() * channels;
     x += width.walked() * channels;
     rows -= width.walked();
   }
-  gradient_moments_of(dy, x, rows, channels, affine, relu, sum, product);
+  rows_of<S>().gradient_moments[relu](dy, x, rows, channels, affine, sum, product);
 }
 template <class S>
 void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
@@ -190,14 +196,15 @@ void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
     const Repeated wide_correction(correction, channels, width.rows_at_once);
-    backward_of(dy, x, dx, width.wide_rows, width.rows_at_once * channels, wide, relu, wide_correction);
+    rows_of<S>().backward[relu](dy, x, dx, width.wide_rows, width.rows_at_once * channels, wide,
+                                wide_correction);
     const std::int64_t walked = width.walked() * channels;
     dy += walked;
     x += walked;
     dx += walked;
     rows -= width.walked();
   }
-  backward_of(dy, x, dx, rows, channels, affine, relu, correction);
+  rows_of<S>().backward[relu](dy, x, dx, rows, channels, affine, correction);
 }
 
 #define BUNCHTRAIN_INSTANTIATE(S)                                                                          \
@@ -212,3 +219,4 @@ BUNCHTRAIN_INSTANTIATE(double)
 BUNCHTRAIN_INSTANTIATE(Bf16)
 
 }  // namespace bunchtrain::ops::detail
+#endif  // HWY_ONCE
