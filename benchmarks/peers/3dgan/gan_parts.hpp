@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
 #include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/weights/safetensors.hpp"

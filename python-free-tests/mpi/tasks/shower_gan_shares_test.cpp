@@ -9,6 +9,7 @@
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
+#include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
 #include "shares.hpp"
 #include "support/host_reads.hpp"
