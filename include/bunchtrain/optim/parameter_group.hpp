@@ -4,6 +4,9 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
+
+#include "bunchtrain/tensor/parameter_arena.hpp"
 
 namespace bunchtrain::optim {
 
@@ -13,6 +16,21 @@ struct ParameterGroup {
   std::string pattern;
   double learning_rate_factor = 1;  ///< times the optimizer's rate; 0 keeps them as they are
   std::optional<double> weight_decay = std::nullopt;  ///< instead of the optimizer's
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
 };
+
+/// "PATTERN:lr=FACTOR,weight_decay=X", either or both: "*.bias:weight_decay=0". The pattern ends at the last
+/// colon. @throws ConfigError
+ParameterGroup parse_parameter_group(std::string_view text);
+
+/// "*.bias: rate x 1, weight decay 0".
+std::string describe(const ParameterGroup& group);
+
+bool matches(const ParameterGroup& group, const std::string& parameter);
+bool matches_any(const ParameterGroup& group, const tensor::ParameterArenas& arenas);
+/// The first few names, for messages: "stem.weight, stem.bias and 30 more".
+std::string list_parameters(const tensor::ParameterArenas& arenas);
 
 }  // namespace bunchtrain::optim
