@@ -97,11 +97,11 @@ void EarlyStopping::on_validation(const ValidationResult& result) {
   }
 }
 
-std::string EarlyStopping::reason_to_finish() const {
+Verdict EarlyStopping::verdict() const {
   if (validations_without_ < options_.patience) return {};
-  return fmt::format("{} {}{} without a better {} (best {})", validations_without_, options_.unit,
-                     validations_without_ == 1 ? "" : "s", score_name_,
-                     best_ ? fmt::format("{:.6g}", *best_) : "unknown");
+  return {.finish = fmt::format("{} {}{} without a better {} (best {})", validations_without_, options_.unit,
+                                validations_without_ == 1 ? "" : "s", score_name_,
+                                best_ ? fmt::format("{:.6g}", *best_) : "unknown")};
 }
 
 std::string EarlyStopping::state() const {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
@@ -32,6 +33,14 @@ TrainingTask with_description(TrainingTask task) {
   const std::string text = nn::describe(task.networks.front().engine->module());
   if (!text.empty()) task.options.metadata.try_emplace("model", text);
   return task;
+}
+
+/// Their states lie in the snapshots by name.
+void require_names_of_their_own(const std::vector<std::shared_ptr<Callback>>& callbacks) {
+  std::set<std::string> names;
+  for (const auto& callback : callbacks)
+    if (const std::string name = callback->name(); !name.empty() && !names.insert(name).second)
+      throw ConfigError("callback", name, "a name that no other callback of the run has");
 }
 
 /// Collective: what one rank finds is an error on all.
@@ -92,6 +101,7 @@ void Trainer::add_callback(std::shared_ptr<Callback> callback) {
 
 FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& valid) {
   expects(train && train->size() > 0, "the training data is empty");
+  require_names_of_their_own(impl_->task.callbacks);
   const TrainingTask task = with_description(impl_->task);
   TrainingPlan plan = make_plan(impl_->session, task, *train, valid.get());
   check_data(impl_->session, task, *train, valid.get());

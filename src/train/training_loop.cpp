@@ -245,17 +245,20 @@ void TrainingLoop::settle(std::size_t left) {
   act_on(wishes);
 }
 
+void TrainingLoop::halt(const std::string& reason, std::int64_t step) {
+  if (!snapshots_.holds(state_.step)) save();
+  throw TrainingHalted(
+      fmt::format("{} (step {}; a snapshot is in {})", reason, step, snapshots_.folder().string()));
+}
+
 void TrainingLoop::act_on(const Wishes& wishes) {
-  if (!wishes.halt.empty()) {
-    save();
-    throw TrainingHalted(fmt::format("{} (step {}; a snapshot is in {})", wishes.halt, wishes.halt_step,
-                                     snapshots_.folder().string()));
-  }
+  if (!wishes.halt.empty()) halt(wishes.halt, wishes.halt_step);
+  if (wishes.halted) halt(agreed(verdict().halt), state_.step);
   if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
   state_.epoch_trained = epoch_done();
   if (wishes.finish) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
-  if (validation_due() && result_.finished_early.empty()) validate_within_epoch();
+  if ((validation_due() || wishes.validate) && result_.finished_early.empty()) validate_within_epoch();
   const bool wanted = wishes.stop || (wishes.save && result_.finished_early.empty());
   if (wanted && !snapshots_.holds(state_.step)) save();
   if (wishes.stop) session_.leave_if_stopped();
@@ -265,6 +268,8 @@ void TrainingLoop::Wishes::add(const Wishes& later) {
   stop = stop || later.stop;
   save = save || later.save;
   finish = finish || later.finish;
+  validate = validate || later.validate;
+  halted = halted || later.halted;
 }
 
 /// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step)
@@ -355,6 +360,7 @@ void TrainingLoop::finish_epoch() {
   });
   judgement.metadata = callback_states();
   snapshots_.judge(state_.step, judgement);
+  if (const std::string reason = agreed(verdict().halt); !reason.empty()) halt(reason, state_.step);
   if (result_.finished_early.empty()) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) state_.start_next_epoch();
   if (!finished() && result_.finished_early.empty()) session_.leave_if_stopped();
@@ -434,18 +440,24 @@ std::map<std::string, std::string> TrainingLoop::callback_states() const {
   return states;
 }
 
-std::string TrainingLoop::wish_to_finish() const {
-  for (const auto& callback : task_.callbacks)
-    if (std::string reason = callback->reason_to_finish(); !reason.empty()) return reason;
-  return {};
+/// Of all callbacks of this rank.
+Verdict TrainingLoop::verdict() const {
+  Verdict all;
+  for (const auto& callback : task_.callbacks) {
+    Verdict one = callback->verdict();
+    all.validate = all.validate || one.validate;
+    all.save = all.save || one.save;
+    if (all.finish.empty()) all.finish = std::move(one.finish);
+    if (all.halt.empty()) all.halt = std::move(one.halt);
+  }
+  return all;
 }
 
-/// Collective. Of the first rank that has one.
-std::string TrainingLoop::agreed_wish_to_finish() const {
-  const std::string mine = wish_to_finish();
-  if (session_.control().all_max(!mine.empty()) == 0) return {};
-  for (std::string& reason : session_.control().all_gather(mine))
-    if (!reason.empty()) return reason;
+/// Collective. The reason of the first rank that has one.
+std::string TrainingLoop::agreed(const std::string& reason) const {
+  if (session_.control().all_max(!reason.empty()) == 0) return {};
+  for (std::string& of_rank : session_.control().all_gather(reason))
+    if (!of_rank.empty()) return of_rank;
   return {};
 }
 

@@ -55,10 +55,12 @@ class TrainingLoop {
     bool stop = false;
     bool save = false;
     bool finish = false;
+    bool validate = false;
+    bool halted = false;    ///< a callback says so
     std::string halt = {};  ///< why
     std::int64_t halt_step = 0;
 
-    bool any() const noexcept { return stop || save || finish || !halt.empty(); }
+    bool any() const noexcept { return stop || save || finish || validate || halted || !halt.empty(); }
     void add(const Wishes& later);
   };
   struct StepOutcome {
@@ -79,6 +81,7 @@ class TrainingLoop {
   bool replicas_due() const noexcept;
   void settle(std::size_t left);
   void act_on(const Wishes& wishes);
+  [[noreturn]] void halt(const std::string& reason, std::int64_t step);
   void enqueue_step(const Batch& batch, double data_seconds);
   StepOutcome settle_oldest();
   void count_times(const StepInFlight& step);
@@ -100,8 +103,9 @@ class TrainingLoop {
   void save();
   std::string agreed_lost_weights(const CapturedState& captured) const;
   std::map<std::string, std::string> callback_states() const;
-  std::string wish_to_finish() const;
-  std::string agreed_wish_to_finish() const;
+  Verdict verdict() const;
+  std::string agreed(const std::string& reason) const;
+  std::string agreed_wish_to_finish() const { return agreed(verdict().finish); }
   void set_learning_rates(double factor_of_peak);
   double samples_per_second() const;
   /// For what may fail on this rank by itself: the others, who would wait for it in a collective, are told.

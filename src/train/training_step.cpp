@@ -66,10 +66,13 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
     return losses;
   });
 
-  constexpr std::size_t kLoss = 3, kTerms = 4;
+  constexpr std::size_t kLoss = 5, kTerms = 6;
   const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
-  std::vector<double> mine = {flag(session_.stop_requested()), flag(snapshots_.due(event.step)),
-                              flag(!wish_to_finish().empty()), of_rank.loss};
+  const Verdict wanted = verdict();
+  std::vector<double> mine = {
+      flag(session_.stop_requested()), flag(wanted.save || snapshots_.due(event.step)),
+      flag(!wanted.finish.empty()),    flag(wanted.validate),
+      flag(!wanted.halt.empty()),      of_rank.loss};
   for (const auto& term : of_rank.terms) mine.push_back(term.value);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
   const auto global_samples = static_cast<double>(step.global_samples);
@@ -89,7 +92,12 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   state_.timed_steps += 1;
   state_.seconds += seconds_since(start);
   event.samples_per_second = samples_per_second();
-  return {.event = event, .wishes = {.stop = sums[0] > 0, .save = sums[1] > 0, .finish = sums[2] > 0}};
+  return {.event = event,
+          .wishes = {.stop = sums[0] > 0,
+                     .save = sums[1] > 0,
+                     .finish = sums[2] > 0,
+                     .validate = sums[3] > 0,
+                     .halted = sums[4] > 0}};
 }
 
 device::LateSeconds TrainingLoop::total_exposed() const {

@@ -32,8 +32,16 @@ struct StepEvent {
   std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
 };
 
+/// What a callback wants of the run; nothing: that it goes on.
+struct Verdict {
+  bool validate = false;    ///< judge the networks, after a snapshot
+  bool save = false;        ///< write a snapshot
+  std::string finish = {};  ///< why the run should end in order: snapshot, validation, table, exit code 0
+  std::string halt = {};    ///< why it leads nowhere: snapshot and TrainingHalted, exit code 1
+};
+
 /// Called on every rank, in the order of registration. An exception ends the run as a failure; to end it
-/// early and in order there is `reason_to_finish`. Override what is needed.
+/// early and in order there is `verdict`. Override what is needed.
 class Callback {
  public:
   virtual ~Callback() = default;
@@ -44,10 +52,10 @@ class Callback {
   /// After every snapshot; that of an epoch's end comes before its validation.
   virtual void on_checkpoint(const std::filesystem::path&) {}
 
-  /// Why the run should end now: asked after every step, after every epoch and when a run is resumed. A text
-  /// from any rank finishes the run on all of them, after the step that follows at the latest, on a GPU one
-  /// step later: snapshot, validation, table, exit code 0.
-  virtual std::string reason_to_finish() const { return {}; }
+  /// What should happen now: asked after every step, after every epoch and when a run is resumed. What any
+  /// callback of any rank wants happens on all of them, after the step that follows at the latest, on a GPU one
+  /// step later.
+  virtual Verdict verdict() const { return {}; }
 
   /// What must survive a resume is kept in every snapshot under this name (rank 0's state, the same on all
   /// ranks); a callback without a name keeps nothing.

@@ -35,7 +35,7 @@ class EarlyStopping final : public Callback {
 
   /// @throws ConfigError if the validation gives no score, or no metric of that name.
   void on_validation(const ValidationResult& result) override;
-  std::string reason_to_finish() const override;
+  Verdict verdict() const override;
   std::string name() const override;
   std::string state() const override;
   void load(const std::string& state) override;

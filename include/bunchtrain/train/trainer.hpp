@@ -50,7 +50,7 @@ struct TrainerOptions {
   std::map<std::string, std::string> metadata = {};
   /// Finds a training that has failed: looks at every step's losses (means over all ranks, so that all ranks
   /// decide alike). A text ends the run with a snapshot and `TrainingHalted`, exit code 1; an empty one goes
-  /// on. A training that is good enough is finished by `Callback::reason_to_finish` instead, exit code 0.
+  /// on. A training that is good enough is finished by `Callback::verdict` instead, exit code 0.
   std::function<std::string(const StepEvent&)> halt_when = {};
 };
 

@@ -83,7 +83,7 @@ class FinishHere : public Callback {
  public:
   explicit FinishHere(bool here) : here_(here) {}
   void on_step(const StepEvent& event) override { step_ = event.step; }
-  std::string reason_to_finish() const override { return here_ && step_ >= 3 ? "one rank has enough" : ""; }
+  Verdict verdict() const override { return {.finish = here_ && step_ >= 3 ? "one rank has enough" : ""}; }
 
  private:
   bool here_;

@@ -19,9 +19,9 @@ TEST(EarlyStoppingTest, AStateIsReadBack) {
   EarlyStopping resumed({.patience = 3});
   resumed.load(stopping.state());
   EXPECT_EQ(resumed.state(), stopping.state());
-  EXPECT_EQ(resumed.reason_to_finish(), "");
+  EXPECT_EQ(resumed.verdict().finish, "");
   for (int epoch = 0; epoch < 2; ++epoch) resumed.on_validation({.score = 0.75});
-  EXPECT_EQ(resumed.reason_to_finish(), "3 epochs without a better valid_auc (best 0.75)");
+  EXPECT_EQ(resumed.verdict().finish, "3 epochs without a better valid_auc (best 0.75)");
 }
 
 TEST(EarlyStoppingTest, AnyMetricOfTheValidationMayBeWatched) {
@@ -33,12 +33,12 @@ TEST(EarlyStoppingTest, AnyMetricOfTheValidationMayBeWatched) {
   for (EarlyStopping* stopping : {&loss, &auc, &small}) {
     stopping->on_validation(validation(1, 0.5));
     stopping->on_validation(validation(0.95, 0.6));  // better, but of the loss by less than 0.1
-    EXPECT_EQ(stopping->reason_to_finish(), "");
+    EXPECT_EQ(stopping->verdict().finish, "");
     stopping->on_validation(validation(0.91, 0.7));
   }
-  EXPECT_EQ(loss.reason_to_finish(), "2 epochs without a better valid_loss (best 1)");
-  EXPECT_EQ(auc.reason_to_finish(), "");
-  EXPECT_EQ(small.reason_to_finish(), "2 epochs without a better valid_auc (best 0.5)");
+  EXPECT_EQ(loss.verdict().finish, "2 epochs without a better valid_loss (best 1)");
+  EXPECT_EQ(auc.verdict().finish, "");
+  EXPECT_EQ(small.verdict().finish, "2 epochs without a better valid_auc (best 0.5)");
   EXPECT_EQ(loss.name(), "early-stopping-loss");
   EXPECT_EQ(EarlyStopping({}).name(), "early-stopping");
 }

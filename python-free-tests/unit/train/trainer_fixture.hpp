@@ -69,7 +69,7 @@ class FinishAfter : public train::Callback {
  public:
   explicit FinishAfter(std::int64_t step) : step_(step) {}
   void on_step(const train::StepEvent& event) override { done_ = event.step; }
-  std::string reason_to_finish() const override { return done_ >= step_ ? "good enough" : ""; }
+  train::Verdict verdict() const override { return {.finish = done_ >= step_ ? "good enough" : ""}; }
 
  private:
   std::int64_t step_, done_ = 0;
