@@ -5,6 +5,7 @@
 
 #include "adam_rule_of.hpp"
 #include "option_checks.hpp"
+#include "option_texts.hpp"
 #include "update_arena.hpp"
 
 namespace bunchtrain::optim {
@@ -18,17 +19,13 @@ void AdamOptions::validate() const {
 }
 
 Adam::Adam(tensor::ParameterArenas& arenas, AdamOptions options)
-    : Optimizer(arenas, "Adam", options.learning_rate, options.weight_decay), options_(options) {
+    : FusedOptimizer(arenas, "Adam", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");
 }
 
-std::string Adam::describe() const {
-  return fmt::format("Adam(learning_rate {:g}, betas {:g} {:g}, epsilon {:g}, weight_decay {:g})",
-                     learning_rate(), options_.beta1, options_.beta2, options_.epsilon,
-                     options_.weight_decay);
-}
+std::string Adam::describe() const { return fmt::format("Adam({})", text_of(options_, learning_rate())); }
 
 void Adam::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, range.weight_decay, 0, step);

@@ -5,6 +5,7 @@
 
 #include "adam_rule_of.hpp"
 #include "option_checks.hpp"
+#include "option_texts.hpp"
 #include "update_arena.hpp"
 
 namespace bunchtrain::optim {
@@ -18,17 +19,13 @@ void AdamWOptions::validate() const {
 }
 
 AdamW::AdamW(tensor::ParameterArenas& arenas, AdamWOptions options)
-    : Optimizer(arenas, "AdamW", options.learning_rate, options.weight_decay), options_(options) {
+    : FusedOptimizer(arenas, "AdamW", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");
 }
 
-std::string AdamW::describe() const {
-  return fmt::format("AdamW(learning_rate {:g}, betas {:g} {:g}, epsilon {:g}, weight_decay {:g})",
-                     learning_rate(), options_.beta1, options_.beta2, options_.epsilon,
-                     options_.weight_decay);
-}
+std::string AdamW::describe() const { return fmt::format("AdamW({})", text_of(options_, learning_rate())); }
 
 void AdamW::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, 0, range.weight_decay, step);

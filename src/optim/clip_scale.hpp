@@ -52,12 +52,13 @@ BUNCHTRAIN_HOST_DEVICE inline void move_on(LossScale& state, const LossScaleRule
   }
 }
 
+/// @param norm of the gradients as they are
 /// @param loss_scale what the gradients are to be divided by, moved on here; it forbids an update with
 /// gradients that are not finite as `check_finite` does. nullptr = none
-BUNCHTRAIN_HOST_DEVICE inline ClipScale find_scale(const ScaleRule& rule, double sum_of_squares,
+BUNCHTRAIN_HOST_DEVICE inline ClipScale find_scale(const ScaleRule& rule, double norm,
                                                    LossScale* loss_scale) {
   const double factor = loss_scale == nullptr ? rule.gradient_scale : rule.gradient_scale / loss_scale->scale;
-  ClipScale found{factor, std::abs(factor) * std::sqrt(sum_of_squares)};
+  ClipScale found{factor, std::abs(factor) * norm};
   const bool finite = std::isfinite(found.norm);
   if (loss_scale != nullptr) move_on(*loss_scale, rule.loss_scale, finite);
   if (!finite && (rule.check_finite || loss_scale != nullptr)) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/optim/optimizer.hpp"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <c10/core/DeviceGuard.h>
+#include <fmt/format.h>
 #include <fnmatch.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "arena_norms.hpp"
 #include "arena_state.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/detail/current_stream.hpp"
@@ -30,33 +30,6 @@ bool matches(const ParameterGroup& group, const std::string& name) {
   return fnmatch(group.pattern.c_str(), name.c_str(), 0) == 0;
 }
 
-at::Tensor norm_on_device(const at::Tensor& flat) {
-  return at::linalg_vector_norm(flat, 2, std::nullopt, /*keepdim=*/false, at::kDouble);
-}
-
-double sum_of_squares(const at::Tensor& flat) {
-  if (!flat.is_cpu()) {
-    const double norm = device::LateCopy(norm_on_device(flat)).values().front();
-    return norm * norm;
-  }
-  return flat.scalar_type() == at::kDouble
-             ? sum_of_squares_on_cpu(flat.const_data_ptr<double>(), flat.numel())
-             : sum_of_squares_on_cpu(flat.const_data_ptr<float>(), flat.numel());
-}
-
-double sum_of_squares(const tensor::ParameterArenas& arenas) {
-  double sum = 0;
-  for (const auto& arena : arenas) sum += sum_of_squares(arena.gradients());
-  return sum;
-}
-
-bool on_one_gpu(const tensor::ParameterArenas& arenas) {
-  if (arenas.empty()) return false;
-  const c10::Device first = arenas.front().values().device();
-  return first.is_cuda() &&
-         std::ranges::all_of(arenas, [&](const auto& arena) { return arena.values().device() == first; });
-}
-
 LossScale* in_memory(const at::Tensor& loss_scale) {
   static_assert(sizeof(LossScale) == 2 * sizeof(double));
   return loss_scale.defined() ? reinterpret_cast<LossScale*>(loss_scale.mutable_data_ptr<double>()) : nullptr;
@@ -73,22 +46,37 @@ c10::Device device_of(const tensor::ParameterArenas& arenas) {
   return first;
 }
 
-/// Of `GradientScale::on_device`.
-at::Tensor find_scale_on_device(const ScaleRule& rule, const tensor::ParameterArenas& arenas,
+/// @throws ConfigError unless `norm` is a scalar of float64 where the arenas are.
+void require_norm(const at::Tensor& norm, const tensor::ParameterArenas& arenas) {
+  const c10::Device device = on_one_gpu(arenas) ? arenas.front().values().device() : c10::Device(c10::kCPU);
+  if (norm.numel() == 1 && norm.scalar_type() == at::kDouble && norm.device() == device) return;
+  throw ConfigError("gradient_norm",
+                    fmt::format("{} elements of {} on {}", norm.numel(), at::toString(norm.scalar_type()),
+                                norm.device().str()),
+                    fmt::format("a float64 scalar on {}", device.str()));
+}
+
+/// Of `GradientScale::on_device`. @param norms [A] float64, of the parts of the gradients
+at::Tensor find_scale_on_device(const ScaleRule& rule, const at::Tensor& norms,
                                 const at::Tensor& loss_scale) {
-  const at::NoGradGuard no_grad;
-  const c10::Device gpu = arenas.front().values().device();
-  const c10::DeviceGuard guard(gpu);
-  const auto count = static_cast<std::int64_t>(arenas.size());
-  at::Tensor norms = at::empty({count}, at::TensorOptions(gpu).dtype(at::kDouble));
-  for (std::int64_t i = 0; i < count; ++i)
-    norms.select(0, i).copy_(norm_on_device(arenas[static_cast<std::size_t>(i)].gradients()));
+  const c10::DeviceGuard guard(norms.device());
   at::Tensor found = at::empty({2}, norms.options());
   static_assert(sizeof(ClipScale) == 2 * sizeof(double));
-  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(count), in_memory(loss_scale),
-                    reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
-                    device::current_stream(gpu));
+  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(norms.numel()),
+                    in_memory(loss_scale), reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
+                    device::current_stream(norms.device()));
   return found;
+}
+
+/// The first few, for an error.
+std::string names_of(const tensor::ParameterArenas& arenas) {
+  constexpr std::size_t kShown = 8;
+  std::vector<std::string> names;
+  for (const auto& arena : arenas)
+    for (const auto& segment : arena.segments()) names.push_back(segment.name);
+  const std::size_t more = names.size() - std::min(names.size(), kShown);
+  names.resize(names.size() - more);
+  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 }  // namespace
@@ -111,31 +99,37 @@ Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double l
 
 StepReport Optimizer::step(const StepOptions& options) {
   expects(options.clip_norm >= 0, "clip_norm must not be negative");
+  if (options.gradient_norm.defined()) require_norm(options.gradient_norm, *arenas_);
   for (auto& arena : *arenas_) arena.end_pass();
   steps_ = steps();  // the device came to the update before long ago
   unsettled_.reset();
 
-  StepReport report;
   GradientScale scale{options.gradient_scale};
+  const StepReport report = find_scale(options, scale);
   const bool scales_losses = loss_scale_.defined();
-  if (options.clip_norm > 0 || options.check_finite || scales_losses) {
-    const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite,
-                         rule_of(loss_scale_options_)};
-    if (on_one_gpu(*arenas_)) {
-      scale.on_device = find_scale_on_device(rule, *arenas_, loss_scale_);
-      report = StepReport(device::LateCopy(scale.on_device));
-      if (options.check_finite && !scales_losses) unsettled_ = report;
-    } else {
-      const ClipScale found = find_scale(rule, sum_of_squares(*arenas_), in_memory(loss_scale_));
-      scale.value = found.scale;
-      report = StepReport(found.norm, std::isfinite(found.scale));
-      if (!report.applied() && !scales_losses) return report;
-    }
-  }
+  if (!scale.on_device.defined() && !report.applied() && !scales_losses) return report;
+  if (scale.on_device.defined() && options.check_finite && !scales_losses) unsettled_ = report;
   ++steps_;
-  for (const UpdateRange& range : make_ranges()) update(range, scale, steps_);
+  apply(scale, steps_);
   for (auto& arena : *arenas_) arena.bump_versions();
   return report;
+}
+
+/// Clipping, loss scale and the check for finite gradients, where they are asked for.
+StepReport Optimizer::find_scale(const StepOptions& options, GradientScale& scale) {
+  if (options.clip_norm == 0 && !options.check_finite && !loss_scale_.defined()) return {};
+  const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite,
+                       rule_of(loss_scale_options_)};
+  const at::Tensor& given = options.gradient_norm;
+  if (on_one_gpu(*arenas_)) {
+    scale.on_device =
+        find_scale_on_device(rule, given.defined() ? given : norms_on_gpu(*arenas_), loss_scale_);
+    return StepReport(device::LateCopy(scale.on_device));
+  }
+  const double norm = given.defined() ? *given.const_data_ptr<double>() : norm_on_host(*arenas_);
+  const ClipScale found = optim::find_scale(rule, norm, in_memory(loss_scale_));
+  scale.value = found.scale;
+  return StepReport(found.norm, std::isfinite(found.scale));
 }
 
 void Optimizer::scale_losses(const LossScaleOptions& options) {
@@ -163,55 +157,24 @@ std::vector<at::Tensor>& Optimizer::add_state(std::string name) {
 
 void Optimizer::set_groups(std::vector<ParameterGroup> groups) {
   for (const ParameterGroup& group : groups) {
+    group.validate();
     const bool used = std::ranges::any_of(*arenas_, [&](const auto& arena) {
       return std::ranges::any_of(arena.segments(),
                                  [&](const auto& segment) { return matches(group, segment.name); });
     });
     if (!used)
-      throw ConfigError("parameter group", group.pattern, "a pattern that matches the name of a parameter");
+      throw ConfigError(
+          "parameter group", group.pattern,
+          fmt::format("a pattern that matches the name of a parameter: {}", names_of(*arenas_)));
   }
   groups_ = std::move(groups);
 }
 
-UpdateRange Optimizer::hyper_parameters_of(std::size_t arena, const tensor::ArenaSegment& segment) const {
-  UpdateRange range{arena, segment.offset, segment.offset, learning_rate_, weight_decay_};
+HyperParameters Optimizer::hyper_parameters_of(const std::string& parameter) const {
   const auto group =
-      std::ranges::find_if(groups_, [&](const auto& candidate) { return matches(candidate, segment.name); });
-  if (group != groups_.end()) {
-    range.learning_rate *= group->learning_rate_factor;
-    range.weight_decay = group->weight_decay.value_or(weight_decay_);
-  }
-  return range;
-}
-
-// Neighbours with equal hyper-parameters are updated together: without groups and frozen parameters, that is
-// the whole arena.
-std::vector<UpdateRange> Optimizer::make_ranges(std::size_t arena) const {
-  const auto segments = (*arenas_)[arena].segments();
-  const std::int64_t arena_end = (*arenas_)[arena].values().numel();
-  std::vector<UpdateRange> ranges;
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    if (!segments[i].requires_grad) continue;
-    UpdateRange range = hyper_parameters_of(arena, segments[i]);
-    range.end = i + 1 < segments.size() ? segments[i + 1].offset : arena_end;
-    if (!ranges.empty() && ranges.back().end == range.begin &&
-        ranges.back().learning_rate == range.learning_rate &&
-        ranges.back().weight_decay == range.weight_decay) {
-      ranges.back().end = range.end;
-    } else {
-      ranges.push_back(range);
-    }
-  }
-  return ranges;
-}
-
-std::vector<UpdateRange> Optimizer::make_ranges() const {
-  std::vector<UpdateRange> ranges;
-  for (std::size_t arena = 0; arena < arenas_->size(); ++arena) {
-    const std::vector<UpdateRange> more = make_ranges(arena);
-    ranges.insert(ranges.end(), more.begin(), more.end());
-  }
-  return ranges;
+      std::ranges::find_if(groups_, [&](const auto& candidate) { return matches(candidate, parameter); });
+  if (group == groups_.end()) return {learning_rate_, weight_decay_};
+  return {learning_rate_ * group->learning_rate_factor, group->weight_decay.value_or(weight_decay_)};
 }
 
 StateDict Optimizer::state() const {

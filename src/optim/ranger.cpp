@@ -56,7 +56,7 @@ void RangerOptions::validate() const {
 }
 
 Ranger::Ranger(tensor::ParameterArenas& arenas, RangerOptions options)
-    : Optimizer(arenas, "Ranger", options.learning_rate, options.weight_decay), options_(options) {
+    : FusedOptimizer(arenas, "Ranger", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");

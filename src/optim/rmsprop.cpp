@@ -4,12 +4,16 @@
 #include <fmt/format.h>
 
 #include "option_checks.hpp"
+#include "option_texts.hpp"
 #include "update_arena.hpp"
 #include "update_rules.hpp"
 
 namespace bunchtrain::optim {
 
-RmspropOptions RmspropOptions::keras() { return {.form = RmspropForm::keras, .decay = 0.9, .epsilon = 1e-7}; }
+RmspropOptions RmspropOptions::keras2() { return {.decay = 0.9, .epsilon = 1e-7}; }
+RmspropOptions RmspropOptions::keras3() {
+  return {.form = RmspropForm::keras, .decay = 0.9, .epsilon = 1e-7};
+}
 
 void RmspropOptions::validate() const {
   require_not_negative("learning_rate", learning_rate);
@@ -20,17 +24,14 @@ void RmspropOptions::validate() const {
 }
 
 Rmsprop::Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options)
-    : Optimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay), options_(options) {
+    : FusedOptimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   square_avg_ = &add_state("square_avg");
   if (options_.momentum > 0) momentum_ = &add_state("momentum");
 }
 
 std::string Rmsprop::describe() const {
-  return fmt::format(
-      "RMSprop({} form, learning_rate {:g}, decay {:g}, epsilon {:g}, momentum {:g}, weight_decay {:g})",
-      options_.form == RmspropForm::keras ? "Keras" : "PyTorch", learning_rate(), options_.decay,
-      options_.epsilon, options_.momentum, options_.weight_decay);
+  return fmt::format("RMSprop({})", text_of(options_, learning_rate()));
 }
 
 void Rmsprop::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "option_checks.hpp"
+#include "option_texts.hpp"
 #include "update_arena.hpp"
 #include "update_rules.hpp"
 
@@ -17,15 +18,12 @@ void SgdOptions::validate() const {
 }
 
 Sgd::Sgd(tensor::ParameterArenas& arenas, SgdOptions options)
-    : Optimizer(arenas, "SGD", options.learning_rate, options.weight_decay), options_(options) {
+    : FusedOptimizer(arenas, "SGD", options.learning_rate, options.weight_decay), options_(options) {
   options_.validate();
   if (options_.momentum > 0) momentum_ = &add_state("momentum");
 }
 
-std::string Sgd::describe() const {
-  return fmt::format("SGD(learning_rate {:g}, momentum {:g}{}, weight_decay {:g})", learning_rate(),
-                     options_.momentum, options_.nesterov ? " Nesterov" : "", options_.weight_decay);
-}
+std::string Sgd::describe() const { return fmt::format("SGD({})", text_of(options_, learning_rate())); }
 
 void Sgd::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {
   if (momentum_ == nullptr) {

@@ -7,7 +7,7 @@
 #include <array>
 
 #include "bunchtrain/device/detail/current_stream.hpp"
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 #include "flat_update.hpp"
 

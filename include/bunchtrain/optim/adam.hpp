@@ -2,7 +2,7 @@
 #pragma once
 /// Adam on arenas.
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 
 namespace bunchtrain::optim {
 
@@ -18,7 +18,7 @@ struct AdamOptions {
 };
 
 /// Adam (Kingma & Ba, 1412.6980), equal to `torch::optim::Adam`.
-class Adam : public Optimizer {
+class Adam : public FusedOptimizer {
  public:
   explicit Adam(tensor::ParameterArenas& arenas, AdamOptions options = {});
   std::string describe() const override;

@@ -2,7 +2,7 @@
 #pragma once
 /// AdamW on arenas.
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 
 namespace bunchtrain::optim {
 
@@ -18,7 +18,7 @@ struct AdamWOptions {
 };
 
 /// Adam with decoupled weight decay (Loshchilov & Hutter, 1711.05101), equal to `torch::optim::AdamW`.
-class AdamW : public Optimizer {
+class AdamW : public FusedOptimizer {
  public:
   explicit AdamW(tensor::ParameterArenas& arenas, AdamWOptions options = {});
   std::string describe() const override;

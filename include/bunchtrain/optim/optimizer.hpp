@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Fused optimizers: one pass over each arena per update.
+/// What every optimizer on arenas has: clipping, the check for finite gradients, loss scale, groups, state.
 
 #include <ATen/core/Tensor.h>
 
@@ -49,6 +49,9 @@ struct StepOptions {
   double clip_norm = 0;       ///< 0 = no clipping; scales all gradients by min(1, clip_norm / norm)
   double gradient_scale = 1;  ///< multiplies every gradient (averaging, a fixed loss scale)
   bool check_finite = false;  ///< skip the update and report it if any gradient is not finite
+  /// Scalar float64 on the arenas' device: the L2 norm to clip by and to check, where the gradients of a
+  /// network are spread over ranks. Undefined: the norm of the own arenas (`gradient_norm`).
+  at::Tensor gradient_norm = {};
 };
 
 /// What an update multiplies every gradient with: clipping, the caller's scale and the inverse of the loss
@@ -60,27 +63,27 @@ struct GradientScale {
   at::Tensor on_device = {};
 };
 
-/// A stretch of one arena whose parameters have the same hyper-parameters.
-struct UpdateRange {
-  std::size_t arena;
-  std::int64_t begin;  ///< first element, 64-byte aligned
-  std::int64_t end;    ///< one past the last, padding included
+/// What holds for one parameter in the next update.
+struct HyperParameters {
   double learning_rate;
   double weight_decay;
+
+  bool operator==(const HyperParameters&) const = default;
 };
 
-/// Base of the fused optimizers: owns flat state beside the arenas, updates parameters in place, bumps
-/// their versions. State is saved by parameter name. Frozen parameters are left alone; an unused one is
-/// stepped with a zero gradient. Parameters must be float32 or float64. Not thread-safe. The arenas
-/// must outlive the optimizer.
+/// Base of all optimizers: owns flat state beside the arenas, updates parameters in place, bumps their
+/// versions. State is saved by parameter name. Frozen parameters are left alone; an unused one is stepped with
+/// a zero gradient. Parameters must be float32 or float64. Not thread-safe. The arenas must outlive the
+/// optimizer.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// One update from the gradients in the arenas, which stay as they are. On a GPU clipping and the check for
-  /// finite gradients are made by the device, and the host goes on.
+  /// One update from the gradients in the arenas, which stay as they are (a `TorchOptimizer` scales them). On
+  /// a GPU clipping and the check for finite gradients are made by the device, and the host goes on.
+  /// @throws ConfigError for a negative `clip_norm`, or a `gradient_norm` of another shape, dtype or device.
   StepReport step(const StepOptions& options = {});
   /// From now on losses are scaled, for float16 (see LossScaleOptions): every `step` divides the gradients by
   /// the loss scale, is left out if they are not finite, and moves the scale, all of it on the arenas'
@@ -95,8 +98,8 @@ class Optimizer {
   /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`. With a
   /// loss scale those left out count, too, as the host of a GPU does not wait to hear of them.
   std::int64_t steps() const;
-  /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a
-  /// pattern that matches nothing.
+  /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a pattern that matches
+  /// nothing, with names that there are, or a bad number.
   void set_groups(std::vector<ParameterGroup> groups);
   const std::vector<ParameterGroup>& groups() const noexcept { return groups_; }
 
@@ -115,8 +118,10 @@ class Optimizer {
   Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay);
   /// Flat state tensors by name ("exp_avg"), one per arena, laid out as the arena.
   std::vector<at::Tensor>& add_state(std::string name);
-  /// Updates one range; `step` counts from 1.
-  virtual void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) = 0;
+  /// Updates all parameters that are not frozen; `step` counts from 1.
+  virtual void apply(const GradientScale& scale, std::int64_t step) = 0;
+  /// By the first group that matches the parameter's name.
+  HyperParameters hyper_parameters_of(const std::string& parameter) const;
   tensor::ParameterArenas& arenas() noexcept { return *arenas_; }
 
  private:
@@ -124,9 +129,7 @@ class Optimizer {
     std::string name;
     std::vector<at::Tensor> flat;
   };
-  std::vector<UpdateRange> make_ranges() const;
-  std::vector<UpdateRange> make_ranges(std::size_t arena) const;
-  UpdateRange hyper_parameters_of(std::size_t arena, const tensor::ArenaSegment& segment) const;
+  StepReport find_scale(const StepOptions& options, GradientScale& scale);
 
   tensor::ParameterArenas* arenas_;
   std::string kind_;

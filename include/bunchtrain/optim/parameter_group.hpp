@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace bunchtrain::optim {
 
@@ -13,6 +14,16 @@ struct ParameterGroup {
   std::string pattern;
   double learning_rate_factor = 1;  ///< times the optimizer's rate; 0 keeps them as they are
   std::optional<double> weight_decay = std::nullopt;  ///< instead of the optimizer's
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
 };
+
+/// "PATTERN:lr=FACTOR,weight_decay=X", either or both: "*.bias:weight_decay=0". The pattern ends at the last
+/// colon. @throws ConfigError
+ParameterGroup parse_parameter_group(std::string_view text);
+
+/// "*.bias: rate x 1, weight decay 0".
+std::string describe(const ParameterGroup& group);
 
 }  // namespace bunchtrain::optim

@@ -2,7 +2,7 @@
 #pragma once
 /// RAdam inside Lookahead ("Ranger") on arenas, the optimizer of the published ParticleNet trainings.
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 
 namespace bunchtrain::optim {
 
@@ -21,7 +21,7 @@ struct RangerOptions {
 };
 
 /// Rectified Adam (Liu et al., 1908.03265) inside Lookahead (Zhang et al., 1907.08610).
-class Ranger : public Optimizer {
+class Ranger : public FusedOptimizer {
  public:
   explicit Ranger(tensor::ParameterArenas& arenas, RangerOptions options = {});
   std::string describe() const override;

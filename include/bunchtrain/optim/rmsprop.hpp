@@ -2,7 +2,7 @@
 #pragma once
 /// RMSprop on arenas, in PyTorch's and in Keras' form.
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 
 namespace bunchtrain::optim {
 
@@ -18,15 +18,17 @@ struct RmspropOptions {
   double momentum = 0;
   double weight_decay = 0;  ///< added to the gradient (L2)
 
-  /// Keras' defaults: rho 0.9, epsilon 1e-7.
-  static RmspropOptions keras();
+  /// Defaults of Keras 2: rho 0.9, epsilon 1e-7 beside the root, as PyTorch has it.
+  static RmspropOptions keras2();
+  /// Defaults of Keras 3: rho 0.9, epsilon 1e-7 inside the root.
+  static RmspropOptions keras3();
   /// @throws ConfigError naming the field.
   void validate() const;
 };
 
 /// RMSprop (Hinton, Coursera lecture 6e), equal to `torch::optim::RMSprop` or to
 /// `keras.optimizers.RMSprop` (Keras 3).
-class Rmsprop : public Optimizer {
+class Rmsprop : public FusedOptimizer {
  public:
   explicit Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options = {});
   std::string describe() const override;

@@ -2,7 +2,7 @@
 #pragma once
 /// Stochastic gradient descent on arenas.
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/fused_optimizer.hpp"
 
 namespace bunchtrain::optim {
 
@@ -17,7 +17,7 @@ struct SgdOptions {
 };
 
 /// Gradient descent with momentum, plain or Nesterov's, equal to `torch::optim::SGD` without dampening.
-class Sgd : public Optimizer {
+class Sgd : public FusedOptimizer {
  public:
   explicit Sgd(tensor::ParameterArenas& arenas, SgdOptions options = {});
   std::string describe() const override;

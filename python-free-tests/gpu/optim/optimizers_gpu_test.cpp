@@ -12,7 +12,9 @@
 #include "bunchtrain/device/detail/gpu_situation.hpp"
 #include "bunchtrain/optim/adam.hpp"
 #include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/gradient_norm.hpp"
 #include "bunchtrain/optim/ranger.hpp"
+#include "bunchtrain/optim/registry.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "gpu/nn/no_synchronisation.hpp"
@@ -73,7 +75,27 @@ TEST(OptimizersGpuTest, EqualTheCpu) {
   expect_same_on_gpu([](auto& arenas) { return std::make_unique<Ranger>(arenas, RangerOptions{}); });
   expect_same_on_gpu(
       [](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions{.momentum = 0.5}); });
-  expect_same_on_gpu([](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions::keras()); });
+  expect_same_on_gpu(
+      [](auto& arenas) { return std::make_unique<Rmsprop>(arenas, RmspropOptions::keras3()); });
+  for (const std::string& name : names())
+    expect_same_on_gpu([&](auto& arenas) { return create(name, arenas, {.weight_decay = 0.1}); });
+}
+
+TEST(OptimizersGpuTest, ANormGivenByHandIsClippedWith) {
+  std::vector<at::Tensor> on_gpu;
+  for (const auto& parameter : make_parameters())
+    on_gpu.push_back(parameter.detach().cuda().requires_grad_());
+  const at::Tensor before = on_gpu[0].detach().clone();
+  Optimized gpu(on_gpu,
+                [](auto& arenas) { return std::make_unique<Sgd>(arenas, SgdOptions{.learning_rate = 0.1}); });
+  gpu.prepare(1);
+  EXPECT_TRUE(gradient_norm(gpu.arenas).is_cuda());
+  const at::Tensor norm = gradient_norm(gpu.arenas) * 2;
+  const double expected = norm.item<double>();
+  const StepReport report = gpu.optimizer->step({.clip_norm = 0.5 * expected, .gradient_norm = norm});
+  EXPECT_EQ(report.gradient_norm(), expected);
+  EXPECT_LE((on_gpu[0] - (before - 0.05 * on_gpu[0].grad())).abs().max().item<double>(), 1e-14);
+  EXPECT_THROW(gpu.optimizer->step({.gradient_norm = norm.cpu()}), ConfigError);
 }
 
 TEST(OptimizersGpuTest, AGradientThatIsNotFiniteChangesNothingAndTheHostGoesOn) {

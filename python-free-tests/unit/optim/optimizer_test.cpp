@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <gmock/gmock.h>
@@ -14,6 +15,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/gradient_norm.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "training_problem.hpp"
 
@@ -71,6 +73,41 @@ TEST_F(OptimizerTest, GradientScaleComesBeforeClipping) {
   EXPECT_LE((parameters_[0] - (before_[0] - 0.05 * parameters_[0].grad())).abs().max().item<double>(), 1e-15);
 }
 
+TEST_F(OptimizerTest, TheNormOfAllGradientsIsOneCall) {
+  EXPECT_EQ(gradient_norm({}).item<double>(), 0);
+  give_gradients();
+  EXPECT_NEAR(gradient_norm(arenas_).item<double>(), norm(), 1e-12 * norm());
+  EXPECT_EQ(gradient_norm(arenas_).scalar_type(), at::kDouble);
+  Sgd sgd(arenas_, {.learning_rate = 0});
+  EXPECT_EQ(sgd.step({.clip_norm = 1}).gradient_norm(), gradient_norm(arenas_).item<double>());
+}
+
+TEST_F(OptimizerTest, ANormGivenByHandIsClippedWithAndChecked) {
+  Sgd sgd(arenas_, {.learning_rate = 0.1});
+  give_gradients();
+  const at::Tensor norm = at::full({}, 50.0, at::kDouble);
+  EXPECT_EQ(sgd.step({.clip_norm = 5, .gradient_scale = 0.5, .gradient_norm = norm}).gradient_norm(), 25);
+  EXPECT_LE((parameters_[0] - (before_[0] - 0.01 * parameters_[0].grad())).abs().max().item<double>(), 1e-15);
+  const at::Tensor now = parameters_[0].detach().clone();
+  const at::Tensor lost = at::full({}, std::nan(""), at::kDouble);
+  EXPECT_FALSE(sgd.step({.check_finite = true, .gradient_norm = lost}).applied());
+  EXPECT_TRUE(parameters_[0].equal(now));
+  EXPECT_EQ(sgd.steps(), 1);
+}
+
+TEST_F(OptimizerTest, ANormOfAnotherKindIsRefused) {
+  Sgd sgd(arenas_);
+  for (const at::Tensor& wrong : {at::ones({}, at::kFloat), at::ones({2}, at::kDouble)}) {
+    try {
+      sgd.step({.gradient_norm = wrong});
+      FAIL() << "no error";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(),
+                  testing::AllOf(HasSubstr("gradient_norm"), HasSubstr("a float64 scalar on cpu")));
+    }
+  }
+}
+
 TEST_F(OptimizerTest, NonFiniteGradientSkipsTheStep) {
   AdamW adamw(arenas_);
   for (const double bad :
@@ -124,7 +161,7 @@ TEST_F(OptimizerTest, GroupThatMatchesNothingIsNamed) {
     sgd.set_groups({{.pattern = "*.bias"}});
     FAIL() << "no error";
   } catch (const ConfigError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("*.bias"));
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("*.bias"), HasSubstr("p0, p1, p2, p3")));
   }
 }
 

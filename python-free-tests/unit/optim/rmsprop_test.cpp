@@ -28,7 +28,7 @@ TEST_P(RmspropTest, KerasFormEqualsItsDefinition) {
   auto parameters = make_parameters();
   auto copies = copies_of(parameters);
   auto arenas = arenas_of(parameters);
-  RmspropOptions options = RmspropOptions::keras();
+  RmspropOptions options = RmspropOptions::keras3();
   options.learning_rate = 0.01;
   options.momentum = GetParam();
   Rmsprop rmsprop(arenas, options);

@@ -60,7 +60,7 @@ __global__ void scale_kernel(ScaleRule rule, const double* norms, int count, Los
                              ClipScale* found) {
   double sum_of_squares = 0;
   for (int i = 0; i < count; ++i) sum_of_squares += norms[i] * norms[i];
-  *found = find_scale(rule, sum_of_squares, loss_scale);
+  *found = find_scale(rule, std::sqrt(sum_of_squares), loss_scale);
 }
 
 }  // namespace

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Fused optimizers: one pass over each arena per update.
+
+#include <cstdint>
+#include <vector>
+
+#include "bunchtrain/optim/optimizer.hpp"
+
+namespace bunchtrain::optim {
+
+/// A stretch of one arena whose parameters have the same hyper-parameters.
+struct UpdateRange {
+  std::size_t arena;
+  std::int64_t begin;  ///< first element, 64-byte aligned
+  std::int64_t end;    ///< one past the last, padding included
+  double learning_rate;
+  double weight_decay;
+};
+
+/// Base of the optimizers that work on flat ranges of an arena, whatever parameters lie in them.
+class FusedOptimizer : public Optimizer {
+ protected:
+  using Optimizer::Optimizer;
+  /// Updates one range; `step` counts from 1.
+  virtual void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) = 0;
+
+ private:
+  void apply(const GradientScale& scale, std::int64_t step) final;
+  std::vector<UpdateRange> make_ranges(std::size_t arena);
+};
+
+}  // namespace bunchtrain::optim

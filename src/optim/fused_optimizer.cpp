@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/optim/fused_optimizer.hpp"
+
+namespace bunchtrain::optim {
+
+// Neighbours with equal hyper-parameters are updated together: without groups and frozen parameters, that is
+// the whole arena.
+std::vector<UpdateRange> FusedOptimizer::make_ranges(std::size_t arena) {
+  const auto segments = arenas()[arena].segments();
+  const std::int64_t arena_end = arenas()[arena].values().numel();
+  std::vector<UpdateRange> ranges;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    if (!segments[i].requires_grad) continue;
+    const HyperParameters own = hyper_parameters_of(segments[i].name);
+    const std::int64_t begin = segments[i].offset;
+    const std::int64_t end = i + 1 < segments.size() ? segments[i + 1].offset : arena_end;
+    if (!ranges.empty() && ranges.back().end == begin &&
+        own == HyperParameters{ranges.back().learning_rate, ranges.back().weight_decay}) {
+      ranges.back().end = end;
+    } else {
+      ranges.push_back({arena, begin, end, own.learning_rate, own.weight_decay});
+    }
+  }
+  return ranges;
+}
+
+void FusedOptimizer::apply(const GradientScale& scale, std::int64_t step) {
+  for (std::size_t arena = 0; arena < arenas().size(); ++arena)
+    for (const UpdateRange& range : make_ranges(arena)) update(range, scale, step);
+}
+
+}  // namespace bunchtrain::optim

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/optim/parameter_group.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <vector>
+
+#include "bunchtrain/core/nearest.hpp"
+#include "option_checks.hpp"
+
+namespace bunchtrain::optim {
+
+namespace {
+
+constexpr const char* kField = "parameter group";
+constexpr const char* kForm = "PATTERN:lr=FACTOR,weight_decay=X, such as *.bias:weight_decay=0";
+
+/// Takes the text up to `separator` off the front of `rest`.
+std::string take(std::string_view& rest, char separator) {
+  const auto end = rest.find(separator);
+  const std::string piece(rest.substr(0, end));
+  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  return piece;
+}
+
+double parse_number(const std::string& text, std::string_view whole) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !std::isfinite(value) || value < 0)
+    throw ConfigError(kField, whole, fmt::format("a finite number >= 0 in place of \"{}\"", text));
+  return value;
+}
+
+void set(ParameterGroup& group, const std::string& name, double value, std::string_view whole) {
+  if (name == "lr") {
+    group.learning_rate_factor = value;
+  } else if (name == "weight_decay") {
+    group.weight_decay = value;
+  } else {
+    const std::vector<std::string> known = {"lr", "weight_decay"};
+    const std::string meant = nearest(name, known);
+    throw ConfigError(kField, whole,
+                      fmt::format("lr and weight_decay, not \"{}\"{}", name,
+                                  meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
+  }
+}
+
+}  // namespace
+
+void ParameterGroup::validate() const {
+  if (pattern.empty()) throw ConfigError(kField, pattern, "a pattern for names of parameters");
+  require_not_negative("learning_rate_factor", learning_rate_factor);
+  if (weight_decay) require_not_negative("weight_decay", *weight_decay);
+}
+
+ParameterGroup parse_parameter_group(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size())
+    throw ConfigError(kField, text, kForm);
+  ParameterGroup group{.pattern = std::string(text.substr(0, colon))};
+  for (std::string_view rest = text.substr(colon + 1); !rest.empty();) {
+    const std::string piece = take(rest, ',');
+    std::string_view setting = piece;
+    const std::string name = take(setting, '=');
+    set(group, name, parse_number(std::string(setting), text), text);
+  }
+  return group;
+}
+
+std::string describe(const ParameterGroup& group) {
+  return fmt::format("{}: rate x {}{}", group.pattern, group.learning_rate_factor,
+                     group.weight_decay ? fmt::format(", weight decay {}", *group.weight_decay) : "");
+}
+
+}  // namespace bunchtrain::optim
