@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/DeviceGuard.h>
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,10 +23,6 @@ constexpr const char* kLossScale = "loss_scale";
 
 LossScaleRule rule_of(const LossScaleOptions& options) {
   return {options.growth, options.backoff, static_cast<double>(options.interval)};
-}
-
-bool matches(const ParameterGroup& group, const std::string& name) {
-  return fnmatch(group.pattern.c_str(), name.c_str(), 0) == 0;
 }
 
 LossScale* in_memory(const at::Tensor& loss_scale) {
@@ -66,17 +61,6 @@ at::Tensor find_scale_on_device(const ScaleRule& rule, const at::Tensor& norms,
                     in_memory(loss_scale), reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
                     device::current_stream(norms.device()));
   return found;
-}
-
-/// The first few, for an error.
-std::string names_of(const tensor::ParameterArenas& arenas) {
-  constexpr std::size_t kShown = 8;
-  std::vector<std::string> names;
-  for (const auto& arena : arenas)
-    for (const auto& segment : arena.segments()) names.push_back(segment.name);
-  const std::size_t more = names.size() - std::min(names.size(), kShown);
-  names.resize(names.size() - more);
-  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 }  // namespace
@@ -158,14 +142,10 @@ std::vector<at::Tensor>& Optimizer::add_state(std::string name) {
 void Optimizer::set_groups(std::vector<ParameterGroup> groups) {
   for (const ParameterGroup& group : groups) {
     group.validate();
-    const bool used = std::ranges::any_of(*arenas_, [&](const auto& arena) {
-      return std::ranges::any_of(arena.segments(),
-                                 [&](const auto& segment) { return matches(group, segment.name); });
-    });
-    if (!used)
+    if (!matches_any(group, *arenas_))
       throw ConfigError(
           "parameter group", group.pattern,
-          fmt::format("a pattern that matches the name of a parameter: {}", names_of(*arenas_)));
+          fmt::format("a pattern that matches the name of a parameter: {}", list_parameters(*arenas_)));
   }
   groups_ = std::move(groups);
 }

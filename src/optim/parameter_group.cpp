@@ -2,7 +2,10 @@
 #include "bunchtrain/optim/parameter_group.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <fnmatch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <vector>
@@ -67,6 +70,28 @@ ParameterGroup parse_parameter_group(std::string_view text) {
     set(group, name, parse_number(std::string(setting), text), text);
   }
   return group;
+}
+
+bool matches(const ParameterGroup& group, const std::string& parameter) {
+  return fnmatch(group.pattern.c_str(), parameter.c_str(), 0) == 0;
+}
+
+bool matches_any(const ParameterGroup& group, const tensor::ParameterArenas& arenas) {
+  return std::ranges::any_of(arenas, [&](const auto& arena) {
+    return std::ranges::any_of(arena.segments(),
+                               [&](const auto& segment) { return matches(group, segment.name); });
+  });
+}
+
+std::string list_parameters(const tensor::ParameterArenas& arenas) {
+  constexpr std::size_t kShown = 8;
+  std::vector<std::string> names;
+  for (const auto& arena : arenas)
+    for (const auto& segment : arena.segments()) names.push_back(segment.name);
+  const std::size_t shown = std::min(names.size(), kShown);
+  const std::string rest = names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "";
+  names.resize(shown);
+  return fmt::format("{}{}", fmt::join(names, ", "), rest);
 }
 
 std::string describe(const ParameterGroup& group) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "bunchtrain/tensor/parameter_arena.hpp"
+
 namespace bunchtrain::optim {
 
 /// Parameters whose name matches `pattern` (shell wildcards: "*.bias", "encoder.*"). The first group that
@@ -25,5 +27,10 @@ ParameterGroup parse_parameter_group(std::string_view text);
 
 /// "*.bias: rate x 1, weight decay 0".
 std::string describe(const ParameterGroup& group);
+
+bool matches(const ParameterGroup& group, const std::string& parameter);
+bool matches_any(const ParameterGroup& group, const tensor::ParameterArenas& arenas);
+/// The first few names, for messages: "stem.weight, stem.bias and 30 more".
+std::string list_parameters(const tensor::ParameterArenas& arenas);
 
 }  // namespace bunchtrain::optim
