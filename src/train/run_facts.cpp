@@ -16,7 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<std::string_view, 4> kLengthOptions = {"epochs", "max-steps", "max-samples", "patience"};
+constexpr std::array<std::string_view, 5> kLengthOptions = {"epochs", "max-steps", "max-samples", "patience",
+                                                            "early-stop"};
 
 /// "AdamW(betas 0.9 0.999, ...)": the rate is a fact of its own, and not the same at every moment.
 std::string without_rate(std::string description) {
@@ -30,10 +31,7 @@ std::string without_rate(std::string description) {
 /// Everything of an optimizer and its gradients that the program's code may set.
 std::string describe_update(const TrainedNetwork& network) {
   std::string text = without_rate(network.optimizer->describe());
-  for (const auto& group : network.optimizer->groups()) {
-    text += fmt::format("; {}: rate x {}", group.pattern, group.learning_rate_factor);
-    if (group.weight_decay) text += fmt::format(", weight decay {}", *group.weight_decay);
-  }
+  for (const auto& group : network.optimizer->groups()) text += fmt::format("; {}", optim::describe(group));
   if (const std::string arithmetic = network.engine->arithmetic(); !arithmetic.empty())
     text += "; " + arithmetic;
   return text;

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/session_choices.hpp"
 
-#include "bunchtrain/core/error.hpp"
-#include "bunchtrain/optim/adam.hpp"
-#include "bunchtrain/optim/adamw.hpp"
-#include "bunchtrain/optim/ranger.hpp"
-#include "bunchtrain/optim/rmsprop.hpp"
-#include "bunchtrain/optim/sgd.hpp"
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace bunchtrain::train {
 
@@ -20,25 +17,18 @@ parallel::DataParallelOptions parallel_options(const Session& session) {
           .logger = session.logger()};
 }
 
-std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas) {
+std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas,
+                                                   optim::CreateOptions options) {
+  options.learning_rate = session.option("learning-rate");
+  options.weight_decay = session.option("weight-decay");
   const std::string name = session.option("optimizer");
-  const double rate = session.option("learning-rate");
-  const double decay = session.option("weight-decay");
-  if (name == "adamw")
-    return std::make_unique<optim::AdamW>(arenas,
-                                          optim::AdamWOptions{.learning_rate = rate, .weight_decay = decay});
-  if (name == "adam")
-    return std::make_unique<optim::Adam>(arenas,
-                                         optim::AdamOptions{.learning_rate = rate, .weight_decay = decay});
-  if (name == "sgd")
-    return std::make_unique<optim::Sgd>(
-        arenas, optim::SgdOptions{.learning_rate = rate, .momentum = 0.9, .weight_decay = decay});
-  if (name == "rmsprop")
-    return std::make_unique<optim::Rmsprop>(
-        arenas, optim::RmspropOptions{.learning_rate = rate, .weight_decay = decay});
-  expects(name == "ranger", "what the option optimizer allows is known here");
-  return std::make_unique<optim::Ranger>(arenas,
-                                         optim::RangerOptions{.learning_rate = rate, .weight_decay = decay});
+  auto optimizer = optim::create(name, arenas, options);
+  std::vector<optim::ParameterGroup> groups;
+  for (const auto& text : session.options().get<std::vector<std::string>>("group"))
+    if (auto group = optim::parse_parameter_group(text); optim::matches_any(group, arenas))
+      groups.push_back(std::move(group));
+  optimizer->set_groups(std::move(groups));
+  return optimizer;
 }
 
 }  // namespace bunchtrain::train

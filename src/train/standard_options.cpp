@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/optim/registry.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -88,8 +89,18 @@ std::vector<OptionSpec> training_options() {
        .other_names = {"max-jets", "max-events", "samples"}},
       {.name = "patience",
        .default_value = Integer{0},
-       .help = "finish the run after so many epochs without a better validation score; 0 = never",
-       .other_names = {"early-stopping", "early-stop", "early-stopping-patience"}},
+       .help = "finish the run after so many validations (one per epoch) without a better score; 0 = never",
+       .other_names = {"early-stopping", "early-stopping-patience"}},
+      {.name = "early-stop",
+       .default_value = Text{},
+       .help =
+           "the same by a metric of the validation, or its loss: auc:5; -NAME: smaller is better, as it is of "
+           "a loss",
+       .value_name = "METRIC:PATIENCE[:MIN_DELTA]"},
+      {.name = "validate-every",
+       .default_value = Integer{0},
+       .help = "validate, and judge a snapshot, every N steps within an epoch too; 0 = at its end alone",
+       .other_names = {"eval-every", "val-check-interval", "eval-steps", "validation-interval"}},
       {.name = "batch",
        .default_value = Integer{256},
        .help = "samples per optimizer step over all ranks",
@@ -104,13 +115,20 @@ std::vector<OptionSpec> training_options() {
        .other_names = {"lr", "start-lr", "base-lr", "max-lr", "peak-lr", "rate", "eta"}},
       {.name = "weight-decay",
        .default_value = 1e-4,
-       .help = "decoupled weight decay",
+       .help = "weight decay: decoupled of adamw and ranger, added to the gradient of the others",
        .other_names = {"wd"}},
       {.name = "optimizer",
        .default_value = Text{"adamw"},
-       .help = "update rule",
-       .allowed = {"adamw", "adam", "sgd", "ranger", "rmsprop"},
+       .help = "update rule; torch-...: LibTorch's own",
+       .allowed = optim::names(),
        .other_names = {"opt", "optim"}},
+      {.name = "group",
+       .default_value = Texts{},
+       .help =
+           "parameters whose names match (*.bias) have a rate of their own, a factor of the rate, or weight "
+           "decay; may be repeated, the first that matches counts",
+       .value_name = "PATTERN:lr=X,weight_decay=X",
+       .other_names = {"param-group", "parameter-group", "lr-mult"}},
       {.name = "schedule",
        .default_value = Text{"one-cycle"},
        .help = "learning rate over the run",
@@ -124,6 +142,17 @@ std::vector<OptionSpec> training_options() {
        .default_value = 0.0,
        .help = "largest global gradient norm; 0 = no clipping",
        .other_names = {"clip", "clip-grad", "grad-clip", "max-norm", "max-grad-norm", "gradient-clip-val"}},
+      {.name = "check-finite",
+       .default_value = Text{"stop"},
+       .help =
+           "gradients that are not finite: stop = the run ends; skip = the step is left out, up to 100 in a row",
+       .allowed = {"stop", "skip"}},
+      {.name = "ema",
+       .default_value = 0.0,
+       .help =
+           "decay of averaged weights (0.999), which are validated, saved beside the trained ones and evaluated; "
+           "0 = none",
+       .other_names = {"ema-decay", "model-ema"}},
       {.name = "accumulate",
        .default_value = Integer{1},
        .help = "passes per optimizer step (less memory, same batch)",

@@ -58,6 +58,8 @@ config::Options effective_options(const Session& session, const TrainingTask& ta
   effective.set_effective("max-samples", settings.max_samples);
   effective.set_effective("batch", settings.batch);
   effective.set_effective("reference-batch", settings.reference_batch);
+  effective.set_effective("validate-every", settings.validate_every);
+  effective.set_effective("ema", settings.ema);
   effective.set_effective("schedule", std::string(optim::to_string(settings.schedule)));
   if (task.objective) {
     effective.set_effective("accumulate", settings.accumulate);
@@ -68,6 +70,25 @@ config::Options effective_options(const Session& session, const TrainingTask& ta
   set_effective_rate(effective, task, rates);
   leave_out_unused(effective);
   return effective;
+}
+
+/// Collective. Each network, and each rank, has the groups that match parameters there.
+/// @throws ConfigError for one that matches none at all.
+void require_matching_groups(const Session& session, const TrainingTask& task) {
+  if (!session.options().used("group")) return;  // the program makes its own
+  for (const auto& text : session.options().get<std::vector<std::string>>("group")) {
+    const optim::ParameterGroup group = optim::parse_parameter_group(text);
+    const bool here = std::ranges::any_of(task.networks, [&](const TrainedNetwork& network) {
+      return optim::matches_any(group, network.engine->arenas());
+    });
+    if (session.control().all_max(here) > 0) continue;
+    std::vector<std::string> names;
+    for (const auto& network : task.networks)
+      names.push_back(optim::list_parameters(network.engine->arenas()));
+    throw ConfigError(
+        "group", text,
+        fmt::format("a pattern that matches the name of a parameter: {}", fmt::join(names, "; ")));
+  }
 }
 
 }  // namespace
@@ -92,6 +113,7 @@ TrainingPlan make_plan(Session& session, const TrainingTask& task, const data::D
                        const data::Dataset* valid) {
   const auto passes = task.objective ? Passes::of_trainer : Passes::of_step;
   const Settings settings = resolve_settings(task.options, session.options(), passes);
+  require_matching_groups(session, task);
   std::vector<double> rates = base_rates(session.options(), task);
   config::Options effective = effective_options(session, task, settings, rates);
   std::vector<Fact> facts = collect_facts(effective, task.networks, train, valid, task.options.metadata);

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/registry.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 #include "bunchtrain/train/session.hpp"
@@ -14,7 +14,10 @@ namespace bunchtrain::train {
 /// --sync-batch-norm, --collectives and the session's device.
 parallel::DataParallelOptions parallel_options(const Session& session);
 
-/// The optimizer that --optimizer, --learning-rate and --weight-decay name.
-std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas);
+/// The optimizer that --optimizer, --learning-rate, --weight-decay and --group name; the rest is as in
+/// `options`. Groups that match no parameter here are left to other networks; the Trainer refuses those that
+/// match none anywhere. @throws ConfigError for a group that is none.
+std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas,
+                                                   optim::CreateOptions options = {});
 
 }  // namespace bunchtrain::train

@@ -188,13 +188,7 @@ ShowerGan create_shower_gan(train::Session& session) {
 
 std::unique_ptr<optim::Optimizer> create_shower_optimizer(const train::Session& session,
                                                           tensor::ParameterArenas& arenas) {
-  const std::string name = session.option("optimizer");
-  if (name != "rmsprop") return train::create_optimizer(session, arenas);
-  return std::make_unique<optim::Rmsprop>(
-      arenas, optim::RmspropOptions{.learning_rate = session.option("learning-rate"),
-                                    .decay = 0.9,
-                                    .epsilon = 1e-7,
-                                    .weight_decay = session.option("weight-decay")});
+  return train::create_optimizer(session, arenas, {.rmsprop = optim::RmspropOptions::keras2()});
 }
 
 ShowerGanStepOptions shower_gan_step_options(const train::Session& session, const data::Dataset& train) {

@@ -36,7 +36,7 @@ struct ShowerGan {
 };
 ShowerGan create_shower_gan(train::Session& session);
 
-/// Keras' RMSprop (rho 0.9, epsilon 1e-7 outside the root) unless --optimizer names another one.
+/// As `train::create_optimizer`; "rmsprop" is that of Keras 2 (`optim::RmspropOptions::keras2`).
 std::unique_ptr<optim::Optimizer> create_shower_optimizer(const train::Session& session,
                                                           tensor::ParameterArenas& arenas);
 
