@@ -2,9 +2,12 @@
 #include "bunchtrain/app/console.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/report/progress.hpp"
@@ -33,6 +36,12 @@ class Console final : public train::Observer {
   void on_phase(std::string_view phase, std::int64_t done, std::int64_t total) override {
     progress_->update_phase(phase, done, total);
   }
+  void on_validation(const train::ValidationEvent& event) override {
+    std::vector<std::string> parts;
+    for (const auto& value : train::values_of(event.result))
+      parts.push_back(fmt::format("{} {:.5g}", value.name, value.value));
+    progress_->note(fmt::format("step {}: {}", event.step, fmt::join(parts, ", ")));
+  }
   void on_epoch(const report::EpochRow& row, const train::ValidationResult*) override {
     progress_->finish_epoch(row);
   }
@@ -45,6 +54,8 @@ class Console final : public train::Observer {
     text += fmt::format("{} epoch{}, {} steps", result.epochs, result.epochs == 1 ? "" : "s", result.steps);
     if (result.samples_per_second > 0)
       text += fmt::format(", {} {}/s in the last epoch", format_count(result.samples_per_second), samples_);
+    if (result.left_out_steps > 0)
+      text += fmt::format("\n{} steps were left out: their gradients were not finite", result.left_out_steps);
     if (!result.finished_early.empty()) text += "\nfinished early: " + result.finished_early;
     text += fmt::format("\nrun folder {}\nreport     {}\n", result.run_folder.string(),
                         (result.run_folder / "report.html").string());

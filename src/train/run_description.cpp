@@ -70,6 +70,13 @@ std::int64_t trainable(const TrainedNetwork& network) {
   return count;
 }
 
+/// In the order in which they are asked.
+std::string describe_groups(std::span<const optim::ParameterGroup> groups) {
+  std::vector<std::string> parts;
+  for (const auto& group : groups) parts.push_back(optim::describe(group));
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 /// What is fed back by --config should train again, not go on in this folder.
 std::string configuration(const TrainingPlan& plan) {
   config::Options effective = plan.effective;
@@ -158,9 +165,14 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
     const std::string which = networks.size() == 1 ? "" : fmt::format(" ({})", network.name);
     summary["Parameters" + which] = format_integer(trainable(network));
     summary["Optimizer" + which] = network.optimizer->describe();
+    if (const auto& groups = network.optimizer->groups(); !groups.empty())
+      summary["Parameter groups" + which] = describe_groups(groups);
     summary["Learning rate" + which] = describe_schedule(plan, network);
     summary["Gradients" + which] = network.engine->describe();
   }
+  if (const double decay = plan.settings.ema; decay > 0)
+    summary["Averaged weights"] =
+        fmt::format("decay {:g}: validated, and saved beside the trained ones", decay);
   summary["Length"] = describe_length(plan);
   summary["Training data"] = describe_data(train);
   if (valid) summary["Validation data"] = describe_data(*valid);
@@ -212,6 +224,7 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
 std::string with_outcome(const std::string& json, const FitResult& result) {
   Json content = Json::parse(json);
   Json outcome = {{"epochs", result.epochs}, {"steps", result.steps}};
+  if (result.left_out_steps > 0) outcome["left_out_steps"] = result.left_out_steps;
   if (!result.finished_early.empty()) outcome["early"] = result.finished_early;
   content["finished"] = std::move(outcome);
   return content.dump(2) + "\n";

@@ -50,6 +50,12 @@ class RecordsObserver final : public Observer {
     append(std::move(record));
   }
 
+  void on_validation(const ValidationEvent& event) override {
+    report::Record record = {{"kind", "validation"}, {"step", event.step}, {"epoch", event.epoch + 1}};
+    for (const auto& value : values_of(event.result)) record.push_back({value.name, value.value});
+    append(std::move(record));
+  }
+
   void on_epoch(const report::EpochRow& row, const ValidationResult*) override {
     append(report::make_record(row));
     sync();
@@ -89,6 +95,11 @@ class EventsObserver final : public Observer {
     add("train/loss", event.loss, event.step);
     add("train/learning_rate", event.learning_rate, event.step);
     if (scaled_) add("train/scale_of_loss", event.loss_scale, event.step);
+  }
+
+  void on_validation(const ValidationEvent& event) override {
+    for (const auto& value : values_of(event.result))
+      add("validation/" + value.name, value.value, event.step);
   }
 
   void on_epoch(const report::EpochRow& row, const ValidationResult* validation) override {

@@ -47,6 +47,9 @@ void RunObservers::step(const StepEvent& event) {
 void RunObservers::phase(std::string_view phase, std::int64_t done, std::int64_t total) {
   tell([&](Observer& observer) { observer.on_phase(phase, done, total); });
 }
+void RunObservers::validation(const ValidationEvent& event) {
+  tell([&](Observer& observer) { observer.on_validation(event); });
+}
 void RunObservers::epoch(const report::EpochRow& row, const ValidationResult* validation) {
   tell([&](Observer& observer) { observer.on_epoch(row, validation); });
 }

@@ -34,6 +34,7 @@ class RunObservers {
   void start(const RunPlan& plan, const RunDescription& description);
   void step(const StepEvent& event);
   void phase(std::string_view phase, std::int64_t done, std::int64_t total);
+  void validation(const ValidationEvent& event);
   void epoch(const report::EpochRow& row, const ValidationResult* validation);
   void note(const std::string& line);
   void finish(const FitResult& result);

@@ -24,6 +24,8 @@ StateDict counters(const RunState& state) {
   values.set("epoch_steps", state.epoch_steps);
   values.set("epoch_trained", state.epoch_trained ? 1 : 0);
   values.set("unplanned_steps", state.unplanned_steps);
+  values.set("left_out", state.left_out);
+  values.set("left_out_in_row", state.left_out_in_row);
   values.tensors.set("term_sums", at::tensor(state.term_sums, at::kDouble));
   values.set("term_names", fmt::format("{}", fmt::join(state.term_names, "\n")));
   return values;
@@ -171,6 +173,8 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.epoch_steps = values.integer("epoch_steps");
   state.epoch_trained = integer_or_zero(values, "epoch_trained") != 0;
   state.unplanned_steps = integer_or_zero(values, "unplanned_steps");
+  state.left_out = integer_or_zero(values, "left_out");
+  state.left_out_in_row = integer_or_zero(values, "left_out_in_row");
   if (const at::Tensor* sums = values.tensors.find("term_sums"))
     state.term_sums.assign(sums->const_data_ptr<double>(), sums->const_data_ptr<double>() + sums->numel());
   if (const auto names = values.values.find("term_names"); names != values.values.end())

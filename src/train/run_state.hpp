@@ -33,6 +33,8 @@ struct RunState {
   std::int64_t unsynchronized_samples = 0;  ///< of this rank, since batch-norm buffers were combined
   /// Steps that the plan does not count: done before a resumed run changed batch, data or steps per epoch.
   std::int64_t unplanned_steps = 0;
+  std::int64_t left_out = 0;         ///< steps whose gradients were not finite
+  std::int64_t left_out_in_row = 0;  ///< up to the newest step
 
   /// Where the run stands in its plan, from which length and schedule follow.
   std::int64_t planned_step() const noexcept { return step - unplanned_steps; }

@@ -58,12 +58,22 @@ Settings resolve_settings(const TrainerOptions& options, const config::Options& 
       program_decides ? *options.schedule : optim::parse_schedule(given.get<std::string>("schedule"));
   if (settings.schedule != optim::ScheduleKind::one_cycle)
     settings.warmup_steps = given.get<std::int64_t>("warmup-steps");
+  if (const auto text = given.get<std::string>("early-stop"); !text.empty())
+    settings.early_stop = parse_early_stopping(text);
+  settings.validate_every =
+      require_bound("validate-every", choose(given, "validate-every", options.validate_every));
+  settings.ema = choose(given, "ema", options.ema);
+  if (!(settings.ema >= 0 && settings.ema < 1))
+    throw ConfigError("ema", fmt::format("{}", settings.ema),
+                      "0 (no averages) or a decay below 1, such as 0.999");
+  settings.check_finite = CheckFinite::stop;
   settings.accumulate = 1;
   settings.weighted_validation = true;
   if (passes == Passes::of_trainer) {
     settings.weighted_validation = given.get<std::string>("valid-weights") == "card";
     settings.accumulate = require_positive("accumulate", choose(given, "accumulate", options.accumulate));
     settings.clip_norm = choose(given, "clip-norm", options.clip_norm);
+    if (given.get<std::string>("check-finite") == "skip") settings.check_finite = CheckFinite::skip;
   }
   settings.run_ahead = options.run_ahead;
   if (settings.run_ahead) require_bound("run_ahead", *settings.run_ahead);

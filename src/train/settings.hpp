@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bunchtrain/config/options.hpp"
+#include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/trainer.hpp"
 
 namespace bunchtrain::train {
@@ -20,6 +21,12 @@ struct CheckpointInterval {
 
 /// "500", "500 steps", "10min", "90s". @throws ConfigError
 CheckpointInterval parse_checkpoint_interval(const std::string& text);
+
+/// What becomes of a step whose gradients are not finite.
+enum class CheckFinite {
+  stop,  ///< the run ends
+  skip,  ///< the step is left out
+};
 
 struct Settings {
   std::int64_t epochs;
@@ -35,7 +42,11 @@ struct Settings {
   double clip_norm;
   CheckpointInterval checkpoint_every;
   int keep_last;
-  std::int64_t patience;        ///< epochs without a better score before the run is finished early; 0 = never
+  std::int64_t patience;  ///< epochs without a better score before the run is finished early; 0 = never
+  std::optional<EarlyStoppingOptions> early_stop;  ///< on a metric
+  std::int64_t validate_every;                     ///< steps between validations within an epoch; 0 = none
+  double ema;                                      ///< decay of averaged weights; 0 = none
+  CheckFinite check_finite;
   bool weighted_validation;     ///< the loss of a validation weights samples as that of training does
   std::int64_t check_replicas;  ///< steps between comparisons; 0 = at snapshots only, -1 = never
 

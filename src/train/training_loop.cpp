@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/evaluation.hpp"
@@ -27,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's metadata
+constexpr std::int64_t kMostLeftOut = 100;        ///< steps in a row, of `--check-finite skip`
 /// Gradients that a loss as it is makes infinite: it was not the scale.
 constexpr double kLeastLossScale = 1;
 
@@ -62,12 +64,26 @@ std::shared_ptr<Validation> default_validation(const data::Dataset& dataset) {
   return make_classification_validation(classification_options(summary.classes, summary.signal));
 }
 
-/// What `--patience` asks for.
-void add_early_stopping(TrainingTask& task, std::int64_t patience, bool has_valid) {
-  if (patience == 0) return;
-  if (!(task.validation || task.objective) || !has_valid)
-    throw ConfigError("patience", fmt::format("{}", patience), "0 for a run without validation");
-  task.callbacks.push_back(std::make_shared<EarlyStopping>(EarlyStoppingOptions{.patience = patience}));
+/// @throws ConfigError if something is asked of a validation that there is not.
+void require_validation(const Settings& settings, bool validates) {
+  const auto require = [&](const char* name, bool asked, const std::string& value, const char* none) {
+    if (asked && !validates)
+      throw ConfigError(name, value, fmt::format("{} for a run without validation", none));
+  };
+  require("patience", settings.patience > 0, fmt::format("{}", settings.patience), "0");
+  require("early-stop", settings.early_stop.has_value(),
+          settings.early_stop ? settings.early_stop->metric : "", "nothing");
+  require("validate-every", settings.validate_every > 0, fmt::format("{}", settings.validate_every), "0");
+}
+
+/// What `--patience` and `--early-stop` ask for.
+void add_early_stopping(TrainingTask& task, const Settings& settings) {
+  const auto add = [&](EarlyStoppingOptions options) {
+    if (settings.validate_every > 0) options.unit = "validation";
+    task.callbacks.push_back(std::make_shared<EarlyStopping>(std::move(options)));
+  };
+  if (settings.patience > 0) add({.patience = settings.patience});
+  if (settings.early_stop) add(*settings.early_stop);
 }
 
 }  // namespace
@@ -83,9 +99,11 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       loader_(train, loader_options(session, settings_, true)),
       valid_loader_(make_valid_loader(session, settings_, valid)),
       snapshots_(session, settings_),
+      averages_(task_.networks, settings_.ema),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (task_.objective && task_.by_default) task_.validation = default_validation(*train_);
-  add_early_stopping(task_, settings_.patience, valid_loader_.has_value());
+  require_validation(settings_, valid_loader_ && (task_.validation || task_.objective));
+  add_early_stopping(task_, settings_);
   scale_losses();
 }
 
@@ -121,6 +139,7 @@ FitResult TrainingLoop::run() {
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
   const auto phase = session_.control().in_phase("training");
   exposed_before_ = total_exposed().value();
+  if (validation_missing_) validate_within_epoch();
   result_.finished_early = agreed_wish_to_finish();
   while (!finished() && result_.finished_early.empty()) {
     run_epoch();
@@ -131,6 +150,7 @@ FitResult TrainingLoop::run() {
   snapshots_.tidy_up();
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
+  result_.left_out_steps = state_.left_out;
   result_.validation = validation_;
   result_.run_folder = session_.run_folder().path();
   observers_->finish(result_);
@@ -143,7 +163,9 @@ void TrainingLoop::resume() {
   Resumed resumed =
       resume_from(*snapshot, plan_, session_, session_.run_folder().path().string(), task_.networks, loader_);
   state_ = std::move(resumed.state);
+  averages_.restore(snapshot->components);
   plan_.length = resumed.length;
+  validation_missing_ = validation_due() && !snapshot->info.judged;
   for (const auto& remark : resumed.remarks) session_.logger().warning(remark);
   for (const auto& callback : task_.callbacks) {
     const auto found = snapshot->info.metadata.find(kCallbackPrefix + callback->name());
@@ -192,7 +214,12 @@ bool TrainingLoop::epoch_done() const noexcept {
 
 /// Whether the networks are looked at after the newest step, as all ranks know beforehand.
 bool TrainingLoop::must_be_settled() const noexcept {
-  return epoch_done() || snapshots_.planned(state_.step) || replicas_due();
+  return epoch_done() || validation_due() || snapshots_.planned(state_.step) || replicas_due();
+}
+
+bool TrainingLoop::validation_due() const noexcept {
+  return settings_.validate_every > 0 && state_.step > 0 && state_.step % settings_.validate_every == 0 &&
+         state_.epoch_steps > 0 && !epoch_done();
 }
 
 bool TrainingLoop::replicas_due() const noexcept {
@@ -228,7 +255,9 @@ void TrainingLoop::act_on(const Wishes& wishes) {
   state_.epoch_trained = epoch_done();
   if (wishes.finish) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
-  if (wishes.stop || (wishes.save && result_.finished_early.empty())) save();
+  if (validation_due() && result_.finished_early.empty()) validate_within_epoch();
+  const bool wanted = wishes.stop || (wishes.save && result_.finished_early.empty());
+  if (wanted && !snapshots_.holds(state_.step)) save();
   if (wishes.stop) session_.leave_if_stopped();
 }
 
@@ -245,15 +274,55 @@ std::int64_t TrainingLoop::unseen_steps() const {
 }
 
 void TrainingLoop::require_finite(const StepEvent& event) {
-  bool finite = std::isfinite(event.loss);
-  for (const auto& term : event.terms) finite = finite && std::isfinite(term.value);
+  const bool finite = is_finite(event);
   // A scaled step that is left out is tried again with a smaller scale.
   const bool applied = losses_scaled_ ? event.loss_scale >= kLeastLossScale : update_applied_;
-  if (finite && applied) return;
+  if (finite && applied) {
+    state_.left_out_in_row = 0;
+    return;
+  }
+  if (settings_.check_finite == CheckFinite::skip && !update_applied_) return leave_out(event);
   const char* remark = finite && losses_scaled_ ? ", whatever the loss is scaled with" : "";
   snapshots_.halt(fmt::format("the {} not finite at step {}{} (learning rate {:.3g})",
                               finite ? "gradients are" : "loss is", event.step, remark, event.learning_rate),
                   event.step - 1 - unseen_steps());
+}
+
+/// The optimizer has left the step out on all ranks.
+void TrainingLoop::leave_out(const StepEvent& event) {
+  ++state_.left_out;
+  ++state_.left_out_in_row;
+  if (state_.left_out_in_row >= kMostLeftOut)
+    snapshots_.halt(
+        fmt::format("{} steps in a row were left out, the last of them step {}: their gradients are "
+                    "not finite",
+                    state_.left_out_in_row, event.step),
+        event.step - state_.left_out_in_row);
+  if (session_.is_root())
+    session_.logger().warning(fmt::format("step {} is left out: its gradients are not finite ({} so far)",
+                                          event.step, state_.left_out));
+}
+
+void TrainingLoop::synchronize_buffers() {
+  for (auto& network : task_.networks) network.engine->synchronize_buffers(state_.unsynchronized_samples);
+  state_.unsynchronized_samples = 0;
+}
+
+/// Saved before it is judged, as an epoch is: who goes on from there without a judgement validates first.
+void TrainingLoop::validate_within_epoch() {
+  last_end_.reset();
+  if (!snapshots_.holds(state_.step)) {
+    synchronize_buffers();
+    save();
+  }
+  const auto found = judge();
+  if (!found) return;
+  alone([&] {
+    for (const auto& callback : task_.callbacks) callback->on_validation(*found);
+  });
+  snapshots_.judge(state_.step,
+                   {.metric = found->score, .metric_name = found->score_name, .metadata = callback_states()});
+  observers_->validation({.step = state_.step, .epoch = state_.epoch, .result = *found});
 }
 
 /// The epoch is saved before it is judged: a kill, a stop or a fault in the validation costs the validation
@@ -261,10 +330,9 @@ void TrainingLoop::require_finite(const StepEvent& event) {
 void TrainingLoop::finish_epoch() {
   const auto start = Clock::now();
   last_end_.reset();
-  if (!state_.epoch_trained)
+  if (!state_.epoch_trained && !snapshots_.holds(state_.step))
     save();  // with the ranks' own buffers: who goes on from there is still in the epoch
-  for (auto& network : task_.networks) network.engine->synchronize_buffers(state_.unsynchronized_samples);
-  state_.unsynchronized_samples = 0;
+  synchronize_buffers();
   if (!snapshots_.holds(state_.step)) save();
   report::EpochRow row = make_row();
   validation_ = judge();
@@ -308,6 +376,7 @@ report::EpochRow TrainingLoop::make_row() {
 
 std::optional<ValidationResult> TrainingLoop::judge() {
   if (!valid_loader_ || !(task_.validation || task_.objective)) return std::nullopt;
+  const Averages::Exchanged averaged(averages_);
   try {
     return run_validation(session_,
                           {.networks = task_.networks,
@@ -326,15 +395,17 @@ void TrainingLoop::save() {
   last_end_.reset();
   session_.run_folder().require_owned(session_.control());
   if (settings_.check_replicas >= 0) require_equal_replicas(session_.control(), task_.networks, state_.step);
-  const CapturedState captured = capture(state_, task_.networks, loader_,
-                                         {.facts = plan_.facts,
-                                          .steps_per_epoch = plan_.length.steps_per_epoch,
-                                          .schedule_steps = plan_.length.schedule_steps});
+  CapturedState captured = capture(state_, task_.networks, loader_,
+                                   {.facts = plan_.facts,
+                                    .steps_per_epoch = plan_.length.steps_per_epoch,
+                                    .schedule_steps = plan_.length.schedule_steps});
+  captured.replicated.merge(averages_.state());
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));
   if (auto trained_on = to_text(train_->summary()); !trained_on.empty())
     metadata[kTrainedOnKey] = std::move(trained_on);
+  if (settings_.ema > 0) metadata[kAverageKey] = fmt::format("{}", settings_.ema);
   metadata.merge(callback_states());
   if (const std::string lost = agreed_lost_weights(captured); !lost.empty())
     snapshots_.halt(fmt::format("weights are not finite after step {} ({})", state_.step, lost),

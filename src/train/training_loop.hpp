@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <map>
 #include <memory>
@@ -12,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "averages.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
@@ -86,6 +89,10 @@ class TrainingLoop {
   void run_passes(const Batch& batch, StepInFlight& step);
   void run_manual_step(const Batch& batch, StepInFlight& step);
   void require_finite(const StepEvent& event);
+  void leave_out(const StepEvent& event);
+  bool validation_due() const noexcept;
+  void synchronize_buffers();
+  void validate_within_epoch();
   std::int64_t unseen_steps() const;
   void finish_epoch();
   report::EpochRow make_row();
@@ -112,6 +119,8 @@ class TrainingLoop {
   RunSnapshots snapshots_;
   RunState state_;
   std::unique_ptr<RunObservers> observers_;
+  Averages averages_;
+  bool validation_missing_ = false;  ///< of the step that a resumed run goes on from
   std::optional<ValidationResult> validation_;
   FitResult result_;
   std::size_t run_ahead_;  ///< steps that may be in flight while the next is enqueued
@@ -138,6 +147,12 @@ auto TrainingLoop::alone(Action&& action) {
     }
     throw;
   }
+}
+
+/// Its losses.
+inline bool is_finite(const StepEvent& event) {
+  return std::isfinite(event.loss) &&
+         std::ranges::all_of(event.terms, [](const auto& term) { return std::isfinite(term.value); });
 }
 
 inline double seconds_since(std::chrono::steady_clock::time_point start) {

@@ -79,10 +79,12 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   for (std::size_t i = 0; i < of_rank.terms.size(); ++i) {
     event.terms.push_back({of_rank.terms[i].name, sums[kTerms + i] / global_samples});
     state_.term_names.push_back(of_rank.terms[i].name);
-    state_.term_sums[i] += sums[kTerms + i];
   }
-  state_.loss_sum += sums[kLoss];
-  state_.samples += global_samples;
+  if (is_finite(event)) {  // else the run ends, or goes on without this step
+    for (std::size_t i = 0; i < of_rank.terms.size(); ++i) state_.term_sums[i] += sums[kTerms + i];
+    state_.loss_sum += sums[kLoss];
+    state_.samples += global_samples;
+  }
   state_.timed_samples += global_samples;
   state_.timed_steps += 1;
   state_.seconds += seconds_since(start);
@@ -162,6 +164,7 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
     if (const at::Tensor scale = network.optimizer->loss_scale(); scale.defined())
       step.loss_scales.emplace_back(scale);
   if (session_.device().is_cuda()) step.index_faults = device::LateCopy(ops::index_faults(session_.device()));
+  averages_.update();
   step.end.emplace(session_.device());
   step.total_exposed = total_exposed();
 }

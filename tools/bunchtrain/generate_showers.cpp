@@ -41,10 +41,12 @@ shower_simulation::ShowerSource open_source(const config::Options& given, std::u
   const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
   const auto precision = device::parse_precision(given.get<std::string>("precision"));
   device::require_supported(precision, device.type());
-  return shower_simulation::ShowerSource::open(model, {.device = device,
-                                                       .precision = precision,
-                                                       .seed = seed,
-                                                       .checkpoint = given.get<std::string>("checkpoint")});
+  return shower_simulation::ShowerSource::open(model,
+                                               {.device = device,
+                                                .precision = precision,
+                                                .seed = seed,
+                                                .checkpoint = given.get<std::string>("checkpoint"),
+                                                .averaged = given.get<std::string>("average") == "on"});
 }
 
 /// An option that the network cannot follow would be a promise.
@@ -105,6 +107,11 @@ int generate_showers(int argc, char** argv) {
       {{"model", std::string{}, "run folder, safetensors or Keras weight file of a generator",
         "RUN_OR_WEIGHTS"},
        {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
+       {"average",
+        std::string{"on"},
+        "the averaged weights of a run with --ema, or off: those that were trained",
+        "",
+        {"on", "off"}},
        {"out", std::string{}, "file to write", "FILE"},
        {"force", false, "replace a file that something else wrote"},
        {"count", std::int64_t{10000}, "number of showers"},

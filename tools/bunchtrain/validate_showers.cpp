@@ -33,7 +33,8 @@ shower_simulation::ShowerSourceOptions generator_options(const config::Options& 
       .device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {}),
       .precision = device::parse_precision(given.get<std::string>("precision")),
       .seed = static_cast<std::uint64_t>(given.get<std::int64_t>("seed")),
-      .checkpoint = given.get<std::string>("checkpoint")};
+      .checkpoint = given.get<std::string>("checkpoint"),
+      .averaged = given.get<std::string>("average") == "on"};
   device::require_supported(options.precision, options.device.type());
   return options;
 }
@@ -93,7 +94,7 @@ Outputs outputs_of(const config::Options& given) {
 void require_applicable(const config::Options& given) {
   const auto& candidate = given.get<Texts>("candidate");
   if (candidate.empty() || shower_comparison::is_generator(candidate.front())) return;
-  for (const char* option : {"theta", "seed", "precision", "device", "checkpoint"})
+  for (const char* option : {"theta", "seed", "precision", "device", "checkpoint", "average"})
     if (given.source(option) == config::OptionSource::flag)
       throw ConfigError(
           fmt::format("--{} is for a generator, which {} is not: leave it away", option, candidate.front()));
@@ -183,6 +184,11 @@ int validate_showers(int argc, char** argv) {
        {"max-showers", std::int64_t{0}, "of each sample, the first ones; 0 = all"},
        {"theta", std::string{"measured"}, "angle that a generator gets", "", {"measured", "true"}},
        {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
+       {"average",
+        std::string{"on"},
+        "the averaged weights of a run with --ema, or off: those that were trained",
+        "",
+        {"on", "off"}},
        {"seed", std::int64_t{1}, "of a generator's noise"},
        {"precision",
         std::string{"float32"},

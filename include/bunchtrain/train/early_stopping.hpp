@@ -5,35 +5,45 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "bunchtrain/train/callback.hpp"
 
 namespace bunchtrain::train {
 
 struct EarlyStoppingOptions {
-  std::int64_t patience = 5;  ///< epochs without a better score after which the run is finished
-  double min_delta = 0;       ///< a score counts as better if it is greater by more than this
+  std::int64_t patience = 5;  ///< validations without a better value after which the run is finished
+  double min_delta = 0;       ///< a value counts as better if it is so by more than this
+  /// "valid_auc", or short "auc": one of the validation's metrics, or its loss; empty: the score that also
+  /// chooses the best snapshot (`ValidationResult::score`).
+  std::string metric = {};
+  bool smaller_is_better = false;
+  std::string unit = "epoch";  ///< what there is one validation per, for the reason
 
   void validate() const;
 };
 
-/// Watches the score that also chooses the best snapshot (`ValidationResult::score`). What `--patience` adds
-/// to a run. Its count is kept in the snapshots: a resumed run finishes where an undisturbed one does.
+/// "METRIC:PATIENCE[:MIN_DELTA]". Smaller is better of a loss, and of a metric with a minus in front of its name:
+/// "auc:5", "loss:3:1e-4", "-valid_resolution:10". @throws ConfigError
+EarlyStoppingOptions parse_early_stopping(std::string_view text);
+
+/// Watches a value of the validation. What `--patience` (the score) and `--early-stop` add to a run. Its count is
+/// kept in the snapshots: a resumed run finishes where an undisturbed one does.
 class EarlyStopping final : public Callback {
  public:
   explicit EarlyStopping(EarlyStoppingOptions options);
 
-  /// @throws ConfigError if the validation gives no score.
+  /// @throws ConfigError if the validation gives no score, or no metric of that name.
   void on_validation(const ValidationResult& result) override;
   std::string reason_to_finish() const override;
-  std::string name() const override { return "early-stopping"; }
+  std::string name() const override;
   std::string state() const override;
   void load(const std::string& state) override;
 
  private:
   EarlyStoppingOptions options_;
   std::optional<double> best_ = {};
-  std::int64_t epochs_without_ = 0;
+  std::int64_t validations_without_ = 0;
   std::string score_name_ = "score";
 };
 

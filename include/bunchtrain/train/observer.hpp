@@ -34,6 +34,13 @@ struct RunDescription {
   std::string card;                ///< resolved data card as TOML, empty without one
 };
 
+/// A validation within an epoch.
+struct ValidationEvent {
+  std::int64_t step;   ///< optimizer steps done
+  std::int64_t epoch;  ///< from 0
+  const ValidationResult& result;
+};
+
 /// Sees a run on rank 0 and cannot change it: what an observer throws costs a warning, and the run goes on. (A
 /// `Callback` sees it on all ranks, may end it and has state in the snapshots.) Override what is needed.
 class Observer {
@@ -46,6 +53,8 @@ class Observer {
   virtual void on_step(const StepEvent&) {}
   /// Something besides steps is going on: "validating", 12 of 40 batches.
   virtual void on_phase(std::string_view /*phase*/, std::int64_t /*done*/, std::int64_t /*total*/) {}
+  /// Within an epoch (`--validate-every`); that of its end comes by `on_epoch`.
+  virtual void on_validation(const ValidationEvent&) {}
   /// @param validation null without one
   virtual void on_epoch(const report::EpochRow&, const ValidationResult* /*validation*/) {}
   /// A line for people.

@@ -37,6 +37,10 @@ struct TrainerOptions {
   std::optional<optim::ScheduleKind> schedule = {};
   std::optional<double> clip_norm = {};
   std::optional<std::int64_t> accumulate = {};  ///< passes per optimizer step
+  /// Steps between validations within an epoch; 0 = none. Each has a snapshot, which it judges.
+  std::optional<std::int64_t> validate_every = {};
+  /// Decay of averaged weights (`optim::Ema`), which validations judge and snapshots keep as "ema"; 0 = none.
+  std::optional<double> ema = {};
   /// Steps that are enqueued before the losses of an earlier one are read; default 0 on the CPU, 1 on a GPU,
   /// which idles with 0. Weights, snapshots and records are the same; a loss that is not finite, `halt_when`
   /// and `Callback`s are heard so many steps later.
@@ -79,6 +83,7 @@ struct FitResult {
   double train_loss = 0;                       ///< last epoch
   std::optional<ValidationResult> validation;  ///< of the last epoch
   std::filesystem::path run_folder;
+  std::int64_t left_out_steps = 0;  ///< their gradients were not finite (`--check-finite skip`)
   std::string finished_early = {};  ///< why the run ended before its last epoch; empty: it did not
 };
 

@@ -28,6 +28,9 @@ struct ValidationResult {
   std::string text = {};                       ///< printed at the end of the run
 };
 
+/// Its loss, as "valid_loss", and its metrics.
+std::vector<report::NamedValue> values_of(const ValidationResult& result);
+
 /// Judges networks on validation data. Every rank has one and sees its own share. Not thread-safe.
 class Validation {
  public:

@@ -82,6 +82,23 @@ TEST_F(EvaluateTest, AnyNumberOfRanksWritesTheSame) {
     EXPECT_NEAR(first.qcd[i], second.qcd[i], 1e-5) << "row " << i;
 }
 
+TEST_F(EvaluateTest, AveragedWeightsAreTakenUnlessSwitchedOff) {
+  const std::string jets = path("toy.h5"), other = make_jets("other.h5", 100, 9);
+  const Finished trained =
+      run(train("--particles 24 --epochs 1 --ema 0.9 --data " + jets + " --run " + path("ema")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const auto scores_of = [&](const std::string& name, const std::string& words, bool averaged) {
+    const Finished done = run(tool("evaluate --run " + path(name) + " --data " + other +
+                                   " --force --output " + path("s.h5") + words));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_EQ(done.output.find("averaged weights") != std::string::npos, averaged) << done.output;
+    return read_scores(path("s.h5")).qcd;
+  };
+  const auto plain = scores_of("run", "", false);
+  EXPECT_EQ(scores_of("ema", " --average off", false), plain) << "averages change nothing in the training";
+  EXPECT_NE(scores_of("ema", "", true), plain);
+}
+
 TEST_F(EvaluateTest, UnlabelledFilesGetScoresAndLabelMinusOne) {
   const std::string other = make_jets("other.h5", 100, 9);
   const hid_t file = H5Fopen(other.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);

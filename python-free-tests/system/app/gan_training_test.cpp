@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The 3DGAN trainer and the shower commands as a user runs them, on simulated showers.
+#include <fstream>
+#include <iterator>
+
 #include "bunchtrain/report/jsonl_writer.hpp"
 #include "user_session.hpp"
 
@@ -55,6 +58,27 @@ TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
           << "step " << i + 1 << ", " << field.name;
     }
   }
+}
+
+TEST_F(GanTrainingTest, AveragedWeightsMakeShowersUnlessSwitchedOff) {
+  const Finished done =
+      run(gan("run",
+              "--showers 8 --batch 3 --valid-fraction 0.25 --ema 0.9 --optimizer torch-rmsprop "
+              "--group '*.bias:lr=0.5'"));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_NE(done.output.find("torch::optim::RMSprop(PyTorch form, learning_rate 0.001, decay 0.9"),
+            std::string::npos)
+      << done.output;
+  const auto bytes_of = [&](const std::string& name, const std::string& average) {
+    const Finished made = run(tool("generate showers --count 2 --model " + path("run") + " --average " +
+                                   average + " --out " + path(name)));
+    EXPECT_EQ(made.exit_code, 0) << made.output;
+    std::ifstream file(path(name), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string averaged = bytes_of("on.h5", "on");
+  EXPECT_EQ(bytes_of("again.h5", "on"), averaged);
+  EXPECT_NE(bytes_of("off.h5", "off"), averaged);
 }
 
 TEST_F(GanTrainingTest, InFloat16LossesAreScaledAndNearThoseOfFloat32) {

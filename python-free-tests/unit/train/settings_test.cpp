@@ -62,6 +62,7 @@ TEST(SettingsTest, AsksOnlyForWhatHasAnEffect) {
   EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_trainer), Names{});
   EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_step),
             (Names{"clip-norm", "accumulate"}));
+  EXPECT_EQ(unused({"--check-finite", "skip"}, Passes::of_step), Names{"check-finite"});
 }
 
 TEST(SettingsTest, AutomaticPrecisionIsLeftInTheOptionsAsWhatItMeans) {
@@ -74,9 +75,25 @@ TEST(SettingsTest, AutomaticPrecisionIsLeftInTheOptionsAsWhatItMeans) {
                DeviceError);
 }
 
+TEST(SettingsTest, ReadsWhatWatchesATraining) {
+  const Settings none = resolve_settings({}, parsed({}));
+  EXPECT_EQ(none.ema, 0);
+  EXPECT_EQ(none.validate_every, 0);
+  EXPECT_FALSE(none.early_stop);
+  EXPECT_EQ(none.check_finite, CheckFinite::stop);
+  const Settings all =
+      resolve_settings({.validate_every = 7, .ema = 0.5},
+                       parsed({"--ema", "0.9", "--early-stop", "loss:4", "--check-finite", "skip"}));
+  EXPECT_EQ(all.ema, 0.9);
+  EXPECT_EQ(all.validate_every, 7);
+  EXPECT_EQ(all.early_stop->metric, "loss");
+  EXPECT_EQ(all.early_stop->patience, 4);
+  EXPECT_EQ(all.check_finite, CheckFinite::skip);
+}
+
 TEST(SettingsTest, RefusesBoundsBelowZero) {
-  for (const char* flag :
-       {"--max-steps=-1", "--max-samples=-1", "--steps-per-epoch=-1", "--check-replicas=-2"})
+  for (const char* flag : {"--max-steps=-1", "--max-samples=-1", "--steps-per-epoch=-1",
+                           "--check-replicas=-2", "--validate-every=-1"})
     EXPECT_THROW(resolve_settings({}, parsed({flag})), ConfigError) << flag;
 }
 

@@ -56,15 +56,13 @@ NamedTensors in_double(const NamedTensors& tensors) {
 
 at::Tensor logits_of(TrainedNetwork& trained, const Batch& batch) {
   auto* const model = nn::as_model(*trained.network.module);
-  const NamedTensors outputs =
-      model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
+  const NamedTensors outputs = model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
   const at::Tensor* found = outputs.find("logits");
   const at::Tensor logits = found ? *found : at::Tensor();
   const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
   if (!logits.defined() || logits.dim() != 2 || logits.size(0) != batch.size() || logits.size(1) != classes)
     throw ConfigError(fmt::format(
-        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}",
-        batch.size(), classes,
+        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}", batch.size(), classes,
         logits.defined() ? fmt::format("[{}]", fmt::join(logits.sizes(), ", ")) : "none"));
   return logits;
 }
@@ -140,6 +138,11 @@ std::vector<config::OptionSpec> evaluate_options() {
        "",
        {"all", "train", "valid"}},
       {"checkpoint", Text{"best"}, "which snapshot: best, latest or one by its name (step-000042)", "NAME"},
+      {"average",
+       Text{"on"},
+       "the averaged weights of a run with --ema, or off: those that were trained",
+       "",
+       {"on", "off"}},
       {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder", "FILE"},
       {"force", false, "replace files that something else wrote"}};
 }
@@ -168,12 +171,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
   const at::Tensor rows = comm::gather_rows(share, agreement);  // on the root, which writes them
   auto summary = metrics.compute(agreement);
 
-  EvaluateResult result{.metrics = std::nullopt,
-                        .scores = outputs.scores.path,
-                        .curves = {},
-                        .data = evaluated.description,
-                        .snapshot = fmt::format("{} (epoch {}, step {})", trained.info.folder.string(),
-                                                trained.epoch, trained.info.step)};
+  EvaluateResult result{
+      .metrics = std::nullopt,
+      .scores = outputs.scores.path,
+      .curves = {},
+      .data = evaluated.description,
+      .snapshot = fmt::format("{} (epoch {}, step {}{})", trained.info.folder.string(), trained.epoch,
+                              trained.info.step, trained.averaged ? ", averaged weights" : "")};
   if (summary.samples > 0) {
     result.metrics = std::move(summary);
     result.curves = outputs.curves.path;

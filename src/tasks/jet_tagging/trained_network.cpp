@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/nn/model.hpp"
+#include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -112,7 +113,11 @@ TrainedNetwork load_network(train::Session& session, const train::RunFolder& fol
   expects(trained.network.module && nn::as_model(*trained.network.module),
           "a network to evaluate is a torch::nn::Module and an nn::Model");
   auto& module = *trained.network.module;
-  const NamedTensors& weights = weights_of(*snapshot, trained.network.name).tensors;
+  NamedTensors weights = weights_of(*snapshot, trained.network.name).tensors;
+  const bool wanted = session.options().get<std::string>("average") == "on";
+  trained.averaged = wanted && snapshot->info.metadata.contains(train::kAverageKey);
+  if (trained.averaged)
+    weights = train::averaged_weights(store, snapshot->info, weights, trained.network.name);
   trained.in_double = holds_doubles(weights);
   if (trained.in_double) module.to(at::kDouble);
   weights::load_into(module, weights, snapshot->info.folder.string());

@@ -17,6 +17,7 @@ struct TrainedNetwork {
   features::Card card;
   checkpoint::SnapshotInfo info;
   bool in_double = false;
+  bool averaged = false;   ///< its weights are the averages of a run with `--ema`
   std::int64_t epoch = 0;  ///< epochs done; 0 if not known
 };
 

@@ -9,6 +9,7 @@
 #include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/keyed_random.hpp"
+#include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/train/run_folder.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "shower_description.hpp"
@@ -17,17 +18,21 @@
 namespace bunchtrain::shower_simulation {
 namespace {
 
+constexpr const char* kNetwork = "generator";
 constexpr const char* kGenerator = "generator-model";
 constexpr std::uint64_t kNoise = 0x73686f776572;  // "shower"
 
 /// The generator's part of a snapshot of a 3DGAN run.
-checkpoint::Snapshot load_generator(const std::string& run, const std::string& which) {
+checkpoint::Snapshot load_generator(const std::string& run, const ShowerSourceOptions& options) {
   const auto folder = train::RunFolder::existing(run);
   const auto alone = comm::Communicator::create(mpi::Comm::self(), c10::kCPU);
-  auto snapshot = checkpoint::Store(folder.checkpoints(), alone).load(which, {kGenerator});
+  const checkpoint::Store store(folder.checkpoints(), alone);
+  auto snapshot = store.load(options.checkpoint, {kGenerator});
   if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));
+  NamedTensors& weights = snapshot->components.at(kGenerator).tensors;
+  if (options.averaged) weights = train::averaged_weights(store, snapshot->info, weights, kNetwork);
   return std::move(*snapshot);
 }
 
@@ -43,7 +48,7 @@ ShowerSource ShowerSource::open(const std::string& path, const ShowerSourceOptio
   std::optional<EnergyRange> energies;
   models::ShowerGenerator generator = nullptr;
   if (std::filesystem::is_directory(path)) {
-    const auto snapshot = load_generator(path, options.checkpoint);
+    const auto snapshot = load_generator(path, options);
     const ShowerDescription description = parse_shower_description(snapshot.info.metadata, path);
     energies = description.energies;
     generator = models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = description.variant});

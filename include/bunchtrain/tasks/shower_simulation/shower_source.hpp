@@ -26,6 +26,7 @@ struct ShowerSourceOptions {
   device::Precision precision = device::Precision::float32;
   std::uint64_t seed = 1;           ///< shower i is a function of (weights, seed, i, its energy and angle)
   std::string checkpoint = "best";  ///< of a run: "best", "latest" or one by its name ("step-000042")
+  bool averaged = true;             ///< the averaged weights of a run that has them (`--ema`)
 };
 
 /// Makes showers in GeV. Not thread-safe.
