@@ -78,6 +78,30 @@ TEST_F(TrainerRanksTest, AStopOnOneRankStopsAllAndResumeIsBitEqual) {
   for (auto* training : {&undisturbed, &second}) training->session.close();
 }
 
+TEST_F(TrainerRanksTest, AveragesAndValidationsWithinAnEpochResumeBitEqual) {
+  const auto flags = [](std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--ema", "0.75", "--validate-every", "3"});
+    return more;
+  };
+  ToyTraining undisturbed(world(), root_ / "undisturbed", flags());
+  const FitResult expected = undisturbed.trainer.fit(make_points(200), make_points(50, 2));
+
+  for (const std::int64_t stop_after : {2, 4}) {  // in the step of a validation, and behind it
+    const auto run = root_ / ("stopped" + std::to_string(stop_after));
+    ToyTraining first(world(), run, flags());
+    const bool last = world().rank() == world().size() - 1;
+    first.trainer.add_callback(std::make_shared<LossRecorder>(last ? &first.session : nullptr, stop_after));
+    EXPECT_THROW(first.trainer.fit(make_points(200), make_points(50, 2)), Interrupted);
+    first.session.close();
+    ToyTraining second(world(), run, flags({"--resume"}));
+    const FitResult found = second.trainer.fit(make_points(200), make_points(50, 2));
+    EXPECT_EQ(second.weights(), undisturbed.weights()) << "stopped after step " << stop_after;
+    EXPECT_EQ(found.validation->loss, expected.validation->loss);  // of the averages
+    second.session.close();
+  }
+  undisturbed.session.close();
+}
+
 /// Wants to finish on one rank alone.
 class FinishHere : public Callback {
  public:

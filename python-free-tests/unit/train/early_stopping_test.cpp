@@ -77,7 +77,7 @@ TEST(EarlyStoppingTest, EveryRefusalSaysWhatAndHowToMendIt) {
            {[] {
               EarlyStopping({.metric = "acu"}).on_validation({.loss = 1, .metrics = {{"valid_auc", 0.5}}});
             },
-            {"early-stop = acu", "valid_auc, valid_loss"}},
+            {"early-stop = acu", "valid_loss, valid_auc"}},
            {load(""), {"state of early stopping cannot be read"}},
            {load("2"), {"state of early stopping cannot be read: 2"}},
            {load("2 high valid_auc"), {"state of early stopping cannot be read: 2 high valid_auc"}}}) {
