@@ -20,13 +20,13 @@ using testing::StartsWith;
 
 class OptimizerChoiceTest : public TrainerFixture {
  protected:
-  /// Three epochs of seven steps with the optimizer that the flags choose; stopped after a step, if asked.
+  /// Two epochs of seven steps with the optimizer that the flags choose; stopped after a step, if asked.
   std::vector<double> train(const std::string& run, const std::vector<std::string>& flags,
                             std::int64_t stop_after = -1) {
     ToyTraining toy = make(run, flags);
     const auto optimizer = train::create_optimizer(toy.session, toy.parallel);
     train::Trainer trainer(toy.session, toy.parallel, *optimizer, train::classification(),
-                           {.epochs = 3, .batch = 32});
+                           {.epochs = 2, .batch = 32});
     trainer.add_callback(std::make_shared<LossRecorder>(&toy.session, stop_after));
     if (stop_after < 0) {
       trainer.fit(make_points(200), nullptr);
