@@ -86,6 +86,8 @@ void ClassificationOptions::validate() const {
       throw ConfigError("signal_efficiencies", fmt::format("{}", efficiency), "numbers above 0 and up to 1");
   }
   if (max_roc_points < 4) throw ConfigError("max_roc_points", std::to_string(max_roc_points), "4 or more");
+  if (calibration_bins < 1)
+    throw ConfigError("calibration_bins", std::to_string(calibration_bins), "1 or more");
   if (histogram_bins < 1) throw ConfigError("histogram_bins", std::to_string(histogram_bins), "1 or more");
 }
 
@@ -179,7 +181,7 @@ ClassificationResult ClassificationMetrics::compute(comm::Communicator& communic
   communicator.control().together([&] {
     if (communicator.rank() == kRoot) computed = to_bytes(evaluate_rows(rows));
   });
-  return from_bytes(communicator.control().all_gather(computed)[kRoot]);
+  return from_bytes<ClassificationResult>(communicator.control().all_gather(computed)[kRoot]);
 }
 
 }  // namespace bunchtrain::metrics

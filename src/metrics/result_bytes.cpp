@@ -104,6 +104,30 @@ void visit(auto& archive, Of<ScoreDistribution> auto& distribution) {
   archive(distribution.counts);
 }
 
+void visit(auto& archive, Of<Estimate> auto& estimate) {
+  archive(estimate.value);
+  archive(estimate.error);
+}
+
+void visit(auto& archive, Of<ConfusionMatrix> auto& confusion) {
+  archive(confusion.counts);
+  archive(confusion.fractions);
+}
+
+void visit(auto& archive, Of<CalibrationBin> auto& bin) {
+  archive(bin.low);
+  archive(bin.high);
+  archive(bin.samples);
+  archive(bin.score);
+  archive(bin.fraction);
+}
+
+void visit(auto& archive, Of<Calibration> auto& calibration) {
+  archive(calibration.score);
+  archive(calibration.bins);
+  archive(calibration.expected_error);
+}
+
 void visit(auto& archive, Of<ClassificationResult> auto& result) {
   archive(result.classes);
   archive(result.samples);
@@ -114,21 +138,68 @@ void visit(auto& archive, Of<ClassificationResult> auto& result) {
   archive(result.class_counts);
   archive(result.signals);
   archive(result.distributions);
+  archive(result.confusion);
+  archive(result.calibrations);
 }
 
-}  // namespace
+void visit(auto& archive, Of<RegressionSummary> auto& summary) {
+  archive(summary.samples);
+  archive(summary.bias);
+  archive(summary.deviation);
+  archive(summary.half_width_68);
+  archive(summary.absolute_error);
+  archive(summary.squared_error);
+  archive(summary.pull_mean);
+  archive(summary.pull_width);
+}
 
-std::string to_bytes(const ClassificationResult& result) {
+void visit(auto& archive, Of<RegressionBin> auto& bin) {
+  archive(bin.low);
+  archive(bin.high);
+  archive(bin.summary);
+}
+
+void visit(auto& archive, Of<RegressionHistogram> auto& histogram) {
+  archive(histogram.edges);
+  archive(histogram.counts);
+  archive(histogram.below);
+  archive(histogram.above);
+}
+
+void visit(auto& archive, Of<RegressionResult> auto& result) {
+  archive(result.summary);
+  archive(result.bins);
+  archive(result.residuals);
+  archive(result.pulls);
+}
+
+template <class Result>
+std::string write(const Result& result) {
   Writer writer;
   writer(result);
   return writer.take();
 }
 
-ClassificationResult from_bytes(std::string_view bytes) {
-  ClassificationResult result;
+template <class Result>
+Result read(std::string_view bytes) {
+  Result result;
   Reader reader(bytes);
   reader(result);
   return result;
+}
+
+}  // namespace
+
+std::string to_bytes(const ClassificationResult& result) { return write(result); }
+std::string to_bytes(const RegressionResult& result) { return write(result); }
+
+template <>
+ClassificationResult from_bytes(std::string_view bytes) {
+  return read<ClassificationResult>(bytes);
+}
+template <>
+RegressionResult from_bytes(std::string_view bytes) {
+  return read<RegressionResult>(bytes);
 }
 
 }  // namespace bunchtrain::metrics

@@ -18,6 +18,9 @@ class ScoreTable {
 
   int classes() const noexcept { return classes_; }
   std::int64_t size() const noexcept { return static_cast<std::int64_t>(values_.size()) / columns(); }
+  std::span<const double> row(std::int64_t row) const {
+    return values_.subspan(static_cast<std::size_t>(row * columns()), static_cast<std::size_t>(columns()));
+  }
   double score(std::int64_t row, int c) const { return at(row, c); }
   double loss(std::int64_t row) const { return at(row, classes_); }
   int label(std::int64_t row) const { return static_cast<int>(at(row, classes_ + 1)); }

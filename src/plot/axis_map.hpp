@@ -39,6 +39,8 @@ class AxisMap {
   /// "×10⁵" if it was taken out of the labels, else empty.
   const std::string& common_factor() const noexcept { return common_factor_; }
   double min() const noexcept { return min_; }
+  double max() const noexcept { return max_; }
+  Scale scale() const noexcept { return scale_; }
 
  private:
   void set_limits(const Axis& axis, Range data, bool include_zero, double pad);

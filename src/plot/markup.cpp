@@ -80,6 +80,29 @@ std::string format_label(std::string_view text) {
   return result;
 }
 
+std::string format_html_label(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const char c = text.front();
+    text.remove_prefix(1);
+    const std::string_view script = c == '_' || c == '^' ? take_script(text) : std::string_view();
+    result += script.empty() ? escape_markup({&c, 1})
+                             : fmt::format("<{0}>{1}</{0}>", c == '_' ? "sub" : "sup", escape_markup(script));
+  }
+  return result;
+}
+
+std::string plain_label(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const char c = text.front();
+    text.remove_prefix(1);
+    const std::string_view script = c == '_' || c == '^' ? take_script(text) : std::string_view();
+    result += script.empty() ? std::string_view(&c, 1) : script;
+  }
+  return result;
+}
+
 double estimate_width(std::string_view text, double font_size) {
   double ems = 0;
   for (char c : text) {

@@ -213,15 +213,22 @@ std::string make_description(const Plot& plot) {
   return result;
 }
 
+/// What a page's script needs to tell values from pixels.
+std::string limits_of(const AxisMap& axis) {
+  return fmt::format("{:.10g} {:.10g} {}", axis.min(), axis.max(),
+                     axis.scale() == Scale::log ? "log" : "linear");
+}
+
 std::string Drawing::render(SvgStyle style) const {
   std::string svg = open_svg(plot_.width, plot_.height, make_description(plot_), style, plot_style_sheet());
   // An inner <svg> cuts the data off at the frame and needs no name, unlike a clip path.
   svg += fmt::format(
-      "<svg x=\"{0:.1f}\" y=\"{1:.1f}\" width=\"{2:.1f}\" height=\"{3:.1f}\" viewBox=\"{0:.1f} {1:.1f} "
-      "{2:.1f} {3:.1f}\">",
-      frame_.left, frame_.top, frame_.width(), frame_.height());
+      "<svg class=\"bt-data\" data-x=\"{4}\" data-y=\"{5}\" x=\"{0:.1f}\" y=\"{1:.1f}\" width=\"{2:.1f}\" "
+      "height=\"{3:.1f}\" viewBox=\"{0:.1f} {1:.1f} {2:.1f} {3:.1f}\">",
+      frame_.left, frame_.top, frame_.width(), frame_.height(), limits_of(x_), limits_of(y_));
   for (const DrawnSeries& drawn : series_)
-    svg += fmt::format("<g class=\"bt-c{}\">{}</g>", drawn.color, draw_series(drawn, x_, y_));
+    svg += fmt::format("<g class=\"bt-c{}\" data-name=\"{}\">{}</g>", drawn.color,
+                       escape_markup(plain_label(drawn.series->label)), draw_series(drawn, x_, y_));
   svg += "</svg>" + draw_frame() + draw_axis_labels();
   for (std::size_t i = 0; i < legend_.size(); ++i)
     svg += draw_entry(legend_[i], legend_places_[i].x, legend_places_[i].y);

@@ -3,6 +3,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/core/version.hpp"
 #include "bunchtrain/plot/detail/markup.hpp"
@@ -43,14 +45,38 @@ std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
   return html;
 }
 
+/// A column of names, not of numbers.
+bool holds_words(const SectionTable& table, std::size_t column) {
+  return std::ranges::all_of(table.rows, [&](const auto& row) {
+    return row[column].size() > 1 && row[column].find_first_of("0123456789") == std::string::npos;
+  });
+}
+
+/// Which columns of a table stand at the right.
+std::vector<bool> right_columns(const SectionTable& table) {
+  std::vector<bool> right(table.header.size());
+  for (std::size_t i = 1; i < right.size(); ++i) right[i] = !holds_words(table, i);
+  return right;
+}
+
+std::string head_html(const SectionTable& table, const std::vector<bool>& right) {
+  std::string html = "<tr>";
+  for (std::size_t i = 0; i < table.header.size(); ++i)
+    html += fmt::format("<th{}>{}</th>", right[i] ? " class=\"number\"" : "",
+                        plot::format_html_label(table.header[i]));
+  return html + "</tr>";
+}
+
 /// @param labels of the cells, for narrow pages; may be empty.
-std::string row_html(const std::vector<std::string>& cells, std::string_view element,
-                     const std::vector<std::string>& labels = {}) {
+std::string row_html(const std::vector<std::string>& cells, const std::vector<bool>& right,
+                     const std::vector<std::string>& labels) {
   std::string html = "<tr>";
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const std::string label =
-        i < labels.size() ? fmt::format(" data-label=\"{}\"", plot::escape_markup(labels[i])) : "";
-    html += fmt::format("<{0}{1}{2}>{3}</{0}>", element, i == 0 ? "" : " class=\"number\"", label,
+        i < labels.size()
+            ? fmt::format(" data-label=\"{}\"", plot::escape_markup(plot::plain_label(labels[i])))
+            : "";
+    html += fmt::format("<td{}{}>{}</td>", right[i] ? " class=\"number\"" : "", label,
                         plot::escape_markup(cells[i]));
   }
   return html + "</tr>";
@@ -60,10 +86,11 @@ std::string section_table_html(const SectionTable& table) {
   if (table.rows.empty()) return {};
   constexpr std::size_t kMostColumnsOfAPhone = 3;
   const bool stacked = table.header.size() > kMostColumnsOfAPhone;
+  const std::vector<bool> right = right_columns(table);
   std::string rows;
   for (const auto& row : table.rows)
-    rows += row_html(row, "td", stacked ? table.header : std::vector<std::string>{});
-  const std::string html = table_html(row_html(table.header, "th"), rows, stacked ? "stacked" : "");
+    rows += row_html(row, right, stacked ? table.header : std::vector<std::string>{});
+  const std::string html = table_html(head_html(table, right), rows, stacked ? "stacked paired" : "");
   if (table.rows.size() <= kMostOpenRows) return html;
   return fmt::format("<details><summary>Table of {} rows</summary>{}</details>", table.rows.size(), html);
 }
@@ -72,7 +99,7 @@ std::string section_table_html(const SectionTable& table) {
 std::string plots_html(const std::vector<plot::Plot>& plots) {
   std::string html;
   for (const plot::Plot& plot : plots) {
-    Figure figure{.plot = plot, .heading = plot.title};
+    Figure figure{.plot = plot, .heading = plot.title, .caption = plot.caption};
     figure.plot.title.clear();
     html += figure_html(figure, kFigureWidth * plot.height / plot.width);
   }
@@ -104,8 +131,9 @@ std::string html_document(std::string_view title, std::string_view subtitle, con
       heading);
   if (!subtitle.empty()) html += fmt::format("<p class=\"subtitle\">{}</p>", plot::escape_markup(subtitle));
   return html + "</header>\n" + body +
-         fmt::format("<footer>Made by bunchtrain {}.</footer>\n</main>\n</body>\n</html>\n",
-                     plot::escape_markup(version()));
+         fmt::format(
+             "<footer>Made by bunchtrain {}.</footer>\n</main>\n<script>{}</script>\n</body>\n</html>\n",
+             plot::escape_markup(version()), page_script());
 }
 
 std::string section_html(std::string_view heading, const std::string& content) {
@@ -126,6 +154,24 @@ std::string figures_html(const std::vector<Figure>& figures) {
   return columns_html(html);
 }
 
+std::string number_html(std::string_view label, std::string_view value, std::string_view unit) {
+  if (value.empty() || value == "–" || value == "-") return {};
+  const std::string small = unit.empty() ? "" : fmt::format(" <small>{}</small>", plot::escape_markup(unit));
+  return fmt::format("<div><dt>{}</dt><dd>{}{}</dd></div>", plot::format_html_label(label),
+                     plot::escape_markup(value), small);
+}
+
+std::string numbers_html(const std::string& numbers) {
+  return numbers.empty() ? numbers : "<dl class=\"numbers\">" + numbers + "</dl>\n";
+}
+
+std::string section_numbers_html(const std::vector<Section>& sections) {
+  std::string html;
+  for (const Section& section : sections)
+    for (const SectionNumber& number : section.numbers) html += number_html(number.label, number.value);
+  return html;
+}
+
 std::string sections_html(const std::vector<Section>& sections) {
   std::string html;
   for (const Section& section : sections) {
@@ -140,7 +186,8 @@ std::string sections_html(const std::vector<Section>& sections) {
 bool is_page(const std::filesystem::path& path) { return begins_with_mark(path, kGenerator); }
 
 std::string render_html(const Page& page) {
-  return html_document(page.title, page.subtitle, sections_html(page.sections));
+  return html_document(page.title, page.subtitle,
+                       numbers_html(section_numbers_html(page.sections)) + sections_html(page.sections));
 }
 
 }  // namespace bunchtrain::report

@@ -25,7 +25,14 @@ std::string table_html(const std::string& head, const std::string& rows, std::st
 /// Figures beside each other; those without series are left out.
 std::string figures_html(const std::vector<Figure>& figures);
 
-/// Sections with all that they hold.
+/// A number that heads the page, with its label, in which "_B" is a subscript; nothing without a value.
+std::string number_html(std::string_view label, std::string_view value, std::string_view unit = {});
+/// The block of them; nothing if there are none.
+std::string numbers_html(const std::string& numbers);
+/// The numbers of all sections.
+std::string section_numbers_html(const std::vector<Section>& sections);
+
+/// Sections with all that they hold, but their numbers.
 std::string sections_html(const std::vector<Section>& sections);
 
 }  // namespace bunchtrain::report

@@ -36,8 +36,6 @@ std::string fixed_short(double value, int decimals) {
   return fixed(value, std::abs(value) < 10 ? decimals : 1);
 }
 
-std::string percent(double fraction) { return fmt::format("{:g} %", std::round(1000 * fraction) / 10); }
-
 // The epoch with the greatest validation AUC, or else the smallest validation loss;
 // nullptr without validation.
 const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
@@ -51,87 +49,33 @@ const EpochRow* best_epoch(const std::vector<EpochRow>& epochs) {
   return best == epochs.end() || std::isinf(score(*best)) ? nullptr : &*best;
 }
 
-// ---- Results
-// --------------------------------------------------------------------------------------------------------
+// ---- Numbers at the head
 
-// `label` is markup.
-std::string big_number(std::string_view label, const std::string& value, std::string_view unit = {}) {
-  if (value.empty() || value == "–" || value == "-") return {};
-  std::string small = unit.empty() ? "" : fmt::format(" <small>{}</small>", plot::escape_markup(unit));
-  return fmt::format("<div><dt>{}</dt><dd>{}{}</dd></div>", label, plot::escape_markup(value), small);
-}
-
-std::string rejection_label(const RejectionPoint& point) {
-  return fmt::format("1/ε<sub>B</sub> at ε<sub>S</sub> = {}", percent(point.signal_efficiency));
-}
-
-std::string big_numbers(const TrainingReport& report) {
+std::string speed_numbers(const TrainingReport& report) {
+  if (report.epochs.empty()) return {};
+  double seconds = 0;
+  std::vector<double> rates;
+  for (const EpochRow& row : report.epochs) {
+    seconds += row.seconds;
+    if (std::isfinite(row.samples_per_second)) rates.push_back(row.samples_per_second);
+  }
+  std::sort(rates.begin(), rates.end());
   std::string html;
-  if (report.evaluation) {
-    const Evaluation& result = *report.evaluation;
-    html += big_number(result.classes.size() > 2 ? "Mean AUC" : "AUC", fixed(result.auc, 4));
-    html += big_number("Accuracy", fixed(result.accuracy, 4));
-    if (result.classes.size() == 2 && !result.roc_curves.empty()) {
-      for (const RejectionPoint& point : result.roc_curves.front().rejections) {
-        html += big_number(rejection_label(point), format_rejection(point));
-      }
-    }
-  }
-  if (!report.evaluation && !report.epochs.empty()) {
+  if (!rates.empty())
+    html += number_html("Throughput, median", format_count(rates[rates.size() / 2]), report.samples + "/s");
+  const std::size_t count = report.epochs.size();
+  return html + number_html(fmt::format("Time for {} epoch{}", count, count == 1 ? "" : "s"),
+                            format_duration(seconds));
+}
+
+/// Those of the sections, or else the metrics of the last epoch.
+std::string big_numbers(const TrainingReport& report) {
+  std::string html = section_numbers_html(report.sections);
+  if (html.empty() && !report.epochs.empty()) {
     for (const NamedValue& metric : report.epochs.back().metrics)
-      html += big_number(plot::escape_markup(metric_heading(metric.name)), fixed_short(metric.value, 4));
+      html += number_html(metric_heading(metric.name), fixed_short(metric.value, 4));
   }
-  if (!report.epochs.empty()) {
-    double seconds = 0;
-    std::vector<double> rates;
-    for (const EpochRow& row : report.epochs) {
-      seconds += row.seconds;
-      if (std::isfinite(row.samples_per_second)) rates.push_back(row.samples_per_second);
-    }
-    std::sort(rates.begin(), rates.end());
-    if (!rates.empty())
-      html += big_number("Throughput, median", format_count(rates[rates.size() / 2]), report.samples + "/s");
-    const std::size_t count = report.epochs.size();
-    html += big_number(fmt::format("Time for {} epoch{}", count, count == 1 ? "" : "s"),
-                       format_duration(seconds));
-  }
-  return html.empty() ? html : "<dl class=\"numbers\">" + html + "</dl>\n";
-}
-
-std::string rejection_table(const Evaluation& result) {
-  if (result.roc_curves.empty()) return {};
-  std::string head = "<th>Signal</th><th>Background</th><th class=\"number\">AUC</th>", rows;
-  for (const RejectionPoint& point : result.roc_curves.front().rejections) {
-    head += fmt::format("<th class=\"number\">{}</th>", rejection_label(point));
-  }
-  for (const RocCurve& curve : result.roc_curves) {
-    const std::string background = curve.background == "rest" ? "all others" : curve.background;
-    rows += fmt::format(
-        "<tr><th scope=\"row\" data-label=\"Signal\">{}</th><td data-label=\"Background\">{}</td>"
-        "<td class=\"number\" data-label=\"AUC\">{}</td>",
-        plot::escape_markup(curve.signal), plot::escape_markup(background), fixed(curve.auc, 5));
-    for (const RejectionPoint& point : curve.rejections)
-      rows += fmt::format("<td class=\"number\" data-label=\"1/εB at {}\">{}</td>",
-                          percent(point.signal_efficiency), plot::escape_markup(format_rejection(point)));
-    rows += "</tr>";
-  }
-  return table_html("<tr>" + head + "</tr>", rows, "stacked paired");
-}
-
-std::string results_section(const TrainingReport& report) {
-  if (!report.evaluation) return {};
-  const Evaluation& result = *report.evaluation;
-  std::string samples;
-  for (std::size_t c = 0; c < std::min(result.classes.size(), result.class_counts.size()); ++c) {
-    samples += fmt::format("{}{} {}", c == 0 ? ": " : ", ", format_integer(result.class_counts[c]),
-                           result.classes[c]);
-  }
-  std::string intro = fmt::format("On {}, {} {}{}", result.data.empty() ? "validation" : result.data,
-                                  format_integer(result.samples), report.samples, samples);
-  if (result.epoch > 0) intro += fmt::format("; after epoch {}", result.epoch);
-  if (std::isfinite(result.loss)) intro += fmt::format("; loss {:.5f}", result.loss);
-  return section_html("Results",
-                      fmt::format("<p>{}.</p>", plot::escape_markup(intro)) + rejection_table(result));
+  return numbers_html(html + speed_numbers(report));
 }
 
 // ---- Epoch table
@@ -214,15 +158,6 @@ std::string training_section(const TrainingReport& report) {
   return section_html("Training", figures_html(figures) + epoch_table(report));
 }
 
-std::string performance_section(const TrainingReport& report) {
-  if (!report.evaluation) return {};
-  std::vector<Figure> figures{make_roc_figure(*report.evaluation)};
-  for (Figure& figure : make_rejection_figures(*report.evaluation)) figures.push_back(std::move(figure));
-  for (Figure& figure : make_score_figures(*report.evaluation, report.samples))
-    figures.push_back(std::move(figure));
-  return section_html("Performance", figures_html(figures));
-}
-
 std::string provenance_section(const TrainingReport& report) {
   return section_html("Configuration and provenance", pairs_table(report.environment) +
                                                           text_block("Configuration", report.configuration) +
@@ -233,8 +168,7 @@ std::string provenance_section(const TrainingReport& report) {
 
 std::string render_html(const TrainingReport& report) {
   return html_document(report.title.empty() ? "Training report" : report.title, report.subtitle,
-                       big_numbers(report) + results_section(report) +
-                           section_html("Run", pairs_table(report.summary)) + performance_section(report) +
+                       big_numbers(report) + section_html("Run", pairs_table(report.summary)) +
                            sections_html(report.sections) + training_section(report) +
                            provenance_section(report));
 }

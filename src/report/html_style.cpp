@@ -50,8 +50,59 @@ table{font-size:.82rem}th,td{padding:4px 12px 4px 0}thead th{white-space:normal;
 .stacked.paired th,.stacked.paired td{flex-wrap:wrap;gap:0 4px}
 .stacked [data-label]::before{content:attr(data-label);color:var(--quiet);font-weight:400}
 }
-@media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}}
+.value{position:fixed;z-index:1;pointer-events:none;padding:2px 8px;border:1px solid var(--rule);border-radius:4px;background:var(--paper);font-size:.8rem;font-variant-numeric:tabular-nums;max-width:70vw}
+@media print{.value{display:none}main{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}}
 )css";
+}
+
+// Neither "<" nor "&", so that a reader of XML takes the page too.
+std::string_view page_script() {
+  return R"js(
+'use strict';
+const tip = document.createElement('div');
+tip.className = 'value';
+tip.hidden = true;
+document.body.append(tip);
+const axis = (text, first, last) => {
+  const [min, max, scale] = text.split(' ');
+  const [to, from] = scale === 'log' ? [Math.log, Math.exp] : [Number, Number];
+  return pixel => from(to(min) + (to(max) - to(min)) * (pixel - first) / (last - first));
+};
+const pointsOf = (series) => {
+  const points = [];
+  for (const dot of series.querySelectorAll('circle'))
+    points.push([Number(dot.getAttribute('cx')), Number(dot.getAttribute('cy'))]);
+  if (points.length > 0) return points;
+  for (const path of series.querySelectorAll('path.bt-line'))
+    for (const [, x, y] of path.getAttribute('d').matchAll(/[ML](-?[0-9.]+) (-?[0-9.]+)/g))
+      points.push([Number(x), Number(y)]);
+  return points;
+};
+for (const data of document.querySelectorAll('.bt-data')) {
+  const plot = data.ownerSVGElement, box = data.viewBox.baseVal;
+  const x = axis(data.dataset.x, box.x, box.x + box.width);
+  const y = axis(data.dataset.y, box.y + box.height, box.y);
+  const all = [];
+  for (const series of data.querySelectorAll('g[data-name]'))
+    for (const [px, py] of pointsOf(series)) all.push({px, py, name: series.dataset.name});
+  plot.addEventListener('pointermove', event => {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+    let nearest = null, least = 30;
+    for (const point of all) {
+      const distance = Math.hypot(point.px - at.x, point.py - at.y);
+      if (least > distance) [nearest, least] = [point, distance];
+    }
+    tip.hidden = nearest === null;
+    if (nearest === null) return;
+    const shown = value => String(Number(value.toPrecision(3)));
+    tip.textContent = (nearest.name ? nearest.name + ': ' : '') + shown(x(nearest.px)) + ', ' + shown(y(nearest.py));
+    const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
+    tip.style.left = Math.max(0, left) + 'px';
+    tip.style.top = event.clientY + 14 + 'px';
+  });
+  plot.addEventListener('pointerleave', () => { tip.hidden = true; });
+}
+)js";
 }
 
 }  // namespace bunchtrain::report

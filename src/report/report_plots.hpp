@@ -21,13 +21,6 @@ Figure make_step_split_figure(const TrainingReport& report);
 /// One figure for accuracies and areas, one for rejections, one for each other metric.
 std::vector<Figure> make_metric_figures(const TrainingReport& report);
 
-/// Signal against background efficiency, every signal against the rest.
-Figure make_roc_figure(const Evaluation& evaluation);
-/// Background rejection against signal efficiency: against the rest first; with several backgrounds one
-/// figure per signal.
-std::vector<Figure> make_rejection_figures(const Evaluation& evaluation);
-std::vector<Figure> make_score_figures(const Evaluation& evaluation, const std::string& samples);
-
 /// "valid_rejection_50" becomes "rejection 50".
 std::string metric_label(std::string_view name);
 /// The same as a heading: "Rejection 50".

@@ -77,7 +77,7 @@ void read_metrics(const std::filesystem::path& path, TrainingReport& report) {
 
 TrainingReport read_run(const std::filesystem::path& run_folder) {
   const auto metrics = run_folder / "metrics.jsonl", run = run_folder / "run.json",
-             curves = run_folder / "curves.json", sections = run_folder / "sections.json";
+             sections = run_folder / "sections.json";
   if (!std::filesystem::exists(metrics) && !std::filesystem::exists(run)) {
     throw DataError(
         fmt::format("{} is not a run folder: it holds neither metrics.jsonl nor run.json. Give the folder "
@@ -89,15 +89,8 @@ TrainingReport read_run(const std::filesystem::path& run_folder) {
   report.title = (run_folder.has_filename() ? run_folder : run_folder.parent_path()).filename().string();
   if (std::filesystem::exists(run)) read_run_json(run, report);
   if (std::filesystem::exists(metrics)) read_metrics(metrics, report);
-  if (std::filesystem::exists(curves)) report.evaluation = read_evaluation(curves);
   if (std::filesystem::exists(sections)) report.sections = read_sections(sections);
   return report;
-}
-
-std::filesystem::path render_run(const std::filesystem::path& run_folder) {
-  const auto path = run_folder / "report.html";
-  write_file_atomically(path, render_html(read_run(run_folder)));
-  return path;
 }
 
 }  // namespace bunchtrain::report

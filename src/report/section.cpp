@@ -12,13 +12,19 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/output_file.hpp"
+#include "bunchtrain/plot/detail/markup.hpp"
+#include "bunchtrain/report/table.hpp"
 
 namespace bunchtrain::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// ---- What sections consist of, said once for both directions: an archive writes or reads a member per call.
+constexpr std::string_view kMark = R"([{"title":)";  ///< what a file of sections begins with
+
+// ---- What sections consist of, said once for both directions: an archive writes or reads a member per call;
+// the optional ones, which version 0.1 had not, are left out where they are empty.
 
 template <class Value, class Type>
 concept Is = std::same_as<std::remove_const_t<Value>, Type>;
@@ -51,6 +57,7 @@ void visit(auto& archive, Is<plot::Plot> auto& plot) {
   archive("description", plot.description);
   archive("width", plot.width);
   archive("height", plot.height);
+  archive.optional("caption", plot.caption);
 }
 
 void visit(auto& archive, Is<plot::HeatMap> auto& map) {
@@ -79,12 +86,18 @@ void visit(auto& archive, Is<PictureRow> auto& row) {
   archive("pictures", row.pictures);
 }
 
+void visit(auto& archive, Is<SectionNumber> auto& number) {
+  archive("label", number.label);
+  archive("value", number.value);
+}
+
 void visit(auto& archive, Is<Section> auto& section) {
   archive("title", section.title);
   archive("paragraphs", section.paragraphs);
   archive("table", section.table);
   archive("plots", section.plots);
   archive("pictures", section.pictures);
+  archive.optional("numbers", section.numbers);
 }
 
 // ---- Names of enumerators, in the order of their values.
@@ -103,6 +116,10 @@ struct Writer {
   template <class Value>
   void operator()(const char* name, const Value& value) {
     json[name] = encode(value);
+  }
+  template <class Value>
+  void optional(const char* name, const Value& value) {
+    if (!value.empty()) (*this)(name, value);
   }
 
   // NaN becomes null when the text is made.
@@ -147,6 +164,11 @@ class Reader {
     if (found == json_.end()) fail(where, "is missing");
     ++members_;
     decode(*found, where, value);
+  }
+
+  template <class Value>
+  void optional(const char* name, Value& value) {
+    if (json_.contains(name)) (*this)(name, value);
   }
 
   // To be called after all members: none may be left over.
@@ -241,6 +263,19 @@ void write_sections(const std::filesystem::path& path, const std::vector<Section
   for (const Section& section : sections) validate(section);
   write_file_atomically(path,
                         Writer::encode(sections).dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+}
+
+bool is_sections_file(const std::filesystem::path& path) { return begins_with_mark(path, kMark); }
+
+std::string format_text(const Section& section, std::size_t width) {
+  std::string text;
+  for (const std::string& paragraph : section.paragraphs) text += paragraph + '\n';
+  if (section.table.rows.empty()) return text;
+  std::vector<std::string> header;
+  for (const std::string& heading : section.table.header) header.push_back(plot::plain_label(heading));
+  Table table(std::move(header));
+  for (const auto& row : section.table.rows) table.add_row(row);
+  return text + table.to_string(TableStyle::box, width);
 }
 
 std::vector<Section> read_sections(const std::filesystem::path& path) {

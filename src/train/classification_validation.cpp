@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 
+#include "bunchtrain/metrics/result_sections.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/validation.hpp"
+#include "named_parts.hpp"
 
 namespace bunchtrain::train {
 namespace {
 
 class ClassificationValidation final : public Validation {
  public:
-  explicit ClassificationValidation(metrics::ClassificationOptions options)
-      : options_(std::move(options)), metrics_(options_) {}
+  ClassificationValidation(metrics::ClassificationOptions options, ClassificationTarget names)
+      : options_(std::move(options)), names_(std::move(names)), metrics_(options_) {}
 
   void add(const Batch& batch, const NamedTensors& outputs) override {
-    metrics_.add_logits(outputs["logits"], batch["label"]);
+    metrics_.add_logits(detail::output_of(outputs, names_.output), detail::label_of(batch, names_.label));
   }
 
   ValidationResult finish(comm::Communicator& ranks, std::optional<double> loss) override {
@@ -29,7 +31,7 @@ class ClassificationValidation final : public Validation {
     }
     if (has_one_signal(result) && !std::isnan(result.auc))
       found.metrics.push_back({"valid_rejection_50", result.rejection(0.5).value});
-    found.classification = std::move(result);
+    found.sections = metrics::make_sections(result, {});
     return found;
   }
 
@@ -42,13 +44,15 @@ class ClassificationValidation final : public Validation {
   }
 
   metrics::ClassificationOptions options_;
+  ClassificationTarget names_;
   metrics::ClassificationMetrics metrics_;
 };
 
 }  // namespace
 
-std::shared_ptr<Validation> make_classification_validation(metrics::ClassificationOptions options) {
-  return std::make_shared<ClassificationValidation>(std::move(options));
+std::shared_ptr<Validation> make_classification_validation(metrics::ClassificationOptions options,
+                                                           ClassificationTarget names) {
+  return std::make_shared<ClassificationValidation>(std::move(options), std::move(names));
 }
 
 }  // namespace bunchtrain::train

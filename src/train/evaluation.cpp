@@ -11,23 +11,15 @@
 namespace bunchtrain::train {
 namespace {
 
-report::RocCurve to_curve(const metrics::ClassificationResult& result, const metrics::SignalResult& signal) {
-  report::RocCurve curve;
-  curve.signal = result.classes[static_cast<std::size_t>(signal.signal)];
+std::string signal_of(const metrics::ClassificationResult& result, const metrics::SignalResult& signal) {
+  return result.classes[static_cast<std::size_t>(signal.signal)];
+}
+
+/// A class, or "rest"; of two classes the other one.
+std::string background_of(const metrics::ClassificationResult& result, const metrics::SignalResult& signal) {
   const bool two = result.classes.size() == 2;
   const int background = signal.background < 0 && two ? 1 - signal.signal : signal.background;
-  curve.background = background < 0 ? "rest" : result.classes[static_cast<std::size_t>(background)];
-  curve.auc = signal.auc;
-  for (const auto& point : signal.roc) {
-    curve.signal_efficiency.push_back(point.signal_efficiency);
-    curve.background_efficiency.push_back(point.background_efficiency);
-  }
-  for (const auto& rejection : signal.rejections)
-    curve.rejections.push_back({.signal_efficiency = rejection.target,
-                                .rejection = rejection.value,
-                                .error = rejection.error,
-                                .is_lower_limit = rejection.is_lower_limit});
-  return curve;
+  return background < 0 ? "rest" : result.classes[static_cast<std::size_t>(background)];
 }
 
 std::string fixed(double value, int digits) {
@@ -53,24 +45,6 @@ metrics::ClassificationOptions classification_options(std::vector<std::string> c
   return options;
 }
 
-report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data) {
-  report::Evaluation evaluation;
-  evaluation.data = std::move(data);
-  evaluation.samples = result.samples;
-  evaluation.loss = result.loss;
-  evaluation.accuracy = result.accuracy;
-  evaluation.auc = result.auc;
-  evaluation.classes = result.classes;
-  evaluation.class_counts = result.class_counts;
-  for (const auto& signal : result.signals)
-    if (!std::isnan(signal.auc)) evaluation.roc_curves.push_back(to_curve(result, signal));
-  for (const auto& distribution : result.distributions)
-    evaluation.histograms.push_back({.score = result.classes[static_cast<std::size_t>(distribution.score)],
-                                     .classes = result.classes,
-                                     .counts = distribution.counts});
-  return evaluation;
-}
-
 std::string format_results(const metrics::ClassificationResult& result) {
   std::string text = fmt::format("{} labelled samples: accuracy {}, AUC {}, loss {}\n", result.samples,
                                  fixed(result.accuracy, 4), fixed(result.auc, 5), fixed(result.loss, 4)) +
@@ -81,8 +55,8 @@ std::string format_results(const metrics::ClassificationResult& result) {
     header.push_back(fmt::format("1/eB at {:.0f} %", 100 * rejection.target));
   report::Table table(header);
   for (const auto& signal : result.signals) {
-    const report::RocCurve curve = to_curve(result, signal);
-    std::vector<std::string> row = {curve.signal, curve.background, fixed(curve.auc, 5)};
+    std::vector<std::string> row = {signal_of(result, signal), background_of(result, signal),
+                                    fixed(signal.auc, 5)};
     for (const auto& rejection : signal.rejections)
       row.push_back(std::isnan(rejection.value) ? "-" : metrics::to_string(rejection));
     table.add_row(std::move(row));

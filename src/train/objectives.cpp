@@ -15,22 +15,10 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "named_parts.hpp"
 
 namespace bunchtrain::train {
 namespace {
-
-const at::Tensor& output_of(const NamedTensors& outputs, const std::string& name) {
-  if (const at::Tensor* output = outputs.find(name)) return *output;
-  std::vector<std::string> present;
-  for (const auto& entry : outputs) present.push_back(entry.name);
-  throw ConfigError(fmt::format("the network has no output '{}'; it gives {}", name,
-                                present.empty() ? "none" : fmt::format("{}", fmt::join(present, ", "))));
-}
-
-const at::Tensor& tensor_of(const Batch& batch, const std::string& name, std::string_view card_entry) {
-  if (const at::Tensor* tensor = batch.tensors.find(name)) return *tensor;
-  throw ConfigError(fmt::format("the batch has no tensor '{}': the data card has no {}", name, card_entry));
-}
 
 /// Losses stay in float32 under autocast (DESIGN decision 13).
 at::Tensor wide(const at::Tensor& tensor) {
@@ -47,7 +35,7 @@ at::Tensor mean_over_samples(at::Tensor terms, const Batch& batch, const std::st
 
 /// [B] of an output [B] or [B, 1].
 at::Tensor as_column(const NamedTensors& outputs, const std::string& name, std::int64_t samples) {
-  const at::Tensor& output = output_of(outputs, name);
+  const at::Tensor& output = detail::output_of(outputs, name);
   const bool fits = output.dim() == 1 || (output.dim() == 2 && output.size(1) == 1);
   if (!fits || output.size(0) != samples)
     throw ConfigError(fmt::format("output '{}' must be [{}] or [{}, 1], one number per target; it is [{}]",
@@ -97,8 +85,8 @@ void validate(const std::vector<Head>& heads) {
 
 nn::Objective classification(ClassificationTarget names) {
   return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
-    const at::Tensor& logits = output_of(outputs, names.output);
-    const at::Tensor& label = tensor_of(batch, names.label, "[label]: of which column, and its classes");
+    const at::Tensor& logits = detail::output_of(outputs, names.output);
+    const at::Tensor& label = detail::label_of(batch, names.label);
     if (logits.dim() != 2 || logits.size(0) != label.size(0))
       throw ConfigError(fmt::format("output '{}' must be logits [{}, C], one row per label; it is [{}]",
                                     names.output, label.size(0), fmt::join(logits.sizes(), ", ")));
@@ -111,8 +99,7 @@ nn::Objective classification(ClassificationTarget names) {
 nn::Objective regression(RegressionTarget names) {
   validate(names);
   return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
-    const at::Tensor& given =
-        tensor_of(batch, names.target, fmt::format("entry '{}' in [targets]", names.target));
+    const at::Tensor& given = detail::target_of(batch, names.target);
     const at::Tensor target = given.reshape({given.size(0)});
     const at::Tensor estimate = as_column(outputs, names.output, target.size(0));
     return mean_over_samples(regression_terms(names, estimate, target.to(estimate.scalar_type()), outputs),

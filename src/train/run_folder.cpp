@@ -53,7 +53,7 @@ void require_new(const RunFolder& folder) {
 /// there is none are others'.
 void require_free_names(const RunFolder& folder) {
   if (folder.holds_run()) return;
-  for (const auto& path : {folder.card(), folder.report(), folder.curves(), folder.sections()})
+  for (const auto& path : {folder.card(), folder.report(), folder.old_curves(), folder.sections()})
     if (fs::exists(path))
       throw ConfigError(
           fmt::format("{} exists, and no run made it: a run in this folder would replace it; name another "

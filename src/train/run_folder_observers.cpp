@@ -8,9 +8,8 @@
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
-#include "bunchtrain/report/run_report.hpp"
 #include "bunchtrain/report/tensorboard_writer.hpp"
-#include "bunchtrain/train/evaluation.hpp"
+#include "bunchtrain/train/run_page.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "metrics_log.hpp"
 #include "run_description.hpp"
@@ -191,17 +190,10 @@ class PageObserver final : public Observer {
 
  private:
   void keep(const ValidationResult& validation, const report::EpochRow& row) {
-    watching_.try_to("write sections.json", [&] {
-      if (!validation.sections.empty()) report::write_sections(folder_.sections(), validation.sections);
-    });
-    if (!validation.classification) return;
-    report::Evaluation evaluation = to_evaluation(*validation.classification, "validation");
-    evaluation.epoch = row.epoch;
-    evaluation.step = row.step;
-    watching_.try_to("write curves.json", [&] { report::write_evaluation(folder_.curves(), evaluation); });
+    watching_.try_to("write sections.json", [&] { keep_results(folder_, validation.sections, row); });
   }
   void make() {
-    watching_.try_to("write report.html", [&] { report::render_run(folder_.path()); });
+    watching_.try_to("write report.html", [&] { render_run(folder_.path()); });
   }
 
   RunFolder folder_;

@@ -253,10 +253,10 @@ void TrainingLoop::halt(const std::string& reason, std::int64_t step) {
 
 void TrainingLoop::act_on(const Wishes& wishes) {
   if (!wishes.halt.empty()) halt(wishes.halt, wishes.halt_step);
-  if (wishes.halted) halt(agreed(verdict().halt), state_.step);
+  if (wishes.halted) halt(agreed(wishes.of_rank.halt), state_.step);
   if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
   state_.epoch_trained = epoch_done();
-  if (wishes.finish) result_.finished_early = agreed_wish_to_finish();
+  if (wishes.finish) result_.finished_early = agreed(wishes.of_rank.finish);
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
   if ((validation_due() || wishes.validate) && result_.finished_early.empty()) validate_within_epoch();
   const bool wanted = wishes.stop || (wishes.save && result_.finished_early.empty());
@@ -270,6 +270,8 @@ void TrainingLoop::Wishes::add(const Wishes& later) {
   finish = finish || later.finish;
   validate = validate || later.validate;
   halted = halted || later.halted;
+  if (of_rank.finish.empty()) of_rank.finish = later.of_rank.finish;
+  if (of_rank.halt.empty()) of_rank.halt = later.of_rank.halt;
 }
 
 /// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step)

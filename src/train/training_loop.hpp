@@ -56,7 +56,8 @@ class TrainingLoop {
     bool save = false;
     bool finish = false;
     bool validate = false;
-    bool halted = false;    ///< a callback says so
+    bool halted = false;    ///< a callback of some rank says so
+    Verdict of_rank = {};   ///< the reasons that this rank has
     std::string halt = {};  ///< why
     std::int64_t halt_step = 0;
 

@@ -97,7 +97,8 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
                      .save = sums[1] > 0,
                      .finish = sums[2] > 0,
                      .validate = sums[3] > 0,
-                     .halted = sums[4] > 0}};
+                     .halted = sums[4] > 0,
+                     .of_rank = wanted}};
 }
 
 device::LateSeconds TrainingLoop::total_exposed() const {

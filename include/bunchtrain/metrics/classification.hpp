@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Accuracy, loss, AUC, background rejection and curves of a classifier, exact over all ranks.
+/// Accuracy, loss, AUC, background rejection, confusion, calibration and curves of a classifier, exact over
+/// all ranks.
 
 #include <ATen/core/Tensor.h>
 
@@ -10,6 +11,7 @@
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/metrics/estimate.hpp"
 #include "bunchtrain/metrics/roc.hpp"
 
 namespace bunchtrain::metrics {
@@ -21,6 +23,7 @@ struct ClassificationOptions {
   std::vector<double> signal_efficiencies = {0.3, 0.5, 0.7};
   int max_roc_points = 400;
   int histogram_bins = 50;
+  int calibration_bins = 15;
 
   void validate() const;
 };
@@ -40,6 +43,30 @@ struct ScoreDistribution {
   std::vector<std::vector<double>> counts = {};
 };
 
+/// What samples of a true class are taken for: the class of the largest score. Sums of weights.
+struct ConfusionMatrix {
+  std::vector<std::vector<double>> counts = {};       ///< [true class][predicted class]
+  std::vector<std::vector<Estimate>> fractions = {};  ///< of the true class; NaN without samples
+};
+
+/// Samples whose score is in [low, high): if the score is a probability, as large a part of them is what the
+/// score says.
+struct CalibrationBin {
+  double low = 0, high = 0;
+  double samples = 0;  ///< sum of weights
+  double score = 0;    ///< mean
+  Estimate fraction = {};
+};
+
+/// How well a score is the probability that it looks like (reliability diagram).
+struct Calibration {
+  int score = -1;                         ///< a class; -1: the largest score, whose class should be right
+  std::vector<CalibrationBin> bins = {};  ///< equal bins from 0 to 1; those without samples are left out
+  /// Expected calibration error (Guo et al., arXiv:1706.04599): mean over samples of |fraction - score| of
+  /// their bins. Few samples make it larger than it is; the error is that of the fractions.
+  Estimate expected_error = {};
+};
+
 /// Everything a table, metrics.jsonl and the report need.
 struct ClassificationResult {
   std::vector<std::string> classes = {};
@@ -49,9 +76,11 @@ struct ClassificationResult {
   double accuracy = 0;          ///< weighted
   double auc = 0;               ///< two classes: of the signal; more: mean over the signals against the rest
   std::vector<std::int64_t> class_counts = {};
-  std::vector<SignalResult>
-      signals;  ///< per signal: against the rest first; with more than two classes, then against each
+  /// Per signal: against the rest first; with more than two classes, then against each.
+  std::vector<SignalResult> signals = {};
   std::vector<ScoreDistribution> distributions = {};
+  ConfusionMatrix confusion = {};
+  std::vector<Calibration> calibrations = {};  ///< of the largest score, then of each signal
 
   /// The first signal's rejection at an efficiency asked for. @throws ConfigError listing those computed.
   const Rejection& rejection(double signal_efficiency) const;

@@ -12,6 +12,7 @@
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/metrics/cell_geometry.hpp"
+#include "bunchtrain/metrics/estimate.hpp"
 
 namespace bunchtrain::metrics {
 
@@ -32,12 +33,6 @@ struct ShowerBinning {
   bool operator==(const ShowerBinning&) const = default;
   /// @throws ConfigError naming the field.
   void validate() const;
-};
-
-/// Mean with its statistical error.
-struct Estimate {
-  double value = 0;
-  double error = 0;
 };
 
 /// Means per shower and bin with their errors. For a quantity that a shower has once (sampling fraction), the

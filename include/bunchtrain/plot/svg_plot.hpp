@@ -53,6 +53,7 @@ struct Plot {
   std::string description = {};  ///< for screen readers; made from title and labels if empty
   int width = 640;
   int height = 400;
+  std::string caption = {};  ///< a line below it, on a page; not part of the picture
 };
 
 /// Where the plot's colours come from.

@@ -2,12 +2,10 @@
 #pragma once
 /// The report of a training run as one self-contained HTML page.
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "bunchtrain/report/epoch_row.hpp"
-#include "bunchtrain/report/evaluation.hpp"
 #include "bunchtrain/report/section.hpp"
 
 namespace bunchtrain::report {
@@ -39,15 +37,14 @@ struct TrainingReport {
   std::vector<KeyValue> summary = {};  ///< model, data, ranks, precision ...
   std::vector<EpochRow> epochs = {};
   StepSeries steps = {};
-  std::optional<Evaluation> evaluation = {};
-  std::vector<Section> sections = {};  ///< physics of the last validation, and whatever else a program adds
+  std::vector<Section> sections = {};  ///< results of the last validation, and whatever else a program adds
   std::string samples = "jets";        ///< what a sample is called
   std::vector<KeyValue> environment = {};  ///< versions, seeds, data fingerprints
   std::string configuration = {};          ///< text, shown as it is
   std::string card = {};                   ///< data card, shown as it is
 };
 
-/// A whole HTML document: no external resource, no script, light and dark, printable.
+/// A whole HTML document, as `Page` is.
 std::string render_html(const TrainingReport& report);
 
 }  // namespace bunchtrain::report

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// A classifier's results as tables and curves.
+/// A classifier's results as text.
 
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "bunchtrain/metrics/classification.hpp"
-#include "bunchtrain/report/evaluation.hpp"
 
 namespace bunchtrain::train {
 
@@ -15,9 +14,6 @@ namespace bunchtrain::train {
 /// second of two classes is, or each of more.
 metrics::ClassificationOptions classification_options(std::vector<std::string> classes,
                                                       std::string_view signal);
-
-/// The curves of a result as the report draws them. `data` says what was evaluated.
-report::Evaluation to_evaluation(const metrics::ClassificationResult& result, std::string data);
 
 /// A table for the terminal: samples, accuracy, loss, AUC, rejections per signal. What cannot be computed for
 /// want of samples of a class is a dash, and the class is named.

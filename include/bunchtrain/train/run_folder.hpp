@@ -49,7 +49,9 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path description() const { return path_ / "run.json"; }
   std::filesystem::path card() const { return path_ / "card.toml"; }
-  std::filesystem::path curves() const { return path_ / "curves.json"; }
+  /// Where version 0.1 kept the results of a classifier.
+  static constexpr const char* kOldCurves = "curves.json";
+  std::filesystem::path old_curves() const { return path_ / kOldCurves; }
   std::filesystem::path sections() const { return path_ / "sections.json"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
   std::filesystem::path events() const { return path_ / "events"; }

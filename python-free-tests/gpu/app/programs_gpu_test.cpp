@@ -77,7 +77,8 @@ TEST_F(ProgramsGpuTest, TheReadmesProgramTrainsAndItsRunIsEvaluatedAlikeEverywhe
     training.close();
     EXPECT_EQ(result.epochs, 2);
     EXPECT_TRUE(std::isfinite(result.train_loss));
-    EXPECT_GT(result.validation.value().classification.value().auc, 0.5);
+    EXPECT_EQ(result.validation.value().score_name, "valid_auc");
+    EXPECT_GT(result.validation.value().score.value(), 0.5);
   }
   const auto evaluated = [&](const std::string& device) {
     return evaluate_on(session(jet_tagging::evaluate_options(),

@@ -7,6 +7,7 @@
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/metrics/regression.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 
 namespace bunchtrain::metrics {
@@ -31,6 +32,34 @@ void expect_equal(const SignalResult& result, const SignalResult& expected) {
     EXPECT_DOUBLE_EQ(result.roc[i].signal_efficiency, expected.roc[i].signal_efficiency);
     EXPECT_DOUBLE_EQ(result.roc[i].background_efficiency, expected.roc[i].background_efficiency);
   }
+}
+
+void expect_same(const Estimate& result, const Estimate& expected) {
+  EXPECT_EQ(result.value, expected.value);
+  EXPECT_EQ(result.error, expected.error);
+}
+
+/// To the bit, however ranks shared the samples.
+void expect_same(const Calibration& result, const Calibration& expected) {
+  EXPECT_EQ(result.score, expected.score);
+  expect_same(result.expected_error, expected.expected_error);
+  ASSERT_EQ(result.bins.size(), expected.bins.size());
+  for (std::size_t i = 0; i < result.bins.size(); ++i) {
+    EXPECT_EQ(result.bins[i].samples, expected.bins[i].samples);
+    EXPECT_EQ(result.bins[i].score, expected.bins[i].score);
+    EXPECT_EQ(result.bins[i].low, expected.bins[i].low);
+    EXPECT_EQ(result.bins[i].high, expected.bins[i].high);
+    expect_same(result.bins[i].fraction, expected.bins[i].fraction);
+  }
+}
+
+void expect_same(const RegressionSummary& result, const RegressionSummary& expected) {
+  EXPECT_EQ(result.samples, expected.samples);
+  for (const auto quantity :
+       {&RegressionSummary::bias, &RegressionSummary::deviation, &RegressionSummary::half_width_68,
+        &RegressionSummary::absolute_error, &RegressionSummary::squared_error, &RegressionSummary::pull_mean,
+        &RegressionSummary::pull_width})
+    expect_same(result.*quantity, expected.*quantity);
 }
 
 class GatheredMetricsTest : public testing::Test {
@@ -70,6 +99,37 @@ class GatheredMetricsTest : public testing::Test {
       EXPECT_EQ(result.distributions[i].score, expected.distributions[i].score);
       EXPECT_EQ(result.distributions[i].counts, expected.distributions[i].counts);
     }
+    EXPECT_EQ(result.confusion.counts, expected.confusion.counts);
+    for (std::size_t truth = 0; truth < 3; ++truth)
+      for (std::size_t taken = 0; taken < 3; ++taken)
+        expect_same(result.confusion.fractions.at(truth).at(taken),
+                    expected.confusion.fractions[truth][taken]);
+    ASSERT_EQ(result.calibrations.size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) expect_same(result.calibrations[i], expected.calibrations[i]);
+  }
+
+  /// The first logit as an estimate of the second, with a width.
+  RegressionMetrics regression_of(std::int64_t begin, std::int64_t end) const {
+    RegressionMetrics metrics({.bins = 4});
+    const at::Tensor part = logits_.slice(0, begin, end);
+    if (end > begin) metrics.add(part.select(1, 0), part.select(1, 1), part.select(1, 2).abs() + 0.1);
+    return metrics;
+  }
+
+  void expect_as_on_one_rank(const RegressionResult& result) const {
+    const RegressionResult expected = regression_of(0, kSamples).compute();
+    expect_same(result.summary, expected.summary);
+    ASSERT_EQ(result.bins.size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(result.bins[i].low, expected.bins[i].low);
+      EXPECT_EQ(result.bins[i].high, expected.bins[i].high);
+      expect_same(result.bins[i].summary, expected.bins[i].summary);
+    }
+    EXPECT_EQ(result.residuals.edges, expected.residuals.edges);
+    EXPECT_EQ(result.residuals.counts, expected.residuals.counts);
+    EXPECT_EQ(result.residuals.below, expected.residuals.below);
+    EXPECT_EQ(result.residuals.above, expected.residuals.above);
+    EXPECT_EQ(result.pulls.counts, expected.pulls.counts);
   }
 
   mpi::Environment environment_;
@@ -82,14 +142,19 @@ TEST_F(GatheredMetricsTest, UnevenParts) {
   const std::int64_t rank = communicator_.rank(), world = communicator_.size();
   const auto border = [&](std::int64_t r) { return kSamples * r * r / (world * world); };
   expect_as_on_one_rank(metrics_of(border(rank), border(rank + 1)).compute(communicator_));
+  expect_as_on_one_rank(regression_of(border(rank), border(rank + 1)).compute(communicator_));
 }
 
 TEST_F(GatheredMetricsTest, RanksWithoutSamples) {
   const bool has_all = communicator_.rank() == communicator_.size() - 1;
   expect_as_on_one_rank(metrics_of(0, has_all ? kSamples : 0).compute(communicator_));
+  expect_as_on_one_rank(regression_of(0, has_all ? kSamples : 0).compute(communicator_));
 }
 
-TEST_F(GatheredMetricsTest, NoSamplesAtAll) { EXPECT_EQ(metrics_of(0, 0).compute(communicator_).samples, 0); }
+TEST_F(GatheredMetricsTest, NoSamplesAtAll) {
+  EXPECT_EQ(metrics_of(0, 0).compute(communicator_).samples, 0);
+  EXPECT_EQ(regression_of(0, 0).compute(communicator_).summary.samples, 0);
+}
 
 }  // namespace
 }  // namespace bunchtrain::metrics

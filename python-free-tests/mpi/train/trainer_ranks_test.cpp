@@ -58,7 +58,7 @@ TEST_F(TrainerRanksTest, AnyNumberOfRanksComputesTheSameLosses) {
     EXPECT_NEAR(losses->losses[i], reference->losses[i], 1e-9) << "step " << i + 1;
   ASSERT_TRUE(by_one.validation && by_all.validation);
   EXPECT_NEAR(*by_all.validation->loss, *by_one.validation->loss, 1e-9);
-  EXPECT_EQ(by_all.validation->classification->samples, 33);
+  EXPECT_EQ(by_all.validation->text.find("33 labelled samples"), 0U) << by_all.validation->text;
   together.session.close();
 }
 
@@ -121,7 +121,7 @@ TEST_F(TrainerRanksTest, AWishToFinishOnOneRankFinishesAll) {
   EXPECT_EQ(result.steps, 4);
   EXPECT_EQ(result.finished_early, "one rank has enough");
   ASSERT_TRUE(result.validation);
-  EXPECT_EQ(result.validation->classification->samples, 50);
+  EXPECT_EQ(result.validation->text.find("50 labelled samples"), 0U) << result.validation->text;
   training.session.close();
 }
 

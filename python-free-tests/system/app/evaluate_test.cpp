@@ -129,8 +129,9 @@ TEST_F(EvaluateTest, JetsThatWereTrainedOnAreCountedAndTheKeptPartIsFoundAgain) 
   const Scores scores = read_scores(path("run/scores.h5"));
   EXPECT_EQ(std::count(scores.selected.begin(), scores.selected.end(), 1), valid);
   // The run judged the same jets: its record says what it found.
-  const std::string record = read_file(path("run/curves.json"));
-  EXPECT_NE(record.find("\"samples\": " + std::to_string(valid)), std::string::npos) << record.substr(0, 300);
+  const std::string record = read_file(path("run/sections.json"));
+  EXPECT_NE(record.find("On validation, " + std::to_string(valid) + " jets"), std::string::npos)
+      << record.substr(0, 300);
 
   const Finished trained = run(tool(evaluate + " --split train"));
   ASSERT_EQ(trained.exit_code, 0) << trained.output;
@@ -167,6 +168,51 @@ TEST_F(EvaluateTest, ARunWithFilesOfItsOwnForValidationKeptNoPart) {
   // Also where the run hashed every byte of its files, which an evaluation does not.
   const Finished all = run(tool("evaluate " + path("two") + " --data " + path("toy.h5")));
   EXPECT_NE(all.output.find("1,500 of these 1,500 jets were trained on"), std::string::npos) << all.output;
+}
+
+TEST_F(EvaluateTest, ThePageShowsEfficienciesAndIsTheSameForAnyNumberOfRanks) {
+  const std::string evaluate =
+      "evaluate " + path("run") +
+      " --split valid --against jet.pt:3 --against 'log(jet.pt)' --working-point 0.4";
+  std::string one_rank;
+  for (const int ranks : {1, 2, 3}) {
+    const Finished done = run(ranks == 1 ? tool(evaluate) : mpirun(ranks, tool(evaluate)));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+    for (const char* part : {"Confusion matrix", "taken for top", "Expected calibration error",
+                             "Efficiency for top against jet.pt", "against log(jet.pt)", "evaluation.html"})
+      EXPECT_NE(done.output.find(part), std::string::npos) << part << "\n" << done.output;
+    const std::string page = read_file(path("run/evaluation.html")),
+                      results = read_file(path("run/scores.json"));
+    EXPECT_NE(page.find("<h2>Efficiency for top against jet.pt</h2>"), std::string::npos);
+    EXPECT_NE(page.find("<dt>AUC</dt>"), std::string::npos);
+    if (ranks == 1) one_rank = results;
+    EXPECT_EQ(results, one_rank) << ranks << " ranks";
+  }
+  EXPECT_EQ(read_scores(path("run/scores.h5")).label.size(), 1500U);
+}
+
+TEST_F(EvaluateTest, ColumnsThatAreNoneAreRefused) {
+  const std::string evaluate = "evaluate " + path("run") + " --split valid --against ";
+  const Finished bins = run(tool(evaluate + "jet.pt:no"));
+  EXPECT_EQ(bins.exit_code, 78);
+  EXPECT_NE(bins.output.find("jet.pt:8"), std::string::npos) << bins.output;
+  const Finished column = run(tool(evaluate + "jet.nothing"));
+  EXPECT_EQ(column.exit_code, 78);
+  EXPECT_NE(column.output.find("nothing"), std::string::npos) << column.output;
+}
+
+TEST_F(EvaluateTest, SeveralRunsStandOnOnePage) {
+  const Finished trained = run(train("--particles 24 --epochs 1 --learning-rate 0.004 --data " +
+                                     path("toy.h5") + " --run " + path("other")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const std::string report = "report " + path("run") + " " + path("other") + " --out ";
+  const Finished done = run(tool(report + path("both.html")));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  const std::string page = read_file(path("both.html"));
+  for (const char* part : {"2 runs", "Final results", "Settings that differ", "0.004", "<h3>AUC</h3>"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(run(tool(report + path("run/run.json"))).exit_code, 78) << "a file that is read";
+  EXPECT_EQ(run(tool("report " + path("run") + " --out " + path("one.html"))).exit_code, 78);
 }
 
 TEST_F(EvaluateTest, FewerJetsThanRanks) {

@@ -84,7 +84,7 @@ TEST_F(SystemFaultTest, WhatOnlyWatchesNeverEndsARun) {
   run_undisturbed(1);
   const std::vector<Faults> runs = {{{"write", "metrics.jsonl", 0, ENOSPC, 3},
                                      {"open", "tfevents", 0, ENOSPC, kForEver},
-                                     {"write", "curves.json", 0, ENOSPC, kForEver},
+                                     {"write", "sections.json", 0, ENOSPC, kForEver},
                                      {"write", "run.json", 0, EDQUOT, kForEver}},
                                     {{"open", "metrics.jsonl", 0, ENOSPC, 2},
                                      {"write", "tfevents", 5, ENOSPC, kForEver},
@@ -95,7 +95,7 @@ TEST_F(SystemFaultTest, WhatOnlyWatchesNeverEndsARun) {
                                      {"fsync", "metrics.jsonl", 0, EIO, 1},
                                      {"fsync", "tfevents", 0, EIO, 1},
                                      {"mkdir", "/events", 0, ENOSPC, 1},
-                                     {"fsync", "curves.json", 0, EIO, kForEver}}};
+                                     {"fsync", "sections.json", 0, EIO, kForEver}}};
   for (const Faults& faults : runs) {
     const Finished done = run(with(faults, command("disturbed")));
     EXPECT_EQ(done.exit_code, 0) << text_of(faults) << "\n" << done.output;

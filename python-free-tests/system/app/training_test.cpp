@@ -20,8 +20,8 @@ TEST_F(TrainingTest, TwoRanksTrainATaggerAndFillTheRunFolder) {
   const Finished done = run(
       mpirun(2, train("--model lite --particles 24 --data " + jets + " --epochs 3 --run " + path("run"))));
   ASSERT_EQ(done.exit_code, 0) << done.output;
-  for (const char* file :
-       {"run.json", "metrics.jsonl", "card.toml", "curves.json", "report.html", "events", "checkpoints/best"})
+  for (const char* file : {"run.json", "metrics.jsonl", "card.toml", "sections.json", "report.html", "events",
+                           "checkpoints/best"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / file)) << file;
   EXPECT_GT(last_metric(folder_ / "run", "valid_auc"), 0.7) << done.output;
   EXPECT_LT(last_metric(folder_ / "run", "train_loss"), 1.0);

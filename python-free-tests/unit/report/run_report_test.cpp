@@ -3,8 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/report/evaluation.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
 #include "support/markup_checker.hpp"
 #include "temporary_folder.hpp"
@@ -15,25 +15,20 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-Evaluation make_evaluation() {
-  Evaluation evaluation{.data = "validation",
-                        .epoch = 2,
-                        .step = 200,
-                        .samples = 6000,
-                        .loss = 0.15,
-                        .accuracy = 0.94,
-                        .auc = 0.985};
-  evaluation.classes = {"qcd", "top"};
-  evaluation.class_counts = {3001, 2999};
-  evaluation.roc_curves = {{.signal = "top",
-                            .background = "qcd",
-                            .auc = 0.985,
-                            .signal_efficiency = {0, 0.3, 0.5, 0.9, 1},
-                            .background_efficiency = {0, 0.001, 0.003, 0.06, 1},
-                            .rejections = {{0.3, 3001, 0, true}, {0.5, 333.3, 111.1, false}}}};
-  evaluation.histograms = {
-      {.score = "top", .classes = {"qcd", "top"}, .counts = {{2000, 900, 101}, {99, 900, 2000}}}};
-  return evaluation;
+/// The results of a classifier as a validation leaves them.
+std::vector<Section> make_results() {
+  Section results{.title = "Results", .paragraphs = {"On validation, 6,000 jets: 3,001 qcd, 2,999 top."}};
+  results.table = {.header = {"Signal", "1/ε_B at ε_S = 30 %"}, .rows = {{"top", "> 3001"}}};
+  results.numbers = {{"AUC", "0.9850"}, {"1/ε_B at ε_S = 50 %", "333.3 ± 111.1"}, {"Nothing", "-"}};
+  Section performance{.title = "Performance"};
+  performance.plots = {{.title = "ROC curve", .series = {{.x = {0, 1}, .y = {0, 1}}}, .caption = "Exact."}};
+  return {results, performance};
+}
+
+std::filesystem::path render_run(const std::filesystem::path& folder) {
+  const auto path = folder / "report.html";
+  write_file_atomically(path, render_html(read_run(folder)));
+  return path;
 }
 
 class RunReportTest : public TemporaryFolder {
@@ -68,27 +63,45 @@ TEST_F(RunReportTest, ShowsEverythingThatTheFolderHolds) {
       "run.json",
       R"({"name": "top <tagging>", "started": "today", "machine": "2 cores", "summary": {"Parameters": "26,416"},
     "environment": {"LibTorch": "2.11.0", "seeds": {"run": 7}}, "configuration": "epochs = 3", "card": "[inputs]", "extra": [1]})");
-  write_evaluation(folder_ / "curves.json", make_evaluation());
+  write_sections(folder_ / "sections.json", make_results());
   EXPECT_EQ(render_run(folder_), folder_ / "report.html");
   const std::string html = read("report.html");
   EXPECT_EQ(test::markup_fault(html), "");
-  for (const char* part :
-       {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0", "epochs = 3", "[inputs]",
-        "0.9850", "&gt; 3001", "333.3 ± 111.1", "ROC curve", "Background rejection", "Score of top",
-        "Where a step spends its time", "Learning rate", "12.4k", "2,999 top"}) {
+  for (const char* part : {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0",
+                           "epochs = 3", "[inputs]", "<dt>AUC</dt><dd>0.9850", "&gt; 3001",
+                           "<dt>1/ε<sub>B</sub> at ε<sub>S</sub> = 50 %</dt><dd>333.3 ± 111.1",
+                           "<th class=\"number\">1/ε<sub>B</sub> at", "ROC curve", "Exact.",
+                           "Where a step spends its time", "Learning rate", "12.4k", "2,999 top"}) {
     EXPECT_THAT(html, HasSubstr(part));
   }
+  EXPECT_THAT(html, Not(HasSubstr("Nothing"))) << "a number without a value";
+  EXPECT_THAT(html, Not(HasSubstr("<dt>Auc"))) << "the sections' numbers stand for the metrics";
 }
 
 TEST_F(RunReportTest, NeedsNothingFromOutside) {
   write_metrics();
-  write_evaluation(folder_ / "curves.json", make_evaluation());
+  write_sections(folder_ / "sections.json", make_results());
   render_run(folder_);
   std::string html = read("report.html");
   const std::string name_space = "http://www.w3.org/2000/svg";
   for (std::size_t at; (at = html.find(name_space)) != std::string::npos;) html.erase(at, name_space.size());
-  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script"})
+  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script ", "import("})
     EXPECT_THAT(html, Not(HasSubstr(outside)));
+}
+
+TEST_F(RunReportTest, PlotsCarryWhatTheScriptShows) {
+  write_sections(folder_ / "sections.json", make_results());
+  write("run.json", "{}");
+  render_run(folder_);
+  const std::string html = read("report.html");
+  EXPECT_EQ(test::markup_fault(html), "");
+  EXPECT_THAT(html, HasSubstr("class=\"bt-data\" data-x=\""));
+  EXPECT_THAT(html, HasSubstr(" linear\""));
+  EXPECT_THAT(html, HasSubstr("data-name=\"\""));
+  const auto begin = html.find("<script>"), end = html.find("</script>");
+  ASSERT_NE(begin, std::string::npos);
+  EXPECT_EQ(html.find_first_of("<&", begin + 8), end) << "a reader of XML takes the page";
+  EXPECT_EQ(html.find("<script", begin + 1), std::string::npos);
 }
 
 TEST_F(RunReportTest, LinesThatAreNoRecordsAreCountedOnThePage) {
@@ -227,7 +240,7 @@ TEST_F(RunReportTest, RefusesAFolderOfNoRun) {
 
 TEST_F(RunReportTest, NamesADamagedFile) {
   write_metrics();
-  for (const std::string name : {"run.json", "curves.json", "sections.json"}) {
+  for (const std::string name : {"run.json", "sections.json"}) {
     write(name, "{\"name\": ");
     try {
       read_run(folder_);
@@ -261,32 +274,6 @@ TEST_F(RunReportTest, ThinsManySteps) {
   EXPECT_GT(report.steps.step.size(), 500u);
   EXPECT_EQ(report.steps.loss.size(), report.steps.step.size());
   EXPECT_THAT(report.steps.loss, testing::Each(testing::DoubleEq(1.0)));
-}
-
-TEST_F(RunReportTest, CurvesSurviveTheFile) {
-  const Evaluation written = make_evaluation();
-  write_evaluation(folder_ / "curves.json", written);
-  const Evaluation back = read_evaluation(folder_ / "curves.json");
-  EXPECT_EQ(back.classes, written.classes);
-  EXPECT_EQ(back.class_counts, written.class_counts);
-  ASSERT_EQ(back.roc_curves.size(), 1u);
-  EXPECT_EQ(back.roc_curves[0].background_efficiency, written.roc_curves[0].background_efficiency);
-  EXPECT_TRUE(back.roc_curves[0].rejections[0].is_lower_limit);
-  EXPECT_EQ(back.histograms[0].counts, written.histograms[0].counts);
-}
-
-TEST_F(RunReportTest, CurvesOfUnequalLengthAreRefused) {
-  Evaluation wrong = make_evaluation();
-  wrong.roc_curves[0].signal_efficiency.pop_back();
-  write_evaluation(folder_ / "curves.json", wrong);
-  EXPECT_THROW(read_evaluation(folder_ / "curves.json"), DataError);
-}
-
-TEST_F(RunReportTest, HistogramsWithoutAListPerClassAreRefused) {
-  Evaluation wrong = make_evaluation();
-  wrong.histograms[0].counts.pop_back();
-  write_evaluation(folder_ / "curves.json", wrong);
-  EXPECT_THROW(read_evaluation(folder_ / "curves.json"), DataError);
 }
 
 }  // namespace

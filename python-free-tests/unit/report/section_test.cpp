@@ -33,6 +33,14 @@ Section make_section() {
   return section;
 }
 
+/// Members of later versions; files without them stay readable.
+Section make_numbered() {
+  Section section{.title = "Results"};
+  section.numbers = {{"AUC", "0.98"}};
+  section.plots = {{.title = "p", .series = {{.x = {1}, .y = {1}}}, .caption = "below"}};
+  return section;
+}
+
 class SectionTest : public TemporaryFolder {
  protected:
   std::filesystem::path file() const { return folder_ / "sections.json"; }
@@ -56,6 +64,43 @@ class SectionTest : public TemporaryFolder {
     return text.replace(at, from.size(), to);
   }
 };
+
+TEST_F(SectionTest, FilesOfVersion01LackSomeMembers) {
+  write_sections(file(), {make_numbered()});
+  EXPECT_TRUE(is_sections_file(file()));
+  EXPECT_EQ(read_sections(file()).at(0).numbers.at(0).value, "0.98");
+  EXPECT_EQ(read_sections(file()).at(0).plots.at(0).caption, "below");
+  std::string text = read("sections.json");
+  for (const std::string added :
+       {R"(,"numbers":[{"label":"AUC","value":"0.98"}])", R"(,"caption":"below")"}) {
+    const std::size_t at = text.find(added);
+    ASSERT_NE(at, std::string::npos) << added;
+    text.erase(at, added.size());
+  }
+  write("sections.json", text);
+  EXPECT_TRUE(read_sections(file()).at(0).numbers.empty());
+  EXPECT_EQ(read_sections(file()).at(0).plots.at(0).caption, "");
+  write("sections.json", "[1]");
+  EXPECT_FALSE(is_sections_file(file()));
+}
+
+TEST_F(SectionTest, TextForATerminalHasTextAndTable) {
+  Section section = make_section();
+  section.table.header = {"Moment", "1/ε_B", "valid_auc"};
+  const std::string text = format_text(section, 0);
+  for (const char* part : {"100 GeV & more.\n", "1/εB", "valid_auc", "σ_x", "2.40"})
+    EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_EQ(format_text({.title = "empty"}, 80), "");
+}
+
+TEST_F(SectionTest, ColumnsOfWordsStandAtTheLeft) {
+  Section section{.title = "t"};
+  section.table = {.header = {"Signal", "Background", "AUC"},
+                   .rows = {{"top", "all others", "-"}, {"w", "qcd", "0.9"}}};
+  const std::string html = render_html(Page{.title = "p", .sections = {section}});
+  for (const char* part : {"<th>Background</th>", "<td>qcd</td>", "<th class=\"number\">AUC</th>"})
+    EXPECT_THAT(html, HasSubstr(part));
+}
 
 TEST_F(SectionTest, SurvivesTheFile) {
   const Section section = make_section();
@@ -204,7 +249,7 @@ TEST(PageTest, NeedsNothingFromOutside) {
   std::string html = render_html(Page{.title = "t", .sections = {make_section()}});
   const std::string name_space = "http://www.w3.org/2000/svg";
   for (std::size_t at; (at = html.find(name_space)) != std::string::npos;) html.erase(at, name_space.size());
-  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script"})
+  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url(", "<script "})
     EXPECT_THAT(html, Not(HasSubstr(outside)));
 }
 

@@ -50,7 +50,7 @@ double metric(const ValidationResult& result, const std::string& name) {
 TEST(ClassificationValidationTest, TheLossIsThatOfTheObjective) {
   const auto result = validate({batch_of({0, 1, 0, 1}, 2)}, {.classes = {"a", "b"}}, 2.0);
   EXPECT_DOUBLE_EQ(*result.loss, 2);
-  EXPECT_DOUBLE_EQ(result.classification->loss, 2);
+  EXPECT_THAT(result.sections.at(0).paragraphs.at(0), HasSubstr("loss 2.00000"));
   EXPECT_THAT(result.text, HasSubstr("loss 2.0000"));
 }
 
@@ -59,12 +59,15 @@ TEST(ClassificationValidationTest, TheSignalOfSeveralClassesIsQuoted) {
   EXPECT_THAT(options.signals, testing::ElementsAre(2));
   const Batch batch = batch_of({0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 1, 0}, 3, 0.4);
   const auto result = validate({batch}, options);
-  const auto& signals = result.classification->signals;
-  ASSERT_EQ(signals.size(), 3U) << "b against the rest, light and c";
-  for (const auto& signal : signals) EXPECT_EQ(signal.signal, 2);
-  EXPECT_EQ(signals[0].background, -1);
-  EXPECT_EQ(metric(result, "valid_rejection_50"), result.classification->rejection(0.5).value);
-  EXPECT_EQ(metric(result, "valid_auc"), signals[0].auc);
+  const auto& rows = result.sections.at(0).table.rows;
+  ASSERT_EQ(rows.size(), 3U) << "b against the rest, light and c";
+  for (const auto& row : rows) EXPECT_EQ(row.at(0), "b");
+  EXPECT_EQ(rows[0].at(1), "all others");
+  metrics::ClassificationMetrics alone(options);
+  alone.add_logits(batch["logits"], batch["label"]);
+  const auto expected = alone.compute();
+  EXPECT_EQ(metric(result, "valid_rejection_50"), expected.rejection(0.5).value);
+  EXPECT_EQ(metric(result, "valid_auc"), expected.signals.at(0).auc);
   EXPECT_THAT(result.text, AllOf(HasSubstr("rest"), HasSubstr("light"), Not(HasSubstr("light       b"))));
 }
 
@@ -72,7 +75,7 @@ TEST(ClassificationValidationTest, WithoutASignalEachOfSeveralClassesIsOne) {
   const auto options = classification_options({"light", "c", "b"}, "");
   EXPECT_TRUE(options.signals.empty());
   const auto result = validate({batch_of({0, 1, 2, 0, 1, 2}, 3)}, options);
-  EXPECT_EQ(result.classification->signals.size(), 9U);
+  EXPECT_EQ(result.sections.at(0).table.rows.size(), 9U);
   EXPECT_EQ(metric(result, "valid_rejection_50"), -1);
 }
 
@@ -83,7 +86,9 @@ TEST(ClassificationValidationTest, WhatNeedsAMissingClassIsLeftOutWithAWord) {
   EXPECT_EQ(metric(result, "valid_rejection_50"), -1);
   EXPECT_THAT(result.text,
               AllOf(HasSubstr("none of them is 'qcd'"), HasSubstr("AUC -"), Not(HasSubstr("nan"))));
-  EXPECT_TRUE(to_evaluation(*result.classification, "file").roc_curves.empty());
+  for (const auto& section : result.sections)
+    for (const auto& plot : section.plots) EXPECT_NE(plot.title, "ROC curve");
+  EXPECT_TRUE(result.sections.at(0).table.rows.empty());
 
   const auto three = validate({batch_of({0, 1, 0, 1, 1, 0}, 3, 0.4)}, {.classes = {"a", "b", "c"}});
   EXPECT_THAT(three.text, AllOf(HasSubstr("none of them is 'c'"), Not(HasSubstr("nan"))));

@@ -60,7 +60,7 @@ TEST_F(RunEndTest, ACallbackFinishesARunInOrder) {
   EXPECT_EQ(result.finished_early, "good enough");
   EXPECT_EQ(result.steps, 5);
   ASSERT_TRUE(result.validation);
-  EXPECT_EQ(result.validation->classification->samples, 150);
+  EXPECT_THAT(result.validation->text, HasSubstr("150 labelled samples"));
   EXPECT_TRUE(checkpoint::read_info(snapshot("finished", 5)).metric);
   EXPECT_THAT(read("finished/run.json"), HasSubstr("good enough"));
   EXPECT_EQ(records("finished", "epoch").size(), 1U);

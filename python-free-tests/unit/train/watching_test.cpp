@@ -94,9 +94,10 @@ TEST_F(WatchingTest, LeftoversOfTheOwnerGoAndOthersStay) {
   const std::string old = "report.html.partial-" + std::to_string(::getpid());
   const std::string of_nobody = "report.html.partial-999999999";  // beyond the largest number of a process
   const std::string being_written = "report.html.partial-1";
-  for (const std::string& name : {std::string("run.json"), std::string("run.json.partial-11"),
-                                  std::string("curves.json.partial-12"), std::string(".writable.partial-13"),
-                                  old, of_nobody, being_written, std::string("scores.h5.partial-16")})
+  for (const std::string& name :
+       {std::string("run.json"), std::string("run.json.partial-11"), std::string("curves.json.partial-12"),
+        std::string("sections.json.partial-14"), std::string(".writable.partial-13"), old, of_nobody,
+        being_written, std::string("scores.h5.partial-16")})
     write(fs::path("run") / name, "x");
   fs::last_write_time(root_ / "run" / old, fs::file_time_type::clock::now() - std::chrono::hours(2));
   remove_leftovers(RunFolder::existing(root_ / "run"));
@@ -110,7 +111,8 @@ TEST_F(WatchingTest, NothingThatWatchesEndsARun) {
   const auto own = [](const char* name) { return name + (".partial-" + std::to_string(::getpid())); };
   const fs::path run = root_ / "run";
   fs::create_directories(run / "metrics.jsonl");
-  for (const char* name : {"curves.json", "report.html", "run.json"}) fs::create_directories(run / own(name));
+  for (const char* name : {"sections.json", "report.html", "run.json"})
+    fs::create_directories(run / own(name));
   write("run/events", "a file in the place of the folder");
   config::Options options = ToyTraining::parse(run, {"--resume"});
   Session session(std::move(options), mpi::Comm::self(), Logger(sink_));
@@ -119,7 +121,7 @@ TEST_F(WatchingTest, NothingThatWatchesEndsARun) {
   optim::AdamW optimizer(parallel, {});
   Trainer trainer(session, parallel, optimizer, classification(), {.epochs = 3, .batch = 32});
   EXPECT_EQ(trainer.fit(make_points(96), make_points(40, 2)).steps, 9);
-  for (const char* what : {"metrics.jsonl", "events", "run.json", "curves.json", "report.html"})
+  for (const char* what : {"metrics.jsonl", "events", "run.json", "sections.json", "report.html"})
     EXPECT_THAT(sink_->warnings, testing::Contains(HasSubstr(what)).Times(1)) << what;
   EXPECT_TRUE(fs::exists(snapshot("run", 9)));
 }

@@ -10,12 +10,15 @@
 #include <utility>
 
 #include "bunchtrain/comm/detail/gather_rows.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/metrics/detail/old_curves.hpp"
 #include "bunchtrain/nn/model.hpp"
-#include "bunchtrain/report/evaluation.hpp"
+#include "bunchtrain/report/table.hpp"
 #include "bunchtrain/train/evaluation.hpp"
+#include "evaluation_page.hpp"
 #include "score_file.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -83,10 +86,15 @@ at::Tensor score_share(const train::Session& session, TrainedNetwork& trained, d
   return at::cat(rows, 0);
 }
 
-/// scores.h5 and the curves beside it, with what they must not replace.
+/// scores.h5 with the results and the page beside it, and what they must not replace.
 struct Outputs {
-  OutputFile scores, curves;
+  OutputFile scores, results, page;
 };
+
+/// What was written here before, also by version 0.1.
+bool is_results_file(const fs::path& path) {
+  return report::is_sections_file(path) || metrics::is_old_curves_file(path);
+}
 
 Outputs choose_outputs(const train::Session& session, const train::RunFolder& folder,
                        const EvaluatedData& evaluated) {
@@ -100,21 +108,35 @@ Outputs choose_outputs(const train::Session& session, const train::RunFolder& fo
                     .inputs = inputs,
                     .force = session.option("force"),
                     .is_own = is_score_file};
-  OutputFile curves = scores;
-  curves.path.replace_extension(".json");
-  curves.option = "output (its curves)";
-  curves.is_own = report::is_evaluation_file;
-  if (curves.path == scores.path)
-    throw ConfigError("output", name, "a name that does not end in .json: the curves get that one");
-  return {std::move(scores), std::move(curves)};
+  OutputFile results = scores, page = scores;
+  results.path.replace_extension(".json");
+  results.option = "output (its results)";
+  results.is_own = is_results_file;
+  if (results.path == scores.path)
+    throw ConfigError("output", name, "a name that does not end in .json: the results get that one");
+  const std::string page_name = session.option("page");
+  page.path = page_name.empty() ? scores.path.parent_path() / "evaluation.html" : fs::path(page_name);
+  page.option = "page";
+  page.is_own = report::is_page;
+  if (page.path == scores.path || page.path == results.path)
+    throw ConfigError("page", page_name, "another name than those of the scores and of the results");
+  return {std::move(scores), std::move(results), std::move(page)};
 }
 
-report::Evaluation describe(const metrics::ClassificationResult& result, const EvaluateResult& all,
-                            const TrainedNetwork& trained) {
-  report::Evaluation evaluation = train::to_evaluation(result, all.data);
-  evaluation.epoch = trained.epoch;
-  evaluation.step = trained.info.step;
-  return evaluation;
+void require_writable(const Outputs& outputs) {
+  for (const OutputFile* file : {&outputs.scores, &outputs.results, &outputs.page})
+    require_writable_output(*file);
+}
+
+/// On the root, which has the rows of all.
+void write_results(const Outputs& outputs, const EvaluateResult& result) {
+  require_writable_output(outputs.results);
+  require_writable_output(outputs.page);
+  report::write_sections(outputs.results.path, result.sections);
+  write_file_atomically(outputs.page.path,
+                        report::render_html(report::Page{.title = "Evaluation",
+                                                         .subtitle = result.data + " · " + result.snapshot,
+                                                         .sections = result.sections}));
 }
 
 /// Collective: what one rank finds is an error on all.
@@ -144,6 +166,11 @@ std::vector<config::OptionSpec> evaluate_options() {
        "",
        {"on", "off"}},
       {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder", "FILE"},
+      {"page", Text{}, "where the page goes; empty = evaluation.html beside the scores", "FILE"},
+      {"against", std::vector<Text>{},
+       "shows efficiencies against columns of the card or expressions of them, in so many bins: jet.pt:8",
+       "COLUMN[:BINS]..."},
+      {"working-point", 0.5, "signal efficiency of the cut whose efficiencies --against shows"},
       {"force", false, "replace files that something else wrote"}};
 }
 
@@ -154,13 +181,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
                       "the folder of a run: RUN --data FILES (what follows --data is taken for data)");
   const auto folder = train::RunFolder::existing(run);
   TrainedNetwork trained = load_network(session, folder, session.option("checkpoint"), make);
+  const auto against = read_against(session, trained.card);
+  const auto working_point = session.options().get<double>("working-point");
+  metrics::EfficiencyOptions{.working_point = working_point}.validate();
   const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, trained); });
   const Outputs outputs = together(session, [&] {
     Outputs chosen = choose_outputs(session, folder, evaluated);
-    if (session.is_root()) {
-      require_writable_output(chosen.scores);
-      require_writable_output(chosen.curves);
-    }
+    if (session.is_root()) require_writable(chosen);
     return chosen;
   });
   data::DataLoader loader = make_loader(session, evaluated);
@@ -174,21 +201,25 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
   EvaluateResult result{
       .metrics = std::nullopt,
       .scores = outputs.scores.path,
-      .curves = {},
+      .results = {},
+      .page = {},
+      .sections = {},
       .data = evaluated.description,
       .snapshot = fmt::format("{} (epoch {}, step {}{})", trained.info.folder.string(), trained.epoch,
                               trained.info.step, trained.averaged ? ", averaged weights" : "")};
   if (summary.samples > 0) {
     result.metrics = std::move(summary);
-    result.curves = outputs.curves.path;
+    result.results = outputs.results.path;
+    result.page = outputs.page.path;
   }
   session.control().together([&] {
     if (!session.is_root()) return;
     write_scores(outputs.scores, rows, evaluated, trained,
                  {.run = folder.path().string(), .split = session.option("split")});
     if (!result.metrics) return;
-    require_writable_output(outputs.curves);
-    report::write_evaluation(result.curves, describe(*result.metrics, result, trained));
+    result.sections =
+        evaluation_sections(*result.metrics, rows, trained, against, working_point, result.data);
+    write_results(outputs, result);
   });
   return result;
 }
@@ -196,8 +227,14 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
 std::string format_evaluation(const EvaluateResult& result) {
   std::string text = fmt::format("data     {}\nnetwork  {}\n", result.data, result.snapshot);
   text += result.metrics ? train::format_results(*result.metrics) : "no labels in the data: scores only\n";
+  for (std::size_t i = 1; i < result.sections.size(); ++i) {  // the first is what stands there already
+    const report::Section& section = result.sections[i];
+    if (!section.table.rows.empty())
+      text += section.title + '\n' + report::format_text(section, report::output_width());
+  }
   text += fmt::format("scores   {}\n", result.scores.string());
-  if (result.metrics) text += fmt::format("curves   {}\n", result.curves.string());
+  if (result.metrics)
+    text += fmt::format("results  {}\npage     {}\n", result.results.string(), result.page.string());
   return text;
 }
 

@@ -12,6 +12,7 @@
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/report/section.hpp"
 #include "bunchtrain/train/session.hpp"
 
 namespace torch::nn {
@@ -20,7 +21,7 @@ class Module;
 
 namespace bunchtrain::jet_tagging {
 
-/// evaluate, split, checkpoint, output, force. A program that evaluates its own runs has them among its
+/// evaluate, split, checkpoint, output, page, against, working-point, force. A program that evaluates its own runs has them among its
 /// options and calls `evaluate` if `--evaluate` is given.
 std::vector<config::OptionSpec> evaluate_options();
 
@@ -36,9 +37,11 @@ using MakeNetwork = std::function<EvaluatedNetwork(const features::Card& card)>;
 struct EvaluateResult {
   std::optional<metrics::ClassificationResult> metrics;  ///< nothing for unlabelled files
   std::filesystem::path scores;                          ///< scores.h5
-  std::filesystem::path curves;  ///< curves (ROC, histograms) as JSON, beside the scores; only with metrics
-  std::string data;              ///< "400 of 4,000 jets of toy.h5, kept for validation"
-  std::string snapshot;          ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
+  std::filesystem::path results;          ///< the sections as JSON, beside the scores; only with metrics
+  std::filesystem::path page;             ///< the sections as a page; only with metrics
+  std::vector<report::Section> sections;  ///< on the root: tables and plots; only with metrics
+  std::string data;                       ///< "400 of 4,000 jets of toy.h5, kept for validation"
+  std::string snapshot;                   ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
 };
 
 /// Collective. Applies the snapshot of `--run` that `--checkpoint` names to `--data`, or to the part of the
