@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A hand-written training loop, without the Trainer; its last lines make a run that can be evaluated, and a bundle
-/// that needs no run:
+/// A hand-written training loop, without the Trainer; its last lines make a run that can be evaluated,
+/// and a bundle that needs no run:
 ///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2 --run runs/by_hand
 ///   bunchtrain evaluate runs/by_hand --data other.h5
 ///   bunchtrain evaluate runs/by_hand/bundle --data other.h5

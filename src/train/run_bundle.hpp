@@ -38,8 +38,8 @@ struct TrainingRecord {
 /// The bundle of a network as it is now. Weights are shared, not copied.
 weights::Bundle make_bundle(const torch::nn::Module& module, const TrainingRecord& record);
 
-/// Collective. Replaces RUN/bundle by the only network of a run, or RUN/bundle-NAME by each of several that says how
-/// it is built. Rank 0 writes; buffers must be combined over ranks (`Engine::synchronize_buffers`).
+/// Collective. Replaces RUN/bundle by the only network of a run, or RUN/bundle-NAME by each of several that
+/// says how it is built. Rank 0 writes; buffers must be combined over ranks (`Engine::synchronize_buffers`).
 /// @throws CheckpointError, IoError on all ranks.
 void write_run_bundles(Session& session, std::span<const BundledNetwork> networks,
                        const TrainingRecord& record);

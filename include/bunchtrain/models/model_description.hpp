@@ -14,8 +14,8 @@ namespace bunchtrain::models {
 /// {"model": "particlenet-lite", "num_features": 7, ...}. A factory asks for its fields by type and default;
 /// what it never asks for is an error (`require_known_fields`), so that a slip of the pen is found.
 ///
-/// Every getter throws ConfigError naming model, field, value and what is allowed. Getters note what was asked
-/// for: one thread at a time.
+/// Every getter throws ConfigError naming model, field, value and what is allowed. Getters note what was
+/// asked for: one thread at a time.
 class ModelDescription {
  public:
   explicit ModelDescription(std::string name = {}) : name_(std::move(name)) {}
@@ -38,7 +38,8 @@ class ModelDescription {
   std::string text(std::string_view field, std::string_view otherwise,
                    std::initializer_list<std::string_view> allowed = {}) const;
   std::vector<std::int64_t> integers(std::string_view field, std::vector<std::int64_t> otherwise) const;
-  /// Calls `read` for each object of a list, whose fields it asks for in turn; nothing if there is no such field.
+  /// Calls `read` for each object of a list, whose fields it asks for in turn; nothing if there is no such
+  /// field.
   void for_each(std::string_view field, const std::function<void(const ModelDescription&)>& read) const;
 
   ModelDescription& set(std::string field, int value) { return set(std::move(field), std::int64_t{value}); }

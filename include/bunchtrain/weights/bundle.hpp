@@ -11,8 +11,8 @@
 
 namespace bunchtrain::weights {
 
-/// Weights, and what they mean. On disk: model.safetensors, card.toml (if there is a card), and bundle.json with
-/// everything else and the checksums of all.
+/// Weights, and what they mean. On disk: model.safetensors, card.toml (if there is a card), and bundle.json
+/// with everything else and the checksums of all.
 struct Bundle {
   NamedTensors weights;  ///< `named_state` of the module
   std::string model =
@@ -24,10 +24,10 @@ struct Bundle {
 };
 
 /// Writes a bundle: whole or not at all. What stands at `folder` is replaced if it is a bundle.
-/// `write_bundle("top", {.weights = named_state(*net), .model = net->description(), .card = card})`. Returns its
-/// hash.
-/// @throws CheckpointError if something else stands there or the folder cannot be written, or for a tensor that
-/// cannot be stored; IoError for a full disk. Nothing is left behind.
+/// `write_bundle("top", {.weights = named_state(*net), .model = net->description(), .card = card})`. Returns
+/// its hash.
+/// @throws CheckpointError if something else stands there or the folder cannot be written, or for a tensor
+/// that cannot be stored; IoError for a full disk. Nothing is left behind.
 std::string write_bundle(const std::filesystem::path& folder, const Bundle& bundle);
 
 /// Reads one without trust: format, sizes and checksums are proved, nothing outside the folder is opened.

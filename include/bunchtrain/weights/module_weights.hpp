@@ -49,22 +49,24 @@ struct LoadReport {
   std::vector<std::string> missing;     ///< in the file; kept as the module had them
   std::vector<std::string> left_over;   ///< of the file
 
-  /// "taken: 40 of 44 tensors; of another shape, and left as they were: fc.1.weight ([3, 64] there, [2, 64] here)".
+  /// "taken: 40 of 44 tensors; of another shape, and left as they were: fc.1.weight ([3, 64] there, [2, 64]
+  /// here)".
   std::string describe() const;
 };
 
 /// Copies tensors into a module's parameters and buffers by name. Leading "mod." and "module." are stripped
-/// from the names given. dtype is converted; in strict mode shapes must match and nothing may be missing or left
-/// over, except that `num_batches_tracked` may be missing and is then kept: other frameworks count no batches.
-/// If it throws, nothing was copied.
-/// @throws CheckpointError naming the first differing name and shape on both sides, or the tensor that holds NaN
-/// or infinity with how many; in partial mode if nothing fits. ConfigError for a rename that matches no name.
+/// from the names given. dtype is converted; in strict mode shapes must match and nothing may be missing or
+/// left over, except that `num_batches_tracked` may be missing and is then kept: other frameworks count no
+/// batches. If it throws, nothing was copied.
+/// @throws CheckpointError naming the first differing name and shape on both sides, or the tensor that holds
+/// NaN or infinity with how many; in partial mode if nothing fits. ConfigError for a rename that matches no
+/// name.
 LoadReport load_into(torch::nn::Module& module, const NamedTensors& tensors, std::string_view origin,
                      const LoadOptions& options = {});
 
-/// Turns `requires_grad` off for every parameter whose name matches one of the patterns ("edge_convs.*"; `*`, `?`
-/// and [...] as the shell knows them, dots are nothing special). Running statistics of batch norms still move in
-/// training. Returns the names.
+/// Turns `requires_grad` off for every parameter whose name matches one of the patterns ("edge_convs.*"; `*`,
+/// `?` and [...] as the shell knows them, dots are nothing special). Running statistics of batch norms still
+/// move in training. Returns the names.
 /// @throws ConfigError for a pattern that matches no parameter, listing names, or if all would be frozen.
 std::vector<std::string> freeze(torch::nn::Module& module, std::span<const std::string> patterns);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A program that registers a network of its own trains and evaluates it by name: this one, which the test starts
-/// with the first word "train" or "evaluate".
+/// A program that registers a network of its own trains and evaluates it by name: this one, which the test
+/// starts with the first word "program".
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/nn/modules/linear.h>

@@ -56,8 +56,8 @@ data::DatasetSplit open_files(const train::Session& session) {
       {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()}));
 }
 
-/// The network that --model names. What the user left at its default is left to the model, which may have no such
-/// field.
+/// The network that --model names. What the user left at its default is left to the model, which may have no
+/// such field.
 models::ModelDescription describe_classifier(const train::Session& session, const features::Card& card) {
   const auto& options = session.options();
   const std::string name = options.get<std::string>("model");

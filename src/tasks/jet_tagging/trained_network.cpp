@@ -98,7 +98,8 @@ NamedTensors weights_of(const checkpoint::Snapshot& snapshot, const std::string&
   std::vector<std::string> present;
   for (const auto& [name, state] : snapshot.components) present.push_back(name);
   throw CheckpointError(fmt::format(
-      "the snapshot {} holds no '{}' but {}: say by jet_tagging::evaluate(session, make, NETWORK) which network of the Trainer it is",
+      "the snapshot {} holds no '{}' but {}: name the network of the Trainer, "
+      "jet_tagging::evaluate(session, make, NETWORK)",
       snapshot.info.folder.string(), component, fmt::join(present, ", ")));
 }
 

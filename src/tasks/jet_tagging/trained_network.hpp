@@ -21,7 +21,8 @@ struct TrainedNetwork {
   std::int64_t epoch = 0;  ///< epochs done; 0 if not known
 };
 
-/// Which weights: `path` is a run folder, of which `snapshot` ("best", "latest", "step-N") is taken, or a bundle.
+/// Which weights: `path` is a run folder, of which `snapshot` ("best", "latest", "step-N") is taken, or a
+/// bundle.
 struct WeightSource {
   std::filesystem::path path;
   std::string snapshot = "best";
@@ -39,8 +40,8 @@ struct SavedWeights {
 SavedWeights read_weights(const train::Session& session, const WeightSource& source);
 
 /// Collective. @param make may be empty: the snapshot or bundle says how.
-/// @throws CheckpointError with the ways to evaluate a network that this program cannot build, or for a bundle of
-/// another model, card or order of classes; ConfigError if the network is no `nn::Model`.
+/// @throws CheckpointError with the ways to evaluate a network that this program cannot build, or for a
+/// bundle of another model, card or order of classes; ConfigError if the network is no `nn::Model`.
 TrainedNetwork load_network(train::Session& session, const WeightSource& source, const MakeNetwork& make);
 
 }  // namespace bunchtrain::jet_tagging

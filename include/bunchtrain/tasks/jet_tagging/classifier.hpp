@@ -23,10 +23,10 @@ std::vector<config::OptionSpec> classifier_options();
 /// cannot open is an error on all. @throws ConfigError, DataError
 data::DatasetSplit open_data(train::Session& session);
 
-/// The network that --model names, an `nn::Model`, for the features and classes of the data's card, with the weights
-/// of --init, in the session's precision; logs the predicted memory of a step. Collective.
-/// @throws ConfigError if the network does not fit the card: its inputs, classes, or a padded length that is not above
-/// the number of neighbours; as `weights::load_into` for --init.
+/// The network that --model names, an `nn::Model`, for the features and classes of the data's card, with the
+/// weights of --init, in the session's precision; logs the predicted memory of a step. Collective.
+/// @throws ConfigError if the network does not fit the card: its inputs, classes, or a padded length that is
+/// not above the number of neighbours; as `weights::load_into` for --init.
 std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session, const data::Dataset& train);
 
 }  // namespace bunchtrain::jet_tagging

@@ -24,8 +24,8 @@ namespace bunchtrain::jet_tagging {
 /// options and calls `evaluate` if `--evaluate` is given.
 std::vector<config::OptionSpec> evaluate_options();
 
-/// Makes the network for the inputs and classes of a run's card: an `nn::Model` that gives "logits" [B, classes];
-/// its weights come from the snapshot or bundle.
+/// Makes the network for the inputs and classes of a run's card: an `nn::Model` that gives "logits" [B,
+/// classes]; its weights come from the snapshot or bundle.
 using MakeNetwork = std::function<std::shared_ptr<torch::nn::Module>(const features::Card& card)>;
 
 struct EvaluateResult {
@@ -37,12 +37,11 @@ struct EvaluateResult {
 };
 
 /// Collective. Applies the snapshot of `--run` that `--checkpoint` names, or the bundle that `--run` is, to
-/// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was trained on.
-/// Computes the same features as the run (its resolved card) and writes one compound dataset `scores` (`scores_1`, ... for
-/// further files) in the row order of each input file: `row`, `selected`, `label` (-1 unknown),
-/// `score_<class>` (softmax, float64), observers. Files that are read, and what others wrote, are not
-/// replaced
-/// (`require_writable_output`).
+/// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was
+/// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
+/// `scores` (`scores_1`, ... for further files) in the row order of each input file: `row`, `selected`,
+/// `label` (-1 unknown), `score_<class>` (softmax, float64), observers. Files that are read, and what others
+/// wrote, are not replaced (`require_writable_output`).
 /// @param make for networks that `models::create_from` does not know; empty: as the snapshot or bundle says.
 /// @param network its name in the Trainer, if that trained several.
 /// @throws ConfigError, DataError; CheckpointError on all ranks for a bundle of another model, card, order of

@@ -31,8 +31,8 @@ struct ShowerSourceOptions {
 /// Makes showers in GeV. Not thread-safe.
 class ShowerSource {
  public:
-  /// @param path a run folder, a bundle, a safetensors file or a Keras weight file of a generator; of a file the
-  /// variant is told by its shapes. @throws ConfigError; CheckpointError for a bundle of another network.
+  /// @param path a run folder, a bundle, a safetensors file or a Keras weight file of a generator; of a file
+  /// the variant is told by its shapes. @throws ConfigError; CheckpointError for a bundle of another network.
   static ShowerSource open(const std::string& path, const ShowerSourceOptions& options = {});
   explicit ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options = {});
 
