@@ -225,7 +225,7 @@ ModelDescription& ModelDescription::set(std::string field, const std::vector<std
 ModelDescription& ModelDescription::set(std::string field, const std::vector<ModelDescription>& objects) {
   std::vector<std::string> texts;
   for (const ModelDescription& object : objects) texts.push_back(object.fields_to_json(""));
-  return put(std::move(field), fmt::format("[{}]", fmt::join(texts, ", ")));
+  return put(std::move(field), Json::parse(fmt::format("[{}]", fmt::join(texts, ","))).dump());
 }
 
 ModelDescription& ModelDescription::may_ignore(std::string field) {

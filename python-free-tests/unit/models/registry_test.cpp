@@ -63,7 +63,7 @@ TEST(RegistryTest, DescriptionMakesTheSameModel) {
   EXPECT_EQ(
       first->description(),
       R"({"model": "particlenet-lite", "num_features": 17, "num_classes": 10, "blocks": )"
-      R"([{"k": 7, "channels": [32,32,32]}, {"k": 7, "channels": [64,64,64]}], "hidden": 128, "dropout": 0.3, )"
+      R"([{"k":7,"channels":[32,32,32]},{"k":7,"channels":[64,64,64]}], "hidden": 128, "dropout": 0.3, )"
       R"("fusion": true, "padding": "weaver", "batch_norm_rows": "real", "recompute": true, )"
       R"("seed": 18446744073709551615})");
   const auto second = create_from(first->description());

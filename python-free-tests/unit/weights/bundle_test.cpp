@@ -134,7 +134,8 @@ TEST_F(BundleTest, WhatIsMissingOrDamagedIsNamed) {
     EXPECT_THAT(refusal(), AllOf(HasSubstr(name), HasSubstr("bytes instead of")));
     write_bundle(place_, make_bundle());
     std::fstream file(place_ / name, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(-1, std::ios::end).put('~').close();
+    file.seekp(-1, std::ios::end).put('~');
+    file.close();
     EXPECT_THAT(refusal(), AllOf(HasSubstr(name), HasSubstr("is damaged: its checksum is")));
     write_bundle(place_, make_bundle());
     fs::remove(place_ / name);

@@ -71,7 +71,9 @@ void require_inputs(const SavedWeights& saved, const features::Card& card, LoadM
 
 SavedWeights read_file(const std::string& path) {
   weights::SafeTensors file = weights::read_safetensors(path);
-  SavedWeights saved{.info = {.folder = path}, .tensors = std::move(file.tensors)};
+  SavedWeights saved;
+  saved.info.folder = path;
+  saved.tensors = std::move(file.tensors);
   if (const auto found = file.metadata.find("classes"); found != file.metadata.end())
     saved.classes = weights::split_classes(found->second);
   return saved;
