@@ -9,7 +9,7 @@
 #include <string>
 
 #include "bunchtrain/comm/communicator.hpp"
-#include "bunchtrain/models/registry.hpp"
+#include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
@@ -28,14 +28,13 @@ class ParticleNetStep {
                   std::int64_t particles, std::int64_t real)
       : device_(device),
         precision_(precision),
-        model_(bt::models::create("particlenet", {})),
         mask_(at::arange(particles).lt(real).expand({jets, particles}).contiguous().to(device)),
         points_(normal({jets, particles, 2}, 0, device).mul(mask_.unsqueeze(2))),
         features_(normal({jets, particles, 7}, 1, device).mul(mask_.unsqueeze(2))),
         labels_(at::arange(jets).remainder(2).to(device)),
         ids_(at::arange(jets)) {
-    model_->module()->to(device);
-    parallel_.emplace(model_->module(), bt::comm::Communicator::self());
+    model_->to(device);
+    parallel_.emplace(model_, bt::comm::Communicator::self());
     optimizer_.emplace(*parallel_);
   }
 
@@ -50,7 +49,7 @@ class ParticleNetStep {
  private:
   c10::Device device_;
   bt::device::Precision precision_;
-  std::unique_ptr<bt::models::ParticleCloudModel> model_;
+  bt::models::ParticleNet model_;
   at::Tensor mask_, points_, features_, labels_, ids_;
   std::optional<bt::parallel::DataParallel> parallel_;
   std::optional<bt::optim::AdamW> optimizer_;

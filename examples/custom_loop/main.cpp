@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A hand-written training loop, without the Trainer; its last line makes a run that can be evaluated:
+/// A hand-written training loop, without the Trainer; its last lines make a run that can be evaluated,
+/// and a bundle that needs no run:
 ///   mpirun -n 2 custom_loop --data toy_jets.h5 --epochs 2 --run runs/by_hand
 ///   bunchtrain evaluate runs/by_hand --data other.h5
+///   bunchtrain evaluate runs/by_hand/bundle --data other.h5
 #include <bunchtrain/bunchtrain.hpp>
 #include <bunchtrain/device/late_copy.hpp>
 #include <bunchtrain/nn/step_context.hpp>
+#include <bunchtrain/weights/bundle.hpp>
 #include <bunchtrain/weights/module_weights.hpp>
 
 #include <cstdio>
@@ -50,5 +53,10 @@ int main(int argc, char** argv) {
     snapshots.save({.step = step,
                     .components = {{"model", {bt::weights::named_state(*model), {}}}},
                     .metadata = {{"model", model->description()}, {"card", train->summary().card}}});
+    if (session.is_root())
+      bt::weights::write_bundle(session.run_folder().bundle(), {.weights = bt::weights::named_state(*model),
+                                                                .model = model->description(),
+                                                                .card = train->summary().card,
+                                                                .classes = train->summary().classes});
   });
 }

@@ -29,13 +29,11 @@ struct DeepSetImpl : torch::nn::Module, bt::nn::Model {
 
   torch::nn::Linear embed, mix, head;
 };
-TORCH_MODULE(DeepSet);
 
 /// The network for the inputs and classes of a card: all that evaluation needs.
-bt::jet_tagging::EvaluatedNetwork make_network(const bt::features::Card& card) {
-  return {.module = DeepSet(static_cast<std::int64_t>(card.num_inputs("features")),
-                            static_cast<std::int64_t>(card.classes.size()))
-                        .ptr()};
+std::shared_ptr<torch::nn::Module> make_network(const bt::features::Card& card) {
+  return std::make_shared<DeepSetImpl>(static_cast<std::int64_t>(card.num_inputs("features")),
+                                       static_cast<std::int64_t>(card.classes.size()));
 }
 
 bt::nn::Losses smoothed_cross_entropy(const bt::NamedTensors& outputs, const bt::Batch& batch) {
@@ -56,8 +54,7 @@ int main(int argc, char** argv) {
     }
     const auto [train, valid] = bt::jet_tagging::open_data(session);
     const auto network = make_network(*train->card());
-    bt::parallel::DataParallel parallel(network.module, session.world(),
-                                        bt::train::parallel_options(session));
+    bt::parallel::DataParallel parallel(network, session.world(), bt::train::parallel_options(session));
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
     bt::train::Trainer trainer(session, parallel, optimizer, smoothed_cross_entropy);
     trainer.fit(train, valid);

@@ -11,9 +11,8 @@ int main(int argc, char** argv) {
       .options = bt::jet_tagging::classifier_options()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     auto [train, valid] = bt::jet_tagging::open_data(session);
-    auto model = bt::jet_tagging::create_classifier(session, *train).model;
-    bt::parallel::DataParallel parallel(model->module(), session.world(),
-                                        bt::train::parallel_options(session));
+    auto model = bt::jet_tagging::create_classifier(session, *train);
+    bt::parallel::DataParallel parallel(model, session.world(), bt::train::parallel_options(session));
     auto optimizer = bt::train::create_optimizer(session, parallel);
 
     bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification());

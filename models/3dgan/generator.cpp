@@ -8,9 +8,19 @@
 #include <fmt/ranges.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/models/model_description.hpp"
 #include "layer_modules.hpp"
 
 namespace bunchtrain::models {
+
+ShowerGeneratorOptions ShowerGeneratorOptions::from(const ModelDescription& description) {
+  return {.variant = parse_shower_variant(description.text("variant", "fixed", {"fixed", "angle"})),
+          .seed = description.unsigned_integer("seed", 1)};
+}
+
+ModelDescription ShowerGeneratorOptions::describe() const {
+  return ModelDescription("3dgan-generator").set("variant", to_string(variant)).set("seed", seed);
+}
 
 ShowerGeneratorImpl::ShowerGeneratorImpl(ShowerGeneratorOptions options) : options_(options) {
   using nn::KerasInitializer;
@@ -52,6 +62,14 @@ at::Tensor ShowerGeneratorImpl::forward(const at::Tensor& latent) {
   }
   return at::relu(convolutions_.back()->forward(cells)).squeeze(4).to(latent.scalar_type());
 }
+
+NamedTensors ShowerGeneratorImpl::forward(const NamedTensors& inputs) {
+  return {{"image", forward(inputs["latent"])}};
+}
+
+std::vector<std::string> ShowerGeneratorImpl::input_names() const { return {"latent"}; }
+
+std::string ShowerGeneratorImpl::description() const { return options_.describe().to_json(); }
 
 at::Tensor make_latent(ShowerVariant variant, const at::Tensor& noise, const at::Tensor& energy,
                        const at::Tensor& theta) {

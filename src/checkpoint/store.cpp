@@ -80,6 +80,7 @@ struct Store::Impl {
   std::size_t kept(const Inventory& inventory) const;
   Snapshot read(const std::string& name, const ComponentNames& wanted) const;
   std::vector<std::int64_t> steps() const;
+  std::optional<std::int64_t> best() const;
   std::optional<Snapshot> load_latest() const;
   std::optional<Snapshot> load(std::string_view which, const ComponentNames& wanted) const;
 };
@@ -213,6 +214,17 @@ std::vector<std::int64_t> Store::Impl::steps() const {
   return {std::istream_iterator<std::int64_t>(words), {}};
 }
 
+std::optional<std::int64_t> Store::Impl::best() const {
+  std::string text;
+  together("look for checkpoints", [&] {
+    if (!is_writer()) return;
+    const Inventory inventory = take_inventory(folder);
+    if (const Manifest* manifest = find_best(inventory.snapshots)) text = std::to_string(manifest->info.step);
+  });
+  text = control().broadcast(text);
+  return text.empty() ? std::nullopt : std::optional(std::stoll(text));
+}
+
 // Rank 0 alone chooses, so that all ranks take the same one.
 std::optional<Snapshot> Store::Impl::load_latest() const {
   const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
@@ -246,6 +258,7 @@ Store& Store::operator=(Store&&) noexcept = default;
 
 SnapshotInfo Store::save(const SaveRequest& request) { return impl_->save(request); }
 std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
+std::optional<std::int64_t> Store::best() const { return impl_->best(); }
 void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }
 void Store::tidy_up() const { impl_->tidy_up(); }
 std::optional<Snapshot> Store::load_latest() const { return impl_->load_latest(); }

@@ -38,13 +38,13 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
       code);
 }
 
+}  // namespace
+
 void synchronise_folder(const std::filesystem::path& folder) {
   const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!descriptor || ::fsync(descriptor.get()) != 0)
     fail("synchronise folder", folder, "check the file system");
 }
-
-}  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
     : path_(std::move(path)), temporary_(path_.string() + ".partial-" + std::to_string(::getpid())) {

@@ -20,6 +20,13 @@ bool is_abandoned(const fs::path& page, std::string_view writer) {
          fs::last_write_time(page) < fs::file_time_type::clock::now() - std::chrono::hours(1);
 }
 
+/// Bundles are folders, made beside their place.
+bool is_bundle_leftover(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  const std::string_view written = std::string_view(name).substr(0, name.find(kPartial));
+  return written.size() < name.size() && (written == "bundle" || written.starts_with("bundle-"));
+}
+
 bool is_leftover(const fs::path& file) {
   constexpr std::array<std::string_view, 5> kOwn = {"run.json", "card.toml", "curves.json", "sections.json",
                                                     ".writable"};
@@ -36,8 +43,10 @@ bool is_leftover(const fs::path& file) {
 void remove_leftovers(const RunFolder& folder) {
   std::vector<fs::path> leftovers;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder.path()))
-    if (entry.is_regular_file() && is_leftover(entry.path())) leftovers.push_back(entry.path());
-  for (const fs::path& file : leftovers) fs::remove(file);
+    if (entry.is_directory() ? is_bundle_leftover(entry.path())
+                             : entry.is_regular_file() && is_leftover(entry.path()))
+      leftovers.push_back(entry.path());
+  for (const fs::path& leftover : leftovers) fs::remove_all(leftover);
 }
 
 }  // namespace bunchtrain::train

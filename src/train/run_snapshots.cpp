@@ -18,7 +18,10 @@ RunSnapshots::RunSnapshots(Session& session, const Settings& settings)
 
 std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
   auto snapshot = store_.load_latest();
-  if (snapshot) newest_ = loaded_ = snapshot->info.step;
+  if (snapshot) {
+    newest_ = loaded_ = snapshot->info.step;
+    newest_folder_ = snapshot->info.folder;
+  }
   return snapshot;
 }
 
@@ -36,6 +39,7 @@ std::filesystem::path RunSnapshots::save(std::int64_t step, const CapturedState&
                                  .metadata = std::move(metadata),
                                  .judged = false});
   newest_ = step;
+  newest_folder_ = info.folder;
   saved_at_ = std::chrono::steady_clock::now();
   return info.folder;
 }

@@ -38,6 +38,8 @@ class RunSnapshots {
   std::filesystem::path save(std::int64_t step, const CapturedState& state, checkpoint::Metadata metadata);
   /// Adds what the validation found to the snapshot of `step`.
   void judge(std::int64_t step, const checkpoint::Judgement& judgement) { store_.judge(step, judgement); }
+  /// The step of the best one; nothing as long as none has a score.
+  std::optional<std::int64_t> best() const { return store_.best(); }
   /// At the end of a run: a kill may have met one that had nothing left but this.
   void tidy_up() const { store_.tidy_up(); }
   /// Ends a run whose networks are lost since step `first_lost`: a snapshot from then on is of no use.
@@ -45,6 +47,8 @@ class RunSnapshots {
   [[noreturn]] void halt(const std::string& reason, std::int64_t first_lost);
 
   const std::filesystem::path& folder() const noexcept { return store_.folder(); }
+  /// Folder of the newest one.
+  const std::filesystem::path& newest() const noexcept { return newest_folder_; }
 
  private:
   void mark_lost(const std::string& reason);
@@ -53,6 +57,7 @@ class RunSnapshots {
   CheckpointInterval every_;
   checkpoint::Store store_;
   std::int64_t newest_ = -1, loaded_ = -1;
+  std::filesystem::path newest_folder_;
   std::chrono::steady_clock::time_point saved_at_ = std::chrono::steady_clock::now();
 };
 

@@ -18,6 +18,7 @@
 #include "bunchtrain/train/stop_signal.hpp"
 #include "replica_check.hpp"
 #include "resume.hpp"
+#include "run_bundle.hpp"
 #include "run_description.hpp"
 #include "validation_pass.hpp"
 #include "watching.hpp"
@@ -329,6 +330,7 @@ void TrainingLoop::validate_within_epoch() {
   });
   snapshots_.judge(state_.step,
                    {.metric = found->score, .metric_name = found->score_name, .metadata = callback_states()});
+  keep_bundle(*found);
   observers_->validation({.step = state_.step, .epoch = state_.epoch, .result = *found});
 }
 
@@ -362,6 +364,7 @@ void TrainingLoop::finish_epoch() {
   });
   judgement.metadata = callback_states();
   snapshots_.judge(state_.step, judgement);
+  keep_bundle(validation_.value_or(ValidationResult{}));
   if (const std::string reason = agreed(verdict().halt); !reason.empty()) halt(reason, state_.step);
   if (result_.finished_early.empty()) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) state_.start_next_epoch();
@@ -380,6 +383,25 @@ report::EpochRow TrainingLoop::make_row() {
   for (std::size_t i = 0; i < state_.term_names.size(); ++i)
     row.losses.push_back({state_.term_names[i], state_.term_sums[i] / std::max(state_.samples, 1.0)});
   return row;
+}
+
+/// The best weights of a run, as they were judged; the newest as long as nothing has a score. It can be made again
+/// from the snapshot: what goes wrong costs a warning.
+void TrainingLoop::keep_bundle(const ValidationResult& found) {
+  if (const auto best = snapshots_.best(); best && *best != state_.step) return;
+  const Averages::Exchanged averaged(averages_);
+  std::vector<BundledNetwork> networks;
+  for (const auto& network : task_.networks) networks.push_back({network.name, &network.engine->module()});
+  Watching(session_.logger()).try_to("write the bundle", [&] {
+    write_run_bundles(session_, networks,
+                      {.data = train_->summary(),
+                       .step = state_.step,
+                       .epoch = state_.epoch + (state_.epoch_trained ? 1 : 0),
+                       .score_name = found.score_name,
+                       .score = found.score,
+                       .snapshot = snapshots_.newest(),
+                       .metadata = task_.options.metadata});
+  });
 }
 
 std::optional<ValidationResult> TrainingLoop::judge() {

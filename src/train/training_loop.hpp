@@ -102,6 +102,7 @@ class TrainingLoop {
   report::EpochRow make_row();
   std::optional<ValidationResult> judge();
   void save();
+  void keep_bundle(const ValidationResult& found);
   std::string agreed_lost_weights(const CapturedState& captured) const;
   std::map<std::string, std::string> callback_states() const;
   Verdict verdict() const;

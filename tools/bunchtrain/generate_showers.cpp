@@ -37,7 +37,8 @@ shower_simulation::GenerateShowersOptions shower_options(const config::Options& 
 shower_simulation::ShowerSource open_source(const config::Options& given, std::uint64_t seed) {
   const auto model = given.get<std::string>("model");
   if (model.empty())
-    throw ConfigError("model", "", "a run folder of train_3dgan, a safetensors file or a Keras weight file");
+    throw ConfigError("model", "",
+                      "a run folder of train_3dgan, a bundle, a safetensors file or a Keras weight file");
   const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
   const auto precision = device::parse_precision(given.get<std::string>("precision"));
   device::require_supported(precision, device.type());
@@ -104,7 +105,7 @@ int generate_showers(int argc, char** argv) {
   config::Options options("bunchtrain generate showers",
                           "Makes calorimeter showers with a trained 3DGAN, in the layout of the LCD files.");
   options.declare(
-      {{"model", std::string{}, "run folder, safetensors or Keras weight file of a generator",
+      {{"model", std::string{}, "run folder, bundle, safetensors or Keras weight file of a generator",
         "RUN_OR_WEIGHTS"},
        {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
        {"average",

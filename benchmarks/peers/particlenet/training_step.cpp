@@ -19,6 +19,7 @@
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/models/registry.hpp"
+#include "bunchtrain/nn/model.hpp"
 
 namespace {
 
@@ -67,7 +68,9 @@ int main(int argc, char** argv) {
   const Arguments arguments = parse(argc, argv);
   bunchtrain::device::keep_freed_memory();
   at::set_num_threads(arguments.threads);
-  const auto model = bt::models::create(arguments.model, {.recompute = arguments.recompute});
+  const auto module =
+      bt::models::create(bt::models::ModelDescription(arguments.model).set("recompute", arguments.recompute));
+  bt::nn::Model& model = *bt::nn::as_model(*module);
   const at::Tensor mask = at::zeros({arguments.batch, arguments.particles}, at::kBool);
   mask.narrow(1, 0, arguments.real).fill_(true);
   const at::Tensor real = mask.unsqueeze(2).to(at::kFloat);
@@ -79,10 +82,11 @@ int main(int argc, char** argv) {
   std::vector<double> seconds;
   for (int step = 0; step < arguments.warmup + arguments.steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
-    model->module()->zero_grad();
+    module->zero_grad();
     {
       const bt::device::PrecisionGuard guard(precision, at::kCPU);
-      at::cross_entropy_loss(model->forward(points, features, mask).to(at::kFloat), labels).backward();
+      const auto outputs = model.forward({{"points", points}, {"features", features}, {"mask", mask}});
+      at::cross_entropy_loss(outputs["logits"].to(at::kFloat), labels).backward();
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     if (step >= arguments.warmup) seconds.push_back(elapsed.count());

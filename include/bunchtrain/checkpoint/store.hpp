@@ -86,6 +86,9 @@ class Store {
   /// lost; the newest first.
   std::vector<std::int64_t> steps() const;
 
+  /// Collective. The step of the snapshot with the best metric; nothing if none has one.
+  std::optional<std::int64_t> best() const;
+
   const std::filesystem::path& folder() const noexcept;
 
  private:

@@ -46,6 +46,10 @@ class AtomicFile {
   std::uint64_t bytes_ = 0;
 };
 
+/// fsync of a folder: what was renamed into it stays there after a power cut. @throws IoError,
+/// CheckpointError
+void synchronise_folder(const std::filesystem::path& folder);
+
 /// Writes `text` to `path` atomically.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 

@@ -17,10 +17,13 @@
 
 namespace bunchtrain::models {
 
+class ModelDescription;
+
 /// One EdgeConv block: k neighbours and the widths of its three layers.
 struct EdgeConvSpec {
   std::int64_t k;
   std::array<std::int64_t, 3> channels;
+  bool operator==(const EdgeConvSpec&) const = default;
 };
 
 /// The published implementations differ in how padding enters (research: weaver, TF-Keras, MXNet).
@@ -47,6 +50,11 @@ struct ParticleNetOptions {
 
   /// The 26 k parameter variant: (7, 32), (7, 64), hidden 128.
   static ParticleNetOptions lite(std::int64_t num_features = 7, std::int64_t num_classes = 2);
+  /// From a description of "particlenet" or "particlenet-lite"; what it leaves out is as published.
+  /// @throws ConfigError naming the field.
+  static ParticleNetOptions from(const ModelDescription& description);
+  /// All fields.
+  ModelDescription describe() const;
   /// @throws ConfigError naming the field.
   void validate() const;
 };

@@ -56,6 +56,10 @@ class RunFolder {
   std::filesystem::path report() const { return path_ / "report.html"; }
   std::filesystem::path events() const { return path_ / "events"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  /// Of the best weights (`weights::read_bundle`); of one network of several by its name.
+  std::filesystem::path bundle(const std::string& network = {}) const {
+    return path_ / (network.empty() ? "bundle" : "bundle-" + network);
+  }
   /// Whether a run has been started in it.
   bool holds_run() const;
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -122,6 +123,86 @@ TEST(ModuleWeightsTest, KeepsTheBatchCountThatOtherFrameworksDoNotHave) {
   load_into(module, state_with_prefix(""), "x.safetensors");
   EXPECT_TRUE(at::equal(module.norm->mean, at::arange(3, at::kFloat)));
   EXPECT_EQ(module.norm->named_buffers()["num_batches_tracked"].item<std::int64_t>(), 1);
+}
+
+TEST(ModuleWeightsTest, APartialLoadTakesWhatFitsAndSaysTheRest) {
+  Small module;
+  NamedTensors other;
+  other.set("mod.weight", at::ones({2, 3}));
+  other.set("bias", at::ones({5}));
+  other.set("extra", at::ones({4}));
+  const LoadReport report = load_into(module, other, "x.safetensors", {.mode = LoadMode::partial});
+  EXPECT_THAT(report.taken, testing::ElementsAre("weight"));
+  ASSERT_EQ(report.other_shape.size(), 1U);
+  EXPECT_EQ(report.other_shape[0].name, "bias");
+  EXPECT_THAT(report.missing, testing::ElementsAre("norm.mean"));
+  EXPECT_THAT(report.left_over, testing::ElementsAre("extra"));
+  EXPECT_EQ(
+      report.describe(),
+      "taken: 1 of 3 tensors; of another shape, and left as they were: bias ([5] there, [2] here); not in the "
+      "file, and left as they were: norm.mean; not in this network: extra");
+  EXPECT_TRUE(at::equal(module.weight.detach(), at::ones({2, 3})));
+  EXPECT_TRUE(at::equal(module.bias.detach(), at::zeros({2})));
+
+  NamedTensors foreign;
+  foreign.set("extra", at::ones({4}));
+  EXPECT_THAT(message_of([&] { load_into(module, foreign, "x.safetensors", {.mode = LoadMode::partial}); }),
+              HasSubstr("none of its 1 tensors fits one of the 3 here"));
+}
+
+TEST(ModuleWeightsTest, WeightsThatAreLeftBehindMayBeLost) {
+  Small module;
+  NamedTensors other = state_with_prefix("");
+  other.set("bias", at::full({5}, std::nan("")));
+  EXPECT_EQ(load_into(module, other, "x.safetensors", {.mode = LoadMode::partial}).taken.size(), 2U);
+}
+
+TEST(ModuleWeightsTest, NamesAreChangedAsTold) {
+  Small module;
+  NamedTensors other;
+  other.set("mod.kernel", at::ones({2, 3}));
+  other.set("bias", at::ones({2}));
+  other.set("statistics.mean", at::ones({3}));
+  const LoadOptions options{.renames = {{"kernel", "weight"}, parse_rename("statistics=norm")}};
+  EXPECT_EQ(load_into(module, other, "x.safetensors", options).taken.size(), 3U);
+  EXPECT_TRUE(at::equal(module.norm->mean, at::ones({3})));
+
+  const auto refusal = [&](const Rename& rename) {
+    try {
+      load_into(module, other, "x.safetensors", {.renames = {rename}});
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(refusal({"kernels", "weight"}),
+              testing::AllOf(HasSubstr("kernels=weight"), HasSubstr("is 'kernel' meant?")));
+  EXPECT_THAT(refusal({"stat", "norm"}), HasSubstr("or the first parts of one")) << "half a part";
+  EXPECT_THAT(message_of([&] {
+                load_into(module, other, "x.safetensors", {.renames = {{"kernel", "bias"}}});
+              }),
+              HasSubstr("'bias' twice"));
+  for (const char* text : {"", "=", "a=", "=b", "a", "a=b=c"})
+    EXPECT_THROW(parse_rename(text), ConfigError) << text;
+}
+
+TEST(ModuleWeightsTest, FreezesByPattern) {
+  Small module;
+  EXPECT_THAT(freeze(module, std::vector<std::string>{"w*"}), testing::ElementsAre("weight"));
+  EXPECT_FALSE(module.weight.requires_grad());
+  EXPECT_TRUE(module.bias.requires_grad());
+  const auto refusal = [&](const char* pattern) {
+    try {
+      freeze(module, std::vector<std::string>{pattern});
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(refusal("norm.*"), testing::AllOf(HasSubstr("matches a parameter"), HasSubstr("weight, bias")))
+      << "a buffer is no parameter";
+  EXPECT_THAT(refusal("*"), HasSubstr("leave a parameter to train"));
+  EXPECT_TRUE(module.bias.requires_grad());
 }
 
 TEST(ModuleWeightsTest, SavesAndLoads) {

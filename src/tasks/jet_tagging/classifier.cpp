@@ -3,15 +3,23 @@
 
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/models/registry.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/memory_need.hpp"
-#include "bunchtrain/weights/module_weights.hpp"
+#include "initial_weights.hpp"
 
 namespace bunchtrain::jet_tagging {
 namespace {
+
+constexpr double kDropout = 0.1;  ///< of ParticleNet, as published
 
 data::JetDatasetOptions dataset_options(const train::Session& session,
                                         const std::vector<std::string>& words) {
@@ -48,27 +56,60 @@ data::DatasetSplit open_files(const train::Session& session) {
       {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()}));
 }
 
-void start_from(const std::string& path, torch::nn::Module& module, const features::Card& card) {
-  const auto file = weights::read_safetensors(path);
-  std::vector<std::string> classes;
-  for (const auto& entry : card.classes) classes.push_back(entry.name);
-  weights::check_classes(file, classes, path);
-  weights::load_into(module, file.tensors, path);
+/// The network that --model names. What the user left at its default is left to the model, which may have no
+/// such field.
+models::ModelDescription describe_classifier(const train::Session& session, const features::Card& card) {
+  const auto& options = session.options();
+  const std::string name = options.get<std::string>("model");
+  models::ModelDescription description(name == "lite" ? "particlenet-lite" : name);
+  description.set("num_features", static_cast<std::int64_t>(card.num_inputs("features")))
+      .set("num_classes", static_cast<std::int64_t>(card.classes.size()))
+      .set("seed", session.seed());
+  for (const char* offered : {"num_features", "num_classes", "seed"}) description.may_ignore(offered);
+  if (const double dropout = options.get<double>("dropout"); dropout != kDropout)
+    description.set("dropout", dropout);
+  if (options.get<bool>("fusion")) description.set("fusion", true);
+  if (options.get<bool>("recompute")) description.set("recompute", true);
+  if (const auto& rows = options.get<std::string>("batch-norm-rows"); rows != "all")
+    description.set("batch_norm_rows", rows);
+  if (const auto& padding = options.get<std::string>("padding-rule"); padding != "weaver")
+    description.set("padding", padding);
+  return description;
+}
+
+/// One empty jet as the card makes them.
+NamedTensors empty_jet(const features::Card& card, at::ScalarType type) {
+  NamedTensors jet;
+  for (const auto& [tensor, columns] : card.inputs)
+    jet.set(tensor, at::zeros({1, card.length, static_cast<std::int64_t>(columns.size())}, type));
+  jet.set("mask", at::zeros({1, card.length}, at::kBool));
+  return jet;
 }
 
 /// One empty jet through the network: what does not fit is known before a run folder is made.
-void prove_shapes(models::ParticleCloudModel& model, const features::Card& card,
-                  device::Precision precision) {
+void prove_shapes(torch::nn::Module& module, const features::Card& card, device::Precision precision) {
   const at::NoGradGuard no_gradients;
-  const auto type = precision == device::Precision::float64 ? at::kDouble : at::kFloat;
-  const auto columns = [&](std::string_view tensor) {
-    return static_cast<std::int64_t>(card.num_inputs(tensor));
-  };
-  model.module()->eval();
-  model.forward(at::zeros({1, card.length, columns("points")}, type),
-                at::zeros({1, card.length, columns("features")}, type),
-                at::zeros({1, card.length}, at::kBool));
-  model.module()->train();
+  nn::Model& model = *nn::as_model(module);
+  const NamedTensors jet =
+      empty_jet(card, precision == device::Precision::float64 ? at::kDouble : at::kFloat);
+  for (const auto& input : model.input_names()) {
+    if (jet.contains(input)) continue;
+    std::vector<std::string> known;
+    for (const auto& entry : jet) known.push_back(entry.name);
+    throw ConfigError("model", models::ModelDescription::parse(nn::describe(module)).name(),
+                      fmt::format("a network that reads {} of card {}; this one reads '{}'",
+                                  fmt::join(known, ", "), card.name, input));
+  }
+  module.eval();
+  const NamedTensors outputs = model.forward(jet);
+  module.train();
+  const at::Tensor& logits = outputs["logits"];
+  const auto classes = static_cast<std::int64_t>(card.classes.size());
+  if (logits.dim() != 2 || logits.size(0) != 1 || logits.size(1) != classes)
+    throw ConfigError(
+        fmt::format("the network gives logits [{}] for one jet, card {} has {} classes: make it for "
+                    "num_classes",
+                    fmt::join(logits.sizes(), ", "), card.name, classes));
 }
 
 nn::EdgeStorage storage_of(const train::Session& session) {
@@ -84,22 +125,26 @@ nn::EdgeStorage storage_of(const train::Session& session) {
 }  // namespace
 
 std::vector<config::OptionSpec> classifier_options() {
-  return {{"model",
-           std::string("lite"),
-           "network: ParticleNet-Lite (26 k parameters) or ParticleNet (366 k)",
-           "",
-           {"lite", "particlenet"}},
-          {"dropout", 0.1, "dropout of the hidden layer"},
-          {"fusion", false, "concatenate all block outputs before pooling (weaver's use_fusion)"},
-          {"batch-norm-rows",
-           std::string("all"),
-           "batch-norm statistics with padded entries, as published, or real ones only",
-           "",
-           {"all", "real"}},
-          {"weights", std::string{},
-           "safetensors file to start from (ours or weaver-core's names; a snapshot's model.safetensors)",
-           "FILE"},
-          {"recompute", false, "recompute edges in backward: less memory, more time"}};
+  std::vector<config::OptionSpec> options = {
+      {"model", std::string("lite"),
+       "network: lite (ParticleNet-Lite, 26 k parameters), particlenet (366 k), or one that the program registers",
+       "NAME"},
+      {"dropout", kDropout, "dropout of the hidden layer"},
+      {"fusion", false, "concatenate all block outputs before pooling (weaver's use_fusion)"},
+      {"padding-rule",
+       std::string("weaver"),
+       "how padding enters: zeroed after every block, mean over real particles (weaver), or zeroed once at the "
+       "end, mean over all slots (keras)",
+       "",
+       {"weaver", "keras"}},
+      {"batch-norm-rows",
+       std::string("all"),
+       "batch-norm statistics with padded entries, as published, or real ones only",
+       "",
+       {"all", "real"}},
+      {"recompute", false, "recompute edges in backward: less memory, more time"}};
+  for (auto& option : initial_weights_options()) options.push_back(std::move(option));
+  return options;
 }
 
 data::DatasetSplit open_data(train::Session& session) {
@@ -112,32 +157,24 @@ data::DatasetSplit open_data(train::Session& session) {
   return split;
 }
 
-Classifier create_classifier(train::Session& session, const data::Dataset& train) {
+std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session, const data::Dataset& train) {
   const auto* card = train.card();
   expects(card != nullptr, "the training data has no card to take the number of features and classes from");
   const auto& options = session.options();
-  const std::string name = options.get<std::string>("model") == "lite" ? "particlenet-lite" : "particlenet";
-  const models::ModelOptions spec{.num_features = static_cast<std::int64_t>(card->num_inputs("features")),
-                                  .num_classes = static_cast<std::int64_t>(card->classes.size()),
-                                  .dropout = options.get<double>("dropout"),
-                                  .fusion = options.get<bool>("fusion"),
-                                  .recompute = options.get<bool>("recompute"),
-                                  .real_rows = options.get<std::string>("batch-norm-rows") == "real",
-                                  .seed = session.seed()};
-  Classifier classifier{.model = models::create(name, spec), .description = models::describe(name, spec)};
-  if (const auto& weights = options.get<std::string>("weights"); !weights.empty())
-    start_from(weights, *classifier.model->module(), *card);
-  if (session.precision() == device::Precision::float64) classifier.model->module()->to(at::kDouble);
-  prove_shapes(*classifier.model, *card, session.precision());
+  const auto module = models::create(describe_classifier(session, *card));
+  prepare_weights(session, *module, *card);
+  if (session.precision() == device::Precision::float64) module->to(at::kDouble);
+  prove_shapes(*module, *card, session.precision());
   const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));
   const std::int64_t share = (options.get<std::int64_t>("batch") / session.size() + passes - 1) / passes;
   const std::int64_t bytes =
-      classifier.model->predicted_activation_bytes(share, card->length, storage_of(session));
+      nn::as_model(*module)->predicted_activation_bytes(share, card->length, storage_of(session));
+  if (bytes == 0) return module;
   session.logger().info(
       fmt::format("a pass keeps about {:.2f} GB for backward ({} jets of {} particles per rank)",
                   1e-9 * static_cast<double>(bytes), share, card->length));
   train::expect_memory({.device = session.device(), .predicted_bytes = bytes}, session.logger());
-  return classifier;
+  return module;
 }
 
 }  // namespace bunchtrain::jet_tagging

@@ -18,6 +18,8 @@
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/train/evaluation.hpp"
+#include "bunchtrain/train/run_folder.hpp"
+#include "bunchtrain/weights/bundle.hpp"
 #include "evaluation_page.hpp"
 #include "score_file.hpp"
 
@@ -50,7 +52,8 @@ data::DataLoader make_loader(const train::Session& session, const EvaluatedData&
                                               .logger = session.logger()});
 }
 
-NamedTensors in_double(const NamedTensors& tensors) {
+NamedTensors as_wide_as(const TrainedNetwork& trained, const NamedTensors& tensors) {
+  if (!trained.in_double) return tensors;
   NamedTensors wide;
   for (const auto& [name, tensor] : tensors)
     wide.set(name, tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor);
@@ -58,16 +61,14 @@ NamedTensors in_double(const NamedTensors& tensors) {
 }
 
 at::Tensor logits_of(TrainedNetwork& trained, const Batch& batch) {
-  auto* const model = nn::as_model(*trained.network.module);
-  const NamedTensors outputs = model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
-  const at::Tensor* found = outputs.find("logits");
-  const at::Tensor logits = found ? *found : at::Tensor();
+  const NamedTensors outputs = nn::as_model(*trained.module)->forward(as_wide_as(trained, batch.tensors));
+  const at::Tensor* logits = outputs.find("logits");
   const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
-  if (!logits.defined() || logits.dim() != 2 || logits.size(0) != batch.size() || logits.size(1) != classes)
+  if (!logits || logits->dim() != 2 || logits->size(0) != batch.size() || logits->size(1) != classes)
     throw ConfigError(fmt::format(
         "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}", batch.size(), classes,
-        logits.defined() ? fmt::format("[{}]", fmt::join(logits.sizes(), ", ")) : "none"));
-  return logits;
+        logits ? fmt::format("[{}]", fmt::join(logits->sizes(), ", ")) : "none"));
+  return *logits;
 }
 
 /// This rank's share of the data through the network: fills `metrics`, returns one row per sample.
@@ -96,14 +97,25 @@ bool is_results_file(const fs::path& path) {
   return report::is_sections_file(path) || metrics::is_old_curves_file(path);
 }
 
-Outputs choose_outputs(const train::Session& session, const train::RunFolder& folder,
+/// What of a run or a bundle must stay as it is.
+std::vector<fs::path> files_of(const fs::path& source) {
+  if (weights::is_bundle(source)) return {source};
+  const auto run = train::RunFolder::existing(source);
+  return {run.checkpoints(), run.description(), run.metrics(), run.card()};
+}
+
+/// Results lie in the run folder; those of a bundle beside it, so that it may be replaced as a whole.
+fs::path folder_of_results(const fs::path& source) {
+  return weights::is_bundle(source) ? fs::canonical(source).parent_path() : source;
+}
+
+Outputs choose_outputs(const train::Session& session, const fs::path& source,
                        const EvaluatedData& evaluated) {
   const std::string name = session.option("output");
   std::vector<fs::path> inputs = evaluated.files.files();
   for (const auto& file : evaluated.samples->summary().files) inputs.emplace_back(file.path);
-  for (const auto& path : {folder.checkpoints(), folder.description(), folder.metrics(), folder.card()})
-    inputs.push_back(path);
-  OutputFile scores{.path = name.empty() ? folder.path() / "scores.h5" : fs::path(name),
+  for (const auto& path : files_of(source)) inputs.push_back(path);
+  OutputFile scores{.path = name.empty() ? folder_of_results(source) / "scores.h5" : fs::path(name),
                     .option = "output",
                     .inputs = inputs,
                     .force = session.option("force"),
@@ -139,6 +151,25 @@ void write_results(const Outputs& outputs, const EvaluateResult& result) {
                                                          .sections = result.sections}));
 }
 
+WeightSource weight_source(const train::Session& session, const std::string& network) {
+  const std::string run = session.option("run");
+  if (run.empty())
+    throw ConfigError(
+        "run", "",
+        "the folder of a run, or a bundle: RUN --data FILES (what follows --data is taken for data)");
+  const std::string checkpoint = session.option("checkpoint");
+  if (weights::is_bundle(run)) {
+    if (session.options().given("checkpoint"))
+      throw ConfigError("checkpoint", checkpoint,
+                        "nothing for a bundle, which holds one network: name its run");
+    return {.path = run, .network = network};
+  }
+  return {.path = train::RunFolder::existing(run).path(),
+          .snapshot = checkpoint,
+          .network = network,
+          .averaged = session.options().get<std::string>("average") == "on"};
+}
+
 /// Collective: what one rank finds is an error on all.
 template <class Action>
 auto together(const train::Session& session, Action action) {
@@ -152,7 +183,7 @@ auto together(const train::Session& session, Action action) {
 std::vector<config::OptionSpec> evaluate_options() {
   using Text = std::string;
   return {
-      {"evaluate", false, "score --data by a snapshot of --run instead of training"},
+      {"evaluate", false, "score --data by a snapshot of --run, or by a bundle, instead of training"},
       {"split",
        Text{"all"},
        "of --data, or of the run's own files: everything, or the part that the run "
@@ -165,7 +196,8 @@ std::vector<config::OptionSpec> evaluate_options() {
        "the averaged weights of a run with --ema, or off: those that were trained",
        "",
        {"on", "off"}},
-      {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder", "FILE"},
+      {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder, or beside the bundle",
+       "FILE"},
       {"page", Text{}, "where the page goes; empty = evaluation.html beside the scores", "FILE"},
       {"against", std::vector<Text>{},
        "shows efficiencies against columns of the card or expressions of them, in so many bins: jet.pt:8",
@@ -174,19 +206,15 @@ std::vector<config::OptionSpec> evaluate_options() {
       {"force", false, "replace files that something else wrote"}};
 }
 
-EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
-  const std::string run = session.option("run");
-  if (run.empty())
-    throw ConfigError("run", "",
-                      "the folder of a run: RUN --data FILES (what follows --data is taken for data)");
-  const auto folder = train::RunFolder::existing(run);
-  TrainedNetwork trained = load_network(session, folder, session.option("checkpoint"), make);
+EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const std::string& network) {
+  const WeightSource source = weight_source(session, network);
+  TrainedNetwork trained = load_network(session, source, make);
   const auto against = read_against(session, trained.card);
   const auto working_point = session.options().get<double>("working-point");
   metrics::EfficiencyOptions{.working_point = working_point}.validate();
   const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, trained); });
   const Outputs outputs = together(session, [&] {
-    Outputs chosen = choose_outputs(session, folder, evaluated);
+    Outputs chosen = choose_outputs(session, source.path, evaluated);
     if (session.is_root()) require_writable(chosen);
     return chosen;
   });
@@ -215,7 +243,7 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
   session.control().together([&] {
     if (!session.is_root()) return;
     write_scores(outputs.scores, rows, evaluated, trained,
-                 {.run = folder.path().string(), .split = session.option("split")});
+                 {.run = source.path.string(), .split = session.option("split")});
     if (!result.metrics) return;
     result.sections =
         evaluation_sections(*result.metrics, rows, trained, against, working_point, result.data);

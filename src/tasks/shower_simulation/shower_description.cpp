@@ -7,19 +7,32 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/models/model_description.hpp"
 
 namespace bunchtrain::shower_simulation {
 namespace {
 
-constexpr std::string_view kPrefix = "3dgan-";
+constexpr std::string_view kGenerator = "3dgan-generator";
+constexpr std::string_view kOldPrefix = "3dgan-";  // "3dgan-fixed", as version 0.1 wrote it
 constexpr const char* kModel = "model";
 constexpr const char* kEnergies = "trained energies";
+
+models::ShowerGeneratorOptions parse_model(const std::string& text, const std::string& origin) {
+  const auto model = models::ModelDescription::parse(text);
+  if (model.name() == kGenerator) {
+    const auto options = models::ShowerGeneratorOptions::from(model);
+    model.require_known_fields();
+    return options;
+  }
+  if (!model.name().starts_with(kOldPrefix))
+    throw CheckpointError(fmt::format("{} is no run of train_3dgan: its model is {}", origin, model.name()));
+  return {.variant = models::parse_shower_variant(std::string_view(model.name()).substr(kOldPrefix.size()))};
+}
 
 }  // namespace
 
 std::map<std::string, std::string> to_metadata(const ShowerDescription& description) {
-  std::map<std::string, std::string> metadata = {
-      {kModel, fmt::format("{}{}", kPrefix, models::to_string(description.variant))}};
+  std::map<std::string, std::string> metadata = {{kModel, description.generator.describe().to_json()}};
   if (description.energies)
     metadata[kEnergies] =
         fmt::format("{:.6g} to {:.6g} GeV", description.energies->lowest, description.energies->highest);
@@ -29,11 +42,9 @@ std::map<std::string, std::string> to_metadata(const ShowerDescription& descript
 ShowerDescription parse_shower_description(const std::map<std::string, std::string>& metadata,
                                            const std::string& origin) {
   const auto model = metadata.find(kModel);
-  if (model == metadata.end() || !model->second.starts_with(kPrefix))
-    throw CheckpointError(fmt::format("{} is no run of train_3dgan: its model is {}", origin,
-                                      model == metadata.end() ? "not named" : model->second));
-  ShowerDescription description{
-      .variant = models::parse_shower_variant(std::string_view(model->second).substr(kPrefix.size()))};
+  if (model == metadata.end())
+    throw CheckpointError(fmt::format("{} is no run of train_3dgan: its model is not named", origin));
+  ShowerDescription description{.generator = parse_model(model->second, origin)};
   EnergyRange range;
   const auto energies = metadata.find(kEnergies);
   if (energies != metadata.end() &&

@@ -12,13 +12,13 @@ namespace bunchtrain::shower_simulation {
 
 /// The metadata that rebuild a generator and say what it has seen.
 struct ShowerDescription {
-  models::ShowerVariant variant = models::ShowerVariant::fixed_angle;
+  models::ShowerGeneratorOptions generator = {};
   std::optional<EnergyRange> energies = {};
 };
 
-/// {"model": "3dgan-fixed", "trained energies": "10 to 100 GeV"}.
+/// "model": {"model": "3dgan-generator", "variant": "fixed", ...}, "trained energies": "10 to 100 GeV".
 std::map<std::string, std::string> to_metadata(const ShowerDescription& description);
-/// @throws CheckpointError if the metadata are of another kind of model.
+/// Reads those of version 0.1 too. @throws CheckpointError if the metadata are of another kind of model.
 ShowerDescription parse_shower_description(const std::map<std::string, std::string>& metadata,
                                            const std::string& origin);
 

@@ -209,7 +209,7 @@ ShowerGanStepOptions shower_gan_step_options(const train::Session& session, cons
 
 std::map<std::string, std::string> shower_gan_metadata(const train::Session& session,
                                                        const ShowerGanStepOptions& options) {
-  ShowerDescription description{.variant = shower_variant(session)};
+  ShowerDescription description{.generator = {.variant = shower_variant(session), .seed = session.seed()}};
   if (options.response)
     description.energies = {options.response->lowest_energy(), options.response->highest_energy()};
   return to_metadata(description);

@@ -99,7 +99,7 @@ models::ShowerLosses ShowerGanStep::train_discriminator(const at::Tensor& image,
   const auto losses =
       models::shower_losses(discriminator_.network->forward(image), targets, options_.weights);
   discriminator_.engine->backward(losses.total,
-                                    {.samples = counts.samples, .global_samples = counts.global_samples});
+                                  {.samples = counts.samples, .global_samples = counts.global_samples});
   discriminator_.optimizer->step();
   return losses;
 }
@@ -112,7 +112,7 @@ models::ShowerLosses ShowerGanStep::train_generator(const at::Tensor& latent,
   const auto losses =
       models::shower_losses(discriminator_.network->forward(image), targets, options_.weights);
   generator_.engine->backward(losses.total,
-                                {.samples = counts.samples, .global_samples = counts.global_samples});
+                              {.samples = counts.samples, .global_samples = counts.global_samples});
   generator_.optimizer->step();
   return losses;
 }

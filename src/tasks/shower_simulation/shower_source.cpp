@@ -11,6 +11,7 @@
 #include "bunchtrain/nn/keyed_random.hpp"
 #include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/train/run_folder.hpp"
+#include "bunchtrain/weights/bundle.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "shower_description.hpp"
 #include "shower_weights.hpp"
@@ -36,6 +37,44 @@ checkpoint::Snapshot load_generator(const std::string& run, const ShowerSourceOp
   return std::move(*snapshot);
 }
 
+/// A generator with its weights, and what it has seen if that is known.
+struct OpenedGenerator {
+  models::ShowerGenerator network;
+  std::optional<EnergyRange> energies = {};
+};
+
+OpenedGenerator load(const std::map<std::string, std::string>& metadata, const NamedTensors& weights,
+                     const std::string& path) {
+  const ShowerDescription description = parse_shower_description(metadata, path);
+  OpenedGenerator opened{.network = models::ShowerGenerator(description.generator),
+                         .energies = description.energies};
+  weights::load_into(*opened.network, weights, path);
+  return opened;
+}
+
+OpenedGenerator from_run(const std::string& path, const ShowerSourceOptions& options) {
+  const auto snapshot = load_generator(path, options);
+  return load(snapshot.info.metadata, snapshot.components.at(kGenerator).tensors, path);
+}
+
+OpenedGenerator from_bundle(const std::string& path) {
+  weights::Bundle bundle = weights::read_bundle(path);
+  if (!bundle.model.empty()) bundle.metadata["model"] = bundle.model;
+  return load(bundle.metadata, bundle.weights, path);
+}
+
+OpenedGenerator from_file(const std::string& path) {
+  const auto variant = generator_variant(path);
+  models::ShowerGenerator network(models::ShowerGeneratorOptions{.variant = variant});
+  weights::load_into(*network, read_shower_weights(path, variant, models::ShowerNetwork::generator), path);
+  return {.network = network};
+}
+
+OpenedGenerator open_any(const std::string& path, const ShowerSourceOptions& options) {
+  if (weights::is_bundle(path)) return from_bundle(path);
+  return std::filesystem::is_directory(path) ? from_run(path, options) : from_file(path);
+}
+
 }  // namespace
 
 ShowerSource::ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options)
@@ -44,25 +83,12 @@ ShowerSource::ShowerSource(models::ShowerGenerator generator, const ShowerSource
 ShowerSource ShowerSource::open(const std::string& path, const ShowerSourceOptions& options) {
   if (!std::filesystem::exists(path))
     throw ConfigError("model", path,
-                      "a run folder of train_3dgan, a safetensors file or a Keras weight file");
-  std::optional<EnergyRange> energies;
-  models::ShowerGenerator generator = nullptr;
-  if (std::filesystem::is_directory(path)) {
-    const auto snapshot = load_generator(path, options);
-    const ShowerDescription description = parse_shower_description(snapshot.info.metadata, path);
-    energies = description.energies;
-    generator = models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = description.variant});
-    weights::load_into(*generator, snapshot.components.at(kGenerator).tensors, path);
-  } else {
-    const auto variant = generator_variant(path);
-    generator = models::ShowerGenerator(models::ShowerGeneratorOptions{.variant = variant});
-    weights::load_into(*generator, read_shower_weights(path, variant, models::ShowerNetwork::generator),
-                       path);
-  }
-  generator->to(options.device);
-  generator->eval();
-  ShowerSource source(std::move(generator), options);
-  source.trained_energies_ = energies;
+                      "a run folder of train_3dgan, a bundle, a safetensors file or a Keras weight file");
+  OpenedGenerator opened = open_any(path, options);
+  opened.network->to(options.device);
+  opened.network->eval();
+  ShowerSource source(std::move(opened.network), options);
+  source.trained_energies_ = opened.energies;
   return source;
 }
 

@@ -5,6 +5,7 @@
 #include <torch/nn/module.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "bunchtrain/models/3dgan/variant.hpp"
@@ -12,24 +13,35 @@
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/linear.hpp"
+#include "bunchtrain/nn/model.hpp"
 
 namespace bunchtrain::models {
+
+class ModelDescription;
 
 struct ShowerGeneratorOptions {
   ShowerVariant variant = ShowerVariant::fixed_angle;
   std::uint64_t seed = 1;  ///< of the initial weights
+
+  /// {"model": "3dgan-generator", "variant": "fixed", "seed": 1}. @throws ConfigError naming the field.
+  static ShowerGeneratorOptions from(const ModelDescription& description);
+  ModelDescription describe() const;
 };
 
 /// Trainable parameters 872,808 (fixed angle) or 1,364,983 (variable angle). Dense, then convolutions behind
 /// nearest upsamplings, each with its slope and batch norm as the Keras original; the dense output is folded
 /// to [x, y, z, channel]. Parameter names: dense, conv1 ..., bn1 ....
-class ShowerGeneratorImpl : public torch::nn::Module {
+class ShowerGeneratorImpl : public torch::nn::Module, public nn::Model {
  public:
   explicit ShowerGeneratorImpl(ShowerGeneratorOptions options = {});
 
   /// Images [B, X, Y, Z], not negative, in units of `image_scale` and to the power `image_power`.
   /// @param latent [B, L] from `make_latent`. @throws ConfigError if L does not fit the variant.
   at::Tensor forward(const at::Tensor& latent);
+  /// The same by name: "latent" to "image".
+  NamedTensors forward(const NamedTensors& inputs) override;
+  std::vector<std::string> input_names() const override;
+  std::string description() const override;
   const ShowerGeneratorOptions& options() const noexcept { return options_; }
 
  private:

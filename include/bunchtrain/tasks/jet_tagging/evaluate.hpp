@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// A snapshot of a run on files: table, ROC, scores.h5.
+/// A snapshot of a run, or a bundle, on files: table, ROC, scores.h5.
 
 #include <filesystem>
 #include <functional>
@@ -25,14 +25,9 @@ namespace bunchtrain::jet_tagging {
 /// options and calls `evaluate` if `--evaluate` is given.
 std::vector<config::OptionSpec> evaluate_options();
 
-/// A classifier of any inputs: an `nn::Model` whose output "logits" has a column per class.
-struct EvaluatedNetwork {
-  std::shared_ptr<torch::nn::Module> module;
-  std::string name = {};  ///< of the network in the Trainer, if that trained several
-};
-
-/// Makes the network for the inputs and classes of a run's card; its weights come from the snapshot.
-using MakeNetwork = std::function<EvaluatedNetwork(const features::Card& card)>;
+/// Makes the network for the inputs and classes of a run's card: an `nn::Model` that gives "logits" [B,
+/// classes]; its weights come from the snapshot or bundle.
+using MakeNetwork = std::function<std::shared_ptr<torch::nn::Module>(const features::Card& card)>;
 
 struct EvaluateResult {
   std::optional<metrics::ClassificationResult> metrics;  ///< nothing for unlabelled files
@@ -44,16 +39,18 @@ struct EvaluateResult {
   std::string snapshot;                   ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
 };
 
-/// Collective. Applies the snapshot of `--run` that `--checkpoint` names to `--data`, or to the part of the
-/// run's own files that `--split` names; warns of jets that the run was trained on. Computes the same
-/// features as the run (its resolved card) and writes one compound dataset `scores` (`scores_1`, ... for
-/// further files) in the row order of each input file: `row`, `selected`, `label` (-1 unknown),
-/// `score_<class>` (softmax, float64), observers. Files that are read, and what others wrote, are not
-/// replaced
-/// (`require_writable_output`).
-/// @param make for networks that `models::create_from` does not know; empty: from the snapshot's description.
-/// @throws ConfigError, DataError, CheckpointError
-EvaluateResult evaluate(train::Session& session, const MakeNetwork& make = {});
+/// Collective. Applies the snapshot of `--run` that `--checkpoint` names, or the bundle that `--run` is, to
+/// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was
+/// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
+/// `scores` (`scores_1`, ... for further files) in the row order of each input file: `row`, `selected`,
+/// `label` (-1 unknown), `score_<class>` (softmax, float64), observers. Files that are read, and what others
+/// wrote, are not replaced (`require_writable_output`).
+/// @param make for networks that `models::create_from` does not know; empty: as the snapshot or bundle says.
+/// @param network its name in the Trainer, if that trained several.
+/// @throws ConfigError, DataError; CheckpointError on all ranks for a bundle of another model, card, order of
+/// classes or of a newer format
+EvaluateResult evaluate(train::Session& session, const MakeNetwork& make = {},
+                        const std::string& network = {});
 
 /// Table and file names for the terminal.
 std::string format_evaluation(const EvaluateResult& result);

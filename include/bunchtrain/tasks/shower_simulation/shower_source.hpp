@@ -25,16 +25,16 @@ struct ShowerSourceOptions {
   c10::Device device = c10::kCPU;
   device::Precision precision = device::Precision::float32;
   std::uint64_t seed = 1;           ///< shower i is a function of (weights, seed, i, its energy and angle)
-  std::string checkpoint = "best";  ///< of a run: "best", "latest" or one by its name ("step-000042")
+  std::string checkpoint = "best";  ///< of a run folder: "best", "latest" or one by its name ("step-000042")
   bool averaged = true;             ///< the averaged weights of a run that has them (`--ema`)
 };
 
 /// Makes showers in GeV. Not thread-safe.
 class ShowerSource {
  public:
-  /// @param run_or_weights a run folder, a safetensors file or a Keras weight file of a
-  /// generator; of a file the variant is told by its shapes. @throws ConfigError, CheckpointError
-  static ShowerSource open(const std::string& run_or_weights, const ShowerSourceOptions& options = {});
+  /// @param path a run folder, a bundle, a safetensors file or a Keras weight file of a generator; of a file
+  /// the variant is told by its shapes. @throws ConfigError; CheckpointError for a bundle of another network.
+  static ShowerSource open(const std::string& path, const ShowerSourceOptions& options = {});
   explicit ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options = {});
 
   /// Cells in GeV, [B, X, Y, Z] float32 on the CPU.
@@ -42,7 +42,7 @@ class ShowerSource {
   /// @param theta [B] rad, needed for variable angle.
   at::Tensor make(const at::Tensor& showers, const at::Tensor& energy, const at::Tensor& theta = {});
   models::ShowerVariant variant() const noexcept { return generator_->options().variant; }
-  /// Known for runs only.
+  /// Known for runs and bundles only.
   const std::optional<EnergyRange>& trained_energies() const noexcept { return trained_energies_; }
 
  private:

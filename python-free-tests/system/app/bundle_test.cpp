@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Bundles as a user has them: evaluated like the run that they come from, and a start for other trainings.
+#include <ATen/ops/equal.h>
+#include <gmock/gmock.h>
+
+#include <functional>
+
+#include "bunchtrain/weights/bundle.hpp"
+#include "bunchtrain/weights/safetensors.hpp"
+#include "user_session.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class BundleTest : public UserSession {
+ protected:
+  void SetUp() override {
+    UserSession::SetUp();
+    jets_ = make_jets("toy.h5", 600);
+    const Finished trained = run(train(words("run")));
+    ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  }
+  std::string words(const std::string& name, const std::string& more = "") const {
+    return "--particles 24 --epochs 1 --batch 100 --data " + jets_ + " --run " + path(name) + " " + more;
+  }
+  /// The newest snapshot of the run as a bundle.
+  weights::Bundle bundle() const {
+    const auto snapshot = checkpoint::read_snapshot(latest("run"));
+    const auto& metadata = snapshot.info.metadata;
+    return {.weights = snapshot.components.at("model").tensors,
+            .model = metadata.at("model"),
+            .card = metadata.at("card"),
+            .metadata = {{"epoch", "1"}, {"trained on", metadata.at("trained on")}}};
+  }
+  std::string write(const std::string& name, const std::function<void(weights::Bundle&)>& change = {}) const {
+    weights::Bundle changed = bundle();
+    if (change) change(changed);
+    weights::write_bundle(path(name), changed);
+    return path(name);
+  }
+  NamedTensors weights_of(const std::string& name) const {
+    return checkpoint::read_snapshot(latest(name)).components.at("model").tensors;
+  }
+  std::string jets_;
+};
+
+/// The lines of an evaluation that say how good the network is.
+std::string table_of(const std::string& output) {
+  const std::size_t begin = output.find("accuracy"), end = output.find("scores  ");
+  return begin == std::string::npos ? output : output.substr(begin, end - begin);
+}
+
+TEST_F(BundleTest, IsEvaluatedLikeItsRun) {
+  const Finished of_run = run(tool("evaluate " + path("run") + " --split valid"));
+  ASSERT_EQ(of_run.exit_code, 0) << of_run.output;
+  std::filesystem::create_directories(folder_ / "elsewhere");
+  const Finished of_bundle = run(tool("evaluate " + write("elsewhere/top") + " --split valid"));
+  ASSERT_EQ(of_bundle.exit_code, 0) << of_bundle.output;
+  EXPECT_EQ(table_of(of_bundle.output), table_of(of_run.output));
+  EXPECT_THAT(of_bundle.output, HasSubstr("elsewhere/top (epoch 1, step "));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "elsewhere" / "scores.h5")) << "beside the bundle";
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere" / "top" / "scores.h5"));
+  const Finished warned = run(tool("evaluate " + path("elsewhere/top") + " --data " + jets_));
+  EXPECT_THAT(warned.output, HasSubstr("jets were trained on"));
+  const Finished chosen =
+      run(tool("evaluate " + path("elsewhere/top") + " --split valid --checkpoint latest"));
+  EXPECT_EQ(chosen.exit_code, 78);
+  EXPECT_THAT(chosen.output, HasSubstr("nothing for a bundle, which holds one network"));
+  const Finished inside = run(tool("evaluate " + path("elsewhere/top") + " --split valid --force --output " +
+                                   path("elsewhere/top/model.safetensors")));
+  EXPECT_EQ(inside.exit_code, 78) << inside.output;
+}
+
+TEST_F(BundleTest, ALoopWrittenByHandMakesOne) {
+  ASSERT_EQ(run(example("custom_loop", "--batch 100 --epochs 1 --card toy_jets --data " + jets_ + " --run " +
+                                           path("by_hand")))
+                .exit_code,
+            0);
+  const Finished done = run(tool("evaluate " + path("by_hand/bundle") + " --data " + jets_));
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_THAT(done.output, HasSubstr("600 labelled samples"));
+}
+
+TEST_F(BundleTest, WhatCannotBeUsedIsRefusedOnAllRanks) {
+  struct Refusal {
+    std::function<void(weights::Bundle&)> change;
+    std::vector<std::string> parts;
+  };
+  for (
+      const auto& [change, parts] : std::vector<Refusal>{
+          {[](auto& b) { b.model = R"({"model": "mine"})"; }, {"of the network 'mine'", "register_model"}},
+          {[](auto& b) { b.model = ""; }, {"does not say how it is built"}},
+          {[](auto& b) { b.model = R"({"model": "3dgan-generator"})"; },
+           {"of a 3DGAN, which scores no jets"}},
+          {[](auto& b) { b.model = R"({"model": "particlenet", "num_classes": 3})"; },
+           {"belongs to another model"}},
+          {[](auto& b) { b.card = ""; }, {"does not say the data card"}},
+          {[](auto& b) { b.card = "card = 2"; }, {"version 1"}},
+          {[](auto& b) {
+             b.classes = {"two_prong", "three_prong", "qcd"};
+           },
+           {"was trained on the classes two_prong,three_prong,qcd, its card says qcd,two_prong,three_prong"}}}) {
+    std::filesystem::remove_all(folder_ / "bad");
+    const Finished refused = run(mpirun(
+        2, tool("evaluate " + write("bad", change) + " --data " + jets_ + " --output " + path("s.h5"))));
+    EXPECT_EQ(refused.exit_code, 78) << refused.output;
+    for (const std::string& part : parts) EXPECT_THAT(refused.output, HasSubstr(part));
+  }
+  write("bad");
+  std::filesystem::resize_file(folder_ / "bad" / "model.safetensors", 100);
+  const Finished damaged = run(mpirun(2, tool("evaluate " + path("bad") + " --data " + jets_)));
+  EXPECT_EQ(damaged.exit_code, 78) << damaged.output;
+  EXPECT_THAT(damaged.output, HasSubstr("bytes instead of"));
+}
+
+TEST_F(BundleTest, ATrainingStartsFromBundleRunOrFile) {
+  const std::string at_rest = " --max-steps 1 --learning-rate 1e-30 --weight-decay 0 --optimizer sgd";
+  const NamedTensors trained = weights_of("run");
+  const std::string file = (latest("run") / "model.safetensors").string();
+  for (const std::string& source :
+       {"--init " + write("start"), "--init " + path("run"), "--init " + file, "--weights " + file}) {
+    std::filesystem::remove_all(folder_ / "next");
+    const Finished done = run(mpirun(2, train(words("next", source + at_rest))));
+    ASSERT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_THAT(done.output, HasSubstr("taken: "));
+    for (const auto& [name, tensor] : weights_of("next"))
+      if (name.ends_with("weight")) EXPECT_TRUE(at::equal(tensor, trained[name])) << source << " " << name;
+  }
+}
+
+TEST_F(BundleTest, FrozenParametersStayWhileOthersLearn) {
+  const NamedTensors before = weights_of("run");
+  const Finished done =
+      run(mpirun(2, train(words("next", "--init " + path("run") + " --freeze 'edge_convs.*'"))));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_THAT(done.output, HasSubstr("frozen: "));
+  const NamedTensors after = weights_of("next");
+  for (const auto& [name, tensor] : after) {
+    if (!name.ends_with("weight") && !name.ends_with("bias")) continue;
+    EXPECT_EQ(at::equal(tensor, before[name]), name.starts_with("edge_convs.")) << name;
+  }
+}
+
+TEST_F(BundleTest, AHeadOfAnotherSizeStartsAnew) {
+  const std::string other = make_jets("other.h5", 600, 5);
+  const std::string two = "--particles 24 --epochs 1 --batch 100 --data light=" + jets_ + " heavy=" + other +
+                          " --card toy_jets --run " + path("two") + " --init " + write("start");
+  const Finished strict = run(train(two));
+  EXPECT_EQ(strict.exit_code, 78) << strict.output;
+  EXPECT_THAT(strict.output, HasSubstr("was trained on the classes qcd,two_prong,three_prong"));
+  const Finished done = run(train(two + " --init-mode partial"));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_THAT(done.output,
+              AllOf(HasSubstr("of another shape, and left as they were: fc.1.weight ([3, 128] there, "
+                              "[2, 128] here), fc.1.bias ([3] there, [2] here)")));
+}
+
+TEST_F(BundleTest, WhatDoesNotFitAStartIsNamed) {
+  const std::string start = "--init " + write("start");
+  struct Refusal {
+    std::string flags;
+    std::vector<std::string> parts;
+  };
+  std::string card = bundle().card;
+  for (const auto& [flags, parts] : std::vector<Refusal>{
+           {start + " --classes three_prong,two_prong,qcd", {"--classes qcd,two_prong,three_prong"}},
+           {start + " --classes three_prong,two_prong,qcd --init-mode partial",
+            {"--classes qcd,two_prong,three_prong"}},
+           {start + " --model particlenet", {"belongs to another model"}},
+           {start + " --init-rename 'fcc=head'", {"fcc=head", "or the first parts of one"}},
+           {start + " --init-rename fc", {"OLD=NEW"}},
+           {start + " --freeze 'edge_conv.*'", {"edge_conv.*", "matches a parameter", "edge_convs.0"}},
+           {start + " --weights x.safetensors", {"of which --weights is the old name"}},
+           {"--init-mode partial", {"the weights that --init-mode and --init-rename are about"}},
+           {"--init " + path("nothing"), {"nothing"}},
+           {"--init " + write("other",
+                              [&](auto& b) {
+                                b.card = card;
+                                b.card.replace(b.card.find("part.deta", b.card.find("points")), 9,
+                                               "part.dphi");
+                              }),
+            {"was trained on other 'points'", "--init-mode partial"}},
+           {"--model sum", {"sum", "particlenet-lite", "register_model"}},
+           {"--model 3dgan-generator", {"this one reads 'latent'"}}}) {
+    std::filesystem::remove_all(folder_ / "next");
+    const Finished refused = run(mpirun(2, train(words("next", flags))));
+    EXPECT_EQ(refused.exit_code, 78) << flags << "\n" << refused.output;
+    for (const std::string& part : parts) EXPECT_THAT(refused.output, HasSubstr(part)) << flags;
+  }
+}
+
+TEST_F(BundleTest, ThePaddingRuleIsPartOfTheModel) {
+  const Finished trained = run(train(words("keras", "--padding-rule keras --max-steps 2")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  EXPECT_THAT(checkpoint::read_info(latest("keras")).metadata.at("model"),
+              HasSubstr("\"padding\": \"keras\""));
+  EXPECT_EQ(run(tool("evaluate " + path("keras") + " --split valid")).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace bunchtrain::test

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "initial_weights.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
+#include "score_file.hpp"
+#include "trained_network.hpp"
+
+namespace bunchtrain::jet_tagging {
+namespace {
+
+using weights::LoadMode;
+
+std::string path_of(const train::Session& session) {
+  const std::string init = session.option("init"), weights = session.option("weights");
+  if (!init.empty() && !weights.empty())
+    throw ConfigError("weights", weights, "--init alone, of which --weights is the old name");
+  return init.empty() ? weights : init;
+}
+
+weights::LoadOptions load_options(const train::Session& session) {
+  const std::string mode = session.option("init-mode");
+  weights::LoadOptions options{.mode = mode == "partial" ? LoadMode::partial : LoadMode::strict};
+  for (const auto& text : session.options().get<std::vector<std::string>>("init-rename"))
+    options.renames.push_back(weights::parse_rename(text));
+  return options;
+}
+
+/// The same names in another order would be learned anew without a word.
+void require_classes(const SavedWeights& saved, const std::vector<std::string>& classes, LoadMode mode,
+                     const train::Session& session) {
+  const std::string origin = saved.info.folder.string();
+  if (saved.classes.empty() || saved.classes == classes) return;
+  const std::string names = fmt::format("{}", fmt::join(saved.classes, ","));
+  if (std::ranges::is_permutation(saved.classes, classes))
+    weights::check_classes({.tensors = {}, .metadata = {{"classes", names}}}, classes, origin);
+  const std::string difference = fmt::format("{} was trained on the classes {}, the data have {}", origin,
+                                             names, fmt::join(classes, ","));
+  if (mode == LoadMode::strict)
+    throw CheckpointError(difference + ": take what fits by a partial load (--init-mode partial)");
+  session.logger().warning(difference + ": the output layer will have to learn them");
+}
+
+/// What the first layer reads must be what it learned to read.
+void require_inputs(const SavedWeights& saved, const features::Card& card, LoadMode mode,
+                    const train::Session& session) {
+  const auto text = saved.info.metadata.find("card");
+  if (text == saved.info.metadata.end()) return;
+  const std::string origin = saved.info.folder.string();
+  const features::Card theirs = features::parse_card(text->second, origin);
+  for (const auto& [tensor, columns] : card.inputs) {
+    const auto found =
+        std::ranges::find(theirs.inputs, tensor, [](const auto& input) { return input.first; });
+    if (found != theirs.inputs.end() && found->second == columns) continue;
+    const std::string difference =
+        fmt::format("{} was trained on other '{}' than card {} makes", origin, tensor, card.name);
+    if (mode == LoadMode::strict)
+      throw CheckpointError(
+          difference + ": give the card of that run, or accept it by a partial load (--init-mode partial)");
+    session.logger().warning(difference + ": its first layers will have to learn them");
+  }
+}
+
+SavedWeights read_file(const std::string& path) {
+  weights::SafeTensors file = weights::read_safetensors(path);
+  SavedWeights saved;
+  saved.info.folder = path;
+  saved.tensors = std::move(file.tensors);
+  if (const auto found = file.metadata.find("classes"); found != file.metadata.end())
+    saved.classes = weights::split_classes(found->second);
+  return saved;
+}
+
+/// Collective.
+SavedWeights read_any(const train::Session& session, const std::string& path) {
+  if (std::filesystem::is_directory(path)) return read_weights(session, {.path = path});
+  SavedWeights saved;
+  session.control().together([&] { saved = read_file(path); });
+  return saved;
+}
+
+void load(const train::Session& session, const std::string& path, torch::nn::Module& module,
+          const features::Card& card) {
+  const weights::LoadOptions options = load_options(session);
+  SavedWeights saved = read_any(session, path);
+  require_inputs(saved, card, options.mode, session);
+  if (saved.classes.empty())
+    if (const auto text = saved.info.metadata.find("card"); text != saved.info.metadata.end())
+      saved.classes = class_names(features::parse_card(text->second, path));
+  require_classes(saved, class_names(card), options.mode, session);
+  const weights::LoadReport report = weights::load_into(module, saved.tensors, path, options);
+  session.logger().info(fmt::format("weights of {}: {}", path, report.describe()));
+}
+
+}  // namespace
+
+std::vector<config::OptionSpec> initial_weights_options() {
+  using Text = std::string;
+  using Texts = std::vector<std::string>;
+  return {{"init", Text{},
+           "weights to start from: a bundle, a run folder (its best snapshot) or a safetensors file (ours or "
+           "weaver-core's names)",
+           "BUNDLE|RUN|FILE"},
+          {"weights", Text{}, "the old name of --init", "FILE"},
+          {"init-mode",
+           Text{"strict"},
+           "strict: the weights must be those of the same network; partial: what fits in name and shape is "
+           "taken, a head of another size starts anew",
+           "",
+           {"strict", "partial"}},
+          {"init-rename", Texts{}, "names in the weights, or their first parts, and this network's",
+           "OLD=NEW..."},
+          {"freeze", Texts{}, "parameters that are not trained, by name: 'edge_convs.*'", "PATTERN..."}};
+}
+
+void prepare_weights(const train::Session& session, torch::nn::Module& module, const features::Card& card) {
+  if (const std::string path = path_of(session); !path.empty())
+    load(session, path, module, card);
+  else if (session.options().given("init-rename") || session.options().given("init-mode"))
+    throw ConfigError("init", "", "the weights that --init-mode and --init-rename are about");
+  const std::vector<std::string> patterns = session.option("freeze");
+  if (patterns.empty()) return;
+  const auto frozen = weights::freeze(module, patterns);
+  session.logger().info(fmt::format("frozen: {} of {} parameters ({})", frozen.size(),
+                                    module.parameters().size(), fmt::join(frozen, ", ")));
+}
+
+}  // namespace bunchtrain::jet_tagging
