@@ -13,6 +13,7 @@ main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}
 h1{font-size:1.75rem;line-height:1.2;margin:0;font-weight:650;letter-spacing:-.01em;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:44px 0 14px;padding-bottom:6px;border-bottom:1px solid var(--rule);font-weight:650}
 h3{font-size:.95rem;margin:0 0 6px;font-weight:600}
+sub,sup{line-height:0}
 .subtitle{color:var(--quiet);margin:6px 0 0}
 .numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:18px 28px;margin:28px 0 0}
 .numbers dt{color:var(--quiet);font-size:.85rem}
@@ -65,7 +66,9 @@ tip.hidden = true;
 document.body.append(tip);
 const axis = (text, first, last) => {
   const [min, max, scale] = text.split(' ');
-  const [to, from] = scale === 'log' ? [Math.log, Math.exp] : [Number, Number];
+  const step = Math.abs(max - min) / 2000;  // finer than a pixel
+  const [to, from] =
+    scale === 'log' ? [Math.log, Math.exp] : [Number, value => Math.round(value / step) * step];
   return pixel => from(to(min) + (to(max) - to(min)) * (pixel - first) / (last - first));
 };
 const pointsOf = (series) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any split of the samples over ranks gives the result of one rank that has them all.
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 

@@ -178,13 +178,14 @@ TEST_F(EvaluateTest, ThePageShowsEfficienciesAndIsTheSameForAnyNumberOfRanks) {
   for (const int ranks : {1, 2, 3}) {
     const Finished done = run(ranks == 1 ? tool(evaluate) : mpirun(ranks, tool(evaluate)));
     ASSERT_EQ(done.exit_code, 0) << done.output;
-    for (const char* part : {"Confusion matrix", "taken for top", "Expected calibration error",
-                             "Efficiency for top against jet.pt", "against log(jet.pt)", "evaluation.html"})
+    for (const char* part :
+         {"Confusion matrix", "taken for three_prong", "Expected calibration error",
+          "Efficiency for three_prong against jet.pt", "against log(jet.pt)", "evaluation.html"})
       EXPECT_NE(done.output.find(part), std::string::npos) << part << "\n" << done.output;
     const std::string page = read_file(path("run/evaluation.html")),
                       results = read_file(path("run/scores.json"));
-    EXPECT_NE(page.find("<h2>Efficiency for top against jet.pt</h2>"), std::string::npos);
-    EXPECT_NE(page.find("<dt>AUC</dt>"), std::string::npos);
+    EXPECT_NE(page.find("<h2>Efficiency for three_prong against jet.pt</h2>"), std::string::npos);
+    EXPECT_NE(page.find("<dt>Mean AUC</dt>"), std::string::npos);
     if (ranks == 1) one_rank = results;
     EXPECT_EQ(results, one_rank) << ranks << " ranks";
   }

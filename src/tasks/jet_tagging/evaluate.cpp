@@ -15,6 +15,7 @@
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/metrics/detail/old_curves.hpp"
+#include "bunchtrain/metrics/efficiency.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/train/evaluation.hpp"
