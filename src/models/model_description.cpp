@@ -248,8 +248,9 @@ void ModelDescription::require_known_fields() const {
     if (std::ranges::find(asked_, field.name) != asked_.end()) continue;
     if (std::ranges::find(ignorable_, field.name) != ignorable_.end()) continue;
     const std::string meant = nearest(field.name, asked_);
-    refuse(field, fmt::format("no such field; it has {}{}", fmt::join(asked_, ", "),
-                              meant.empty() ? "" : fmt::format("; is '{}' meant?", meant)));
+    throw ConfigError(fmt::format("model '{}' has no field '{}' (given as {}); it has {}{}", name_,
+                                  field.name, field.json, fmt::join(asked_, ", "),
+                                  meant.empty() ? "" : fmt::format("; is '{}' meant?", meant)));
   }
 }
 

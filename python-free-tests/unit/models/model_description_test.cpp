@@ -94,9 +94,9 @@ TEST(ModelDescriptionTest, WhatNobodyAsksForIsFound) {
   const ModelDescription description =
       ModelDescription("net").set("depht", 3).set("offered", 1).may_ignore("offered");
   EXPECT_EQ(description.integer("depth", 2), 2);
-  EXPECT_THAT(
-      message_of([&] { description.require_known_fields(); }),
-      AllOf(HasSubstr("model 'net': depht"), HasSubstr("it has depth"), HasSubstr("is 'depth' meant?")));
+  EXPECT_THAT(message_of([&] { description.require_known_fields(); }),
+              AllOf(HasSubstr("model 'net' has no field 'depht' (given as 3)"), HasSubstr("it has depth"),
+                    HasSubstr("is 'depth' meant?")));
 }
 
 TEST(ModelDescriptionTest, TextThatIsNoDescriptionIsRefused) {

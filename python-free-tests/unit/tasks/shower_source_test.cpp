@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/tasks/shower_simulation/generate_showers.hpp"
+#include "bunchtrain/weights/bundle.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::shower_simulation {
@@ -49,6 +50,43 @@ TEST_F(ShowerSourceTest, TheFileTellsTheVariant) {
   const at::Tensor made = source.make(numbers_, energy_, at::tensor({1.2F, 1.5F, 1.8F}));
   EXPECT_EQ(made.sizes(), at::IntArrayRef({3, 51, 51, 25}));
   EXPECT_GE(made.min().item<float>(), 0);
+}
+
+TEST_F(ShowerSourceTest, ABundleMakesTheShowersOfItsWeights) {
+  const models::ShowerGenerator generator(
+      models::ShowerGeneratorOptions{.variant = models::ShowerVariant::fixed_angle});
+  weights::Bundle bundle{.weights = weights::named_state(*generator),
+                         .model = generator->description(),
+                         .metadata = {{"trained energies", "10 to 100 GeV"}}};
+  const auto path = (folder_ / "bundle").string();
+  weights::write_bundle(path, bundle);
+  ShowerSource source = ShowerSource::open(path, {.seed = 5});
+  ASSERT_TRUE(source.trained_energies().has_value());
+  EXPECT_EQ(source.trained_energies()->highest, 100);
+  ShowerSource of_file = ShowerSource::open(save(models::ShowerVariant::fixed_angle), {.seed = 5});
+  EXPECT_TRUE(source.make(numbers_, energy_).equal(of_file.make(numbers_, energy_)));
+
+  struct Refusal {
+    const char *model, *part;
+  };
+  for (const auto& [model, part] :
+       {Refusal{R"({"model": "particlenet"})", "its model is particlenet"},
+        Refusal{"", "its model is not named"}, Refusal{"3dgan-angle", "belongs to another model"},
+        Refusal{R"({"model": "3dgan-generator", "variant": "angle"})", "belongs to another model"},
+        Refusal{R"({"model": "3dgan-generator", "depth": 3})", "has no field 'depth'"}}) {
+    bundle.model = model;
+    weights::write_bundle(path, bundle);
+    try {
+      ShowerSource::open(path);
+      ADD_FAILURE() << model;
+    } catch (const Error& error) {
+      EXPECT_NE(error.message().find(part), std::string::npos) << error.message();
+    }
+  }
+  bundle.model = "3dgan-fixed";
+  weights::write_bundle(path, bundle);
+  EXPECT_EQ(ShowerSource::open(path).variant(), models::ShowerVariant::fixed_angle)
+      << "as version 0.1 wrote it";
 }
 
 TEST_F(ShowerSourceTest, WhatIsNoGeneratorIsRefused) {

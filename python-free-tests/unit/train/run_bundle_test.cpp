@@ -26,11 +26,13 @@ struct Described : torch::nn::Module, nn::Model {
 
 class RunBundleTest : public test::TrainerFixture {
  protected:
-  data::DatasetSummary summary() const {
-    return {.card = "card = 1\n",
-            .classes = {"qcd", "top"},
-            .files = {{.path = "/data/a.h5", .fingerprint = "f1", .rows = 10}},
-            .part = {.name = "train", .valid_fraction = 0.1, .seed = 3}};
+  static data::DatasetSummary summary() {
+    data::DatasetSummary data;
+    data.card = "card = 1\n";
+    data.classes = {"qcd", "top"};
+    data.files = {{.path = "/data/a.h5", .fingerprint = "f1", .rows = 10}};
+    data.part = {.name = "train", .valid_fraction = 0.1, .seed = 3};
+    return data;
   }
 };
 

@@ -81,22 +81,22 @@ models::ModelDescription describe_classifier(const train::Session& session, cons
 NamedTensors empty_jet(const features::Card& card, at::ScalarType type) {
   NamedTensors jet;
   for (const auto& [tensor, columns] : card.inputs)
-    jet.set(tensor, at::zeros({1, card.length, static_cast<std::int64_t>(columns.size())}, type));
+    jet.set(tensor, at::zeros({1, card.length, static_cast<std::int64_t>(card.num_inputs(tensor))}, type));
   jet.set("mask", at::zeros({1, card.length}, at::kBool));
   return jet;
 }
 
 /// One empty jet through the network: what does not fit is known before a run folder is made.
-void prove_shapes(torch::nn::Module& module, const features::Card& card, device::Precision precision) {
+void prove_shapes(torch::nn::Module& module, const train::Session& session, const features::Card& card) {
   const at::NoGradGuard no_gradients;
+  const bool wide = session.precision() == device::Precision::float64;
   nn::Model& model = *nn::as_model(module);
-  const NamedTensors jet =
-      empty_jet(card, precision == device::Precision::float64 ? at::kDouble : at::kFloat);
+  const NamedTensors jet = empty_jet(card, wide ? at::kDouble : at::kFloat);
   for (const auto& input : model.input_names()) {
     if (jet.contains(input)) continue;
     std::vector<std::string> known;
     for (const auto& entry : jet) known.push_back(entry.name);
-    throw ConfigError("model", models::ModelDescription::parse(nn::describe(module)).name(),
+    throw ConfigError("model", session.options().get<std::string>("model"),
                       fmt::format("a network that reads {} of card {}; this one reads '{}'",
                                   fmt::join(known, ", "), card.name, input));
   }
@@ -164,7 +164,7 @@ std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session, co
   const auto module = models::create(describe_classifier(session, *card));
   prepare_weights(session, *module, *card);
   if (session.precision() == device::Precision::float64) module->to(at::kDouble);
-  prove_shapes(*module, *card, session.precision());
+  prove_shapes(*module, session, *card);
   const std::int64_t passes = std::max<std::int64_t>(1, options.get<std::int64_t>("accumulate"));
   const std::int64_t share = (options.get<std::int64_t>("batch") / session.size() + passes - 1) / passes;
   const std::int64_t bytes =
