@@ -56,15 +56,13 @@ NamedTensors in_double(const NamedTensors& tensors) {
 
 at::Tensor logits_of(TrainedNetwork& trained, const Batch& batch) {
   auto* const model = nn::as_model(*trained.network.module);
-  const NamedTensors outputs =
-      model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
+  const NamedTensors outputs = model->forward(trained.in_double ? in_double(batch.tensors) : batch.tensors);
   const at::Tensor* found = outputs.find("logits");
   const at::Tensor logits = found ? *found : at::Tensor();
   const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
   if (!logits.defined() || logits.dim() != 2 || logits.size(0) != batch.size() || logits.size(1) != classes)
     throw ConfigError(fmt::format(
-        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}",
-        batch.size(), classes,
+        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}", batch.size(), classes,
         logits.defined() ? fmt::format("[{}]", fmt::join(logits.sizes(), ", ")) : "none"));
   return logits;
 }
@@ -117,6 +115,12 @@ report::Evaluation describe(const metrics::ClassificationResult& result, const E
   evaluation.epoch = trained.epoch;
   evaluation.step = trained.info.step;
   return evaluation;
+}
+
+/// "runs/first/checkpoints/step-000042 (epoch 3, step 42)"; snapshots of version 0.1 do not say their epoch.
+std::string describe_snapshot(const TrainedNetwork& trained) {
+  const std::string epoch = trained.epoch > 0 ? fmt::format("epoch {}, ", trained.epoch) : "";
+  return fmt::format("{} ({}step {})", trained.info.folder.string(), epoch, trained.info.step);
 }
 
 /// Collective: what one rank finds is an error on all.
@@ -172,8 +176,7 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make) {
                         .scores = outputs.scores.path,
                         .curves = {},
                         .data = evaluated.description,
-                        .snapshot = fmt::format("{} (epoch {}, step {})", trained.info.folder.string(),
-                                                trained.epoch, trained.info.step)};
+                        .snapshot = describe_snapshot(trained)};
   if (summary.samples > 0) {
     result.metrics = std::move(summary);
     result.curves = outputs.curves.path;
