@@ -89,8 +89,9 @@ std::string alternatives(const Inventory& inventory, std::string_view but) {
 /// "latest" and "best". A manifest that cannot be read may be that of the one asked for: then the pointer
 /// file decides, and without it nobody knows.
 const Manifest& find_by_rank(const fs::path& store, std::string_view which, const Inventory& inventory) {
-  const Manifest* found = which == "best" ? find_best(inventory.snapshots) : nullptr;
-  if (!found && !inventory.snapshots.empty()) found = &inventory.snapshots.front();
+  const Manifest* found = inventory.snapshots.empty() ? nullptr : &inventory.snapshots.front();
+  if (which == "best")
+    if (const auto bests = find_bests(inventory.snapshots); !bests.empty()) found = bests.front();
   std::string pointed = read_pointer(store, which);
   if (pointed.empty()) pointed = read_pointer(store, "latest");
   for (const auto& [folder, fault, code] : inventory.damaged) {

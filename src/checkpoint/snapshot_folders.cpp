@@ -81,14 +81,18 @@ Inventory take_inventory(const fs::path& store) {
   return inventory;
 }
 
-const Manifest* find_best(const std::vector<Manifest>& snapshots) {
-  const Manifest* best = nullptr;
+std::vector<const Manifest*> find_bests(const std::vector<Manifest>& snapshots) {
+  std::vector<const Manifest*> bests;
   for (const Manifest& candidate : snapshots) {
     if (!candidate.info.metric) continue;
+    const auto best = std::ranges::find(bests, candidate.metric_name, &Manifest::metric_name);
     const double sign = candidate.higher_is_better ? 1 : -1;
-    if (!best || sign * *candidate.info.metric > sign * *best->info.metric) best = &candidate;
+    if (best == bests.end())
+      bests.push_back(&candidate);
+    else if (sign * *candidate.info.metric > sign * *(*best)->info.metric)
+      *best = &candidate;
   }
-  return best;
+  return bests;
 }
 
 fs::path snapshot_folder(const fs::path& store, std::int64_t step) {

@@ -30,8 +30,9 @@ struct Inventory {
 /// Empty for a folder that does not exist.
 Inventory take_inventory(const std::filesystem::path& store);
 
-/// The snapshot with the best metric; nullptr if none has one.
-const Manifest* find_best(const std::vector<Manifest>& snapshots);
+/// The best snapshot by each metric that judged any, the newest judgement's first: values of two metrics cannot
+/// be compared.
+std::vector<const Manifest*> find_bests(const std::vector<Manifest>& snapshots);
 
 /// step-000123
 std::filesystem::path snapshot_folder(const std::filesystem::path& store, std::int64_t step);

@@ -187,10 +187,11 @@ void Store::Impl::update_pointers_and_prune() const {
   };
   const Manifest& newest = inventory.snapshots.front();
   point("latest", newest);
-  const Manifest* best = options.keep_best ? find_best(inventory.snapshots) : nullptr;
-  if (best) point("best", *best);
+  std::vector<const Manifest*> bests;
+  if (options.keep_best) bests = find_bests(inventory.snapshots);
+  if (!bests.empty()) point("best", *bests.front());
   for (std::size_t i = kept(inventory); i < inventory.snapshots.size(); ++i)
-    if (&inventory.snapshots[i] != best) remove(inventory.snapshots[i]);
+    if (std::ranges::find(bests, &inventory.snapshots[i]) == bests.end()) remove(inventory.snapshots[i]);
   for (const Manifest& lost : inventory.lost)
     if (lost.info.sequence < newest.info.sequence) remove(lost);
 }
@@ -219,7 +220,8 @@ std::optional<std::int64_t> Store::Impl::best() const {
   together("look for checkpoints", [&] {
     if (!is_writer()) return;
     const Inventory inventory = take_inventory(folder);
-    if (const Manifest* manifest = find_best(inventory.snapshots)) text = std::to_string(manifest->info.step);
+    if (const auto bests = find_bests(inventory.snapshots); !bests.empty())
+      text = std::to_string(bests.front()->info.step);
   });
   text = control().broadcast(text);
   return text.empty() ? std::nullopt : std::optional(std::stoll(text));

@@ -16,6 +16,7 @@ namespace {
 // Two beside each other fill the page at about one unit per pixel, so that the letters keep their size.
 constexpr int kFigureWidth = 540, kFigureHeight = 370;
 constexpr std::string_view kGenerator = "name=\"generator\" content=\"bunchtrain\"";
+constexpr std::string_view kStyleOfFirstPages = "<style>\n:root{color-scheme:light dark;--ink:";
 constexpr std::size_t kMostOpenRows = 30;  ///< a longer table is folded
 
 std::string caption_html(const std::string& caption) {
@@ -183,7 +184,9 @@ std::string sections_html(const std::vector<Section>& sections) {
   return html;
 }
 
-bool is_page(const std::filesystem::path& path) { return begins_with_mark(path, kGenerator); }
+bool is_page(const std::filesystem::path& path) {
+  return begins_with_mark(path, kGenerator) || begins_with_mark(path, kStyleOfFirstPages);
+}
 
 std::string render_html(const Page& page) {
   return html_document(page.title, page.subtitle,

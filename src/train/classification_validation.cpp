@@ -26,7 +26,7 @@ class ClassificationValidation final : public Validation {
     if (!std::isnan(result.accuracy)) found.metrics = {{"valid_accuracy", result.accuracy}};
     if (!std::isnan(result.auc)) {
       found.score = result.auc;
-      found.score_name = "valid_auc";
+      found.score_name = score_name(result);
       found.metrics.push_back({"valid_auc", result.auc});
     }
     if (has_one_signal(result) && !std::isnan(result.auc))
@@ -41,6 +41,13 @@ class ClassificationValidation final : public Validation {
   /// Two classes have one signal, more of them if the card names it: its rejection of all others is quoted.
   bool has_one_signal(const metrics::ClassificationResult& result) const {
     return result.classes.size() == 2 || options_.signals.size() == 1;
+  }
+
+  /// Of several classes it may be the AUC of one signal or, as always in version 0.1, the mean over all:
+  /// these cannot be compared.
+  std::string score_name(const metrics::ClassificationResult& result) const {
+    if (result.classes.size() == 2 || !has_one_signal(result)) return "valid_auc";
+    return "valid_auc of " + result.classes[static_cast<std::size_t>(options_.signals.front())];
   }
 
   metrics::ClassificationOptions options_;

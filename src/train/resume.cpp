@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bunchtrain/core/error.hpp"
 #include "resume_check.hpp"
 
 namespace bunchtrain::train {
@@ -35,6 +36,19 @@ std::string rate_remark(const TrainingPlan& plan, std::int64_t steps, bool resch
       plan.length.total_steps);
 }
 
+/// The order to go on in. What differs otherwise is named by the loader.
+SampleOrder choose_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader,
+                         const std::string& run_folder, bool allowed) {
+  const SampleOrder order = order_of(snapshot, loader);
+  if (allowed) return order;
+  if (order == SampleOrder::same_if_data)
+    throw ConfigError(fmt::format(
+        "the run in {} was written by version 0.1, whose fingerprints of files cannot be compared with those "
+        "of this version: if its data are the same, go on in their order by --resume --allow-changed",
+        run_folder));
+  return SampleOrder::same;
+}
+
 }  // namespace
 
 Resumed resume_from(const checkpoint::Snapshot& snapshot, const TrainingPlan& plan, const Session& session,
@@ -46,10 +60,9 @@ Resumed resume_from(const checkpoint::Snapshot& snapshot, const TrainingPlan& pl
   const Changes changes = saved.facts.empty() ? Changes{} : compare_facts(saved.facts, plan.facts);
   require_unchanged(changes, run_folder, allowed);
 
-  const bool other_order = allowed && !same_order(snapshot, loader);
-  Resumed resumed{
-      .state = restore(snapshot, networks, loader, other_order ? SampleOrder::other : SampleOrder::same),
-      .length = plan.length};
+  const SampleOrder order = choose_order(snapshot, loader, run_folder, allowed);
+  const bool other_order = order == SampleOrder::other;
+  Resumed resumed{.state = restore(snapshot, networks, loader, order), .length = plan.length};
   RunState& state = resumed.state;
   if (state.epoch_trained && snapshot.info.judged) state.start_next_epoch();
   const bool begins_anew = other_order && !state.epoch_trained && state.epoch_steps > 0;
@@ -60,6 +73,8 @@ Resumed resume_from(const checkpoint::Snapshot& snapshot, const TrainingPlan& pl
 
   for (const auto* lines : {&changes.settings, &changes.derived})
     for (const auto& line : *lines) resumed.remarks.push_back("changed: " + line);
+  if (order == SampleOrder::same_if_data)
+    resumed.remarks.push_back("the data are taken for those of the run, which version 0.1 wrote");
   if (other_order)
     resumed.remarks.push_back("the order of samples is another one from here on" +
                               (begins_anew ? fmt::format(": epoch {} begins anew", state.epoch + 1) : ""));

@@ -73,6 +73,13 @@ StateDict begin_of_pass(const data::DataLoader& loader, const StateDict& saved) 
   return state;
 }
 
+StateDict loader_state(const data::DataLoader& loader, const StateDict& saved, SampleOrder order) {
+  if (order == SampleOrder::other) return begin_of_pass(loader, saved);
+  StateDict state = saved;
+  if (order == SampleOrder::same_if_data) state.set("fingerprint", loader.state().text("fingerprint"));
+  return state;
+}
+
 /// Weights of another precision would fail later, with a riddle about some tensor.
 void require_same_precision(const torch::nn::Module& module, const NamedTensors& saved,
                             const checkpoint::SnapshotInfo& info) {
@@ -121,12 +128,13 @@ SavedPlan saved_plan(const checkpoint::Snapshot& snapshot) {
   return plan;
 }
 
-bool same_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader) {
+SampleOrder order_of(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader) {
   const StateDict& saved = part_of(snapshot, "loader");
   const StateDict here = loader.state();
-  for (const char* name : {"fingerprint", "samples", "seed", "batch"})
-    if (saved.text(name) != here.text(name)) return false;
-  return true;
+  for (const char* name : {"samples", "seed", "batch"})
+    if (saved.text(name) != here.text(name)) return SampleOrder::other;
+  if (saved.text("fingerprint") == here.text("fingerprint")) return SampleOrder::same;
+  return saved_plan(snapshot).facts.empty() ? SampleOrder::same_if_data : SampleOrder::other;
 }
 
 std::string component_name(std::span<const TrainedNetwork> networks, const TrainedNetwork& network,
@@ -163,7 +171,7 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
                          snapshot.info.folder.string());
     network.optimizer->load(part(component_name(networks, network, "optimizer")));
   }
-  loader.load(order == SampleOrder::same ? part("loader") : begin_of_pass(loader, part("loader")));
+  loader.load(loader_state(loader, part("loader"), order));
   const StateDict& values = part("trainer");
   RunState state;
   state.step = values.integer("step");

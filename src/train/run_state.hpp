@@ -61,12 +61,13 @@ struct CapturedState {
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
                       const data::DataLoader& loader, const SavedPlan& plan);
 
-/// Whether the loader has the samples in the order of the snapshot: data, seed and batch are the same.
-bool same_order(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader);
-
-/// The order of samples that a snapshot goes on in: its own, or another one, in which the pass through the
-/// data that it was in begins anew.
-enum class SampleOrder { same, other };
+/// The order of samples that a snapshot goes on in.
+enum class SampleOrder {
+  same,          ///< its own: data, seed and batch are the same
+  same_if_data,  ///< its own if the data are the same: version 0.1 took other fingerprints of files
+  other,         ///< another one, in which the pass through the data that it was in begins anew
+};
+SampleOrder order_of(const checkpoint::Snapshot& snapshot, const data::DataLoader& loader);
 
 /// The first network's first tensor that holds NaN or infinity ("generator: conv.weight");
 /// empty if all are finite.

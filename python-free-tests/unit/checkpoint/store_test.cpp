@@ -59,6 +59,18 @@ TEST_F(StoreTest, SmallerMayBeBetter) {
   EXPECT_THAT(names(), ElementsAre("best", "latest", "step-000002", "step-000004"));
 }
 
+TEST_F(StoreTest, TheBestByTwoMetricsAreKeptAndTheNewestJudgementsCounts) {
+  Store before = make_store({.keep_last = 1, .metric = "mean_auc"});
+  save(before, 1, 0.9);
+  save(before, 2, 0.8);
+  Store store = make_store({.keep_last = 1, .metric = "auc"});
+  save(store, 3, 0.3);
+  save(store, 4, 0.2);
+  EXPECT_EQ(store.load("best")->info.step, 3);
+  EXPECT_EQ(read(folder_ / "best"), "step-000003\n");
+  EXPECT_THAT(names(), ElementsAre("best", "latest", "step-000001", "step-000003", "step-000004"));
+}
+
 TEST_F(StoreTest, WithoutMetricsTheBestIsTheLatest) {
   Store store = make_store();
   save(store, 1);

@@ -171,6 +171,13 @@ WeightSource weight_source(const train::Session& session, const std::string& net
           .averaged = session.options().get<std::string>("average") == "on"};
 }
 
+/// "runs/first/checkpoints/step-000042 (epoch 3, step 42)"; snapshots of version 0.1 do not say their epoch.
+std::string describe_snapshot(const TrainedNetwork& trained) {
+  const std::string epoch = trained.epoch > 0 ? fmt::format("epoch {}, ", trained.epoch) : "";
+  return fmt::format("{} ({}step {}{})", trained.info.folder.string(), epoch, trained.info.step,
+                     trained.averaged ? ", averaged weights" : "");
+}
+
 /// Collective: what one rank finds is an error on all.
 template <class Action>
 auto together(const train::Session& session, Action action) {
@@ -227,15 +234,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
   const at::Tensor rows = comm::gather_rows(share, agreement);  // on the root, which writes them
   auto summary = metrics.compute(agreement);
 
-  EvaluateResult result{
-      .metrics = std::nullopt,
-      .scores = outputs.scores.path,
-      .results = {},
-      .page = {},
-      .sections = {},
-      .data = evaluated.description,
-      .snapshot = fmt::format("{} (epoch {}, step {}{})", trained.info.folder.string(), trained.epoch,
-                              trained.info.step, trained.averaged ? ", averaged weights" : "")};
+  EvaluateResult result{.metrics = std::nullopt,
+                        .scores = outputs.scores.path,
+                        .results = {},
+                        .page = {},
+                        .sections = {},
+                        .data = evaluated.description,
+                        .snapshot = describe_snapshot(trained)};
   if (summary.samples > 0) {
     result.metrics = std::move(summary);
     result.results = outputs.results.path;
