@@ -197,7 +197,9 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const device::Moment begin(session_.device());
   network.engine->finish();
   const device::Moment finished(session_.device());
-  step.update = network.optimizer->step({.clip_norm = settings_.clip_norm, .check_finite = true});
+  step.update = network.optimizer->step({.clip_norm = settings_.clip_norm,
+                                         .check_finite = true,
+                                         .gradient_norm = network.engine->gradient_norm()});
   step.backward.add(begin, finished);
   step.optimizer.add(finished, device::Moment(session_.device()));
 }

@@ -85,6 +85,7 @@ class DataParallel final : public Engine {
   double root_gradient() const noexcept;
 
   void scale_losses_by(const at::Tensor& scale) override;
+  at::Tensor gradient_norm() override;
 
   void synchronize_buffers(std::int64_t samples) override;
   NetworkState state(std::int64_t samples) override;

@@ -71,7 +71,7 @@ struct NetworkState {
 
 /// A network with its arenas, and the way in which ranks train it together: each has a copy (DataParallel).
 /// The Trainer, validation and snapshots know no other face of it. Use from one thread. Collective:
-/// construction, `run` of a last pass, `finish`, `evaluate`, `synchronize_buffers`, `state`.
+/// construction, `run` of a last pass, `finish`, `evaluate`, `gradient_norm`, `synchronize_buffers`, `state`.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -91,6 +91,9 @@ class Engine {
   /// From now on `run` and `backward` differentiate losses times the scalar `scale` on `device()`, as it is when
   /// backward begins (`Optimizer::loss_scale`, whose `step` divides by it). The host does not wait for it.
   virtual void scale_losses_by(const at::Tensor& scale) = 0;
+
+  /// L2 norm of the finished gradients of the whole network: a float64 scalar on `device()`.
+  virtual at::Tensor gradient_norm() = 0;
 
   /// This rank's parameters and gradients, which an optimizer works on.
   virtual tensor::ParameterArenas& arenas() noexcept = 0;

@@ -14,6 +14,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/model.hpp"
+#include "bunchtrain/optim/optimizer.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "communicator_statistics.hpp"
@@ -321,6 +322,7 @@ void DataParallel::broadcast(int root) {
   broadcast_buffers(*impl_->module, impl_->communicator, root);
 }
 
+at::Tensor DataParallel::gradient_norm() { return optim::gradient_norm(impl_->arenas); }
 tensor::ParameterArenas& DataParallel::arenas() noexcept { return impl_->arenas; }
 
 std::vector<OwnedRange> DataParallel::owned_ranges() const {
