@@ -14,7 +14,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/model.hpp"
-#include "bunchtrain/optim/optimizer.hpp"
+#include "bunchtrain/optim/gradient_norm.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "communicator_statistics.hpp"
