@@ -75,6 +75,21 @@ TEST_F(BundleTest, IsEvaluatedLikeItsRun) {
   EXPECT_EQ(inside.exit_code, 78) << inside.output;
 }
 
+TEST_F(BundleTest, TheTrainerLeavesItsBestWeights) {
+  const Finished trained = run(train(words("averaged", "--ema 0.8")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  std::vector<std::string> tables;
+  for (const std::string name : {"run", "averaged"}) {
+    const Finished of_run = run(tool("evaluate " + path(name) + " --split valid"));
+    ASSERT_EQ(of_run.exit_code, 0) << of_run.output;
+    const Finished of_bundle = run(tool("evaluate " + path(name + "/bundle") + " --split valid"));
+    ASSERT_EQ(of_bundle.exit_code, 0) << of_bundle.output;
+    EXPECT_EQ(table_of(of_bundle.output), table_of(of_run.output)) << name;
+    tables.push_back(table_of(of_run.output));
+  }
+  EXPECT_NE(tables[0], tables[1]) << "averaged weights are others";
+}
+
 TEST_F(BundleTest, ALoopWrittenByHandMakesOne) {
   ASSERT_EQ(run(example("custom_loop", "--batch 100 --epochs 1 --card toy_jets --data " + jets_ + " --run " +
                                            path("by_hand")))
