@@ -14,8 +14,7 @@ int main(int argc, char** argv) {
     bt::parallel::DataParallel parallel(model, session.world());
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});
 
-    bt::train::Trainer trainer(session, parallel, optimizer, bt::train::classification(),
-                               {.epochs = 20});
+    bt::train::Trainer trainer(session, parallel, optimizer, bt::train::classification(), {.epochs = 20});
     trainer.fit(train, valid);
   });
 }

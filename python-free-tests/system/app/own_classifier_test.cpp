@@ -98,8 +98,8 @@ TEST_F(OwnClassifierTest, WhatItDoesNotHaveIsNamed) {
   const std::string words = " --particles 24 --data " + make_jets("toy.h5", 100) + " --run " + path("run");
   const Finished option = run(program("--model sum --fusion" + words));
   EXPECT_EQ(option.exit_code, 78);
-  EXPECT_THAT(option.output,
-              AllOf(HasSubstr("model 'sum' has no field 'fusion'"), HasSubstr("it has num_features, num_classes")));
+  EXPECT_THAT(option.output, AllOf(HasSubstr("model 'sum' has no field 'fusion'"),
+                                   HasSubstr("it has num_features, num_classes")));
   const Finished classes = run(program("--model four" + words));
   EXPECT_EQ(classes.exit_code, 78);
   EXPECT_THAT(classes.output, HasSubstr("gives logits [1, 4] for one jet"));
