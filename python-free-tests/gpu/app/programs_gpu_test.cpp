@@ -77,7 +77,7 @@ TEST_F(ProgramsGpuTest, TheReadmesProgramTrainsAndItsRunIsEvaluatedAlikeEverywhe
     training.close();
     EXPECT_EQ(result.epochs, 2);
     EXPECT_TRUE(std::isfinite(result.train_loss));
-    EXPECT_EQ(result.validation.value().score_name, "valid_auc");
+    EXPECT_EQ(result.validation.value().score_name, "valid_auc of three_prong");
     EXPECT_GT(result.validation.value().score.value(), 0.5);
   }
   const auto evaluated = [&](const std::string& device) {

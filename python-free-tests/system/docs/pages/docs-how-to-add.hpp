@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+namespace bt = bunchtrain;
+
 struct DeepSetImpl : torch::nn::Module, bunchtrain::nn::Model {
   DeepSetImpl(std::int64_t, std::int64_t) {}
   std::vector<std::string> input_names() const override { return {"features"}; }
