@@ -46,8 +46,11 @@ std::string paragraphs_html(const std::vector<std::string>& paragraphs) {
   return html;
 }
 
-/// A column of names, not of numbers.
+/// A column of names or texts, not of numbers.
 bool holds_words(const SectionTable& table, std::size_t column) {
+  constexpr std::size_t kLongestNumber = 24;
+  const auto is_text = [&](const auto& row) { return row[column].size() > kLongestNumber; };
+  if (std::ranges::any_of(table.rows, is_text)) return true;
   return std::ranges::all_of(table.rows, [&](const auto& row) {
     return row[column].size() > 1 && row[column].find_first_of("0123456789") == std::string::npos;
   });

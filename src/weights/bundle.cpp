@@ -95,23 +95,14 @@ std::string read_text(const fs::path& path) {
   if (const std::uintmax_t bytes = size_of(path); bytes > kLargestText)
     throw CheckpointError(
         fmt::format("{} has {} bytes: that is none of a bundle's files", path.string(), bytes));
-  try {
-    return read_text_file(path);
-  } catch (const DataError& unreadable) {
-    throw CheckpointError(unreadable.message());
-  }
+  return read_text_file(path);
 }
 
 void verify_file(const fs::path& path, const detail::BundleFile& file) {
   if (const std::uintmax_t bytes = size_of(path); bytes != file.bytes)
     throw CheckpointError(
         fmt::format("{} has {} bytes instead of {}: take another copy", path.string(), bytes, file.bytes));
-  std::string hash;
-  try {
-    hash = hash_file(path);
-  } catch (const DataError& unreadable) {
-    throw CheckpointError(unreadable.message());
-  }
+  const std::string hash = hash_file(path);
   if (hash != file.hash)
     throw CheckpointError(fmt::format("{} is damaged: its checksum is {} instead of {}; take another copy",
                                       path.string(), hash, file.hash));

@@ -31,7 +31,7 @@ struct Bundle {
 std::string write_bundle(const std::filesystem::path& folder, const Bundle& bundle);
 
 /// Reads one without trust: format, sizes and checksums are proved, nothing outside the folder is opened.
-/// @throws CheckpointError naming what is missing, damaged or newer; IoError.
+/// @throws CheckpointError naming what is missing, damaged or newer; DataError, IoError for a file that cannot be read.
 Bundle read_bundle(const std::filesystem::path& folder);
 
 /// Whether `path` is a folder that says it is a bundle, in order or not.

@@ -60,7 +60,14 @@ int run_program(int argc, char** argv) {
   for (auto& option : bt::jet_tagging::evaluate_options()) program.options.push_back(std::move(option));
   return bt::run(argc, argv, program, [](bt::Session& session) {
     if (!session.option("evaluate")) return train(session);
-    const auto result = bt::jet_tagging::evaluate(session);
+    bt::jet_tagging::MakeNetwork make;  // empty: by its name
+    if (session.options().given("model"))
+      make = [name = session.options().get<std::string>("model")](const bt::features::Card& card) {
+        return bt::models::create(bt::models::ModelDescription(name)
+                                      .set("num_features", static_cast<int>(card.num_inputs("features")))
+                                      .set("num_classes", static_cast<int>(card.classes.size())));
+      };
+    const auto result = bt::jet_tagging::evaluate(session, make);
     if (session.is_root()) std::fputs(bt::jet_tagging::format_evaluation(result).c_str(), stdout);
   });
 }
@@ -89,6 +96,10 @@ TEST_F(OwnClassifierTest, IsTrainedAndEvaluatedByName) {
   const Finished done = run(mpirun(2, program("--evaluate --split valid --run " + path("run"))));
   ASSERT_EQ(done.exit_code, 0) << done.output;
   EXPECT_THAT(done.output, AllOf(HasSubstr("accuracy"), HasSubstr("labelled samples")));
+  const Finished other =
+      run(program("--evaluate --model particlenet-lite --split valid --run " + path("run")));
+  EXPECT_EQ(other.exit_code, 78);
+  EXPECT_THAT(other.output, HasSubstr("of the network 'sum', this program makes 'particlenet-lite'"));
   const Finished foreign = run(tool("evaluate " + path("run") + " --split valid"));
   EXPECT_EQ(foreign.exit_code, 78);
   EXPECT_THAT(foreign.output, HasSubstr("of the network 'sum', which this program cannot build"));

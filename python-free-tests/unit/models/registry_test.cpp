@@ -167,6 +167,16 @@ TEST(RegistryTest, AFactoryMakesAModel) {
                 AllOf(HasSubstr(name), HasSubstr("derive the module from bunchtrain::nn::Model")));
 }
 
+TEST(RegistryTest, ValuesThatAFieldDoesNotTakeAreRefused) {
+  EXPECT_THAT(message_of([] { create_from("particlenet-lite num_features=7 num_classes=2 blocks=7:32,32"); }),
+              HasSubstr("K:WIDTH,WIDTH,WIDTH"));
+  const auto padding = ModelDescription("mine").set("padding", "round");
+  EXPECT_THAT(message_of([&] {
+                padding.text("padding", "weaver", {"weaver", "keras"});
+              }),
+              AllOf(HasSubstr("padding"), HasSubstr("round"), HasSubstr("weaver, keras")));
+}
+
 TEST(RegistryTest, FieldsThatAModelDoesNotHaveAreNamed) {
   EXPECT_THAT(message_of([] { create_from(R"({"model": "particlenet", "num_clases": 3})"); }),
               AllOf(HasSubstr("num_clases"), HasSubstr("is 'num_classes' meant?"), HasSubstr("dropout")));
