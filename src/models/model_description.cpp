@@ -156,12 +156,11 @@ std::string ModelDescription::text(std::string_view name, std::string_view other
   const Field* field = ask(name);
   if (!field) return std::string(otherwise);
   const Json value = Json::parse(field->json);
-  if (!value.is_string())
-    refuse(*field, allowed.size() > 0 ? fmt::format("{}", fmt::join(allowed, ", ")) : "a text");
-  std::string text = value.get<std::string>();
-  if (allowed.size() > 0 && std::ranges::find(allowed, text) == allowed.end())
-    refuse(*field, fmt::format("{}", fmt::join(allowed, ", ")));
-  return text;
+  const bool fits =
+      value.is_string() &&
+      (allowed.size() == 0 || std::ranges::find(allowed, value.get<std::string>()) != allowed.end());
+  if (!fits) refuse(*field, allowed.size() > 0 ? fmt::format("{}", fmt::join(allowed, ", ")) : "a text");
+  return value.get<std::string>();
 }
 
 std::vector<std::int64_t> ModelDescription::integers(std::string_view name,
