@@ -55,7 +55,7 @@ class Observer {
   virtual void on_phase(std::string_view /*phase*/, std::int64_t /*done*/, std::int64_t /*total*/) {}
   /// Within an epoch (`--validate-every`); that of its end comes by `on_epoch`.
   virtual void on_validation(const ValidationEvent&) {}
-  /// @param validation null without one
+  /// The second is null without a validation.
   virtual void on_epoch(const report::EpochRow&, const ValidationResult* /*validation*/) {}
   /// A line for people.
   virtual void on_note(const std::string&) {}
