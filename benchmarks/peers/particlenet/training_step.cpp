@@ -8,6 +8,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <torch/nn/module.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
