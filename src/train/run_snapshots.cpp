@@ -44,16 +44,17 @@ std::filesystem::path RunSnapshots::save(std::int64_t step, const CapturedState&
   return info.folder;
 }
 
-void RunSnapshots::mark_lost(const std::string& reason) {
+void RunSnapshots::mark_lost(std::int64_t step, const std::string& reason) {
   try {
-    store_.judge(newest_, {.lost = reason});
+    store_.judge(step, {.lost = reason});
   } catch (const IoError& error) {
     session_.logger().warning(fmt::format("{}; its weights are lost, move the folder away", error.message()));
   }
 }
 
 void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
-  if (newest_ >= first_lost) mark_lost(reason);
+  for (const std::int64_t step : store_.steps())
+    if (step >= first_lost) mark_lost(step, reason);
   const auto good = store_.steps();
   const std::string way_on =
       good.empty() ? "There is no snapshot from before: start again by --resume"

@@ -51,7 +51,7 @@ class RunSnapshots {
   const std::filesystem::path& newest() const noexcept { return newest_folder_; }
 
  private:
-  void mark_lost(const std::string& reason);
+  void mark_lost(std::int64_t step, const std::string& reason);
 
   Session& session_;
   CheckpointInterval every_;

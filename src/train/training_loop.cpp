@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <span>
 
 #include "bunchtrain/core/atomic_file.hpp"
@@ -87,6 +88,15 @@ void add_early_stopping(TrainingTask& task, const Settings& settings) {
   if (settings.early_stop) add(*settings.early_stop);
 }
 
+/// Waits for a GPU.
+double smallest_loss_scale(std::span<const TrainedNetwork> networks) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& network : networks)
+    if (const at::Tensor scale = network.optimizer->loss_scale(); scale.defined())
+      least = std::min(least, scale.item<double>());
+  return least;
+}
+
 }  // namespace
 
 TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan plan,
@@ -140,6 +150,7 @@ FitResult TrainingLoop::run() {
   const OrderlyStop orderly;  // from here on a signal ends the step and saves
   const auto phase = session_.control().in_phase("training");
   exposed_before_ = total_exposed().value();
+  loss_scale_ = smallest_loss_scale(task_.networks);
   if (validation_missing_) validate_within_epoch();
   result_.finished_early = agreed_wish_to_finish();
   while (!finished() && result_.finished_early.empty()) {
@@ -281,7 +292,17 @@ std::int64_t TrainingLoop::unseen_steps() const {
   return !gradients_seen_ && snapshots_.newest_was_loaded() ? 1 : 0;
 }
 
+/// Steps that make the scale fall leave the weights as they are: if the gradients stay infinite whatever the scale, it
+/// is the weights before the first of them that are lost.
+void TrainingLoop::follow_loss_scale(const StepEvent& event) {
+  const bool fell = event.loss_scale < loss_scale_;
+  if (!fell) first_fall_ = 0;
+  if (fell && first_fall_ == 0) first_fall_ = event.step;
+  loss_scale_ = event.loss_scale;
+}
+
 void TrainingLoop::require_finite(const StepEvent& event) {
+  if (losses_scaled_) follow_loss_scale(event);
   const bool finite = is_finite(event);
   // A scaled step that is left out is tried again with a smaller scale.
   const bool applied = losses_scaled_ ? event.loss_scale >= kLeastLossScale : update_applied_;
@@ -293,7 +314,7 @@ void TrainingLoop::require_finite(const StepEvent& event) {
   const char* remark = finite && losses_scaled_ ? ", whatever the loss is scaled with" : "";
   snapshots_.halt(fmt::format("the {} not finite at step {}{} (learning rate {:.3g})",
                               finite ? "gradients are" : "loss is", event.step, remark, event.learning_rate),
-                  event.step - 1 - unseen_steps());
+                  (first_fall_ > 0 ? first_fall_ : event.step) - 1 - unseen_steps());
 }
 
 /// The optimizer has left the step out on all ranks.

@@ -94,6 +94,7 @@ class TrainingLoop {
   void run_manual_step(const Batch& batch, StepInFlight& step);
   void require_finite(const StepEvent& event);
   void leave_out(const StepEvent& event);
+  void follow_loss_scale(const StepEvent& event);
   bool validation_due() const noexcept;
   void synchronize_buffers();
   void validate_within_epoch();
@@ -135,6 +136,8 @@ class TrainingLoop {
   bool gradients_seen_ = false;             ///< whether somebody looked at those of the step settled last
   bool update_applied_ = true;              ///< false: they are not finite
   bool losses_scaled_ = false;              ///< so that a step may be left out
+  double loss_scale_ = 1;                   ///< the smallest, after the step settled last
+  std::int64_t first_fall_ = 0;             ///< the step since which every one made the scale fall; 0: none
   double exposed_ = 0;                      ///< seconds that it spent on collectives
   double exposed_before_ = 0;               ///< the same of all steps settled
 };
