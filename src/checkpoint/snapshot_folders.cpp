@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshot_folders.hpp"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 
-#include "bunchtrain/core/detail/system_fault.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::checkpoint {
@@ -48,17 +44,6 @@ std::vector<fs::path> entries_where(const fs::path& store, Predicate&& wanted) {
   }
   std::sort(found.begin(), found.end());
   return found;
-}
-
-// A rename is on the disk only when its folder is.
-void synchronise(const fs::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool failed = descriptor < 0 || ::fsync(descriptor) != 0;
-  const int code = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (failed)
-    throw_system_fault<CheckpointError>(
-        fmt::format("cannot synchronise {}: {}", folder.string(), std::strerror(code)), code);
 }
 
 }  // namespace
@@ -140,7 +125,7 @@ void publish(const fs::path& store, std::int64_t step) {
   const fs::path place = snapshot_folder(store, step), replaced = with_suffix(place, kReplaced);
   if (fs::exists(place)) fs::rename(place, replaced);
   fs::rename(with_suffix(place, kPartial), place);
-  synchronise(store);
+  synchronise_folder(store);  // a rename is on the disk only when its folder is
   if (fs::exists(replaced)) remove_snapshot(replaced);
 }
 

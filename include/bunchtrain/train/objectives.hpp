@@ -30,7 +30,7 @@ enum class RegressionLoss { mse, huber, l1, gaussian };
 /// Names for the objective of one real number per sample.
 struct RegressionTarget {
   std::string output = {};  ///< [B] or [B, 1] of the network
-  std::string target = {};  ///< [B] of the batch, an entry of the card's [targets]
+  std::string target = {};  ///< [B] of the batch
   std::string width = {};   ///< [B] or [B, 1] of the network, positive: its own error; `gaussian` alone
   RegressionLoss loss = RegressionLoss::mse;
   std::string weight = "weight";  ///< as of `ClassificationTarget`
