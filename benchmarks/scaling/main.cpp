@@ -3,8 +3,7 @@
 // ranks and says where the time of a step goes.
 //
 //   scaling --program particlenet --ranks 1,2 --trainer-options="--model lite" --out scaling-lite
-//   scaling --program 3dgan --ranks 1,2,4,8 --launcher "srun -n {n} -c {threads}" --threads 16 --out
-//   scaling-3dgan
+//   scaling --program 3dgan --ranks 1,2,4,8 --launcher "srun -n {n} -c {threads}" --threads 16 --out gan
 #include <fmt/format.h>
 
 #include <cstdio>

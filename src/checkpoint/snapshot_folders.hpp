@@ -30,8 +30,8 @@ struct Inventory {
 /// Empty for a folder that does not exist.
 Inventory take_inventory(const std::filesystem::path& store);
 
-/// The best snapshot by each metric that judged any, the newest judgement's first: values of two metrics cannot
-/// be compared.
+/// The best snapshot by each metric that judged any, the newest judgement's first:
+/// values of two metrics cannot be compared.
 std::vector<const Manifest*> find_bests(const std::vector<Manifest>& snapshots);
 
 /// step-000123

@@ -38,8 +38,8 @@ struct TrainingPlan {
 };
 
 /// Collective. Resolves the settings and makes sure that all ranks have the same ones and the same data.
-/// Warns of options that nothing used so far; ends the program with `--print-config`
-/// (`Session::set_up_complete`).
+/// Warns of options that nothing used so far;
+/// ends the program with `--print-config` (`Session::set_up_complete`).
 /// @throws ConfigError
 TrainingPlan make_plan(Session& session, const TrainingTask& task, const data::Dataset& train,
                        const data::Dataset* valid);

@@ -19,7 +19,7 @@ namespace bunchtrain::checkpoint {
 
 struct StoreOptions {
   int keep_last = 3;
-  bool keep_best = true;
+  bool keep_best = true;  ///< by each metric that judged any; `best` is that of the newest judgement
   std::string metric = "valid_auc";  ///< name of what `best` means, for the manifest and messages
   bool higher_is_better = true;
   Logger logger = {};

@@ -28,9 +28,10 @@ struct EdgeConvSpec {
 
 /// The published implementations differ in how padding enters (research: weaver, TF-Keras, MXNet).
 enum class PaddingRule {
-  weaver,  ///< features zeroed after every block, mean over real particles (default; equal to the published
-           ///< PyTorch code)
-  keras,   ///< features zeroed once at the end, mean over all P slots
+  /// The default, as in weaver-core: features zeroed after every block, mean over real particles.
+  weaver,
+  /// Features zeroed once at the end, mean over all P slots.
+  keras,
 };
 
 /// Batch-norm statistics: with padded slots, as published, or of real entries only.

@@ -30,8 +30,7 @@ class Environment {
   Environment() : Environment(Options{}) {}
   explicit Environment(Options options);
   /// Finalises MPI if this object initialised it, no exception is in flight and no communicator of the job
-  /// failed
-  /// (`Comm::mark_failed`); else does nothing, since MPI_Finalize waits for all ranks.
+  /// failed (`Comm::mark_failed`); else does nothing, since MPI_Finalize waits for all ranks.
   ~Environment();
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;

@@ -28,8 +28,8 @@ struct BatchNormOptions {
 /// rows. Rows that the mask leaves out are normalised all the same. If no row counts, the running statistics
 /// stay; with one row their variance is taken as biased.
 ///
-/// float32, float64, bfloat16 and float16 rows are kept in their dtype, also under autocast. Differentiable
-/// once.
+/// float32, float64, bfloat16 and float16 rows are kept in their dtype, also under autocast.
+/// Differentiable once.
 class BatchNormImpl : public torch::nn::Module {
  public:
   explicit BatchNormImpl(BatchNormOptions options);

@@ -36,8 +36,8 @@ struct BatchNormTensors {
 /// @return as `input`. Differentiable once in input, weight and bias. Autocast rule: the dtype of `input` is
 /// kept. On a GPU nothing waits for the device, and two runs give the same bits. With a reducer collective,
 /// forward and backward: all ranks, same order. Not thread-safe on the same buffers in training.
-/// @throws ConfigError if shapes or dtypes do not fit; NotBuiltError for a tensor on a GPU in a build without
-/// CUDA.
+/// @throws ConfigError if shapes or dtypes do not fit;
+/// NotBuiltError for a tensor on a GPU in a build without CUDA.
 at::Tensor batch_norm(const at::Tensor& input, const BatchNormTensors& norm,
                       const std::optional<at::Tensor>& row_mask = std::nullopt, bool relu = false);
 

@@ -17,8 +17,8 @@ at::Tensor dropout_keys(const RandomKey& key, const at::Tensor& sample_ids, c10:
 /// Elements of `x` zeroed with `probability`, the others scaled by 1 / (1 - probability).
 ///
 /// The probability is rounded to a multiple of 1/65536, at most 1 - 1/65536. Which elements go is drawn where
-/// `x` is, the same bits on CPU and GPU and for every dtype, without a mask in memory: the backward pass draws
-/// again.
+/// `x` is, the same bits on CPU and GPU and for every dtype, without a mask in memory:
+/// the backward pass draws again.
 ///
 /// @param x        [B, ...] floating-point; made contiguous if it is not.
 /// @param row_keys [B] int64 on the device of `x`, as `dropout_keys` returns them.

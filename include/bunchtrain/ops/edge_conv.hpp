@@ -45,10 +45,10 @@ struct EdgeConvLayers {
 ///
 /// Differentiable once in `features`, weights, and the norms' weights and biases. Under autocast edges are of
 /// its dtype (on the CPU, whose passes have no float16, they then stay float32), points and statistics float32.
-/// With reducers collective, forward and backward: all ranks, same order. Not thread-safe on the same buffers
-/// in training.
-/// @throws ConfigError if shapes or dtypes do not fit; NotBuiltError for tensors on a GPU in a build without
-/// CUDA.
+/// With reducers collective, forward and backward: all ranks, same order.
+/// Not thread-safe on the same buffers in training.
+/// @throws ConfigError if shapes or dtypes do not fit;
+/// NotBuiltError for tensors on a GPU in a build without CUDA.
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers);
 

@@ -11,8 +11,8 @@ namespace bunchtrain::ops {
 /// A linear layer on [x_i ; x_j - x_i] is (W_a - W_b) x_i + W_b x_j = u_i + v_j: two GEMMs over points
 /// instead of one over edges, K times fewer multiplications.
 ///
-/// @param u, v     [B, P, C] of one dtype: float32, float64, bfloat16 or float16 (B sets, P points, C
-/// channels).
+/// @param u, v     [B, P, C] of one dtype: float32, float64, bfloat16 or float16
+///                 (B sets, P points, C channels).
 /// @param indices  [B, P, K] int32, each in [0, P). Checked on CPU when called; on a
 ///                 GPU by the kernel, see index_faults.hpp.
 /// @return [B, P, K, C], dtype of `u`.

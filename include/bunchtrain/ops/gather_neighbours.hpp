@@ -16,8 +16,7 @@ namespace bunchtrain::ops {
 ///
 /// Differentiable in `features` to any order. The gradient sums each point's incoming edges in ascending edge
 /// order (i, then n), accumulated in float32 for the types of 16 bits: the same bits in every run and for
-/// any number of threads. Autocast rule: none, the dtype of `features` is kept (a copy gains nothing from a
-/// cast).
+/// any number of threads. Autocast rule: none, the dtype of `features` is kept (a cast would gain nothing).
 /// @throws ConfigError if shapes or dtypes do not fit or, on CPU, an index is out of range.
 at::Tensor gather_neighbours(const at::Tensor& features, const at::Tensor& indices);
 

@@ -58,8 +58,8 @@ struct StepOptions {
 /// scale in one. A scale that is not finite changes nothing: neither parameters nor state.
 struct GradientScale {
   double value = 1;
-  /// [2] float64 on the arenas' GPU, the scale and the norm that it comes from; if defined it counts instead
-  /// of `value`.
+  /// [2] float64 on the arenas' GPU, the scale and the norm that it comes from;
+  /// if defined it counts instead of `value`.
   at::Tensor on_device = {};
 };
 

@@ -52,8 +52,8 @@ struct DataParallelOptions {
 /// Within a pass backward runs in the thread that calls it, also on a GPU, where collectives would otherwise
 /// start behind it.
 ///
-/// Use from one thread. The module must outlive this object. Collective: construction, last passes,
-/// `synchronize_buffers`, `broadcast`.
+/// Use from one thread. The module must outlive this object.
+/// Collective: construction, last passes, `synchronize_buffers`, `broadcast`.
 class DataParallel final : public Engine {
  public:
   /// @throws ConfigError on every rank if the ranks' networks differ, naming the first difference.

@@ -54,8 +54,8 @@ data::DatasetPtr make_gflash_dataset(const GflashDatasetOptions& options);
 /// Writes `options.count` showers in the layout of the LCD files: normal incidence ECAL in GeV, `energy`,
 /// `target` (pdg id, GeV); inclined ECAL in GeV x 50, `energy`, `theta`, `mtheta`, `eta`. The file appears
 /// when it is complete.
-/// @throws DataError if it cannot be written; ConfigError if it would replace what it must not
-/// (`require_writable_output`).
+/// @throws DataError if it cannot be written;
+/// ConfigError if it would replace what it must not (`require_writable_output`).
 void write_gflash_showers(const OutputFile& output, const GflashOptions& options,
                           const std::function<void(std::int64_t showers)>& progress = {});
 /// The same; replaces any file.

@@ -23,8 +23,8 @@ struct ArenaSegment {
   std::string name;
   std::int64_t offset;
   std::int64_t numel;
-  bool requires_grad;  ///< frozen parameters have a place in `values()`, their gradient stays zero; as of the
-                       ///< last `begin_pass`
+  /// As of the last `begin_pass`. Frozen parameters have a place in `values()`, their gradient stays zero.
+  bool requires_grad;
 };
 
 /// One flat tensor of parameters and one of gradients for one (device, dtype), of which every parameter and

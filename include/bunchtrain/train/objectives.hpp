@@ -16,8 +16,8 @@ struct ClassificationTarget {
   std::string weight = "weight";  ///< [B] of the batch, weights of mean 1; none of that name: all count 1
 };
 
-/// Cross-entropy, mean over the batch's samples, in float32 (float64 stays). An empty batch gives 0 with a
-/// graph.
+/// Cross-entropy, mean over the batch's samples, in float32 (float64 stays).
+/// An empty batch gives 0 with a graph.
 ///
 /// The objective throws ConfigError if the network has no such output, if its shape does not fit, or if the
 /// batch has no such label; it names the entry of the data card that is missing.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The list of all error messages with the test that provokes each.
-///   error_messages table SOURCE TRACES       the list as Markdown, from what `collect` noted, one file per
-///   test error_messages check SOURCE LIST BOUND   fails if more messages than BOUND that users can provoke
-///   are untested
+///   error_messages table SOURCE TRACES       the list as Markdown, from what `collect` noted, test by test
+///   error_messages check SOURCE LIST BOUND   fails if more messages than BOUND, of those that users can
+///                                            provoke, are untested
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -221,8 +221,8 @@ DataParallel& DataParallel::operator=(DataParallel&&) noexcept = default;
 
 void DataParallel::Impl::differentiate(const at::Tensor& loss, const PassOptions& options) {
   begin(options, /*one_backward=*/true);
-  // A mean over no samples is NaN, and NaN times zero too. With shared statistics this rank must take part in
-  // backward.
+  // A mean over no samples is NaN, and NaN times zero too.
+  // With shared statistics this rank must take part in backward.
   if (options.samples > 0 || (sync_batch_norm && loss.defined()))
     torch::autograd::backward({loss}, {root_gradient(loss)});
 }

@@ -12,8 +12,8 @@
 namespace bunchtrain::ops::detail {
 
 /// `out[b, i, n] = u[b, i] + v[b, indices[b, i, n]]` for `sets` sets; `u` may be nullptr. Asynchronous on
-/// `stream`. T is float, double, Bf16 or Fp16. An index outside the set counts as the nearest one inside and
-/// raises `*fault`.
+/// `stream`. T is float, double, Bf16 or Fp16.
+/// An index outside the set counts as the nearest one inside and raises `*fault`.
 template <class T>
 void launch_spread(const EdgeShape& shape, std::int64_t sets, const T* u, const T* v,
                    const std::int32_t* indices, T* out, std::int32_t* fault, cudaStream_t stream);

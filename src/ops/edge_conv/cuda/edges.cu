@@ -115,9 +115,8 @@ __global__ void reverse_index_kernel(EdgeShape shape, const std::int32_t* indice
 // Which edges lead to each point of large sets: a stable radix sort of all edges by the point that they lead
 // to, kDigitBits bits a pass, without atomics: the same order in every run.
 //
-//   passes     point_numbers_kernel once; for each digit digit_counts_kernel, place_digits_kernel (one block)
-//   and
-//              sort_by_digit_kernel; at last offsets_kernel
+//   passes     point_numbers_kernel once; for each digit digit_counts_kernel, place_digits_kernel (one
+//              block) and sort_by_digit_kernel; at last offsets_kernel
 //
 //   tiling     a block per tile of kSortTile edges; a thread owns kEdgesPerThread edges in a row
 //

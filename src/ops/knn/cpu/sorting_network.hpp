@@ -20,9 +20,8 @@ struct ComparatorList {
   Comparator comparators[N];
 };
 
-/// Calls `visit(low, high)` for each comparator of Batcher's odd-even merge sort of `n` values, n a power of
-/// two
-/// ("Sorting networks and their applications", AFIPS 1968).
+/// Calls `visit(low, high)` for each comparator of Batcher's odd-even merge sort of `n` values, n a power
+/// of two ("Sorting networks and their applications", AFIPS 1968).
 template <class Visit>
 constexpr void visit_sort_comparators(int n, Visit visit) {
   for (int p = 1; p < n; p *= 2)
