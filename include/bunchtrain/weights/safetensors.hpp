@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// safetensors files: named tensors plus text metadata, read without trust and written atomically.
+/// safetensors files as named tensors plus text metadata (safetensors_file.hpp: as bytes).
 
-#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "bunchtrain/tensor/named_tensors.hpp"
+#include "bunchtrain/weights/safetensors_file.hpp"
 
 namespace bunchtrain::weights {
 
@@ -24,12 +25,6 @@ struct SafeTensors {
 SafeTensors read_safetensors(const std::filesystem::path& path);
 /// The same from memory (tests, fuzzing). `origin` is used in messages.
 SafeTensors parse_safetensors(std::span<const std::byte> bytes, std::string_view origin);
-
-/// What was written, known without reading it back.
-struct WrittenFile {
-  std::uint64_t bytes = 0;
-  std::string hash;  ///< XXH3-128
-};
 
 /// Writes atomically (temporary, fsync, rename). Tensors are moved to the CPU and made contiguous as needed.
 /// @throws IoError with the system's reason if the disk is full, CheckpointError if the folder is missing or

@@ -3,16 +3,15 @@
 /// The JSON header of a safetensors file: read without trust, checked against the size
 /// of the data, and written.
 
-#include <c10/core/ScalarType.h>
-
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "bunchtrain/weights/safetensors.hpp"
+#include "bunchtrain/weights/safetensors_file.hpp"
 
 namespace bunchtrain::weights::detail {
 
@@ -21,30 +20,10 @@ inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 /// Length of the little-endian count in front of the header.
 inline constexpr std::uint64_t kPrefixBytes = 8;
 
-/// One tensor as the header describes it; `begin` and `end` count from the end of the header.
-struct HeaderEntry {
-  std::string name;
-  c10::ScalarType dtype = c10::ScalarType::Float;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
-};
-
 struct Header {
-  std::vector<HeaderEntry> entries;  ///< in the order of the file's header
+  std::vector<TensorEntry> entries;  ///< in the order of the file's header
   std::map<std::string, std::string> metadata;
 };
-
-/// What is known of a dtype.
-struct DtypeInfo {
-  std::string_view name;
-  c10::ScalarType type;
-  std::uint64_t bytes;
-};
-/// nullptr if safetensors' `name` is none that we read.
-const DtypeInfo* find_dtype(std::string_view name) noexcept;
-/// nullptr if `type` is none that we write.
-const DtypeInfo* find_dtype(c10::ScalarType type) noexcept;
 
 /// Header length from the first eight bytes of a file of `file_bytes` bytes.
 /// @throws CheckpointError if the file is too short for it or it exceeds `kMaxHeaderBytes`.
@@ -54,6 +33,10 @@ std::uint64_t read_header_length(std::span<const std::byte> prefix, std::uint64_
 /// Parses and checks a header for a file that holds `data_bytes` bytes behind it.
 /// @throws CheckpointError naming the tensor and the fault.
 Header parse_header(std::string_view json, std::uint64_t data_bytes, std::string_view origin);
+
+/// Bytes of a tensor; nothing if the count does not fit 63 bits. Sizes after a zero count too, as strides are
+/// made of them.
+std::optional<std::uint64_t> byte_count(const TensorEntry& entry);
 
 /// The header for `header.entries` (offsets set by the caller), padded with spaces so that the
 /// data starts 8-byte aligned.

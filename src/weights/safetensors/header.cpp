@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "safetensors_header.hpp"
+#include "header.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <span>
 #include <unordered_set>
 
 #include "bunchtrain/core/error.hpp"
+#include "dtypes.hpp"
 
 namespace bunchtrain::weights::detail {
 namespace {
@@ -19,17 +18,6 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kMetadataKey = "__metadata__";
 constexpr std::size_t kMaxRank = 64;
-
-constexpr std::array<DtypeInfo, 10> kDtypes = {{{"F64", c10::ScalarType::Double, 8},
-                                                {"F32", c10::ScalarType::Float, 4},
-                                                {"F16", c10::ScalarType::Half, 2},
-                                                {"BF16", c10::ScalarType::BFloat16, 2},
-                                                {"I64", c10::ScalarType::Long, 8},
-                                                {"I32", c10::ScalarType::Int, 4},
-                                                {"I16", c10::ScalarType::Short, 2},
-                                                {"I8", c10::ScalarType::Char, 1},
-                                                {"U8", c10::ScalarType::Byte, 1},
-                                                {"BOOL", c10::ScalarType::Bool, 1}}};
 
 /// Fills a Header from the events of a JSON parser and stops at the first thing that a header may not hold.
 /// Works on events so that neither deep nesting nor a repeated key can slip through a tree.
@@ -88,11 +76,9 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       return true;
     }
     if (field_ != "dtype") return fail(fmt::format("'{}' must be a list of numbers", field_));
-    const DtypeInfo* dtype = find_dtype(text);
-    if (!dtype)
-      return fail(
-          fmt::format("dtype '{}' is not supported (F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL are)", text));
-    entry_.dtype = dtype->type;
+    const auto dtype = find_dtype(text);
+    if (!dtype) return fail(fmt::format("dtype '{}' is not supported ({} are)", text, dtype_names()));
+    entry_.dtype = *dtype;
     return true;
   }
   bool number_unsigned(std::uint64_t value) override {
@@ -140,7 +126,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   }
 
   Header header_;
-  HeaderEntry entry_;
+  TensorEntry entry_;
   std::unordered_set<std::string> names_, fields_;
   std::string field_, fault_;
   std::vector<std::uint64_t> numbers_;
@@ -154,24 +140,8 @@ class HeaderReader : public nlohmann::json_sax<Json> {
                   origin, what));
 }
 
-/// Bytes of a tensor; nothing if the count does not fit 63 bits. Sizes after a zero count too, as strides are
-/// made of them.
-std::optional<std::uint64_t> byte_count(const HeaderEntry& entry) {
-  std::uint64_t count = find_dtype(entry.dtype)->bytes;
-  bool empty = false;
-  for (const std::int64_t size : entry.shape) {
-    if (size == 0) {
-      empty = true;
-      continue;
-    }
-    if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(size), &count)) return std::nullopt;
-    if (count > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
-  }
-  return empty ? 0 : count;
-}
-
 void check_sizes(const Header& header, std::uint64_t data_bytes, std::string_view origin) {
-  for (const HeaderEntry& entry : header.entries) {
+  for (const TensorEntry& entry : header.entries) {
     const auto bytes = byte_count(entry);
     if (!bytes) refuse(origin, fmt::format("tensor '{}' has more elements than can be counted", entry.name));
     if (entry.begin > entry.end || entry.end > data_bytes) {
@@ -186,13 +156,13 @@ void check_sizes(const Header& header, std::uint64_t data_bytes, std::string_vie
 }
 
 void check_contiguous(const Header& header, std::uint64_t data_bytes, std::string_view origin) {
-  std::vector<const HeaderEntry*> by_place;
-  for (const HeaderEntry& entry : header.entries) by_place.push_back(&entry);
-  std::ranges::sort(by_place, [](const HeaderEntry* a, const HeaderEntry* b) {
+  std::vector<const TensorEntry*> by_place;
+  for (const TensorEntry& entry : header.entries) by_place.push_back(&entry);
+  std::ranges::sort(by_place, [](const TensorEntry* a, const TensorEntry* b) {
     return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
   });
   std::uint64_t place = 0;
-  for (const HeaderEntry* entry : by_place) {
+  for (const TensorEntry* entry : by_place) {
     if (entry->begin != place) {
       refuse(
           origin,
@@ -209,14 +179,18 @@ void check_contiguous(const Header& header, std::uint64_t data_bytes, std::strin
 
 }  // namespace
 
-const DtypeInfo* find_dtype(std::string_view name) noexcept {
-  const auto found = std::ranges::find(kDtypes, name, &DtypeInfo::name);
-  return found == kDtypes.end() ? nullptr : &*found;
-}
-
-const DtypeInfo* find_dtype(c10::ScalarType type) noexcept {
-  const auto found = std::ranges::find(kDtypes, type, &DtypeInfo::type);
-  return found == kDtypes.end() ? nullptr : &*found;
+std::optional<std::uint64_t> byte_count(const TensorEntry& entry) {
+  std::uint64_t count = bytes_of(entry.dtype);
+  bool empty = false;
+  for (const std::int64_t size : entry.shape) {
+    if (size == 0) {
+      empty = true;
+      continue;
+    }
+    if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(size), &count)) return std::nullopt;
+    if (count > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
+  }
+  return empty ? 0 : count;
 }
 
 std::uint64_t read_header_length(std::span<const std::byte> prefix, std::uint64_t file_bytes,
@@ -250,13 +224,13 @@ Header parse_header(std::string_view json, std::uint64_t data_bytes, std::string
 std::string format_header(const Header& header, std::string_view origin) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!header.metadata.empty()) json[std::string(kMetadataKey)] = header.metadata;
-  for (const HeaderEntry& entry : header.entries) {
+  for (const TensorEntry& entry : header.entries) {
     if (entry.name == kMetadataKey) {
       throw CheckpointError(
           fmt::format("cannot write {}: a tensor may not be called '{}'", origin, kMetadataKey));
     }
     nlohmann::ordered_json tensor;
-    tensor["dtype"] = find_dtype(entry.dtype)->name;
+    tensor["dtype"] = to_string(entry.dtype);
     tensor["shape"] = entry.shape;
     tensor["data_offsets"] = {entry.begin, entry.end};
     json[entry.name] = std::move(tensor);
