@@ -54,9 +54,9 @@ void CommunicatorOptions::validate() const {
 }
 
 Communicator create_owning(mpi::Comm owned_comm, c10::Device device, Backend kind,
-                           CommunicatorOptions options) {
+                           CommunicatorOptions options, const detail::ControlChannel* whole) {
   return Communicator(
-      std::make_shared<Communicator::Impl>(std::move(owned_comm), device, kind, std::move(options)));
+      std::make_shared<Communicator::Impl>(std::move(owned_comm), device, kind, std::move(options), whole));
 }
 
 Communicator Communicator::self() {

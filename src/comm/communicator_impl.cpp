@@ -80,12 +80,13 @@ class ComparedReceive : public InFlight {
 }  // namespace
 
 Communicator::Impl::Impl(mpi::Comm owned_comm, c10::Device on_device, Backend chosen,
-                         CommunicatorOptions opts)
+                         CommunicatorOptions opts, const detail::ControlChannel* whole)
     : control(std::move(owned_comm)),
       options(std::move(opts)),
       device(on_device),
       backend_kind(chosen),
-      channel_(control),
+      channel_(whole ? detail::ControlChannel(*whole, control, options.name)
+                     : detail::ControlChannel(control, options.name)),
       backend_(create_backend(chosen, control, on_device, options)) {}
 
 Communicator::Impl::~Impl() {
@@ -189,12 +190,10 @@ void Communicator::Impl::require_usable(const Call& call) {
 
 void Communicator::Impl::serve_peers(const Call& call) {
   channel_.serve(call);
-  for (const int rank : channel_.ranks_that_gave_up()) {
-    const auto& reason = channel_.peers()[static_cast<std::size_t>(rank)].reason;
-    if (!reason.empty())
-      fail(fmt::format("communicator '{}': rank {} failed: {}", options.name, rank, reason), Tell::nobody);
-    if (!give_up_at_) give_up_at_ = Clock::now() + kAnswerWindow;
-  }
+  if (const auto& failure = channel_.failure())
+    fail(fmt::format("communicator '{}': rank {} failed: {}", options.name, failure->rank, failure->reason),
+         Tell::nobody);
+  if (!give_up_at_ && !channel_.ranks_that_gave_up().empty()) give_up_at_ = Clock::now() + kAnswerWindow;
 }
 
 void Communicator::Impl::tell_reading() {
@@ -229,7 +228,8 @@ Communicator Communicator::Impl::split(int color, int key, std::string name) {
   part.name = std::move(name);
   mpi::Comm ranks = control.split(color, key);
   const bool alone = ranks.size() == 1 && options.backend == Backend::automatic;
-  return create_owning(std::move(ranks), device, alone ? Backend::self : backend_kind, std::move(part));
+  return create_owning(std::move(ranks), device, alone ? Backend::self : backend_kind, std::move(part),
+                       &channel_);
 }
 
 void Communicator::Impl::close() {

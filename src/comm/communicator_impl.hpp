@@ -24,8 +24,9 @@ namespace bunchtrain::comm {
 struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   using Clock = std::chrono::steady_clock;
 
-  /// Collective. Takes `owned_comm` over: `close()` frees it.
-  Impl(mpi::Comm owned_comm, c10::Device on_device, Backend chosen, CommunicatorOptions opts);
+  /// Collective. Takes `owned_comm` over: `close()` frees it. `whole`: of the communicator that it is a part of.
+  Impl(mpi::Comm owned_comm, c10::Device on_device, Backend chosen, CommunicatorOptions opts,
+       const detail::ControlChannel* whole);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -93,9 +94,9 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   std::optional<Clock::time_point> give_up_at_;  ///< a peer gave up: no point in waiting longer than this
 };
 
-/// Collective: a communicator that takes `owned_comm` over.
+/// Collective: a communicator that takes `owned_comm` over, which may be a part of another one.
 Communicator create_owning(mpi::Comm owned_comm, c10::Device device, Backend kind,
-                           CommunicatorOptions options);
+                           CommunicatorOptions options, const detail::ControlChannel* whole = nullptr);
 
 /// One operation as its caller holds it. Destroyed in flight it hands the operation to the communicator.
 struct Work::Impl {

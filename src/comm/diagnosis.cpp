@@ -36,6 +36,12 @@ class RankGroups {
   std::vector<Group> groups_;
 };
 
+std::string describe(const PeerState& peer) {
+  std::string text = (peer.gave_up ? "gave up in " : "in ") + describe(peer.call);
+  if (!peer.communicator.empty()) text += fmt::format(" on communicator '{}'", peer.communicator);
+  return text;
+}
+
 std::string conclusion(const Timeout& timeout, const std::vector<int>& silent) {
   if (!silent.empty()) {
     return fmt::format("Silent: {} (what lives is busy with something else than this communicator)",
@@ -49,7 +55,9 @@ std::string conclusion(const Timeout& timeout, const std::vector<int>& silent) {
   if (!reading.empty())
     return fmt::format("No rank is silent, but slow storage: {} still waiting for data",
                        mpi::rank_ranges(reading));
-  const auto elsewhere = [&](const PeerState& peer) { return peer.heard && !(peer.call == timeout.call); };
+  const auto elsewhere = [&](const PeerState& peer) {
+    return peer.heard && !(peer.call == timeout.call && peer.communicator.empty());
+  };
   if (!timeout.call.is_point_to_point() && std::ranges::any_of(timeout.peers, elsewhere)) {
     return "No rank is silent, but they are in different operations: the common order was left";
   }
@@ -79,7 +87,7 @@ std::string describe_timeout(const Timeout& timeout) {
     if (!peer.heard) {
       silent.push_back(rank);
     } else {
-      groups.add(rank, (peer.gave_up ? "gave up in " : "in ") + describe(peer.call));
+      groups.add(rank, describe(peer));
     }
   }
   return fmt::format(

@@ -87,7 +87,7 @@ class Communicator {
   /// Both [size * n]: block r of `input` goes to rank r.
   Work all_to_all(at::Tensor output, at::Tensor input);
   /// Point to point, not collective: `peer` must receive a tensor of the same size and dtype. Sends to one
-  /// peer with one tag arrive in their order; nccl ignores the tag (0 to 32766).
+  /// peer with one tag arrive in their order; nccl ignores the tag (0 to 31998).
   Work send(at::Tensor tensor, int peer, int tag = 0);
   Work receive(at::Tensor tensor, int peer, int tag = 0);
   /// Of the hosts: returns when all ranks are here. Does not wait for GPUs.

@@ -17,7 +17,8 @@ class Mesh {
   Mesh(Communicator world, MeshShape shape);
 
   /// Collective over all ranks at the first call for an axis. An axis that all ranks lie along is the world's
-  /// own communicator; else it is a part of it, named as the axis.
+  /// own communicator; else it is a part of it, named as the axis. All share the world's control channel: a failure
+  /// along one axis ends the waiting along all.
   Communicator axis(Axis axis);
   const Communicator& world() const noexcept;
   const MeshShape& shape() const noexcept;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/comm/mesh.hpp"
 
+#include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
@@ -11,6 +14,10 @@
 
 namespace bunchtrain::comm {
 namespace {
+
+using testing::AllOf;
+using testing::AnyOf;
+using testing::HasSubstr;
 
 class MeshTest : public testing::Test {
  protected:
@@ -48,6 +55,58 @@ TEST_F(MeshTest, AxesSumOverTheirOwnRanks) {
 
 TEST_F(MeshTest, RefusesAShapeOfAnotherWorld) {
   EXPECT_THROW(Mesh(world_, MeshShape(world_.size() + 1)), ConfigError);
+}
+
+/// Ranks that wait along different axes hear of one another: the axes have one control channel.
+class MeshFaultTest : public testing::Test {
+ protected:
+  void TearDown() override { test_world().barrier(); }
+
+  /// What the rank hears that waits along the axis in vain.
+  std::string error_along(Axis axis) {
+    try {
+      mesh_.axis(axis).all_reduce(at::ones({1})).wait();
+    } catch (const CommError& error) {
+      return error.message();
+    }
+    ADD_FAILURE() << "no CommError";
+    return {};
+  }
+
+  Mesh make_mesh(std::chrono::milliseconds timeout) {
+    Mesh mesh(Communicator::create(test_world(), c10::kCPU, {.timeout = timeout}),
+              MeshShape::parse("pipeline=2", test_world().size()));
+    for (const Axis axis : {Axis::data, Axis::pipeline}) mesh.axis(axis);
+    return mesh;
+  }
+
+  int rank_ = test_world().rank();
+  Mesh mesh_ = make_mesh(std::chrono::minutes(5));
+};
+
+TEST_F(MeshFaultTest, AFailureAlongOneAxisEndsTheWaitingAlongAll) {
+  const auto start = std::chrono::steady_clock::now();
+  if (rank_ == 0) {
+    mesh_.axis(Axis::pipeline).poison("the disk is full");
+    EXPECT_THROW(Communicator(mesh_.world()).barrier(), CommError);
+  } else {
+    // Of four ranks, 3 has no axis in common with 0.
+    EXPECT_THAT(error_along(rank_ == 1 ? Axis::pipeline : Axis::data),
+                HasSubstr("rank 0 failed: the disk is full"));
+    EXPECT_THROW(Communicator(mesh_.world()).barrier(), CommError);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST_F(MeshFaultTest, ATimeoutTellsInWhichCommunicatorThePeersWait) {
+  if (test_world().size() != 4) GTEST_SKIP() << "a circle needs four ranks";
+  mesh_ = make_mesh(std::chrono::milliseconds(400));
+  // 0 waits for 1, 1 for 3, 3 for 2, 2 for 0.
+  const Axis mine = rank_ == 0 || rank_ == 3 ? Axis::pipeline : Axis::data;
+  EXPECT_THAT(error_along(mine),
+              AllOf(HasSubstr("No rank is silent, but they are in different operations"),
+                    AnyOf(HasSubstr("in all_reduce(sum) of 1 float32 (#1) on communicator 'data'"),
+                          HasSubstr("in all_reduce(sum) of 1 float32 (#1) on communicator 'pipeline'"))));
 }
 
 }  // namespace

@@ -73,14 +73,14 @@ std::string timeout_text(const std::vector<PeerState>& peers) {
 }
 
 TEST(DiagnosisTest, TimeoutNamesSilentRanks) {
-  const PeerState here{.heard = true, .gave_up = false, .call = call(Operation::all_reduce), .reason = {}};
+  const PeerState here{.heard = true, .gave_up = false, .call = call(Operation::all_reduce)};
   const auto text = timeout_text({{}, here, {}, {}});
   EXPECT_THAT(text, HasSubstr("is not complete after 10 s. Silent: ranks 2, 3 "));
   EXPECT_THAT(text, HasSubstr("\n  rank 1: in all_reduce(sum) of 10 bfloat16 (#4)"));
 }
 
 TEST(DiagnosisTest, TimeoutTellsSlowStorageFromADeadRank) {
-  const PeerState reads{.heard = true, .gave_up = false, .call = call(Operation::reading), .reason = {}};
+  const PeerState reads{.heard = true, .gave_up = false, .call = call(Operation::reading)};
   EXPECT_THAT(timeout_text({{}, reads}), HasSubstr("slow storage: rank 1 still waiting for data"));
 }
 
@@ -101,14 +101,22 @@ TEST(DiagnosisTest, TimeoutTellsThePhaseAndTheProcesses) {
 }
 
 TEST(DiagnosisTest, TimeoutTellsRanksThatLeftTheOrder) {
-  const PeerState elsewhere{.heard = true, .gave_up = true, .call = call(Operation::broadcast), .reason = {}};
+  const PeerState elsewhere{.heard = true, .gave_up = true, .call = call(Operation::broadcast)};
   const auto text = timeout_text({{}, elsewhere});
   EXPECT_THAT(text, HasSubstr("the common order was left"));
   EXPECT_THAT(text, HasSubstr("\n  rank 1: gave up in broadcast(root 2)"));
 }
 
+TEST(DiagnosisTest, TimeoutTellsRanksThatWaitInAnotherCommunicator) {
+  const PeerState elsewhere{
+      .heard = true, .gave_up = false, .call = call(Operation::all_reduce), .communicator = "data"};
+  const auto text = timeout_text({{}, elsewhere});
+  EXPECT_THAT(text, HasSubstr("the common order was left"));
+  EXPECT_THAT(text, HasSubstr("in all_reduce(sum) of 10 bfloat16 (#4) on communicator 'data'"));
+}
+
 TEST(DiagnosisTest, TimeoutWithoutACulpritBlamesTheTimeout) {
-  const PeerState here{.heard = true, .gave_up = false, .call = call(Operation::all_reduce), .reason = {}};
+  const PeerState here{.heard = true, .gave_up = false, .call = call(Operation::all_reduce)};
   EXPECT_THAT(timeout_text({{}, here}), HasSubstr("CommunicatorOptions::timeout"));
 }
 

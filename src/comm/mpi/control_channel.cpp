@@ -7,8 +7,12 @@
 #include <array>
 #include <cstring>
 #include <list>
+#include <map>
+#include <optional>
+#include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 
 #include "abandon.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -20,17 +24,24 @@ namespace {
 static_assert(std::is_trivially_copyable_v<Call>, "calls travel as bytes");
 
 constexpr int kNoticeTag = 0;
-constexpr int kFirstSendTag = 1;  // announcements of sends: this plus the user's tag
 constexpr std::size_t kReasonBytes = 600;
+constexpr std::size_t kNameBytes = 40;
 
 enum class NoticeKind : std::int32_t { question, answer, failed };
 
 /// What ranks tell each other point to point. Small enough for every MPI to send eagerly.
 struct Notice {
   NoticeKind kind = NoticeKind::answer;
+  std::int32_t channel = 0;  ///< whom it is for; a failure concerns all
   Call call;
+  std::array<char, kNameBytes> communicator{};  ///< of the call
   std::array<char, kReasonBytes> reason{};
 };
+
+template <std::size_t N>
+void put(std::array<char, N>& field, std::string_view text) noexcept {
+  text.copy(field.data(), N - 1);
+}
 
 /// A message on its way; MPI reads it until the request is complete.
 struct Outgoing {
@@ -72,7 +83,7 @@ class Exchange : public CallExchange {
 class Announcement : public CallExchange {
  public:
   Announcement(MPI_Comm comm, int peer, int tag) {
-    mpi::check(MPI_Irecv(&notice_, sizeof(Notice), MPI_BYTE, peer, kFirstSendTag + tag, comm, &request_),
+    mpi::check(MPI_Irecv(&notice_, sizeof(Notice), MPI_BYTE, peer, tag, comm, &request_),
                "announcement of a send");
   }
   bool poll() override {
@@ -90,76 +101,143 @@ class Announcement : public CallExchange {
 
 }  // namespace
 
-struct ControlChannel::Impl {
-  explicit Impl(const mpi::Comm& control)
-      : comm(duplicate_native(control)),
-        rank(control.rank()),
-        size(control.size()),
-        peers(static_cast<std::size_t>(size)) {}
+/// What the communicator and its parts have in common: the messages of all of them, and who failed.
+struct ControlChannel::Wire {
+  explicit Wire(const mpi::Comm& whole)
+      : comm(duplicate_native(whole)), rank(whole.rank()), size(whole.size()) {}
 
-  void send(const Notice& notice, int peer, int tag) {
+  void send(const Notice& notice, int peer, int tag, MPI_Comm over) {
     Outgoing& message = outgoing.emplace_back(Outgoing{.notice = notice});
-    mpi::check(MPI_Isend(&message.notice, sizeof(Notice), MPI_BYTE, peer, tag, comm, &message.request),
+    mpi::check(MPI_Isend(&message.notice, sizeof(Notice), MPI_BYTE, peer, tag, over, &message.request),
                "notice to a peer");
   }
 
-  void send_to_all(const Notice& notice) {
-    for (int peer = 0; peer < size; ++peer) {
-      if (peer != rank) send(notice, peer, kNoticeTag);
-    }
-  }
-
-  void hear(const Notice& notice, int from, const Call& mine) {
-    PeerState& peer = peers[static_cast<std::size_t>(from)];
-    peer.heard = true;
-    peer.call = notice.call;
-    if (notice.kind == NoticeKind::answer) return;
-    peer.gave_up = true;
-    if (notice.kind == NoticeKind::failed) peer.reason = notice.reason.data();
-    if (notice.kind == NoticeKind::question)
-      send({.kind = NoticeKind::answer, .call = mine, .reason = {}}, from, kNoticeTag);
-  }
-
-  void serve(const Call& mine) {
+  void forget_sent() {
     std::erase_if(outgoing, [](Outgoing& message) { return test(message.request, "notice to a peer"); });
-    for (;;) {
-      int found = 0;
-      MPI_Message message = MPI_MESSAGE_NULL;
-      MPI_Status status;
-      mpi::check(MPI_Improbe(MPI_ANY_SOURCE, kNoticeTag, comm, &found, &message, &status),
-                 "notices of peers");
-      if (found == 0) return;
-      Notice notice;  // it is here already: the receive below does not wait
-      mpi::check(MPI_Mrecv(&notice, sizeof(Notice), MPI_BYTE, &message, MPI_STATUS_IGNORE),
-                 "notices of peers");
-      hear(notice, status.MPI_SOURCE, mine);
+  }
+
+  /// The next notice that is here already.
+  std::optional<std::pair<Notice, int>> take() const {
+    int found = 0;
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status;
+    mpi::check(MPI_Improbe(MPI_ANY_SOURCE, kNoticeTag, comm, &found, &message, &status), "notices of peers");
+    if (found == 0) return std::nullopt;
+    Notice notice;
+    mpi::check(MPI_Mrecv(&notice, sizeof(Notice), MPI_BYTE, &message, MPI_STATUS_IGNORE), "notices of peers");
+    return std::pair(notice, status.MPI_SOURCE);
+  }
+
+  /// Collective over `part`: a number that no two channels with a common rank share.
+  int next_channel(const mpi::Comm& part) {
+    return last_channel = static_cast<int>(part.all_max(last_channel + 1));
+  }
+
+  /// Collective once nobody needs it any more.
+  void leave(int channel) {
+    channels.erase(channel);
+    if (channels.empty()) mpi::check(MPI_Comm_free(&comm), "MPI_Comm_free");
+  }
+
+  MPI_Comm comm;
+  int rank;
+  int size;
+  int last_channel = 0;
+  std::map<int, Impl*> channels = {};
+  std::optional<Failure> failure = {};
+  std::list<Outgoing> outgoing = {};
+};
+
+struct ControlChannel::Impl {
+  Impl(std::shared_ptr<Wire> shared, const mpi::Comm& control, std::string communicator)
+      : wire(std::move(shared)),
+        comm(MPI_Comm_f2c(control.fortran_handle())),
+        name(std::move(communicator)),
+        rank(control.rank()),
+        number(wire->next_channel(control)),
+        peers(static_cast<std::size_t>(control.size())) {
+    for (const std::string& line : control.all_gather(std::to_string(wire->rank)))
+      wire_ranks.push_back(std::stoi(line));
+    wire->channels.emplace(number, this);
+  }
+  ~Impl() { wire->channels.erase(number); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Notice notice(NoticeKind kind, const Call& mine) const {
+    Notice made{.kind = kind, .channel = number, .call = mine};
+    put(made.communicator, name);
+    return made;
+  }
+
+  void ask(const Call& mine) {
+    for (PeerState& peer : peers) peer.heard = peer.gave_up;
+    for (std::size_t peer = 0; peer < peers.size(); ++peer) {
+      if (static_cast<int>(peer) != rank)
+        wire->send(notice(NoticeKind::question, mine), wire_ranks[peer], kNoticeTag, wire->comm);
     }
   }
+
+  /// What a peer of this channel says.
+  void hear(const Notice& said, int from) {
+    const auto peer = std::ranges::find(wire_ranks, from) - wire_ranks.begin();
+    PeerState& state = peers[static_cast<std::size_t>(peer)];
+    state.heard = true;
+    state.call = said.call;
+    state.communicator = name == said.communicator.data() ? "" : said.communicator.data();
+    if (said.kind != NoticeKind::answer) state.gave_up = true;
+  }
+
+  /// Hears for all channels of the wire; this rank is in `mine` of this one.
+  void serve(const Call& mine) {
+    wire->forget_sent();
+    while (const auto taken = wire->take()) {
+      const auto& [said, from] = *taken;
+      if (said.kind == NoticeKind::failed && !wire->failure)
+        wire->failure = Failure{.rank = from, .reason = said.reason.data()};
+      const auto addressee = wire->channels.find(said.channel);
+      if (addressee != wire->channels.end() && addressee->second->knows(from))
+        addressee->second->hear(said, from);
+      if (said.kind != NoticeKind::question) continue;
+      Notice answer = notice(NoticeKind::answer, mine);
+      answer.channel = said.channel;
+      wire->send(answer, from, kNoticeTag, wire->comm);
+    }
+  }
+
+  bool knows(int wire_rank) const { return std::ranges::find(wire_ranks, wire_rank) != wire_ranks.end(); }
 
   bool heard_all() const {
-    for (int peer = 0; peer < size; ++peer) {
-      if (peer != rank && !peers[static_cast<std::size_t>(peer)].heard) return false;
+    for (std::size_t peer = 0; peer < peers.size(); ++peer) {
+      if (static_cast<int>(peer) != rank && !peers[peer].heard) return false;
     }
     return true;
   }
 
-  MPI_Comm comm;  // freed by close() only: that is collective
+  std::shared_ptr<Wire> wire;
+  MPI_Comm comm;  ///< the communicator's own: what all its ranks do together
+  std::string name;
   int rank;
-  int size;
+  int number;  ///< the same on all its ranks
+  std::vector<int> wire_ranks = {};
   std::vector<PeerState> peers;
-  std::list<Outgoing> outgoing;
 };
 
-ControlChannel::ControlChannel(const mpi::Comm& comm) {
-  if (comm.size() > 1) impl_ = std::make_unique<Impl>(comm);
+ControlChannel::ControlChannel(const mpi::Comm& comm, std::string name) {
+  if (comm.size() > 1) impl_ = std::make_unique<Impl>(std::make_shared<Wire>(comm), comm, std::move(name));
+}
+
+ControlChannel::ControlChannel(const ControlChannel& whole, const mpi::Comm& part, std::string name) {
+  if (part.size() > 1) impl_ = std::make_unique<Impl>(whole.impl_->wire, part, std::move(name));
 }
 
 ControlChannel::~ControlChannel() {
-  if (impl_ && !impl_->outgoing.empty()) abandon(std::move(impl_));
+  if (impl_ && !impl_->wire->outgoing.empty()) abandon(impl_->wire);
 }
 
 std::unique_ptr<CallExchange> ControlChannel::start_exchange(const Call& mine) {
-  return impl_ ? std::make_unique<Exchange>(impl_->comm, impl_->size, mine) : nullptr;
+  return impl_ ? std::make_unique<Exchange>(impl_->comm, static_cast<int>(impl_->peers.size()), mine)
+               : nullptr;
 }
 
 std::unique_ptr<InFlight> ControlChannel::start_barrier() {
@@ -167,8 +245,7 @@ std::unique_ptr<InFlight> ControlChannel::start_barrier() {
 }
 
 void ControlChannel::announce_send(const Call& mine, int peer) {
-  if (impl_)
-    impl_->send({.kind = NoticeKind::answer, .call = mine, .reason = {}}, peer, kFirstSendTag + mine.tag);
+  if (impl_) impl_->wire->send(impl_->notice(NoticeKind::answer, mine), peer, mine.tag, impl_->comm);
 }
 
 std::unique_ptr<CallExchange> ControlChannel::start_hear_send(int peer, int tag) {
@@ -177,6 +254,11 @@ std::unique_ptr<CallExchange> ControlChannel::start_hear_send(int peer, int tag)
 
 void ControlChannel::serve(const Call& mine) {
   if (impl_) impl_->serve(mine);
+}
+
+const std::optional<Failure>& ControlChannel::failure() const {
+  static const std::optional<Failure> none;
+  return impl_ ? impl_->wire->failure : none;
 }
 
 std::vector<int> ControlChannel::ranks_that_gave_up() const {
@@ -188,14 +270,13 @@ std::vector<int> ControlChannel::ranks_that_gave_up() const {
 }
 
 const std::vector<PeerState>& ControlChannel::peers() const {
-  static const std::vector<PeerState> kNobody;
-  return impl_ ? impl_->peers : kNobody;
+  static const std::vector<PeerState> nobody;
+  return impl_ ? impl_->peers : nobody;
 }
 
 const std::vector<PeerState>& ControlChannel::ask_all(const Call& mine, std::chrono::milliseconds window) {
   if (!impl_) return peers();
-  for (PeerState& peer : impl_->peers) peer.heard = peer.gave_up;
-  impl_->send_to_all({.kind = NoticeKind::question, .call = mine, .reason = {}});
+  impl_->ask(mine);
   const auto end = std::chrono::steady_clock::now() + window;
   do {
     impl_->serve(mine);
@@ -207,16 +288,20 @@ const std::vector<PeerState>& ControlChannel::ask_all(const Call& mine, std::chr
 void ControlChannel::tell_failed(const Call& mine, std::string_view reason) noexcept {
   if (!impl_ || !mpi::may_call_mpi()) return;
   try {
-    Notice notice{.kind = NoticeKind::failed, .call = mine, .reason = {}};
-    reason.copy(notice.reason.data(), kReasonBytes - 1);
-    impl_->send_to_all(notice);
+    Wire& wire = *impl_->wire;
+    if (!wire.failure) wire.failure = Failure{.rank = wire.rank, .reason = std::string(reason)};
+    Notice notice = impl_->notice(NoticeKind::failed, mine);
+    put(notice.reason, reason);
+    for (int peer = 0; peer < wire.size; ++peer) {
+      if (peer != wire.rank) wire.send(notice, peer, kNoticeTag, wire.comm);
+    }
   } catch (const std::exception&) {
     // The peers find out by their timeouts.
   }
 }
 
 void ControlChannel::close() {
-  if (impl_) mpi::check(MPI_Comm_free(&impl_->comm), "MPI_Comm_free");
+  if (impl_) impl_->wire->leave(impl_->number);
 }
 
 }  // namespace bunchtrain::comm::detail

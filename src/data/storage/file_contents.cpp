@@ -49,11 +49,11 @@ std::string storage_of(const DatasetLayout& layout) {
 #if H5_VERSION_GE(1, 12, 0)
 using ObjectInfo = H5O_info1_t;
 using LinkInfo = H5L_info1_t;
-const auto iterate_links = H5Literate1;
+const auto kIterateLinks = H5Literate1;
 #else
 using ObjectInfo = H5O_info_t;
 using LinkInfo = H5L_info_t;
-const auto iterate_links = H5Literate;
+const auto kIterateLinks = H5Literate;
 #endif
 
 herr_t collect_name(hid_t, const char* name, const LinkInfo*, void* names) {
@@ -74,7 +74,7 @@ class Lister {
     seen_.insert(*identity);
     ancestors_.push_back(*identity);
     std::vector<std::string> names;
-    if (iterate_links(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, collect_name, &names) < 0)
+    if (kIterateLinks(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, collect_name, &names) < 0)
       listing_.unreadable.push_back({prefix.empty() ? "/" : prefix, hdf5::last_reason()});
     for (const auto& name : names) add(group, name, prefix + name);
     ancestors_.pop_back();

@@ -56,8 +56,8 @@ const FlatLoops<T>& table() {
 
 }  // namespace
 
-const FlatLoops<float>& LoopsOfFloat() { return table<float>(); }
-const FlatLoops<double>& LoopsOfDouble() { return table<double>(); }
+const FlatLoops<float>& loops_of_float() { return table<float>(); }
+const FlatLoops<double>& loops_of_double() { return table<double>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bunchtrain::optim
@@ -66,16 +66,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bunchtrain::optim {
 
-HWY_EXPORT(LoopsOfFloat);
-HWY_EXPORT(LoopsOfDouble);
+HWY_EXPORT(loops_of_float);
+HWY_EXPORT(loops_of_double);
 
 template <>
 const FlatLoops<float>& flat_loops<float>() {
-  return HWY_DYNAMIC_DISPATCH(LoopsOfFloat)();
+  return HWY_DYNAMIC_DISPATCH(loops_of_float)();
 }
 template <>
 const FlatLoops<double>& flat_loops<double>() {
-  return HWY_DYNAMIC_DISPATCH(LoopsOfDouble)();
+  return HWY_DYNAMIC_DISPATCH(loops_of_double)();
 }
 
 }  // namespace bunchtrain::optim

@@ -40,15 +40,15 @@ using Fixed = std::integral_constant<std::int64_t, kChannels>;
 
 }  // namespace
 
-void AddTaps(const double* cells, std::int64_t stride, const double* weights, std::int64_t places,
-             double* sum, std::int64_t rows, std::int64_t channels) {
+void add_taps(const double* cells, std::int64_t stride, const double* weights, std::int64_t places,
+              double* sum, std::int64_t rows, std::int64_t channels) {
   if (channels == 6) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<6>{});
   if (channels == 8) return add_taps_of(cells, stride, weights, places, sum, rows, Fixed<8>{});
   add_taps_of(cells, stride, weights, places, sum, rows, channels);
 }
 
-void AddProducts(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
-                 std::int64_t rows, std::int64_t channels) {
+void add_products(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
+                  std::int64_t rows, std::int64_t channels) {
   if (channels == 6) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<6>{});
   if (channels == 8) return add_products_of(cells, inputs, gradient, sum, rows, Fixed<8>{});
   add_products_of(cells, inputs, gradient, sum, rows, channels);
@@ -61,16 +61,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bunchtrain::ops::detail {
 
-HWY_EXPORT(AddTaps);
-HWY_EXPORT(AddProducts);
+HWY_EXPORT(add_taps);
+HWY_EXPORT(add_products);
 
 void add_taps(const double* cells, std::int64_t stride, const double* weights, std::int64_t places,
               double* sum, std::int64_t rows, std::int64_t channels) {
-  HWY_DYNAMIC_DISPATCH(AddTaps)(cells, stride, weights, places, sum, rows, channels);
+  HWY_DYNAMIC_DISPATCH(add_taps)(cells, stride, weights, places, sum, rows, channels);
 }
 void add_products(const double* cells, std::int64_t inputs, const double* gradient, double* sum,
                   std::int64_t rows, std::int64_t channels) {
-  HWY_DYNAMIC_DISPATCH(AddProducts)(cells, inputs, gradient, sum, rows, channels);
+  HWY_DYNAMIC_DISPATCH(add_products)(cells, inputs, gradient, sum, rows, channels);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -72,16 +72,16 @@ void drop_loop(const S* x, S* y, std::int64_t first, std::int64_t count, std::ui
 
 }  // namespace
 
-void DropFloat(const float* x, float* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+void drop_float(const float* x, float* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+                std::uint32_t threshold, float scale) {
+  drop_loop(x, y, first, count, key, threshold, scale);
+}
+void drop_double(const double* x, double* y, std::int64_t first, std::int64_t count, std::uint64_t key,
+                 std::uint32_t threshold, double scale) {
+  drop_loop(x, y, first, count, key, threshold, scale);
+}
+void drop_bf16(const Bf16* x, Bf16* y, std::int64_t first, std::int64_t count, std::uint64_t key,
                std::uint32_t threshold, float scale) {
-  drop_loop(x, y, first, count, key, threshold, scale);
-}
-void DropDouble(const double* x, double* y, std::int64_t first, std::int64_t count, std::uint64_t key,
-                std::uint32_t threshold, double scale) {
-  drop_loop(x, y, first, count, key, threshold, scale);
-}
-void DropBf16(const Bf16* x, Bf16* y, std::int64_t first, std::int64_t count, std::uint64_t key,
-              std::uint32_t threshold, float scale) {
   drop_loop(x, y, first, count, key, threshold, scale);
 }
 
@@ -92,24 +92,24 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bunchtrain::ops::detail {
 
-HWY_EXPORT(DropFloat);
-HWY_EXPORT(DropDouble);
-HWY_EXPORT(DropBf16);
+HWY_EXPORT(drop_float);
+HWY_EXPORT(drop_double);
+HWY_EXPORT(drop_bf16);
 
 template <>
 void drop(const float* x, float* y, std::int64_t first, std::int64_t count, std::uint64_t key,
           std::uint32_t threshold, float scale) {
-  HWY_DYNAMIC_DISPATCH(DropFloat)(x, y, first, count, key, threshold, scale);
+  HWY_DYNAMIC_DISPATCH(drop_float)(x, y, first, count, key, threshold, scale);
 }
 template <>
 void drop(const double* x, double* y, std::int64_t first, std::int64_t count, std::uint64_t key,
           std::uint32_t threshold, double scale) {
-  HWY_DYNAMIC_DISPATCH(DropDouble)(x, y, first, count, key, threshold, scale);
+  HWY_DYNAMIC_DISPATCH(drop_double)(x, y, first, count, key, threshold, scale);
 }
 template <>
 void drop(const Bf16* x, Bf16* y, std::int64_t first, std::int64_t count, std::uint64_t key,
           std::uint32_t threshold, float scale) {
-  HWY_DYNAMIC_DISPATCH(DropBf16)(x, y, first, count, key, threshold, scale);
+  HWY_DYNAMIC_DISPATCH(drop_bf16)(x, y, first, count, key, threshold, scale);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -113,8 +113,8 @@ HWY_INLINE void for_channels(std::int64_t channels, const Body& body) {
 }
 
 template <class Sum, class T>
-void SpreadPoints(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const T* u, const T* v,
-                  const std::int32_t* indices, T* out) {
+void spread(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const T* u, const T* v,
+            const std::int32_t* indices, T* out) {
   const std::int64_t channels = shape.channels;
   for (std::int64_t edge = begin * shape.neighbours; edge < end * shape.neighbours; ++edge) {
     const T* from = v + indices[edge] * channels;
@@ -138,7 +138,7 @@ HWY_INLINE void add_to_row(std::int64_t channels, const T* row, Sum* sum) {
 }
 
 template <class T, class Sum>
-void CollectSet(const EdgeShape& shape, const T* edges, const std::int32_t* indices, Sum* u_sum, Sum* v_sum) {
+void collect(const EdgeShape& shape, const T* edges, const std::int32_t* indices, Sum* u_sum, Sum* v_sum) {
   const std::int64_t channels = shape.channels;
   std::fill_n(v_sum, shape.points * channels, Sum{0});
   if (u_sum) std::fill_n(u_sum, shape.points * channels, Sum{0});
@@ -153,43 +153,45 @@ void CollectSet(const EdgeShape& shape, const T* edges, const std::int32_t* indi
 }
 
 template <class T>
-HWY_INLINE void RoundSums(const float* from, std::int64_t count, T* to) {
+HWY_INLINE void round_to(const float* from, std::int64_t count, T* to) {
   for_channels<float>(
       count, [&](auto tag, std::int64_t c) HWY_ATTR { store(hn::LoadU(tag, from + c), tag, to + c); });
 }
 
-void SpreadFloat(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* u, const float* v,
-                 const std::int32_t* indices, float* out) {
-  SpreadPoints<float>(shape, begin, end, u, v, indices, out);
+void spread_float(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* u,
+                  const float* v, const std::int32_t* indices, float* out) {
+  spread<float>(shape, begin, end, u, v, indices, out);
 }
-void SpreadDouble(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const double* u,
-                  const double* v, const std::int32_t* indices, double* out) {
-  SpreadPoints<double>(shape, begin, end, u, v, indices, out);
+void spread_double(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const double* u,
+                   const double* v, const std::int32_t* indices, double* out) {
+  spread<double>(shape, begin, end, u, v, indices, out);
 }
-void SpreadBf16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bf16* u, const Bf16* v,
-                const std::int32_t* indices, Bf16* out) {
-  SpreadPoints<float>(shape, begin, end, u, v, indices, out);
+void spread_bf16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bf16* u, const Bf16* v,
+                 const std::int32_t* indices, Bf16* out) {
+  spread<float>(shape, begin, end, u, v, indices, out);
 }
-void SpreadFp16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
-                const std::int32_t* indices, Fp16* out) {
-  SpreadPoints<float>(shape, begin, end, u, v, indices, out);
+void spread_fp16(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
+                 const std::int32_t* indices, Fp16* out) {
+  spread<float>(shape, begin, end, u, v, indices, out);
 }
-void CollectFloat(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u,
+void collect_float(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u,
+                   float* v) {
+  collect(shape, edges, indices, u, v);
+}
+void collect_double(const EdgeShape& shape, const double* edges, const std::int32_t* indices, double* u,
+                    double* v) {
+  collect(shape, edges, indices, u, v);
+}
+void collect_bf16(const EdgeShape& shape, const Bf16* edges, const std::int32_t* indices, float* u,
                   float* v) {
-  CollectSet(shape, edges, indices, u, v);
+  collect(shape, edges, indices, u, v);
 }
-void CollectDouble(const EdgeShape& shape, const double* edges, const std::int32_t* indices, double* u,
-                   double* v) {
-  CollectSet(shape, edges, indices, u, v);
+void collect_fp16(const EdgeShape& shape, const Fp16* edges, const std::int32_t* indices, float* u,
+                  float* v) {
+  collect(shape, edges, indices, u, v);
 }
-void CollectBf16(const EdgeShape& shape, const Bf16* edges, const std::int32_t* indices, float* u, float* v) {
-  CollectSet(shape, edges, indices, u, v);
-}
-void CollectFp16(const EdgeShape& shape, const Fp16* edges, const std::int32_t* indices, float* u, float* v) {
-  CollectSet(shape, edges, indices, u, v);
-}
-void RoundToBf16(const float* from, std::int64_t count, Bf16* to) { RoundSums(from, count, to); }
-void RoundToFp16(const float* from, std::int64_t count, Fp16* to) { RoundSums(from, count, to); }
+void round_to_bf16(const float* from, std::int64_t count, Bf16* to) { round_to(from, count, to); }
+void round_to_fp16(const float* from, std::int64_t count, Fp16* to) { round_to(from, count, to); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bunchtrain::ops::detail
@@ -198,64 +200,64 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bunchtrain::ops::detail {
 
-HWY_EXPORT(SpreadFloat);
-HWY_EXPORT(SpreadDouble);
-HWY_EXPORT(SpreadBf16);
-HWY_EXPORT(SpreadFp16);
-HWY_EXPORT(CollectFloat);
-HWY_EXPORT(CollectDouble);
-HWY_EXPORT(CollectBf16);
-HWY_EXPORT(CollectFp16);
-HWY_EXPORT(RoundToBf16);
-HWY_EXPORT(RoundToFp16);
+HWY_EXPORT(spread_float);
+HWY_EXPORT(spread_double);
+HWY_EXPORT(spread_bf16);
+HWY_EXPORT(spread_fp16);
+HWY_EXPORT(collect_float);
+HWY_EXPORT(collect_double);
+HWY_EXPORT(collect_bf16);
+HWY_EXPORT(collect_fp16);
+HWY_EXPORT(round_to_bf16);
+HWY_EXPORT(round_to_fp16);
 
 template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* u,
                    const float* v, const std::int32_t* indices, float* out) {
-  HWY_DYNAMIC_DISPATCH(SpreadFloat)(shape, begin, end, u, v, indices, out);
+  HWY_DYNAMIC_DISPATCH(spread_float)(shape, begin, end, u, v, indices, out);
 }
 template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const double* u,
                    const double* v, const std::int32_t* indices, double* out) {
-  HWY_DYNAMIC_DISPATCH(SpreadDouble)(shape, begin, end, u, v, indices, out);
+  HWY_DYNAMIC_DISPATCH(spread_double)(shape, begin, end, u, v, indices, out);
 }
 template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Bf16* u, const Bf16* v,
                    const std::int32_t* indices, Bf16* out) {
-  HWY_DYNAMIC_DISPATCH(SpreadBf16)(shape, begin, end, u, v, indices, out);
+  HWY_DYNAMIC_DISPATCH(spread_bf16)(shape, begin, end, u, v, indices, out);
 }
 template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
                    const std::int32_t* indices, Fp16* out) {
-  HWY_DYNAMIC_DISPATCH(SpreadFp16)(shape, begin, end, u, v, indices, out);
+  HWY_DYNAMIC_DISPATCH(spread_fp16)(shape, begin, end, u, v, indices, out);
 }
 template <>
 void collect_set(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u_sum,
                  float* v_sum) {
-  HWY_DYNAMIC_DISPATCH(CollectFloat)(shape, edges, indices, u_sum, v_sum);
+  HWY_DYNAMIC_DISPATCH(collect_float)(shape, edges, indices, u_sum, v_sum);
 }
 template <>
 void collect_set(const EdgeShape& shape, const double* edges, const std::int32_t* indices, double* u_sum,
                  double* v_sum) {
-  HWY_DYNAMIC_DISPATCH(CollectDouble)(shape, edges, indices, u_sum, v_sum);
+  HWY_DYNAMIC_DISPATCH(collect_double)(shape, edges, indices, u_sum, v_sum);
 }
 template <>
 void collect_set(const EdgeShape& shape, const Bf16* edges, const std::int32_t* indices, float* u_sum,
                  float* v_sum) {
-  HWY_DYNAMIC_DISPATCH(CollectBf16)(shape, edges, indices, u_sum, v_sum);
+  HWY_DYNAMIC_DISPATCH(collect_bf16)(shape, edges, indices, u_sum, v_sum);
 }
 template <>
 void collect_set(const EdgeShape& shape, const Fp16* edges, const std::int32_t* indices, float* u_sum,
                  float* v_sum) {
-  HWY_DYNAMIC_DISPATCH(CollectFp16)(shape, edges, indices, u_sum, v_sum);
+  HWY_DYNAMIC_DISPATCH(collect_fp16)(shape, edges, indices, u_sum, v_sum);
 }
 template <>
 void round_sums(const float* from, std::int64_t count, Bf16* to) {
-  HWY_DYNAMIC_DISPATCH(RoundToBf16)(from, count, to);
+  HWY_DYNAMIC_DISPATCH(round_to_bf16)(from, count, to);
 }
 template <>
 void round_sums(const float* from, std::int64_t count, Fp16* to) {
-  HWY_DYNAMIC_DISPATCH(RoundToFp16)(from, count, to);
+  HWY_DYNAMIC_DISPATCH(round_to_fp16)(from, count, to);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -167,9 +167,9 @@ const EdgeTileTable<S>& tile_table() {
 
 }  // namespace
 
-const EdgeTileTable<float>& TilesOfFloat() { return tile_table<float>(); }
-const EdgeTileTable<double>& TilesOfDouble() { return tile_table<double>(); }
-const EdgeTileTable<Bf16>& TilesOfBf16() { return tile_table<Bf16>(); }
+const EdgeTileTable<float>& tiles_of_float() { return tile_table<float>(); }
+const EdgeTileTable<double>& tiles_of_double() { return tile_table<double>(); }
+const EdgeTileTable<Bf16>& tiles_of_bf16() { return tile_table<Bf16>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bunchtrain::ops::detail
@@ -179,15 +179,15 @@ HWY_AFTER_NAMESPACE();
 namespace bunchtrain::ops::detail {
 namespace {
 
-HWY_EXPORT(TilesOfFloat);
-HWY_EXPORT(TilesOfDouble);
-HWY_EXPORT(TilesOfBf16);
+HWY_EXPORT(tiles_of_float);
+HWY_EXPORT(tiles_of_double);
+HWY_EXPORT(tiles_of_bf16);
 
 template <class S>
 const EdgeTileTable<S>& tiles_of() {
-  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(TilesOfFloat)();
-  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(TilesOfDouble)();
-  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(TilesOfBf16)();
+  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(tiles_of_float)();
+  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(tiles_of_double)();
+  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(tiles_of_bf16)();
 }
 
 }  // namespace

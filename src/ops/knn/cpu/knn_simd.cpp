@@ -23,7 +23,7 @@ namespace bunchtrain::ops::detail {
 namespace HWY_NAMESPACE {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
-void SelectNearestKeys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
+void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
   select_nearest_keys_plain(set, count, keys);
 }
 
@@ -188,7 +188,7 @@ Coordinates arrange(const PointSet<float>& set, Scratch& scratch) {
   return coordinates;
 }
 
-void SelectNearestKeys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
+void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
   thread_local Scratch scratch;
   const Coordinates coordinates = arrange(set, scratch);
   const std::int64_t padded_rows =
@@ -218,10 +218,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bunchtrain::ops::detail {
 
-HWY_EXPORT(SelectNearestKeys);
+HWY_EXPORT(select_nearest_keys);
 
 void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
-  HWY_DYNAMIC_DISPATCH(SelectNearestKeys)(set, count, keys);
+  HWY_DYNAMIC_DISPATCH(select_nearest_keys)(set, count, keys);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -83,9 +83,9 @@ const RowTable<S>& row_table() {
 
 }  // namespace
 
-const RowTable<float>& RowsOfFloat() { return row_table<float>(); }
-const RowTable<double>& RowsOfDouble() { return row_table<double>(); }
-const RowTable<Bf16>& RowsOfBf16() { return row_table<Bf16>(); }
+const RowTable<float>& rows_of_float() { return row_table<float>(); }
+const RowTable<double>& rows_of_double() { return row_table<double>(); }
+const RowTable<Bf16>& rows_of_bf16() { return row_table<Bf16>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bunchtrain::ops::detail
@@ -95,15 +95,15 @@ HWY_AFTER_NAMESPACE();
 namespace bunchtrain::ops::detail {
 namespace {
 
-HWY_EXPORT(RowsOfFloat);
-HWY_EXPORT(RowsOfDouble);
-HWY_EXPORT(RowsOfBf16);
+HWY_EXPORT(rows_of_float);
+HWY_EXPORT(rows_of_double);
+HWY_EXPORT(rows_of_bf16);
 
 template <class S>
 const RowTable<S>& rows_of() {
-  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(RowsOfFloat)();
-  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(RowsOfDouble)();
-  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(RowsOfBf16)();
+  if constexpr (std::is_same_v<S, float>) return HWY_DYNAMIC_DISPATCH(rows_of_float)();
+  if constexpr (std::is_same_v<S, double>) return HWY_DYNAMIC_DISPATCH(rows_of_double)();
+  if constexpr (std::is_same_v<S, Bf16>) return HWY_DYNAMIC_DISPATCH(rows_of_bf16)();
 }
 
 /// Rows of few channels leave vectors idle: several are walked as one of up to this many channels.
