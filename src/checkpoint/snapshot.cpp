@@ -8,7 +8,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
-#include "bunchtrain/weights/safetensors.hpp"
+#include "component_files.hpp"
 #include "manifest.hpp"
 #include "snapshot_files.hpp"
 
@@ -34,35 +34,11 @@ void verify_file(const std::filesystem::path& path, const FileEntry& entry) {
   }
 }
 
-StateDict read_component(const std::filesystem::path& path) {
-  weights::SafeTensors file = weights::read_safetensors(path);
-  StateDict state;
-  state.tensors = std::move(file.tensors);
-  for (auto& [name, value] : file.metadata) state.values.emplace(name, std::move(value));
-  return state;
-}
-
 bool is_wanted(const FileEntry& entry, const ComponentNames& wanted) {
   return wanted.empty() || std::ranges::find(wanted, entry.component) != wanted.end();
 }
 
 }  // namespace
-
-std::vector<FileEntry> write_components(const std::filesystem::path& folder, const Components& components,
-                                        std::optional<int> rank) {
-  std::vector<FileEntry> files;
-  for (const auto& [name, state] : components) {
-    check_component_name(name);
-    FileEntry entry{.component = name, .rank = rank, .bytes = 0, .hash = {}};
-    const auto path = folder / file_name(entry);
-    auto written = weights::write_safetensors(
-        path, {.tensors = state.tensors, .metadata = {state.values.begin(), state.values.end()}});
-    entry.bytes = written.bytes;
-    entry.hash = std::move(written.hash);
-    files.push_back(std::move(entry));
-  }
-  return files;
-}
 
 void verify_files(const Manifest& manifest, const ComponentNames& wanted) {
   for (const std::string& name : wanted) {
@@ -71,18 +47,23 @@ void verify_files(const Manifest& manifest, const ComponentNames& wanted) {
                                         manifest.info.folder.string(), name));
   }
   for (const FileEntry& entry : manifest.files)
-    if (is_wanted(entry, wanted)) verify_file(manifest.info.folder / file_name(entry), entry);
+    if (is_wanted(entry, wanted)) {
+      verify_file(manifest.info.folder / file_name(entry), entry);
+      check_contents(manifest, entry);
+    }
 }
 
-Snapshot read_files(const Manifest& manifest, int rank, int world, const ComponentNames& wanted) {
+Snapshot read_files(const Manifest& manifest, int rank, int world, const ComponentNames& wanted,
+                    const WantedSlices& slices) {
   Snapshot snapshot{.info = manifest.info, .components = {}, .rank_components = {}};
   for (const FileEntry& entry : manifest.files) {
     if (!is_wanted(entry, wanted)) continue;
-    const auto path = manifest.info.folder / file_name(entry);
-    if (!entry.rank) {
-      snapshot.components.emplace(entry.component, read_component(path));
-    } else if (*entry.rank == rank && manifest.info.world == world) {
-      snapshot.rank_components.emplace(entry.component, read_component(path));
+    if (entry.kind == FileKind::shared) {
+      const auto parts = slices.find(entry.component);
+      ComponentReader(snapshot.components[entry.component], parts == slices.end() ? nullptr : &parts->second)
+          .read(manifest, entry);
+    } else if (entry.rank == rank && manifest.info.world == world) {
+      ComponentReader(snapshot.rank_components[entry.component], nullptr).read(manifest, entry);
     }
   }
   return snapshot;
@@ -92,10 +73,10 @@ SnapshotInfo read_info(const std::filesystem::path& folder) { return read_manife
 
 void verify(const std::filesystem::path& folder) { verify_files(read_manifest(folder)); }
 
-Snapshot read_snapshot(const std::filesystem::path& folder, int rank, int world) {
+Snapshot read_snapshot(const std::filesystem::path& folder, int rank, int world, const WantedSlices& slices) {
   const Manifest manifest = read_manifest(folder);
   verify_files(manifest);
-  return read_files(manifest, rank, world);
+  return read_files(manifest, rank, world, {}, slices);
 }
 
 }  // namespace bunchtrain::checkpoint

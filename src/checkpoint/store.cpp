@@ -78,11 +78,12 @@ struct Store::Impl {
   void tidy_up() const;
   void update_pointers_and_prune() const;
   std::size_t kept(const Inventory& inventory) const;
-  Snapshot read(const std::string& name, const ComponentNames& wanted) const;
+  Snapshot read(const std::string& name, const ComponentNames& wanted, const WantedSlices& slices) const;
   std::vector<std::int64_t> steps() const;
   std::optional<std::int64_t> best() const;
-  std::optional<Snapshot> load_latest() const;
-  std::optional<Snapshot> load(std::string_view which, const ComponentNames& wanted) const;
+  std::optional<Snapshot> load_latest(const WantedSlices& slices) const;
+  std::optional<Snapshot> load(std::string_view which, const ComponentNames& wanted,
+                               const WantedSlices& slices) const;
 };
 
 SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
@@ -130,14 +131,14 @@ SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
 }
 
 std::vector<FileEntry> Store::Impl::write_parts(const fs::path& partial, const SaveRequest& request) const {
-  std::vector<FileEntry> files = write_components(partial, request.rank_components, communicator.rank());
-  if (!is_writer()) return files;
-  for (FileEntry& entry : write_components(partial, request.components, std::nullopt))
+  auto files = write_own(partial, request.rank_components, communicator.rank());
+  for (FileEntry& entry : write_shared(partial, request.components, communicator.rank(), communicator.size()))
     files.push_back(std::move(entry));
   return files;
 }
 
 void Store::Impl::finish(const fs::path& partial, Manifest& manifest) const {
+  check_complete(manifest.files);
   manifest.info.hash = write_manifest(partial, manifest);
   publish(folder, manifest.info.step);
 }
@@ -196,10 +197,12 @@ void Store::Impl::update_pointers_and_prune() const {
     if (lost.info.sequence < newest.info.sequence) remove(lost);
 }
 
-Snapshot Store::Impl::read(const std::string& name, const ComponentNames& wanted) const {
+Snapshot Store::Impl::read(const std::string& name, const ComponentNames& wanted,
+                           const WantedSlices& slices) const {
   Snapshot snapshot;
   together("load checkpoint " + name, [&] {
-    snapshot = read_files(read_manifest(folder / name), communicator.rank(), communicator.size(), wanted);
+    snapshot =
+        read_files(read_manifest(folder / name), communicator.rank(), communicator.size(), wanted, slices);
   });
   return snapshot;
 }
@@ -228,7 +231,7 @@ std::optional<std::int64_t> Store::Impl::best() const {
 }
 
 // Rank 0 alone chooses, so that all ranks take the same one.
-std::optional<Snapshot> Store::Impl::load_latest() const {
+std::optional<Snapshot> Store::Impl::load_latest(const WantedSlices& slices) const {
   const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
   std::string name;
   together("load a checkpoint", [&] {
@@ -236,10 +239,11 @@ std::optional<Snapshot> Store::Impl::load_latest() const {
   });
   name = control().broadcast(name);
   if (name.empty()) return std::nullopt;
-  return read(name, {});
+  return read(name, {}, slices);
 }
 
-std::optional<Snapshot> Store::Impl::load(std::string_view which, const ComponentNames& wanted) const {
+std::optional<Snapshot> Store::Impl::load(std::string_view which, const ComponentNames& wanted,
+                                          const WantedSlices& slices) const {
   const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
   std::string name;
   together("load a checkpoint", [&] {
@@ -247,7 +251,7 @@ std::optional<Snapshot> Store::Impl::load(std::string_view which, const Componen
   });
   name = control().broadcast(name);
   if (name.empty()) return std::nullopt;
-  return read(name, wanted);
+  return read(name, wanted, slices);
 }
 
 Store::Store(fs::path folder, comm::Communicator communicator, StoreOptions options)
@@ -263,10 +267,12 @@ std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
 std::optional<std::int64_t> Store::best() const { return impl_->best(); }
 void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }
 void Store::tidy_up() const { impl_->tidy_up(); }
-std::optional<Snapshot> Store::load_latest() const { return impl_->load_latest(); }
-std::optional<Snapshot> Store::load(std::string_view which,
-                                    const std::vector<std::string>& components) const {
-  return impl_->load(which, components);
+std::optional<Snapshot> Store::load_latest(const WantedSlices& slices) const {
+  return impl_->load_latest(slices);
+}
+std::optional<Snapshot> Store::load(std::string_view which, const std::vector<std::string>& components,
+                                    const WantedSlices& slices) const {
+  return impl_->load(which, components, slices);
 }
 const fs::path& Store::folder() const noexcept { return impl_->folder; }
 

@@ -46,6 +46,17 @@ void StateDict::set(std::string name, std::string value) {
   values.insert_or_assign(std::move(name), std::move(value));
 }
 
+void StateDict::set_slice(std::string name, at::Tensor part, tensor::Slice slice) {
+  expects(part.sizes() == slice.held_sizes(), "a part of a tensor has the sizes of its slice");
+  slices.insert_or_assign(name, std::move(slice));
+  tensors.set(std::move(name), std::move(part));
+}
+
+tensor::Slice StateDict::slice_of(std::string_view name) const {
+  const auto found = slices.find(name);
+  return found == slices.end() ? tensor::Slice::whole(tensors[name].sizes()) : found->second;
+}
+
 std::int64_t StateDict::integer(std::string_view name) const {
   return from_text<std::int64_t>(name, text(name), "an integer");
 }
@@ -67,6 +78,7 @@ void StateDict::merge(std::string_view prefix, const StateDict& other) {
   const std::string start = std::string(prefix) + ".";
   for (const auto& [name, tensor] : other.tensors) tensors.set(start + name, tensor);
   for (const auto& [name, value] : other.values) values.insert_or_assign(start + name, value);
+  for (const auto& [name, slice] : other.slices) slices.insert_or_assign(start + name, slice);
 }
 
 StateDict StateDict::child(std::string_view prefix) const {
@@ -76,6 +88,9 @@ StateDict StateDict::child(std::string_view prefix) const {
   }
   for (const auto& [name, value] : values) {
     if (has_prefix(name, prefix)) result.values.emplace(name.substr(prefix.size() + 1), value);
+  }
+  for (const auto& [name, slice] : slices) {
+    if (has_prefix(name, prefix)) result.slices.emplace(name.substr(prefix.size() + 1), slice);
   }
   return result;
 }

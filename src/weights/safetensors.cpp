@@ -20,8 +20,6 @@ constexpr std::array<ScalarType, 10> kScalarTypes = {
     ScalarType::Double, ScalarType::Float, ScalarType::Half, ScalarType::BFloat16, ScalarType::Long,
     ScalarType::Int,    ScalarType::Short, ScalarType::Char, ScalarType::Byte,     ScalarType::Bool};
 
-ScalarType scalar_type_of(Dtype dtype) noexcept { return kScalarTypes[static_cast<std::size_t>(dtype)]; }
-
 std::span<std::byte> bytes_of_tensor(const at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
 }
@@ -36,23 +34,19 @@ SafeTensors read_all(const SafeTensorsFile& file) {
   return content;
 }
 
-/// On the CPU and contiguous. @throws CheckpointError if its kind cannot be stored.
-at::Tensor storable(const NamedTensors::Entry& entry, std::string_view origin) {
-  const at::Tensor& tensor = entry.tensor;
-  if (!tensor.defined() || tensor.layout() != at::kStrided ||
-      std::ranges::find(kScalarTypes, tensor.scalar_type()) == kScalarTypes.end()) {
-    throw CheckpointError(fmt::format(
-        "cannot write {}: tensor '{}' is {}; dense tensors of {} can be stored", origin, entry.name,
-        tensor.defined() ? tensor.toString() : std::string("undefined"), detail::dtype_names()));
-  }
-  return tensor.detach().to(at::kCPU).contiguous();
-}
-
-Dtype dtype_of(const at::Tensor& tensor) noexcept {
-  return static_cast<Dtype>(std::ranges::find(kScalarTypes, tensor.scalar_type()) - kScalarTypes.begin());
-}
-
 }  // namespace
+
+at::ScalarType scalar_type_of(Dtype dtype) noexcept { return kScalarTypes[static_cast<std::size_t>(dtype)]; }
+
+Dtype dtype_of(const at::Tensor& tensor, std::string_view what) {
+  const auto found =
+      tensor.defined() ? std::ranges::find(kScalarTypes, tensor.scalar_type()) : kScalarTypes.end();
+  if (found == kScalarTypes.end() || tensor.layout() != at::kStrided)
+    throw CheckpointError(fmt::format("{} is {}; dense tensors of {} can be stored", what,
+                                      tensor.defined() ? tensor.toString() : std::string("undefined"),
+                                      detail::dtype_names()));
+  return static_cast<Dtype>(found - kScalarTypes.begin());
+}
 
 SafeTensors read_safetensors(const std::filesystem::path& path) { return read_all(SafeTensorsFile(path)); }
 
@@ -64,9 +58,11 @@ WrittenFile write_safetensors(const std::filesystem::path& path, const SafeTenso
   std::vector<at::Tensor> kept;  // while their bytes are written
   std::vector<TensorBytes> tensors;
   for (const NamedTensors::Entry& entry : content.tensors) {
-    const at::Tensor& tensor = kept.emplace_back(storable(entry, path.string()));
+    const Dtype dtype =
+        dtype_of(entry.tensor, fmt::format("cannot write {}: tensor '{}'", path.string(), entry.name));
+    const at::Tensor& tensor = kept.emplace_back(entry.tensor.detach().to(at::kCPU).contiguous());
     tensors.push_back({.name = entry.name,
-                       .dtype = dtype_of(tensor),
+                       .dtype = dtype,
                        .shape = tensor.sizes().vec(),
                        .bytes = bytes_of_tensor(tensor)});
   }

@@ -14,6 +14,8 @@ namespace bunchtrain::checkpoint {
 
 /// States by component: "model", "optimizer", "schedule", "loader", "random" ...
 using Components = std::map<std::string, StateDict, std::less<>>;
+/// Parts of tensors that somebody wants instead of the whole, by component and name.
+using WantedSlices = std::map<std::string, std::map<std::string, tensor::Slice, std::less<>>, std::less<>>;
 using Metadata = std::map<std::string, std::string>;
 
 /// What a snapshot says about itself, without its tensors.
@@ -36,7 +38,7 @@ struct SnapshotInfo {
 /// A snapshot in memory.
 struct Snapshot {
   SnapshotInfo info;
-  Components components;  ///< replicated state
+  Components components;  ///< state that the ranks have in common, whole or the parts that were wanted
   Components
       rank_components;  ///< this rank's own; empty if the snapshot was written by another number of ranks
 };
@@ -45,7 +47,9 @@ struct Snapshot {
 SnapshotInfo read_info(const std::filesystem::path& folder);
 /// Checks the size and checksum of every file. @throws CheckpointError naming the first damaged one.
 void verify(const std::filesystem::path& folder);
-/// Verifies and reads everything that rank `rank` of `world` needs. @throws CheckpointError
-Snapshot read_snapshot(const std::filesystem::path& folder, int rank = 0, int world = 1);
+/// Verifies and reads everything that rank `rank` of `world` needs, whatever ranks and layout wrote it. @throws
+/// CheckpointError
+Snapshot read_snapshot(const std::filesystem::path& folder, int rank = 0, int world = 1,
+                       const WantedSlices& slices = {});
 
 }  // namespace bunchtrain::checkpoint

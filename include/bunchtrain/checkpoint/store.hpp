@@ -27,8 +27,10 @@ struct StoreOptions {
   void validate() const;
 };
 
-/// What is saved. Replicated components are written by rank 0; every rank writes its own `rank_components`
-/// (the same names on all ranks).
+/// What is saved. Of `components` a tensor is whole and the same on all ranks, or each rank gives its part of it
+/// (`StateDict::set_slice`; together they are the whole, without an element twice). Each element is written by one rank: whole
+/// tensors of large components are spread over the ranks. Every rank writes its own `rank_components` (the same names on all
+/// ranks).
 struct SaveRequest {
   std::int64_t step = 0;
   Components components;
@@ -72,15 +74,17 @@ class Store {
 
   /// Collective. The newest valid snapshot, to go on from; every damaged or lost one met on the way is logged
   /// as a warning with its fault, and what that costs. Nothing if there is none: the run starts afresh.
+  /// Of tensors that are named in `slices` this rank gets that part alone, whatever ranks wrote them.
   /// @throws CheckpointError if snapshots exist but none is valid, or if a rank cannot read what
   /// rank 0 found valid; IoError.
-  std::optional<Snapshot> load_latest() const;
+  std::optional<Snapshot> load_latest(const WantedSlices& slices = {}) const;
   /// Collective. The snapshot that is asked for and no other: "latest", "best" (that with the best metric;
   /// the newest one if none has a metric) or the name of one ("step-000123"). Of it only `components` are
   /// read and verified; none = all. Nothing if the store is empty.
   /// @throws CheckpointError if it is damaged or has no such component, naming what may be taken instead;
   /// ConfigError if there is none of that name; IoError.
-  std::optional<Snapshot> load(std::string_view which, const std::vector<std::string>& components = {}) const;
+  std::optional<Snapshot> load(std::string_view which, const std::vector<std::string>& components = {},
+                               const WantedSlices& slices = {}) const;
 
   /// Collective. The steps of the snapshots that are neither damaged, as far as their manifests tell, nor
   /// lost; the newest first.

@@ -13,6 +13,10 @@
 
 namespace bunchtrain::weights {
 
+/// The element type by which a tensor is stored. @throws CheckpointError if it cannot be stored, naming `what`.
+Dtype dtype_of(const at::Tensor& tensor, std::string_view what);
+at::ScalarType scalar_type_of(Dtype dtype) noexcept;
+
 /// The content of a safetensors file.
 struct SafeTensors {
   NamedTensors tensors;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ namespace bunchtrain::weights {
 enum class Dtype : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 /// "F64", as in the files.
 std::string_view to_string(Dtype dtype) noexcept;
+/// Nothing if `name` is none of them.
+std::optional<Dtype> parse_dtype(std::string_view name) noexcept;
 std::size_t bytes_of(Dtype dtype) noexcept;
 
 /// One tensor of a file: dense, row-major, little-endian.

@@ -291,8 +291,9 @@ TEST_F(DamageTest, AnotherManifestThanOursIsNamedWithItsFault) {
   const std::string ours = read(newest() / "manifest.json");
   for (const auto& [make, fault] :
        std::vector<Change>{{[](Json& content) { content["format"] = "zip"; }, "it is of another format"},
-                           {[](Json& content) { content["version"] = 2; },
-                            "its version is 2, this build reads 1; use the bunchtrain that wrote it"},
+                           {[](Json& content) { content["version"] = 3; },
+                            "its version is 3, this build reads 1 to 2; use the bunchtrain that wrote it"},
+                           {[](Json& content) { content["version"] = "two"; }, "its version is \"two\""},
                            {[](Json& content) { content["files"][0]["name"] = "other.safetensors"; },
                             "a file of component 'model' has the wrong name"}}) {
     write(newest() / "manifest.json", changed_manifest(ours, make));
@@ -300,6 +301,90 @@ TEST_F(DamageTest, AnotherManifestThanOursIsNamedWithItsFault) {
     EXPECT_EQ(latest_step(), 10);
     EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr(fault)));
   }
+}
+
+/// Slices that another program wrote, or a cosmic ray: checked before anything is read.
+TEST_F(DamageTest, SlicesThatAreNotTheWholeAreNamed) {
+  struct Change {
+    void (*make)(Json& tensor);
+    std::string fault;
+  };
+  const std::string ours = read(newest() / "manifest.json");
+  for (const auto& [make, fault] : std::vector<Change>{
+           {[](Json& tensor) {
+              tensor["offset"] = {0, 0}, tensor["sizes"] = {2, 4};
+            },
+            "tensor 'weight' of component 'model' has 8 of its 12 elements only"},
+           {[](Json& tensor) {
+              tensor["strides"] = {4, 1}, tensor["range"] = {1, 11};
+            },
+            "has 11 of its 12 elements"},
+           {[](Json& tensor) {
+              tensor["strides"] = {4, 1}, tensor["range"] = {1, 12};
+            },
+            "lies outside of the tensor"},
+           {[](Json& tensor) {
+              tensor["strides"] = {5, 1}, tensor["range"] = {0, 12};
+            },
+            "strides that are not dense"},
+           {[](Json& tensor) {
+              tensor["offset"] = {3, 0}, tensor["sizes"] = {3, 4};
+            },
+            "lies outside of the tensor"},
+           {[](Json& tensor) {
+              tensor["shape"] = {-3, 4};
+            },
+            "cannot be counted"},
+           {[](Json& tensor) {
+              tensor["shape"] = {4, 3};
+            },
+            "does not hold 'weight' as its manifest says"},
+           {[](Json& tensor) { tensor["dtype"] = "F64"; }, "does not hold 'weight' as its manifest says"},
+           {[](Json& tensor) { tensor["dtype"] = "C64"; }, "tensor 'weight' has an unknown dtype"},
+           {[](Json& tensor) { tensor["shape"] = "all"; }, "manifest.json is damaged"},
+           {[](Json& tensor) { tensor["name"] = "height"; },
+            "does not hold 'height' as its manifest says"}}) {
+    Json manifest = Json::parse(ours);
+    Json& content = manifest["content"];
+    make(content["files"][0]["tensors"][0]);
+    manifest["xxh3_128"] = hash_hex(content.dump(1));
+    write(newest() / "manifest.json", manifest.dump(1));
+    sink_->warnings.clear();
+    EXPECT_EQ(latest_step(), 10) << fault;
+    EXPECT_THAT(sink_->warnings, testing::AllOf(HasSubstr("step-000020"), HasSubstr(fault)));
+  }
+  Json manifest = Json::parse(ours);
+  Json& tensors = manifest["content"]["files"][0]["tensors"];
+  tensors.push_back(Json(tensors[0]));
+  manifest["xxh3_128"] = hash_hex(manifest["content"].dump(1));
+  write(newest() / "manifest.json", manifest.dump(1));
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("has elements twice: [0:3, 0:4] of [3, 4] in model.safetensors"));
+}
+
+/// Snapshots of version 0.1, whose files say themselves what they hold.
+TEST_F(DamageTest, FormatOneStaysReadableAndIsJudgedAsWhatItIs) {
+  for (const char* step : {"step-000010", "step-000020"}) {
+    const auto to_format_one = [](Json& content) {
+      content["version"] = 1;
+      for (Json& file : content["files"]) file.erase("tensors");
+    };
+    const fs::path manifest = folder_ / step / "manifest.json";
+    write(manifest, changed_manifest(read(manifest), to_format_one));
+  }
+  EXPECT_EQ(latest_step(), 20);
+  make_store().judge(20, {.metric = 0.5});
+  EXPECT_EQ(Json::parse(read(newest() / "manifest.json"))["content"]["version"], 1);
+  EXPECT_EQ(latest_step(), 20);
+  const WantedSlices rows = {{"model", {{"weight", tensor::Slice::box({3, 4}, {1, 0}, {2, 4})}}}};
+  EXPECT_EQ(read_snapshot(newest(), 0, 1, rows).components.at("model").tensors["weight"].sizes(),
+            (std::vector<std::int64_t>{2, 4}));
+}
+
+TEST_F(DamageTest, AManifestOfDeepListsIsNone) {
+  write(newest() / "manifest.json", std::string(1 << 20, '['));
+  EXPECT_EQ(latest_step(), 10);
+  EXPECT_THAT(sink_->warnings, HasSubstr("manifest.json is damaged: its lists nest more than 16 deep"));
 }
 
 TEST_F(DamageTest, AHugeManifestIsNone) {

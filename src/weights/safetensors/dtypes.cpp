@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "bunchtrain/weights/safetensors_file.hpp"
+
 namespace bunchtrain::weights {
 namespace {
 
@@ -31,15 +33,12 @@ const DtypeInfo& info_of(Dtype dtype) noexcept { return kDtypes[static_cast<std:
 std::string_view to_string(Dtype dtype) noexcept { return info_of(dtype).name; }
 std::size_t bytes_of(Dtype dtype) noexcept { return info_of(dtype).bytes; }
 
-namespace detail {
-
-std::optional<Dtype> find_dtype(std::string_view name) noexcept {
+std::optional<Dtype> parse_dtype(std::string_view name) noexcept {
   const auto found = std::ranges::find(kDtypes, name, &DtypeInfo::name);
   if (found == kDtypes.end()) return std::nullopt;
   return static_cast<Dtype>(found - kDtypes.begin());
 }
 
-std::string_view dtype_names() noexcept { return "F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL"; }
+std::string_view detail::dtype_names() noexcept { return "F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL"; }
 
-}  // namespace detail
 }  // namespace bunchtrain::weights

@@ -76,7 +76,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       return true;
     }
     if (field_ != "dtype") return fail(fmt::format("'{}' must be a list of numbers", field_));
-    const auto dtype = find_dtype(text);
+    const auto dtype = parse_dtype(text);
     if (!dtype) return fail(fmt::format("dtype '{}' is not supported ({} are)", text, dtype_names()));
     entry_.dtype = *dtype;
     return true;
