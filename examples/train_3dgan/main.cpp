@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
       .summary = "Trains 3DGAN (EPJC 82:386) on calorimeter showers, on any number of ranks.",
       .options = bt::shower_simulation::shower_gan_options(),
       .defaults = bt::shower_simulation::shower_gan_defaults(),
-      .without = {"particles", "classes"}};
+      .without = {"particles", "classes", "valid-weights", "accumulate", "clip-norm", "check-finite"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     auto [train, valid] = bt::shower_simulation::open_showers(session);
     auto [generator, discriminator] = bt::shower_simulation::create_shower_gan(session);

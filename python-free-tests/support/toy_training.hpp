@@ -18,8 +18,8 @@
 #include "bunchtrain/optim/adamw.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/objectives.hpp"
-#include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/trainer.hpp"
+#include "flags.hpp"
 
 namespace bunchtrain::test {
 
@@ -81,20 +81,15 @@ struct ToyTraining {
   train::Trainer trainer;
 
   ToyTraining(const mpi::Comm& control, const std::filesystem::path& run, std::vector<std::string> flags = {},
-              train::TrainerOptions options = {.epochs = 3, .batch = 32}, Logger logger = {})
-      : session(parse(run, std::move(flags)), control, std::move(logger)),
+              train::TrainerOptions options = {.epochs = 3, .batch = 32}, const Logger& logger = {})
+      : session(app::open_session(parse(run, std::move(flags)), control, logger)),
         parallel(network, session.world(), {.sync_batch_norm = session.option("sync-batch-norm")}),
         optimizer(parallel, {.learning_rate = 0.05}),
         trainer(session, parallel, optimizer, train::classification(), std::move(options)) {}
 
   static config::Options parse(const std::filesystem::path& run, std::vector<std::string> flags) {
-    config::Options options("toy", "A test.");
-    options.declare(train::standard_options());
-    flags.insert(flags.begin(), {"toy", "--run", run.string(), "--precision", "float64"});
-    std::vector<const char*> argv;
-    for (const auto& flag : flags) argv.push_back(flag.c_str());
-    options.parse(static_cast<int>(argv.size()), argv.data());
-    return options;
+    flags.insert(flags.begin(), {"--run", run.string(), "--precision", "float64"});
+    return parse_flags(std::move(flags));
   }
   /// All parameters and buffers, flat.
   std::vector<double> weights() const {

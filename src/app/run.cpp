@@ -14,26 +14,21 @@
 #include <thread>
 
 #include "bunchtrain/app/console.hpp"
+#include "bunchtrain/app/session_options.hpp"
+#include "bunchtrain/app/standard_options.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/mpi/environment.hpp"
-#include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "stop_watcher.hpp"
 
 namespace bunchtrain::app {
 namespace {
 
-LogLevel parse_level(const std::string& text) {
-  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning})
-    if (text == to_string(level)) return level;
-  return LogLevel::error;
-}
-
 /// Rank 0 logs as asked, the others only what is wrong.
 Logger make_logger(const config::Options& options, int rank) {
-  LogLevel level = parse_level(options.get<std::string>("log-level"));
+  LogLevel level = parse_log_level(options.get<std::string>("log-level"));
   if (options.print_config()) level = std::max(level, LogLevel::warning);
   return Logger(make_stderr_sink(), rank == 0 ? level : std::max(level, LogLevel::error));
 }
@@ -102,16 +97,18 @@ void run_body(train::Session& session, const Body& body) {
   std::_Exit(kExitRetry);
 }
 
-std::unique_ptr<train::Session> open_session(config::Options options, const mpi::Environment& environment) {
+train::Session start_session(const config::Options& options, const mpi::Environment& environment) {
   const auto phase = environment.world().in_phase("starting the job");
-  const Logger logger = make_logger(options, environment.world().rank());
-  auto session = std::make_unique<train::Session>(std::move(options), environment.world(), logger);
-  device::apply(session->threads());
+  return open_session(options, environment.world(), make_logger(options, environment.world().rank()));
+}
+
+/// What a library leaves to its host: this is one.
+void furnish(train::Session& session) {
+  device::apply(session.threads());
   device::keep_freed_memory();
-  device::prefer_fast_convolutions(session->device());
-  session->add_observer(make_console());
-  if (!session->threads().warning.empty()) logger.warning(session->threads().warning);
-  return session;
+  device::prefer_fast_convolutions(session.device());
+  session.add_observer(make_console());
+  if (!session.threads().warning.empty()) session.logger().warning(session.threads().warning);
 }
 
 /// Collective. What the body's end by a signal means for all ranks.
@@ -125,22 +122,23 @@ int end_interrupted(const train::Session& session, const train::Interrupted& int
   return exit_code_after(by_user ? SIGINT : signal);
 }
 
-int run_session(config::Options options, const mpi::Environment& environment,
+int run_session(const config::Options& options, const mpi::Environment& environment,
                 std::optional<StopWatcher>& watcher, const Body& body) {
-  const auto session = open_session(std::move(options), environment);
+  train::Session session = start_session(options, environment);
+  furnish(session);
   int code = 0;
   try {
-    const auto phase = session->control().in_phase("outside the training loop");
-    run_body(*session, body);
+    const auto phase = session.control().in_phase("outside the training loop");
+    run_body(session, body);
     watcher.reset();  // all is done
   } catch (const train::Interrupted& interrupted) {
     watcher.reset();  // what there is to save is saved, and the code is known
-    const auto phase = session->control().in_phase("ending the job");
-    code = end_interrupted(*session, interrupted);
+    const auto phase = session.control().in_phase("ending the job");
+    code = end_interrupted(session, interrupted);
   }
-  const auto phase = session->control().in_phase("ending the job");
-  session->control().barrier();  // mpirun kills the others once the first rank has left with a code
-  session->close();
+  const auto phase = session.control().in_phase("ending the job");
+  session.control().barrier();  // mpirun kills the others once the first rank has left with a code
+  session.close();
   return code;
 }
 
@@ -155,7 +153,7 @@ ParsedOptions parse(config::Options& options, int argc, char** argv) {
   ParsedOptions parsed;
   try {
     parsed.text = options.parse(argc, argv);
-    if (parsed.text.empty() || options.print_config()) parsed.timeout = train::timeout_of(options);
+    if (parsed.text.empty() || options.print_config()) parsed.timeout = timeout_of(options);
   } catch (const ConfigError&) {
     parsed.fault = std::current_exception();
   }
@@ -164,11 +162,15 @@ ParsedOptions parse(config::Options& options, int argc, char** argv) {
 
 config::Options declare_options(const std::string& name, const Program& program) {
   config::Options options(name, program.summary.empty() ? name + ": a bunchtrain program" : program.summary);
-  std::vector<config::OptionSpec> own = program.options;
-  for (const auto& standard : train::standard_options()) {
-    const auto found = std::ranges::find(own, standard.name, &config::OptionSpec::name);
-    options.declare(found == own.end() ? standard : *found);
-    if (found != own.end()) own.erase(found);
+  std::vector<config::OptionSpec> own = program.options, specs = standard_options();
+  for (config::OptionSpec& spec : specs) {
+    const auto found = std::ranges::find(own, spec.name, &config::OptionSpec::name);
+    if (found != own.end()) {
+      spec = *found;
+      spec.standard = true;
+      own.erase(found);
+    }
+    options.declare(std::move(spec));
   }
   options.declare(std::move(own));
   for (const auto& [option, value] : program.defaults) options.set_default(option, value);
@@ -180,7 +182,7 @@ config::Options declare_options(const std::string& name, const Program& program)
 
 std::vector<std::string> standard_options_but(std::initializer_list<std::string_view> kept) {
   std::vector<std::string> names;
-  for (const auto& spec : train::standard_options())
+  for (const auto& spec : standard_options())
     if (std::ranges::find(kept, spec.name) == kept.end()) names.push_back(spec.name);
   return names;
 }
@@ -207,7 +209,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
     }
     mpi::Comm world = environment->world();
     world.on_slow_peer([name](const std::string& text) { fmt::print(stderr, "{}: {}\n", name, text); });
-    return run_session(std::move(options), *environment, watcher, body);
+    return run_session(options, *environment, watcher, body);
   } catch (const std::exception& error) {
     watcher.reset();
     if (environment) end_job(*environment, name, error);

@@ -19,6 +19,8 @@
 namespace bunchtrain::config {
 namespace {
 
+constexpr const char* kByProgram = "set by the program";
+
 std::string with_dashes(std::string_view name) {
   std::string result(name);
   std::replace(result.begin(), result.end(), '_', '-');
@@ -63,6 +65,12 @@ void require_once(const OptionSpec& spec, const std::vector<std::string>& given)
 /// What a flag without a value means.
 std::string bare_value(const OptionSpec& spec) { return spec.bare.empty() ? "true" : spec.bare; }
 
+/// A line of two parts; nothing where both are empty.
+std::string comment(const std::string& help, const std::string& remark) {
+  if (help.empty() && remark.empty()) return {};
+  return fmt::format("# {}{}{}\n", help, help.empty() || remark.empty() ? "" : " ", remark);
+}
+
 /// A TOML value as text pieces, in the form that `parse_value` reads.
 std::vector<std::string> pieces_of(const toml::node& node) {
   std::vector<std::string> pieces;
@@ -104,6 +112,13 @@ void Options::set_default(std::string_view name, OptionValue value) {
           fmt::format("the default of option '{}' has another type", name));
   target.spec.default_value = value;
   if (target.source == OptionSource::default_value) target.value = std::move(value);
+}
+
+void Options::preset(std::string_view name, OptionValue value) {
+  Entry& option = entry(name);
+  expects(value.index() == option.value.index(),
+          fmt::format("the preset value of option '{}' has another type", name));
+  set(option, std::move(value), OptionSource::program, kByProgram);
 }
 
 void Options::hide(std::span<const std::string> names) {
@@ -148,13 +163,21 @@ const OptionValue& Options::value_of(std::string_view name, std::size_t type_ind
   if (found.value.index() != type_index)
     throw ConfigError(fmt::format("option '{}' holds {}, but was asked for as {}", name,
                                   type_name(found.value.index()), type_name(type_index)));
-  std::atomic_ref(found.used).store(true, std::memory_order_relaxed);
+  use(name);
   return found.value;
+}
+
+void Options::use(std::string_view name) const {
+  std::atomic_ref(entry(name).used).store(true, std::memory_order_relaxed);
 }
 
 OptionSource Options::source(std::string_view name) const { return entry(name).source; }
 const std::string& Options::origin(std::string_view name) const { return entry(name).origin; }
 std::string Options::text(std::string_view name) const { return toml_text(entry(name).value); }
+
+bool Options::has(std::string_view name) const {
+  return std::ranges::any_of(entries_, [&](const Entry& option) { return option.spec.name == name; });
+}
 
 std::vector<std::string> Options::names() const {
   std::vector<std::string> names;
@@ -179,7 +202,7 @@ void Options::set_effective(std::string_view name, OptionValue value) {
     option.used = true;
     return;
   }
-  resolve(name, std::move(value), "set by the program");
+  resolve(name, std::move(value), kByProgram);
   option.source = OptionSource::program;
 }
 
@@ -314,14 +337,10 @@ std::string Options::to_toml() const {
   std::string text = fmt::format("# Options of {}: use with --config FILE\n", program_);
   for (const auto& option : entries_) {
     if (option.hidden) continue;
-    const std::string value = toml_text(option.value);
-    if (!option.left_out.empty()) {
-      text += fmt::format("\n# {}\n# {} = {}  ({})\n", option.spec.help, option.spec.name, value,
-                          option.left_out);
-      continue;
-    }
-    const std::string origin = option.source == OptionSource::program ? " (" + option.origin + ")" : "";
-    text += fmt::format("\n# {}{}\n{} = {}\n", option.spec.help, origin, option.spec.name, value);
+    const bool by_program = option.source == OptionSource::program && option.left_out.empty();
+    text += '\n' + comment(option.spec.help, by_program ? "(" + option.origin + ")" : "");
+    const std::string line = fmt::format("{} = {}", option.spec.name, toml_text(option.value));
+    text += option.left_out.empty() ? line + '\n' : fmt::format("# {}  ({})\n", line, option.left_out);
   }
   return text;
 }

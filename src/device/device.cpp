@@ -97,6 +97,11 @@ DeviceRequest parse_device(std::string_view text) {
   throw ConfigError("device", text, "auto, cpu, cuda");
 }
 
+std::string_view to_string(DeviceRequest request) noexcept {
+  if (request == DeviceRequest::automatic) return "auto";
+  return request == DeviceRequest::cpu ? "cpu" : "cuda";
+}
+
 DeviceChoice judge_device(DeviceRequest request, int local_rank, const GpuSituation& situation) {
   if (request == DeviceRequest::cpu) return {c10::Device(c10::kCPU), {}};
   if (!situation.built_with_cuda) return judge_without_cuda(request, situation);

@@ -72,6 +72,14 @@ ParameterGroup parse_parameter_group(std::string_view text) {
   return group;
 }
 
+std::string to_string(const ParameterGroup& group) {
+  std::vector<std::string> settings;
+  if (group.learning_rate_factor != 1 || !group.weight_decay)
+    settings.push_back(fmt::format("lr={}", group.learning_rate_factor));
+  if (group.weight_decay) settings.push_back(fmt::format("weight_decay={}", *group.weight_decay));
+  return fmt::format("{}:{}", group.pattern, fmt::join(settings, ","));
+}
+
 bool matches(const ParameterGroup& group, const std::string& parameter) {
   return fnmatch(group.pattern.c_str(), parameter.c_str(), 0) == 0;
 }

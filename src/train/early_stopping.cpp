@@ -31,6 +31,9 @@ report::NamedValue score_of(const ValidationResult& result, std::int64_t patienc
   return {result.score_name, *result.score};
 }
 
+/// Of which smaller is better without a word.
+bool is_loss(std::string_view metric) { return metric.find("loss") != std::string_view::npos; }
+
 /// @param name with or without "valid_"
 report::NamedValue metric_of(const ValidationResult& result, const std::string& name) {
   const std::vector<report::NamedValue> known = values_of(result);
@@ -65,13 +68,19 @@ EarlyStoppingOptions parse_early_stopping(std::string_view text) {
     options.metric.erase(0, 1);
     options.smaller_is_better = true;
   } else {
-    options.smaller_is_better = options.metric.find("loss") != std::string::npos;
+    options.smaller_is_better = is_loss(options.metric);
   }
   if (options.metric.empty() || !read_number(parts[1], options.patience) || options.patience < 1)
     throw refuse();
   if (parts.size() == 3 && (!read_number(parts[2], options.min_delta) || !(options.min_delta >= 0)))
     throw refuse();
   return options;
+}
+
+std::string to_string(const EarlyStoppingOptions& options) {
+  const bool minus = options.smaller_is_better && !is_loss(options.metric);
+  return fmt::format("{}{}:{}{}", minus ? "-" : "", options.metric, options.patience,
+                     options.min_delta > 0 ? fmt::format(":{}", options.min_delta) : "");
 }
 
 EarlyStopping::EarlyStopping(EarlyStoppingOptions options) : options_(std::move(options)) {

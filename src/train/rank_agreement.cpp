@@ -8,6 +8,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/version.hpp"
+#include "bunchtrain/train/detail/same_options.hpp"
 
 namespace bunchtrain::train {
 namespace {

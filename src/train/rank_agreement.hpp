@@ -5,7 +5,6 @@
 #include <span>
 #include <string_view>
 
-#include "bunchtrain/config/options.hpp"
 #include "bunchtrain/mpi/comm.hpp"
 #include "run_facts.hpp"
 
@@ -14,8 +13,5 @@ namespace bunchtrain::train {
 /// Collective. @throws ConfigError on every rank unless all hold the same facts: it names the first that
 /// differs, both values, where they came from and the ranks.
 void require_agreement(const mpi::Comm& control, std::span<const Fact> facts, std::string_view advice);
-
-/// Collective. The same for the options of a program (all but those of scope `rank`), and for the program.
-void require_same_options(const mpi::Comm& control, const config::Options& options);
 
 }  // namespace bunchtrain::train

@@ -54,8 +54,9 @@ SampleOrder choose_order(const checkpoint::Snapshot& snapshot, const data::DataL
 Resumed resume_from(const checkpoint::Snapshot& snapshot, const TrainingPlan& plan, const Session& session,
                     const std::string& run_folder, std::span<const TrainedNetwork> networks,
                     data::DataLoader& loader) {
-  const bool allowed = session.option("allow-changed");
-  const bool reschedule = session.option("reschedule");
+  for (const char* name : {"allow-changed", "reschedule"}) session.use(name);
+  const bool allowed = session.asked().allow_changed;
+  const bool reschedule = session.asked().reschedule;
   const SavedPlan saved = saved_plan(snapshot);
   const Changes changes = saved.facts.empty() ? Changes{} : compare_facts(saved.facts, plan.facts);
   require_unchanged(changes, run_folder, allowed);

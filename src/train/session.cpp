@@ -17,10 +17,11 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
-#include "bunchtrain/train/standard_options.hpp"
+#include "bunchtrain/train/detail/same_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "rank_agreement.hpp"
 #include "recorded_precision.hpp"
+#include "session_record.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -38,7 +39,7 @@ void write_flight_record(const std::filesystem::path& folder, int rank, const st
 }  // namespace
 
 struct Session::Impl {
-  config::Options options;
+  SessionOptions asked;  ///< with a record
   mpi::Comm control;
   Logger logger;
   c10::Device device;
@@ -53,6 +54,8 @@ struct Session::Impl {
   std::atomic<bool> stop = false;
 
   ~Impl() { on_failure({}); }
+
+  const config::Options& record() const noexcept { return *asked.record; }
 
   /// Of any of its communicators: they may outlive the session.
   void on_failure(const std::function<void(const std::string&)>& listener) {
@@ -72,30 +75,20 @@ struct Session::Impl {
   void warn_of_unused(const std::string& name) {
     if (control.rank() != 0 || !reported_unused.insert(name).second) return;
     logger.warning(fmt::format("{} = {} ({}) was given, but nothing in this run uses it", name,
-                               options.text(name), options.origin(name)));
+                               record().text(name), record().origin(name)));
   }
 };
 
 namespace {
 
-c10::Device device_of(const config::Options& options, const mpi::Comm& control, const Logger& logger) {
-  return device::choose_device(device::parse_device(options.get<std::string>("device")), control.local_rank(),
-                               logger);
-}
-
-device::ThreadBudget threads_of(const config::Options& options, const mpi::Comm& control) {
-  const auto requested = static_cast<int>(options.get<std::int64_t>("threads"));
-  auto budget = device::make_thread_budget(device::observe_threads(control.local_size(), requested));
-  if (const auto loader = options.get<std::int64_t>("loader-threads"); loader > 0)
-    budget.loader = static_cast<int>(loader);
+device::ThreadBudget threads_of(const SessionOptions& asked, const mpi::Comm& control) {
+  auto budget = device::make_thread_budget(device::observe_threads(control.local_size(), asked.threads));
+  if (asked.loader_threads > 0) budget.loader = asked.loader_threads;
   return budget;
 }
 
-comm::CommunicatorOptions communicator_options(const config::Options& options, const Logger& logger) {
-  return {.backend = comm::parse_backend(options.get<std::string>("backend")),
-          .timeout = timeout_of(options),
-          .checked = options.get<bool>("checked"),
-          .logger = logger};
+comm::CommunicatorOptions communicator_options(const SessionOptions& asked, const Logger& logger) {
+  return {.backend = asked.backend, .timeout = asked.timeout, .checked = asked.checked, .logger = logger};
 }
 
 /// "auto" may find a GPU on one node and none on another.
@@ -106,26 +99,23 @@ void require_same_device(const mpi::Comm& control, c10::Device device) {
 
 /// What "auto" means, for a run that is resumed what it meant before. Collective: the cards
 /// of the ranks may differ.
-device::Precision automatic_precision(const config::Options& options, const mpi::Comm& control,
+device::Precision automatic_precision(const SessionOptions& asked, const mpi::Comm& control,
                                       c10::Device device) {
   bool float32 = device::automatic_precision(device) == device::Precision::float32;
-  const bool resume = options.text("resume") == "true";  // not by get: who never resumes should still be told
-  if (control.rank() == 0 && resume)
-    float32 = float32 || recorded_precision(options.get<std::string>("run")) ==
-                             device::to_string(device::Precision::float32);
+  if (control.rank() == 0 && asked.resume) {
+    asked.record->use("run");
+    float32 = float32 || recorded_precision(asked.run) == device::to_string(device::Precision::float32);
+  }
   return control.all_max(float32 ? 1 : 0) == 1 ? device::Precision::float32 : device::Precision::tf32;
 }
 
-/// Leaves what "auto" means in the options, for the record.
-device::Precision choose_precision(config::Options& options, const mpi::Comm& control, c10::Device device,
+/// Leaves what "auto" means in the record.
+device::Precision choose_precision(SessionOptions& asked, const mpi::Comm& control, c10::Device device,
                                    const Logger& logger) {
-  const std::string asked = options.get<std::string>("precision");
-  const bool automatic = asked == "auto";
-  const auto precision =
-      automatic ? automatic_precision(options, control, device) : device::parse_precision(asked);
+  const auto precision = asked.precision ? *asked.precision : automatic_precision(asked, control, device);
   device::require_supported(precision, device);
-  if (!automatic) return precision;
-  options.resolve("precision", std::string(device::to_string(precision)), "auto");
+  if (asked.precision) return precision;
+  asked.record->resolve("precision", std::string(device::to_string(precision)), "auto");
   if (device.is_cuda())
     logger.info(
         fmt::format("precision {} (auto){}", device::to_string(precision),
@@ -136,14 +126,13 @@ device::Precision choose_precision(config::Options& options, const mpi::Comm& co
   return precision;
 }
 
-/// `--mesh`. So far only replicas share a training.
-comm::MeshShape mesh_shape(const config::Options& options, int world) {
-  const auto& text = options.get<std::string>("mesh");
-  const auto shape = comm::MeshShape::parse(text, world, options.get<std::string>("mesh-order"));
+/// So far only replicas share a training.
+comm::MeshShape mesh_shape(const SessionOptions& asked, int world) {
+  const auto shape = comm::MeshShape::parse(asked.mesh, world, asked.mesh_order);
   for (const comm::Axis axis : comm::kAxes) {
     if (axis != comm::Axis::data && shape.size(axis) > 1)
       throw ConfigError(
-          "mesh", text,
+          "mesh", asked.mesh,
           fmt::format("data={} only: nothing here trains along the {} axis", world, comm::to_string(axis)));
   }
   return shape;
@@ -158,20 +147,29 @@ comm::Communicator create_agreement(const mpi::Comm& control, comm::Communicator
 
 }  // namespace
 
-Session::Session(config::Options options, const mpi::Comm& control, Logger logger) {
-  mpi::Comm(control).set_timeout(timeout_of(options));
-  require_same_options(control, options);
-  const auto device = device_of(options, control, logger);
+void SessionOptions::validate() const {
+  if (timeout.count() < 1)
+    throw ConfigError("timeout", fmt::format("{} ms", timeout.count()), "a positive time");
+}
+
+Session::Session(SessionOptions asked, const mpi::Comm& control, Logger logger) {
+  asked.validate();
+  if (!asked.record) asked.record = make_record(asked);
+  mpi::Comm(control).set_timeout(asked.timeout);
+  require_same_options(control, *asked.record);
+  const auto device = device::choose_device(asked.device, control.local_rank(), logger);
   require_same_device(control, device);
   device::make_current(device);
-  for (const auto& notice : options.notices()) logger.warning(notice);
-  const auto precision = choose_precision(options, control, device, logger);
-  const auto collective = communicator_options(options, logger);
+  const auto precision = choose_precision(asked, control, device, logger);
+  const auto collective = communicator_options(asked, logger);
   auto world = comm::Communicator::create(control, device, collective);
   auto agreement = create_agreement(control, collective);
-  comm::Mesh mesh(world, mesh_shape(options, control.size()));
-  auto threads = threads_of(options, control);
-  impl_.reset(new Impl{.options = std::move(options),
+  comm::Mesh mesh(world, mesh_shape(asked, control.size()));
+  auto threads = threads_of(asked, control);
+  for (const char* name : {"timeout", "device", "precision", "backend", "checked", "mesh", "mesh-order",
+                           "threads", "loader-threads"})
+    asked.record->use(name);
+  impl_.reset(new Impl{.asked = std::move(asked),
                        .control = control,
                        .logger = std::move(logger),
                        .device = device,
@@ -190,16 +188,24 @@ comm::Communicator Session::agreement() const { return impl_->agreement; }
 const mpi::Comm& Session::control() const noexcept { return impl_->control; }
 int Session::rank() const noexcept { return impl_->control.rank(); }
 int Session::size() const noexcept { return impl_->control.size(); }
-config::OptionView Session::option(std::string name) const { return {impl_->options, std::move(name)}; }
-const config::Options& Session::options() const noexcept { return impl_->options; }
+config::OptionView Session::option(std::string name) const { return {options(), std::move(name)}; }
+const config::Options& Session::options() const noexcept { return impl_->record(); }
+void Session::use(std::string_view name) const {
+  if (options().has(name)) options().use(name);
+}
+const SessionOptions& Session::asked() const noexcept { return impl_->asked; }
 c10::Device Session::device() const noexcept { return impl_->device; }
 device::Precision Session::precision() const noexcept { return impl_->precision; }
 std::uint64_t Session::seed() const noexcept {
-  return static_cast<std::uint64_t>(impl_->options.get<std::int64_t>("seed"));
+  use("seed");
+  return impl_->asked.seed;
 }
 const device::ThreadBudget& Session::threads() const noexcept { return impl_->threads; }
 const Logger& Session::logger() const noexcept { return impl_->logger; }
-bool Session::resume() const { return impl_->options.get<bool>("resume"); }
+bool Session::resume() const {
+  use("resume");
+  return impl_->asked.resume;
+}
 
 void Session::add_observer(std::shared_ptr<Observer> observer) {
   expects(observer != nullptr, "an observer of a session is not null");
@@ -209,9 +215,10 @@ const std::vector<std::shared_ptr<Observer>>& Session::observers() const noexcep
 
 const RunFolder& Session::run_folder() {
   if (impl_->folder) return *impl_->folder;
+  use("run");
   impl_->folder = RunFolder::open(impl_->control,
-                                  {.path = impl_->options.get<std::string>("run"),
-                                   .program = impl_->options.program(),
+                                  {.path = impl_->asked.run.string(),
+                                   .program = options().program(),
                                    .resume = resume(),
                                    .say = [this](const std::string& text) { impl_->logger.warning(text); }});
   impl_->record_failures_in(impl_->folder->path());
@@ -219,15 +226,15 @@ const RunFolder& Session::run_folder() {
 }
 
 void Session::set_up_complete(const config::Options& effective) {
-  if (impl_->options.print_config()) throw EffectiveConfiguration{effective.to_toml()};
+  if (options().print_config()) throw EffectiveConfiguration{effective.to_toml()};
   // A program may ask for options of its own until its end.
-  for (const auto& name : impl_->options.unused())
-    if (is_standard_option(name) && impl_->options.spec(name).scope != config::OptionScope::run)
+  for (const auto& name : options().unused())
+    if (options().spec(name).standard && options().spec(name).scope != config::OptionScope::run)
       impl_->warn_of_unused(name);
 }
 
 void Session::warn_of_unused_options() {
-  for (const auto& name : impl_->options.unused()) impl_->warn_of_unused(name);
+  for (const auto& name : options().unused()) impl_->warn_of_unused(name);
 }
 
 void Session::request_stop() noexcept { impl_->stop = true; }

@@ -1,32 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The settings of a run after flags, file, environment and the program's own choices are merged.
+/// The settings of a run after what the session was asked for and the program's own choices are merged.
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/trainer.hpp"
+#include "bunchtrain/train/training_choices.hpp"
 
 namespace bunchtrain::train {
-
-/// How often an extra snapshot is written: by steps or by time; neither = only at the end of epochs.
-struct CheckpointInterval {
-  std::int64_t steps = 0;
-  std::chrono::seconds time{0};
-};
-
-/// "500", "500 steps", "10min", "90s". @throws ConfigError
-CheckpointInterval parse_checkpoint_interval(const std::string& text);
-
-/// What becomes of a step whose gradients are not finite.
-enum class CheckFinite {
-  stop,  ///< the run ends
-  skip,  ///< the step is left out
-};
 
 struct Settings {
   std::int64_t epochs;
@@ -35,7 +19,7 @@ struct Settings {
   std::int64_t max_samples;      ///< 0 = no bound
   std::int64_t batch;
   std::int64_t reference_batch;
-  std::int64_t accumulate;
+  std::int64_t accumulate = 1;
   std::optional<std::int64_t> run_ahead;  ///< unset: as the device asks for
   std::int64_t warmup_steps;
   optim::ScheduleKind schedule;
@@ -46,9 +30,9 @@ struct Settings {
   std::optional<EarlyStoppingOptions> early_stop;  ///< on a metric
   std::int64_t validate_every;                     ///< steps between validations within an epoch; 0 = none
   double ema;                                      ///< decay of averaged weights; 0 = none
-  CheckFinite check_finite;
-  bool weighted_validation;     ///< the loss of a validation weights samples as that of training does
-  std::int64_t check_replicas;  ///< steps between comparisons; 0 = at snapshots only, -1 = never
+  CheckFinite check_finite = CheckFinite::stop;
+  bool weighted_validation = true;  ///< the loss of a validation weights samples as that of training does
+  std::int64_t check_replicas;      ///< steps between comparisons; 0 = at snapshots only, -1 = never
 
   /// The factor between the rate given and the rate used.
   double rate_scale() const noexcept {
@@ -60,9 +44,9 @@ struct Settings {
 /// accumulation are its own matter.
 enum class Passes { of_trainer, of_step };
 
-/// What the user set wins over `options`, that over the declared defaults. Asks only for the options that
-/// have an effect. @throws ConfigError naming the option.
-Settings resolve_settings(const TrainerOptions& options, const config::Options& given,
-                          Passes passes = Passes::of_trainer);
+/// What the user set wins over `options`, that over what else the session was asked for. Tells `record` which of it
+/// has an effect. @throws ConfigError naming the field.
+Settings resolve_settings(const TrainerOptions& options, const TrainingChoices& choices,
+                          const config::Options& record, Passes passes = Passes::of_trainer);
 
 }  // namespace bunchtrain::train

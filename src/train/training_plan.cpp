@@ -7,7 +7,6 @@
 #include <functional>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/train/standard_options.hpp"
 #include "rank_agreement.hpp"
 #include "training_loop.hpp"
 
@@ -21,11 +20,14 @@ std::int64_t steps_within(std::int64_t most, std::int64_t samples, std::int64_t 
 }
 
 /// Peak rates of the networks as the program gave them, or what the user set for all of them.
-std::vector<double> base_rates(const config::Options& options, const TrainingTask& task) {
+std::vector<double> base_rates(const Session& session, const TrainingTask& task) {
+  const Choice<double>& rate = session.asked().training.learning_rate;
+  if (rate.by_user) {
+    session.use("learning-rate");
+    return std::vector<double>(task.networks.size(), rate.value);
+  }
   std::vector<double> rates;
-  const bool given = options.given("learning-rate");
-  for (const auto& network : task.networks)
-    rates.push_back(given ? options.get<double>("learning-rate") : network.optimizer->learning_rate());
+  for (const auto& network : task.networks) rates.push_back(network.optimizer->learning_rate());
   return rates;
 }
 
@@ -43,14 +45,15 @@ void set_effective_rate(config::Options& effective, const TrainingTask& task,
 /// still be asked for while it trains.)
 void leave_out_unused(config::Options& effective) {
   for (const auto& name : effective.names()) {
-    const bool of_run = effective.spec(name).scope == config::OptionScope::run;
-    if (is_standard_option(name) && !effective.used(name) && !of_run)
+    const config::OptionSpec& spec = effective.spec(name);
+    if (spec.standard && !effective.used(name) && spec.scope != config::OptionScope::run)
       effective.leave_out(name, "not used by this run");
   }
 }
 
 config::Options effective_options(const Session& session, const TrainingTask& task, const Settings& settings,
                                   const std::vector<double>& rates) {
+  session.use("seed");  // of order and dropout
   config::Options effective = session.options();
   effective.set_effective("epochs", settings.epochs);
   effective.set_effective("steps-per-epoch", settings.steps_per_epoch);
@@ -64,9 +67,7 @@ config::Options effective_options(const Session& session, const TrainingTask& ta
   if (task.objective) {
     effective.set_effective("accumulate", settings.accumulate);
     effective.set_effective("clip-norm", settings.clip_norm);
-    effective.set_effective("valid-weights", session.options().get<std::string>("valid-weights"));
   }
-  effective.set_effective("seed", session.options().get<std::int64_t>("seed"));  // of order and dropout
   set_effective_rate(effective, task, rates);
   leave_out_unused(effective);
   return effective;
@@ -76,8 +77,7 @@ config::Options effective_options(const Session& session, const TrainingTask& ta
 /// @throws ConfigError for one that matches none at all.
 void require_matching_groups(const Session& session, const TrainingTask& task) {
   if (!session.options().used("group")) return;  // the program makes its own
-  for (const auto& text : session.options().get<std::vector<std::string>>("group")) {
-    const optim::ParameterGroup group = optim::parse_parameter_group(text);
+  for (const auto& group : session.asked().training.groups) {
     const bool here = std::ranges::any_of(task.networks, [&](const TrainedNetwork& network) {
       return optim::matches_any(group, network.engine->arenas());
     });
@@ -86,7 +86,7 @@ void require_matching_groups(const Session& session, const TrainingTask& task) {
     for (const auto& network : task.networks)
       names.push_back(optim::list_parameters(network.engine->arenas()));
     throw ConfigError(
-        "group", text,
+        "group", optim::to_string(group),
         fmt::format("a pattern that matches the name of a parameter: {}", fmt::join(names, "; ")));
   }
 }
@@ -112,9 +112,10 @@ RunLength plan_length(const Settings& settings, std::int64_t samples) {
 TrainingPlan make_plan(Session& session, const TrainingTask& task, const data::Dataset& train,
                        const data::Dataset* valid) {
   const auto passes = task.objective ? Passes::of_trainer : Passes::of_step;
-  const Settings settings = resolve_settings(task.options, session.options(), passes);
+  const Settings settings =
+      resolve_settings(task.options, session.asked().training, session.options(), passes);
   require_matching_groups(session, task);
-  std::vector<double> rates = base_rates(session.options(), task);
+  std::vector<double> rates = base_rates(session, task);
   config::Options effective = effective_options(session, task, settings, rates);
   std::vector<Fact> facts = collect_facts(effective, task.networks, train, valid, task.options.metadata);
   require_agreement(

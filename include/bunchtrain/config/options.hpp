@@ -36,6 +36,9 @@ struct OptionSpec {
   OptionScope scope = OptionScope::training;
   /// What other programs call it: `--lr` is told `--learning-rate`.
   std::vector<std::string> other_names = {};
+  /// Of all training programs: asked for before the first step, or it has no effect. Own ones of a program may be
+  /// asked for at any time.
+  bool standard = false;
 };
 
 /// Where a value came from; `program`: the program's own code (`Options::set_effective`).
@@ -53,6 +56,9 @@ class Options {
   void declare(std::vector<OptionSpec> specs);
   /// Replaces the default of a declared option.
   void set_default(std::string_view name, OptionValue value);
+  /// A value that the program's code gives before anything asks for it: wins over the default, is no request of
+  /// the user (`unused`).
+  void preset(std::string_view name, OptionValue value);
   /// Takes declared options away from the user: they keep their defaults, and are in no
   /// help, file or environment.
   void hide(std::span<const std::string> names);
@@ -76,11 +82,14 @@ class Options {
   /// The value as TOML: the same text for the same value.
   std::string text(std::string_view name) const;
   const OptionSpec& spec(std::string_view name) const { return entry(name).spec; }
+  bool has(std::string_view name) const;
   /// In the order of their declaration.
   std::vector<std::string> names() const;
   /// Whether the user set it (anywhere).
   bool given(std::string_view name) const { return source(name) != OptionSource::default_value; }
-  /// Whether `get` has been called for it.
+  /// Says that it has an effect, for a value that travels otherwise. As `get` does.
+  void use(std::string_view name) const;
+  /// Whether `get` or `use` has been called for it.
   bool used(std::string_view name) const { return entry(name).used; }
   /// Given by flag, or elsewhere with another value than the default, and not asked for so far: these do
   /// nothing, which the user should be told.

@@ -18,6 +18,7 @@ enum class DeviceRequest { automatic, cpu, cuda };
 
 /// "auto", "cpu" or "cuda". @throws ConfigError with the names allowed.
 DeviceRequest parse_device(std::string_view text);
+std::string_view to_string(DeviceRequest request) noexcept;
 
 /// The device of the `local_rank`-th rank on this node.
 ///

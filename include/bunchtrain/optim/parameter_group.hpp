@@ -25,6 +25,8 @@ struct ParameterGroup {
 /// colon. @throws ConfigError
 ParameterGroup parse_parameter_group(std::string_view text);
 
+/// "*.bias:lr=1,weight_decay=0": as `parse_parameter_group` reads it.
+std::string to_string(const ParameterGroup& group);
 /// "*.bias: rate x 1, weight decay 0".
 std::string describe(const ParameterGroup& group);
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "bunchtrain/comm/communicator.hpp"
 
@@ -13,6 +14,11 @@ namespace bunchtrain::parallel {
 /// `automatic` measures latency and bandwidth once and chooses between one collective after backward and
 /// several that overlap it.
 enum class CollectivePlan { automatic, after_backward, buckets };
+
+/// "auto", "after-backward" or "buckets".
+std::string_view to_string(CollectivePlan plan) noexcept;
+/// @throws ConfigError with the names allowed.
+CollectivePlan parse_collective_plan(std::string_view text);
 
 /// Time of an all-reduce of n bytes: latency + n / bandwidth.
 struct LinkFit {

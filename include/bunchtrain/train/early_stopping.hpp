@@ -27,6 +27,9 @@ struct EarlyStoppingOptions {
 /// "auc:5", "loss:3:1e-4", "-valid_resolution:10". @throws ConfigError
 EarlyStoppingOptions parse_early_stopping(std::string_view text);
 
+/// As `parse_early_stopping` reads it.
+std::string to_string(const EarlyStoppingOptions& options);
+
 /// Watches a value of the validation. What `--patience` (the score) and `--early-stop` add to a run. Its count is
 /// kept in the snapshots: a resumed run finishes where an undisturbed one does.
 class EarlyStopping final : public Callback {

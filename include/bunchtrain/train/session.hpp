@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
@@ -18,6 +19,7 @@
 #include "bunchtrain/device/thread_budget.hpp"
 #include "bunchtrain/mpi/comm.hpp"
 #include "bunchtrain/train/run_folder.hpp"
+#include "bunchtrain/train/session_options.hpp"
 
 namespace bunchtrain::train {
 
@@ -29,15 +31,14 @@ struct EffectiveConfiguration {
   std::string toml;
 };
 
-/// Built by `bt::run` from the command line, or by a host application from its own communicator. Opens the
-/// communicators, chooses the device and makes it the current one of this thread; touches neither signals nor
+/// Built by `bt::run` for a command line (`app::open_session`), or by a host application with its own communicator.
+/// Opens the communicators, chooses the device and makes it the current one of this thread; touches neither signals nor
 /// thread counts. Use from one thread.
 class Session {
  public:
-  /// Collective. `options` must hold the standard options (`standard_options()`).
-  /// @throws ConfigError on every rank if the ranks were given different ones: it names the first, both
-  /// values and where they came from. Options of scope `rank` may differ.
-  Session(config::Options options, const mpi::Comm& control, Logger logger);
+  /// Collective. @throws ConfigError on every rank if the ranks were given different options: it names the first,
+  /// both values and where they came from. Those of scope `rank` may differ.
+  Session(SessionOptions asked, const mpi::Comm& control, Logger logger);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -53,8 +54,15 @@ class Session {
   int size() const noexcept;
   bool is_root() const noexcept { return rank() == 0; }
 
-  /// `std::vector<std::string> files = session.option("data");` @throws ConfigError for an undeclared option.
+  /// What the session was asked for. Who takes a value out tells `use`.
+  const SessionOptions& asked() const noexcept;
+  /// Says that what was asked for by this name has an effect: of the rest the user is warned. A name that the record
+  /// does not have is nobody's.
+  void use(std::string_view name) const;
+  /// Of the record, for a program's own code: `std::vector<std::string> files = session.option("data");`
+  /// @throws ConfigError for an undeclared option.
   config::OptionView option(std::string name) const;
+  /// `SessionOptions::record`.
   const config::Options& options() const noexcept;
   c10::Device device() const noexcept;
   device::Precision precision() const noexcept;
@@ -72,7 +80,7 @@ class Session {
   bool resume() const;
 
   /// Call it when nothing is left to set up: a hand-written loop before its first step; `Trainer::fit` does
-  /// it. Warns of standard options that were given and that nothing asked for. With `--print-config` throws
+  /// it. Warns of standard options (`OptionSpec::standard`) that were given and that nothing asked for. With `--print-config` throws
   /// EffectiveConfiguration of `effective`, the options with what the program's own code decided.
   void set_up_complete(const config::Options& effective);
   void set_up_complete() { set_up_complete(options()); }

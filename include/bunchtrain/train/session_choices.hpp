@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// What the standard options of a session choose, whatever is trained: the ways to be parallel, the optimizer.
+/// What a session was asked for, whatever is trained: the ways to be parallel, the optimizer.
 
 #include <memory>
 
@@ -11,10 +11,10 @@
 
 namespace bunchtrain::train {
 
-/// --sync-batch-norm, --collectives and the session's device.
+/// `TrainingChoices::sync_batch_norm`, `collectives` and the session's device.
 parallel::DataParallelOptions parallel_options(const Session& session);
 
-/// The optimizer that --optimizer, --learning-rate, --weight-decay and --group name; the rest is as in
+/// The optimizer that `TrainingChoices` name, with their rate, weight decay and groups; the rest is as in
 /// `options`. Groups that match no parameter here are left to other networks; the Trainer refuses those that
 /// match none anywhere. @throws ConfigError for a group that is none.
 std::unique_ptr<optim::Optimizer> create_optimizer(const Session& session, tensor::ParameterArenas& arenas,

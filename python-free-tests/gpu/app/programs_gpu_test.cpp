@@ -10,8 +10,8 @@
 
 #include "bunchtrain/simulate/toy_jets.hpp"
 #include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
-#include "bunchtrain/train/standard_options.hpp"
 #include "gpu/device_under_test.hpp"
+#include "support/flags.hpp"
 #include "unit/nn/random_tensors.hpp"
 
 namespace bunchtrain::test {
@@ -27,18 +27,7 @@ class ProgramsGpuTest : public testing::Test {
 
   /// Of a program with `more` options, called with `flags`.
   static train::Session session(std::vector<config::OptionSpec> more, std::vector<std::string> flags) {
-    config::Options options("program", "A test.");
-    std::vector<config::OptionSpec> all = train::standard_options();
-    std::erase_if(all, [&](const config::OptionSpec& spec) {
-      return std::ranges::any_of(more, [&](const auto& other) { return other.name == spec.name; });
-    });
-    options.declare(std::move(all));
-    options.declare(std::move(more));
-    flags.insert(flags.begin(), "program");
-    std::vector<const char*> argv;
-    for (const std::string& flag : flags) argv.push_back(flag.c_str());
-    options.parse(static_cast<int>(argv.size()), argv.data());
-    return train::Session(std::move(options), mpi::Comm::self(), {});
+    return app::open_session(parse_flags(std::move(flags), std::move(more)), mpi::Comm::self(), {});
   }
   std::string path(const std::string& name) const { return (root_ / name).string(); }
 

@@ -18,7 +18,6 @@
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/tasks/shower_simulation/shower_gan_step.hpp"
 #include "bunchtrain/train/objectives.hpp"
-#include "bunchtrain/train/standard_options.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "gpu/nn/no_synchronisation.hpp"
 
@@ -53,19 +52,13 @@ class TrainingStepGpuTest : public testing::TestWithParam<const char*> {
     session_.close();
     std::filesystem::remove_all(root_);
   }
-  static config::Options options(const std::filesystem::path& run) {
-    config::Options options("test", "A test.");
-    options.declare(train::standard_options());
-    const std::string folder = run.string();
-    const std::vector<const char*> argv = {"test", "--run",       folder.c_str(), "--device",
-                                           "cuda", "--precision", GetParam()};
-    options.parse(static_cast<int>(argv.size()), argv.data());
-    return options;
-  }
   c10::Device gpu() const { return session_.device(); }
 
   const std::filesystem::path root_ = std::filesystem::path(testing::TempDir()) / "training_step_gpu";
-  train::Session session_{options(root_), mpi::Comm::self(), {}};
+  train::Session session_{
+      {.device = device::DeviceRequest::cuda, .precision = device::parse_precision(GetParam()), .run = root_},
+      mpi::Comm::self(),
+      {}};
 };
 
 data::DatasetPtr random_jets(std::int64_t count) {

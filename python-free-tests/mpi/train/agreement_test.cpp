@@ -78,7 +78,7 @@ Flags another_value(const config::OptionSpec& spec) {
 }
 
 TEST_F(AgreementTest, NoStandardOptionMayDiffer) {
-  for (const auto& spec : standard_options()) {
+  for (const auto& spec : app::standard_options()) {
     if (spec.scope == config::OptionScope::rank || spec.name == "precision") continue;
     const std::string error = error_of_flags(another_value(spec));
     EXPECT_THAT(error, AllOf(HasSubstr(last_rank() + " has " + spec.name + " = "), HasSubstr("rank 0 has")));
@@ -120,13 +120,11 @@ TEST_F(AgreementTest, AVariableOfOneRankIsNamed) {
 
 TEST_F(AgreementTest, OptionsThatAProgramDeclaresAreComparedToo) {
   const auto error_of = [&](config::OptionScope scope) -> std::string {
-    config::Options options("toy", "A test.");
-    options.declare(standard_options());
-    options.declare({{.name = "sharpness", .default_value = 1.0, .help = "own", .scope = scope}});
-    const char* argv[] = {"toy", "--sharpness", is_last() ? "2" : "3"};
-    options.parse(3, argv);
+    const config::Options options =
+        test::parse_flags({"--sharpness", is_last() ? "2" : "3"},
+                          {{.name = "sharpness", .default_value = 1.0, .help = "own", .scope = scope}});
     try {
-      Session session(options, world(), {});
+      Session session = app::open_session(options, world(), {});
       session.close();
     } catch (const ConfigError& error) {
       return error.what();
@@ -135,6 +133,25 @@ TEST_F(AgreementTest, OptionsThatAProgramDeclaresAreComparedToo) {
   };
   EXPECT_THAT(error_of(config::OptionScope::training), HasSubstr("has sharpness = 2.0"));
   EXPECT_EQ(error_of(config::OptionScope::rank), "");
+}
+
+TEST_F(AgreementTest, WhatAHostApplicationAsksForIsComparedToo) {
+  const auto error_of = [&](SessionOptions of_last) -> std::string {
+    try {
+      Session session(is_last() ? std::move(of_last) : SessionOptions{}, world(), {});
+      session.close();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(error_of({.seed = 2}),
+              HasSubstr(last_rank() + " has seed = 2 (set by the program), rank 0 has 1"));
+  EXPECT_THAT(error_of({.training = {.schedule = optim::ScheduleKind::cosine}}),
+              HasSubstr(last_rank() + " has schedule = \"cosine\""));
+  EXPECT_THAT(error_of({.training = {.groups = {{.pattern = "*.bias", .weight_decay = 0.0}}}}),
+              HasSubstr(last_rank() + " has group = [\"*.bias:weight_decay=0\"]"));
+  EXPECT_EQ(error_of({.threads = 1, .loader_threads = 2}), "");
 }
 
 TEST_F(AgreementTest, DataOfOtherContentAreRefused) {

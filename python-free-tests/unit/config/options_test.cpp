@@ -267,6 +267,23 @@ TEST_F(OptionsTest, EffectiveValuesAreShownAndFedBack) {
   EXPECT_FALSE(again.given("precision"));
 }
 
+TEST_F(OptionsTest, WhatAProgramPresetsIsNoRequestOfTheUser) {
+  Options options = make();
+  options.declare(OptionSpec{.name = "plain", .default_value = 1.0, .help = {}});
+  options.preset("batch", std::int64_t{512});
+  options.preset("plain", 2.0);
+  EXPECT_EQ(options.source("batch"), OptionSource::program);
+  EXPECT_EQ(options.origin("batch"), "set by the program");
+  EXPECT_EQ(options.unused(), Texts{});
+  EXPECT_FALSE(options.used("batch"));
+  options.use("batch");
+  EXPECT_TRUE(options.used("batch"));
+  EXPECT_EQ(options.get<std::int64_t>("batch"), 512);
+  EXPECT_NE(options.to_toml().find("\n\n# (set by the program)\nplain = 2.0\n"), std::string::npos)
+      << options.to_toml();
+  EXPECT_THROW(options.preset("batch", 0.5), Error);
+}
+
 TEST_F(OptionsTest, WhatAnAutomaticValueMeansIsRecordedAndReadBackTheSame) {
   Options options = make();
   parse(options, {"--learning-rate", "0.5"});

@@ -61,6 +61,8 @@ TEST(ParameterGroupTest, IsReadAndDescribed) {
   EXPECT_EQ(rate.learning_rate_factor, 0.01);
   EXPECT_FALSE(rate.weight_decay.has_value());
   EXPECT_EQ(describe(rate), "a:b: rate x 0.01");
+  for (const char* text : {"head.*:lr=10,weight_decay=0.5", "a:b:lr=0.01", "*.bias:weight_decay=0", "x:lr=1"})
+    EXPECT_EQ(to_string(parse_parameter_group(text)), text);
 }
 
 TEST(ParameterGroupTest, EveryRefusalSaysWhatAndHowToMendIt) {

@@ -51,6 +51,8 @@ TEST(EarlyStoppingTest, WhatToWatchIsReadFromText) {
   EXPECT_TRUE(options.smaller_is_better);
   EXPECT_FALSE(parse_early_stopping("auc:5").smaller_is_better);
   EXPECT_TRUE(parse_early_stopping("valid_loss:5").smaller_is_better);
+  for (const char* text : {"-valid_resolution:10:0.001", "auc:5", "valid_loss:5", "loss:3:0.25"})
+    EXPECT_EQ(to_string(parse_early_stopping(text)), text);
   for (const char* wrong :
        {"", "auc", "auc:", "auc:0", "auc:many", ":5", "-:5", "auc:5:", "auc:5:-1", "auc:5:1:2"}) {
     try {

@@ -23,7 +23,7 @@ struct NarrowTraining {
   optim::AdamW optimizer;
 
   NarrowTraining(const std::filesystem::path& run, std::vector<std::string> flags)
-      : session(parse(run, std::move(flags)), mpi::Comm::self(), {}),
+      : session(app::open_session(parse(run, std::move(flags)), mpi::Comm::self(), {})),
         network(in_float32()),
         parallel(network, session.world()),
         optimizer(parallel, {.learning_rate = 0.02}) {}
@@ -34,13 +34,8 @@ struct NarrowTraining {
     return network;
   }
   static config::Options parse(const std::filesystem::path& run, std::vector<std::string> flags) {
-    config::Options options("toy", "A test.");
-    options.declare(train::standard_options());
-    flags.insert(flags.begin(), {"toy", "--run", run.string()});
-    std::vector<const char*> argv;
-    for (const auto& flag : flags) argv.push_back(flag.c_str());
-    options.parse(static_cast<int>(argv.size()), argv.data());
-    return options;
+    flags.insert(flags.begin(), {"--run", run.string()});
+    return parse_flags(std::move(flags));
   }
   at::Tensor loss(const Batch& batch) { return loss_of(network, batch); }
   /// Their gradients in float16 overflow with the scale at the start.

@@ -74,7 +74,8 @@ TEST_F(ObserverTest, OneThatFailsCostsOneWarningAndNothingElse) {
   plain.trainer.fit(make_points(200), make_points(50, 2));
   for (const std::string faulty : {"start", "step", "epoch", "finish", "validating"}) {
     const auto sink = std::make_shared<WarningsSink>();
-    Session session(ToyTraining::parse(root_ / faulty, {}), mpi::Comm::self(), Logger(sink));
+    Session session =
+        app::open_session(ToyTraining::parse(root_ / faulty, {}), mpi::Comm::self(), Logger(sink));
     test::Network network;
     parallel::DataParallel parallel(network, session.world());
     optim::AdamW optimizer(parallel, {.learning_rate = 0.05});

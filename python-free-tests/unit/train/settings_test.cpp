@@ -5,33 +5,32 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/train/session.hpp"
-#include "bunchtrain/train/standard_options.hpp"
+#include "support/flags.hpp"
 #include "training_plan.hpp"
 
 namespace bunchtrain::train {
 namespace {
 
-config::Options parsed(std::vector<const char*> flags) {
-  config::Options options("train", "Trains.");
-  options.declare(standard_options());
-  flags.insert(flags.begin(), "train");
-  options.parse(static_cast<int>(flags.size()), flags.data());
-  return options;
+SessionOptions parsed(std::vector<std::string> flags) {
+  return app::session_options(test::parse_flags(std::move(flags)));
+}
+
+Settings resolve(const TrainerOptions& options, const SessionOptions& asked) {
+  return resolve_settings(options, asked.training, *asked.record);
 }
 
 TEST(SettingsTest, TheUserWinsOverTheProgramAndThatOverDefaults) {
   const TrainerOptions program{.epochs = 20, .batch = 512};
-  const Settings untouched = resolve_settings(program, parsed({}));
+  const Settings untouched = resolve(program, parsed({}));
   EXPECT_EQ(untouched.epochs, 20);
   EXPECT_EQ(untouched.batch, 512);
   EXPECT_EQ(untouched.accumulate, 1);
-  EXPECT_EQ(resolve_settings(program, parsed({"--epochs", "3"})).epochs, 3);
+  EXPECT_EQ(resolve(program, parsed({"--epochs", "3"})).epochs, 3);
 }
 
 TEST(SettingsTest, LearningRateScalesWithBatchOverReference) {
-  EXPECT_DOUBLE_EQ(resolve_settings({}, parsed({"--batch", "1024", "--reference-batch", "256"})).rate_scale(),
-                   4.0);
-  EXPECT_DOUBLE_EQ(resolve_settings({}, parsed({})).rate_scale(), 1.0);
+  EXPECT_DOUBLE_EQ(resolve({}, parsed({"--batch", "1024", "--reference-batch", "256"})).rate_scale(), 4.0);
+  EXPECT_DOUBLE_EQ(resolve({}, parsed({})).rate_scale(), 1.0);
 }
 
 TEST(SettingsTest, ReadsCheckpointIntervals) {
@@ -44,17 +43,17 @@ TEST(SettingsTest, ReadsCheckpointIntervals) {
 }
 
 TEST(SettingsTest, RefusesWhatCannotTrain) {
-  EXPECT_THROW(resolve_settings({}, parsed({"--epochs", "0"})), ConfigError);
-  EXPECT_THROW(resolve_settings({}, parsed({"--batch", "0"})), ConfigError);
-  EXPECT_THROW(resolve_settings({}, parsed({"--clip-norm=-1"})), ConfigError);
-  EXPECT_THROW(resolve_settings({.accumulate = 0}, parsed({})), ConfigError);
+  EXPECT_THROW(resolve({}, parsed({"--epochs", "0"})), ConfigError);
+  EXPECT_THROW(resolve({}, parsed({"--batch", "0"})), ConfigError);
+  EXPECT_THROW(resolve({}, parsed({"--clip-norm=-1"})), ConfigError);
+  EXPECT_THROW(resolve({.accumulate = 0}, parsed({})), ConfigError);
 }
 
 TEST(SettingsTest, AsksOnlyForWhatHasAnEffect) {
-  const auto unused = [](std::vector<const char*> flags, Passes passes) {
-    const config::Options options = parsed(std::move(flags));
-    resolve_settings({}, options, passes);
-    return options.unused();
+  const auto unused = [](std::vector<std::string> flags, Passes passes) {
+    const SessionOptions asked = parsed(std::move(flags));
+    resolve_settings({}, asked.training, *asked.record, passes);
+    return asked.record->unused();
   };
   using Names = std::vector<std::string>;
   EXPECT_EQ(unused({"--warmup-steps", "5"}, Passes::of_trainer), Names{"warmup-steps"});
@@ -76,14 +75,13 @@ TEST(SettingsTest, AutomaticPrecisionIsLeftInTheOptionsAsWhatItMeans) {
 }
 
 TEST(SettingsTest, ReadsWhatWatchesATraining) {
-  const Settings none = resolve_settings({}, parsed({}));
+  const Settings none = resolve({}, parsed({}));
   EXPECT_EQ(none.ema, 0);
   EXPECT_EQ(none.validate_every, 0);
   EXPECT_FALSE(none.early_stop);
   EXPECT_EQ(none.check_finite, CheckFinite::stop);
-  const Settings all =
-      resolve_settings({.validate_every = 7, .ema = 0.5},
-                       parsed({"--ema", "0.9", "--early-stop", "loss:4", "--check-finite", "skip"}));
+  const Settings all = resolve({.validate_every = 7, .ema = 0.5},
+                               parsed({"--ema", "0.9", "--early-stop", "loss:4", "--check-finite", "skip"}));
   EXPECT_EQ(all.ema, 0.9);
   EXPECT_EQ(all.validate_every, 7);
   EXPECT_EQ(all.early_stop->metric, "loss");
@@ -94,11 +92,11 @@ TEST(SettingsTest, ReadsWhatWatchesATraining) {
 TEST(SettingsTest, RefusesBoundsBelowZero) {
   for (const char* flag : {"--max-steps=-1", "--max-samples=-1", "--steps-per-epoch=-1",
                            "--check-replicas=-2", "--validate-every=-1"})
-    EXPECT_THROW(resolve_settings({}, parsed({flag})), ConfigError) << flag;
+    EXPECT_THROW(resolve({}, parsed({flag})), ConfigError) << flag;
 }
 
-RunLength length_of(std::vector<const char*> flags, std::int64_t samples) {
-  return plan_length(resolve_settings({}, parsed(std::move(flags))), samples);
+RunLength length_of(std::vector<std::string> flags, std::int64_t samples) {
+  return plan_length(resolve({}, parsed(std::move(flags))), samples);
 }
 
 TEST(RunLengthTest, CountsStepsOfAllBounds) {
@@ -129,20 +127,6 @@ TEST(RunLengthTest, SamplesAreCountedWithTheSmallerLastBatch) {
   EXPECT_EQ(steps("232"), 8);
   EXPECT_EQ(steps("400"), 14);
   EXPECT_THROW(steps("31"), ConfigError);
-}
-
-TEST(SettingsTest, ATimeoutIsAPositiveNumber) {
-  EXPECT_EQ(timeout_of(parsed({"--timeout", "0.25"})), std::chrono::milliseconds(250));
-  for (const char* wrong : {"--timeout=0", "--timeout=-3", "--timeout=inf"}) {
-    try {
-      timeout_of(parsed({wrong}));
-      ADD_FAILURE() << wrong;
-    } catch (const ConfigError& error) {
-      EXPECT_NE(std::string(error.what()).find("timeout"), std::string::npos) << error.what();
-      EXPECT_NE(std::string(error.what()).find("a positive number of seconds"), std::string::npos)
-          << error.what();
-    }
-  }
 }
 
 }  // namespace

@@ -114,8 +114,8 @@ TEST_F(WatchingTest, NothingThatWatchesEndsARun) {
   for (const char* name : {"sections.json", "report.html", "run.json"})
     fs::create_directories(run / own(name));
   write("run/events", "a file in the place of the folder");
-  config::Options options = ToyTraining::parse(run, {"--resume"});
-  Session session(std::move(options), mpi::Comm::self(), Logger(sink_));
+  Session session =
+      app::open_session(ToyTraining::parse(run, {"--resume"}), mpi::Comm::self(), Logger(sink_));
   test::Network network;
   parallel::DataParallel parallel(network, session.world());
   optim::AdamW optimizer(parallel, {});

@@ -68,6 +68,18 @@ std::int64_t best_bucket_bytes(const LinkFit& fit, std::int64_t gradient_bytes) 
 
 }  // namespace
 
+std::string_view to_string(CollectivePlan plan) noexcept {
+  if (plan == CollectivePlan::automatic) return "auto";
+  return plan == CollectivePlan::buckets ? "buckets" : "after-backward";
+}
+
+CollectivePlan parse_collective_plan(std::string_view text) {
+  for (const CollectivePlan plan :
+       {CollectivePlan::automatic, CollectivePlan::after_backward, CollectivePlan::buckets})
+    if (text == to_string(plan)) return plan;
+  throw ConfigError("collectives", text, "auto, after-backward, buckets");
+}
+
 LinkFit measure_link(comm::Communicator& communicator, c10::Device device) {
   if (communicator.size() == 1) return {};
   const double small =

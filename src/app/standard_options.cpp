@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/train/standard_options.hpp"
+#include "bunchtrain/app/standard_options.hpp"
 
-#include <fmt/format.h>
+#include <utility>
 
-#include <algorithm>
-#include <cmath>
-
-#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/optim/registry.hpp"
 
-namespace bunchtrain::train {
+namespace bunchtrain::app {
 namespace {
 
 using config::OptionScope;
@@ -263,19 +259,8 @@ std::vector<OptionSpec> standard_options() {
   for (auto& part : {training_options(), in_scope(run_options(), OptionScope::run),
                      in_scope(rank_options(), OptionScope::rank)})
     all.insert(all.end(), part.begin(), part.end());
+  for (OptionSpec& option : all) option.standard = true;
   return all;
 }
 
-bool is_standard_option(std::string_view name) {
-  static const std::vector<OptionSpec> options = standard_options();
-  return std::ranges::any_of(options, [&](const OptionSpec& option) { return option.name == name; });
-}
-
-std::chrono::milliseconds timeout_of(const config::Options& options) {
-  const double seconds = options.get<double>("timeout");
-  if (!(seconds > 0 && std::isfinite(seconds)))
-    throw ConfigError("timeout", fmt::format("{}", seconds), "a positive number of seconds");
-  return std::chrono::milliseconds(std::max<std::int64_t>(1, std::llround(std::min(seconds, 1e9) * 1000)));
-}
-
-}  // namespace bunchtrain::train
+}  // namespace bunchtrain::app

@@ -1,0 +1,1 @@
+extern const bunchtrain::mpi::Comm& comm;
