@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -25,6 +26,10 @@ Mesh::Mesh(Communicator world, MeshShape shape) {
 const Communicator& Mesh::world() const noexcept { return impl_->world; }
 const MeshShape& Mesh::shape() const noexcept { return impl_->shape; }
 int Mesh::coordinate(Axis axis) const noexcept { return impl_->shape.coordinate(impl_->world.rank(), axis); }
+
+bool Mesh::leads(Axis axis) const noexcept {
+  return std::ranges::all_of(kAxes, [&](Axis other) { return other == axis || coordinate(other) == 0; });
+}
 
 Communicator Mesh::axis(Axis axis) {
   if (size(axis) == impl_->world.size()) return impl_->world;

@@ -46,7 +46,7 @@ struct Session::Impl {
   device::Precision precision;
   device::ThreadBudget threads;
   comm::Communicator world;
-  comm::Communicator agreement;
+  comm::Mesh agreement;
   comm::Mesh mesh;
   std::optional<RunFolder> folder = {};
   std::set<std::string> reported_unused = {};
@@ -61,14 +61,14 @@ struct Session::Impl {
   void on_failure(const std::function<void(const std::string&)>& listener) {
     control.on_failure(listener);
     world.on_failure(listener);
-    agreement.on_failure(listener);
+    comm::Communicator(agreement.world()).on_failure(listener);
   }
   void record_failures_in(const std::filesystem::path& path) {
     on_failure([this, path](const std::string& reason) {
       write_flight_record(path, control.rank(),
                           fmt::format("{}\n{}{}Last operations of rank {} on the control plane:\n{}", reason,
-                                      world.last_operations(), agreement.last_operations(), control.rank(),
-                                      control.last_operations()));
+                                      world.last_operations(), agreement.world().last_operations(),
+                                      control.rank(), control.last_operations()));
     });
   }
 
@@ -163,8 +163,8 @@ Session::Session(SessionOptions asked, const mpi::Comm& control, Logger logger) 
   const auto precision = choose_precision(asked, control, device, logger);
   const auto collective = communicator_options(asked, logger);
   auto world = comm::Communicator::create(control, device, collective);
-  auto agreement = create_agreement(control, collective);
   comm::Mesh mesh(world, mesh_shape(asked, control.size()));
+  comm::Mesh agreement(create_agreement(control, collective), mesh.shape());
   auto threads = threads_of(asked, control);
   for (const char* name : {"timeout", "device", "precision", "backend", "checked", "mesh", "mesh-order",
                            "threads", "loader-threads"})
@@ -184,7 +184,8 @@ Session::~Session() = default;
 
 comm::Communicator Session::world() const { return impl_->world; }
 comm::Mesh Session::mesh() const { return impl_->mesh; }
-comm::Communicator Session::agreement() const { return impl_->agreement; }
+comm::Communicator Session::agreement() const { return impl_->agreement.world(); }
+comm::Communicator Session::agreement(comm::Axis axis) const { return impl_->agreement.axis(axis); }
 const mpi::Comm& Session::control() const noexcept { return impl_->control; }
 int Session::rank() const noexcept { return impl_->control.rank(); }
 int Session::size() const noexcept { return impl_->control.size(); }
@@ -263,6 +264,7 @@ void Session::close() {
   impl_->folder.reset();  // with its lock: another session may go on with the run
   impl_->mesh.close();
   impl_->agreement.close();
+  agreement().close();
   impl_->world.close();
 }
 

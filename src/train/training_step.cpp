@@ -48,8 +48,8 @@ void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
   state_.unsynchronized_samples += batch.size();
 }
 
-/// Collective. One small collective per step carries the losses and the wishes to stop, to save and to
-/// finish, so that all ranks do so at the same step.
+/// Collective. One small collective per step carries the losses, of each replica once, and the wishes of all ranks to
+/// stop, to save and to finish, so that all do so at the same step.
 TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   const auto start = Clock::now();
   const StepInFlight step = std::move(in_flight_.front());
@@ -68,12 +68,13 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
 
   constexpr std::size_t kLoss = 5, kTerms = 6;
   const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
+  const double counts = flag(session_.mesh().leads(comm::Axis::data));
   const Verdict wanted = verdict();
   std::vector<double> mine = {
       flag(session_.stop_requested()), flag(wanted.save || snapshots_.due(event.step)),
       flag(!wanted.finish.empty()),    flag(wanted.validate),
-      flag(!wanted.halt.empty()),      of_rank.loss};
-  for (const auto& term : of_rank.terms) mine.push_back(term.value);
+      flag(!wanted.halt.empty()),      counts * of_rank.loss};
+  for (const auto& term : of_rank.terms) mine.push_back(counts * term.value);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
   const auto global_samples = static_cast<double>(step.global_samples);
   event.loss = sums[kLoss] / global_samples;

@@ -177,10 +177,10 @@ ValidationResult run_validation(Session& session, const ValidationTask& task, da
     discard();
     throw_fault(session, fault);
   }
-  auto agreement = session.agreement();
-  const std::optional<double> mean = task.objective ? loss.over(agreement) : std::nullopt;
+  comm::Communicator replicas = session.agreement(comm::Axis::data);
+  const std::optional<double> mean = task.objective ? loss.over(replicas) : std::nullopt;
   ValidationResult found =
-      task.validation ? task.validation->finish(agreement, mean) : of_loss(mean.value_or(0));
+      task.validation ? task.validation->finish(replicas, mean) : of_loss(mean.value_or(0));
   if (mean) found.loss = mean;
   if (found.loss && !std::isfinite(*found.loss)) throw NotFinite("the loss of the validation is not finite");
   return found;

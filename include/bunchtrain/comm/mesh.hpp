@@ -25,6 +25,9 @@ class Mesh {
   /// Of this rank.
   int coordinate(Axis axis) const noexcept;
   int size(Axis axis) const noexcept { return shape().size(axis); }
+  /// Whether this rank is the first of those that share its place along the axis: what all of them know counts once in a
+  /// sum over all ranks if these alone give it.
+  bool leads(Axis axis) const noexcept;
 
   /// Collective: closes the communicators made here, not the world.
   void close();

@@ -49,6 +49,9 @@ class Session {
   comm::Mesh mesh() const;
   /// Small CPU collectives that run beside those of `world()`.
   comm::Communicator agreement() const;
+  /// The same between the ranks along one axis of the mesh: losses and metrics are sums over replicas (the data axis),
+  /// whatever the ranks of one replica share. Collective over all ranks at the first call for an axis.
+  comm::Communicator agreement(comm::Axis axis) const;
   const mpi::Comm& control() const noexcept;
   int rank() const noexcept;
   int size() const noexcept;

@@ -50,6 +50,8 @@ TEST_F(MeshTest, AxesSumOverTheirOwnRanks) {
     EXPECT_EQ(sum_of_ranks(part), expected) << to_string(axis);
   }
   EXPECT_EQ(both.axis(Axis::tensor).size(), 1);
+  EXPECT_EQ(both.leads(Axis::data), both.coordinate(Axis::pipeline) == 0);
+  EXPECT_EQ(both.leads(Axis::pipeline), both.coordinate(Axis::data) == 0);
   both.close();
 }
 
