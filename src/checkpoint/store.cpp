@@ -4,9 +4,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <future>
 #include <iterator>
+#include <memory>
 #include <sstream>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
@@ -35,10 +40,21 @@ void StoreOptions::validate() const {
     throw ConfigError("metric", "", "the name of a metric, since keep_best is on");
 }
 
+/// A save that was begun.
+struct Pending {
+  Manifest manifest;
+  SaveRequest request;  ///< while its files are written
+  std::future<std::vector<FileEntry>> files = {};
+
+  fs::path partial() const { return fs::path(manifest.info.folder) += ".partial"; }
+  std::string doing() const { return fmt::format("save a checkpoint of step {}", manifest.info.step); }
+};
+
 struct Store::Impl {
   fs::path folder;
   comm::Communicator communicator;
   StoreOptions options;
+  std::unique_ptr<Pending> pending = {};
 
   const mpi::Comm& control() const { return communicator.control(); }
   bool is_writer() const { return communicator.rank() == 0; }
@@ -70,8 +86,10 @@ struct Store::Impl {
     }
   }
 
-  SnapshotInfo save(const SaveRequest& request) const;
-  std::vector<FileEntry> write_parts(const fs::path& partial, const SaveRequest& request) const;
+  Manifest manifest_of(const SaveRequest& request) const;
+  void begin(SaveRequest request, std::launch how);
+  SnapshotInfo commit();
+  void abandon();
   void finish(const fs::path& partial, Manifest& manifest) const;
   void judge(std::int64_t step, const Judgement& judgement) const;
   void tidy() const;
@@ -86,42 +104,66 @@ struct Store::Impl {
                                const WantedSlices& slices) const;
 };
 
-SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
+Manifest Store::Impl::manifest_of(const SaveRequest& request) const {
+  return {.info = {.folder = snapshot_folder(folder, request.step),
+                   .step = request.step,
+                   .sequence = 0,
+                   .world = communicator.size(),
+                   .metric = request.metric,
+                   .judged = request.judged,
+                   .lost = {},
+                   .metadata = request.metadata,
+                   .hash = {}},
+          .metric_name = options.metric,
+          .higher_is_better = options.higher_is_better,
+          .files = {}};
+}
+
+void Store::Impl::begin(SaveRequest request, std::launch how) {
+  expects(!pending, "a checkpoint is saved when the one before is committed or abandoned");
   const auto phase =
       control().in_phase(fmt::format("writing snapshot {}", request.step), mpi::Waits::for_disk);
-  Manifest manifest{.info = {.folder = snapshot_folder(folder, request.step),
-                             .step = request.step,
-                             .sequence = 0,
-                             .world = communicator.size(),
-                             .metric = request.metric,
-                             .judged = request.judged,
-                             .lost = {},
-                             .metadata = request.metadata,
-                             .hash = {}},
-                    .metric_name = options.metric,
-                    .higher_is_better = options.higher_is_better,
-                    .files = {}};
-  const fs::path partial = fs::path(manifest.info.folder) += ".partial";
-  const std::string doing = fmt::format("save a checkpoint of step {}", request.step);
+  auto next =
+      std::make_unique<Pending>(Pending{.manifest = manifest_of(request), .request = std::move(request)});
+  together(next->doing(), [&] {
+    expects(next->request.step >= 0, "a checkpoint's step must not be negative");
+    if (!is_writer()) return;
+    clean_leftovers(folder);
+    create_partial_folder(folder, next->request.step);
+    next->manifest.info.sequence = next_sequence(take_inventory(folder));
+  });
+  const auto write = [rank = communicator.rank(), world = communicator.size(), save = next.get()] {
+    auto files = write_own(save->partial(), save->request.rank_components, rank);
+    for (FileEntry& entry : write_shared(save->partial(), save->request.components, rank, world))
+      files.push_back(std::move(entry));
+    return files;
+  };
   try {
-    together(doing, [&] {
-      expects(request.step >= 0, "a checkpoint's step must not be negative");
-      if (!is_writer()) return;
-      clean_leftovers(folder);
-      create_partial_folder(folder, request.step);
-      manifest.info.sequence = next_sequence(take_inventory(folder));
-    });
+    next->files = std::async(how, write);
+  } catch (const std::system_error&) {  // no thread to be had: `commit` writes
+    next->files = std::async(std::launch::deferred, write);
+  }
+  pending = std::move(next);
+}
+
+SnapshotInfo Store::Impl::commit() {
+  expects(pending != nullptr, "a checkpoint is committed after it was begun");
+  const std::unique_ptr<Pending> save = std::move(pending);
+  Manifest& manifest = save->manifest;
+  const auto phase =
+      control().in_phase(fmt::format("writing snapshot {}", manifest.info.step), mpi::Waits::for_disk);
+  try {
     std::vector<FileEntry> mine;
-    together(doing, [&] { mine = write_parts(partial, request); });
+    together(save->doing(), [&] { mine = save->files.get(); });
     for (const std::string& line : control().all_gather(to_json_line(mine))) {
       for (FileEntry& entry : parse_json_line(line)) manifest.files.push_back(std::move(entry));
     }
-    together(doing, [&] {
-      if (is_writer()) finish(partial, manifest);
+    together(save->doing(), [&] {
+      if (is_writer()) finish(save->partial(), manifest);
     });
   } catch (...) {
     std::error_code ignored;
-    if (is_writer()) fs::remove_all(partial, ignored);
+    if (is_writer()) fs::remove_all(save->partial(), ignored);
     throw;
   }
   tidy();
@@ -130,11 +172,12 @@ SnapshotInfo Store::Impl::save(const SaveRequest& request) const {
   return manifest.info;
 }
 
-std::vector<FileEntry> Store::Impl::write_parts(const fs::path& partial, const SaveRequest& request) const {
-  auto files = write_own(partial, request.rank_components, communicator.rank());
-  for (FileEntry& entry : write_shared(partial, request.components, communicator.rank(), communicator.size()))
-    files.push_back(std::move(entry));
-  return files;
+void Store::Impl::abandon() {
+  expects(pending != nullptr, "a checkpoint is abandoned after it was begun");
+  const std::unique_ptr<Pending> save = std::move(pending);
+  save->files.wait();
+  control().barrier();  // no rank writes any more
+  if (is_writer()) try_to("remove an abandoned checkpoint", [&] { fs::remove_all(save->partial()); });
 }
 
 void Store::Impl::finish(const fs::path& partial, Manifest& manifest) const {
@@ -262,7 +305,18 @@ Store::~Store() = default;
 Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 
-SnapshotInfo Store::save(const SaveRequest& request) { return impl_->save(request); }
+SnapshotInfo Store::save(SaveRequest request) {
+  impl_->begin(std::move(request), std::launch::deferred);  // written where it is waited for
+  return impl_->commit();
+}
+void Store::begin(SaveRequest request) { impl_->begin(std::move(request), std::launch::async); }
+bool Store::saving() const noexcept { return impl_->pending != nullptr; }
+bool Store::written() const {
+  return impl_->pending &&
+         impl_->pending->files.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+SnapshotInfo Store::commit() { return impl_->commit(); }
+void Store::abandon() { impl_->abandon(); }
 std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
 std::optional<std::int64_t> Store::best() const { return impl_->best(); }
 void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }

@@ -64,7 +64,21 @@ class Store {
   /// Collective. Writes, synchronises and publishes a snapshot, then removes those that are neither among the
   /// last nor the best. A snapshot of the same step is replaced. @throws IoError if the system refused for a
   /// reason that may pass (a full disk), else CheckpointError; with the reason and the ranks that failed.
-  SnapshotInfo save(const SaveRequest& request);
+  SnapshotInfo save(SaveRequest request);
+
+  /// Collective. A save whose files a thread of each rank writes while the caller goes on; `commit` ends it. Nobody may change
+  /// the tensors of the request until then: give copies. One at a time. @throws as `save`.
+  void begin(SaveRequest request);
+  /// Whether a save was begun and is not ended. Not collective.
+  bool saving() const noexcept;
+  /// Whether this rank has written its files, or failed to. Not collective; never waits.
+  bool written() const;
+  /// Collective. Waits for the files of all ranks, then publishes the snapshot and removes old ones. A kill before that costs
+  /// this snapshot alone. @throws as `save`, for what befell the thread of any rank too.
+  SnapshotInfo commit();
+  /// Collective. Ends a save that nobody wants any more (its weights are lost): waits for the threads, leaves nothing.
+  void abandon();
+
   /// Collective. Adds to the snapshot of `step`, by a new manifest alone, then chooses the best anew and
   /// removes old ones. @throws as `save`.
   void judge(std::int64_t step, const Judgement& judgement);

@@ -83,6 +83,30 @@ TEST_F(StoreRanksTest, OneRankThatCannotSaveStopsAll) {
   EXPECT_EQ(store.load_latest()->info.step, 1);
 }
 
+TEST_F(StoreRanksTest, ASaveBesideTheTrainingIsOfAllRanks) {
+  Store store = make_store();
+  store.begin(request(1));
+  while (!store.written()) ::usleep(1000);
+  EXPECT_EQ(store.commit().step, 1);
+  SaveRequest bad = request(2);
+  if (rank() == communicator_.size() - 1) bad.rank_components["Not A Name"] = StateDict();
+  store.begin(std::move(bad));
+  try {
+    store.commit();
+    FAIL() << "the failure of one rank's thread was not seen";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("Not A Name"));
+  }
+  store.begin(request(3));
+  store.abandon();
+  environment_.world().barrier();
+  EXPECT_FALSE(fs::exists(folder_ / "step-000002.partial"));
+  EXPECT_FALSE(fs::exists(folder_ / "step-000003.partial"));
+  const auto loaded = store.load_latest();
+  EXPECT_EQ(loaded->info.step, 1);
+  EXPECT_EQ(loaded->rank_components.at("random").integer("rank"), rank());
+}
+
 TEST_F(StoreRanksTest, AnotherWorldReadsTheReplicatedState) {
   Store store = make_store();
   const SnapshotInfo saved = store.save(request(3));

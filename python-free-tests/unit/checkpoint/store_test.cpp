@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/checkpoint/store.hpp"
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
 
 #include <gmock/gmock.h>
 
@@ -217,6 +220,114 @@ TEST_F(StoreTest, TheBestNeedsAMetric) {
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.what(),
                 testing::AllOf(testing::HasSubstr("metric"), testing::HasSubstr("keep_best is on")));
+  }
+}
+
+/// A save that goes on beside its caller.
+class BackgroundSaveTest : public StoreFixture {
+ protected:
+  static SaveRequest request(std::int64_t step) {
+    return {.step = step, .components = make_components(step), .metadata = {{"card", "toy"}}};
+  }
+  static void wait_for(const Store& store) {
+    while (!store.written()) ::usleep(1000);
+  }
+  std::string partial(std::int64_t step) const {
+    return (folder_ / ("step-0000" + std::to_string(step) + ".partial")).string();
+  }
+};
+
+TEST_F(BackgroundSaveTest, IsThereOnceItIsCommittedAndNotBefore) {
+  Store store = make_store();
+  save(store, 10);
+  store.begin(request(20));
+  EXPECT_TRUE(store.saving());
+  wait_for(store);
+  EXPECT_EQ(latest_step(), 10);
+  const SnapshotInfo info = store.commit();
+  EXPECT_EQ(info.step, 20);
+  EXPECT_FALSE(store.saving());
+  EXPECT_EQ(latest_step(), 20);
+  EXPECT_EQ(info.sequence, 2);
+}
+
+TEST_F(BackgroundSaveTest, OneAtATime) {
+  Store store = make_store();
+  store.begin(request(10));
+  EXPECT_THROW(store.begin(request(20)), ConfigError);
+  EXPECT_THROW(save(store, 20), ConfigError);
+  store.commit();
+  EXPECT_THROW(store.commit(), ConfigError);
+  EXPECT_THROW(store.abandon(), ConfigError);
+  EXPECT_EQ(latest_step(), 10);
+}
+
+TEST_F(BackgroundSaveTest, WhatIsAbandonedLeavesNothing) {
+  Store store = make_store();
+  save(store, 10);
+  store.begin(request(20));
+  store.abandon();
+  EXPECT_FALSE(std::filesystem::exists(partial(20)));
+  EXPECT_EQ(latest_step(), 10);
+  save(store, 30);
+  EXPECT_EQ(latest_step(), 30);
+}
+
+TEST_F(BackgroundSaveTest, WhatBefellItIsToldByCommit) {
+  Store store = make_store();
+  save(store, 10);
+  SaveRequest bad = request(20);
+  bad.components["Not A Name"] = {};
+  store.begin(std::move(bad));
+  wait_for(store);
+  try {
+    store.commit();
+    FAIL() << "a failed save was committed";
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("cannot save a checkpoint of step 20"),
+                                             testing::HasSubstr("'Not A Name' cannot name a component")));
+  }
+  EXPECT_FALSE(std::filesystem::exists(partial(20)));
+  EXPECT_EQ(latest_step(), 10);
+  save(store, 30);
+  EXPECT_EQ(latest_step(), 30);
+}
+
+TEST_F(BackgroundSaveTest, AStoreThatGoesAwayWaitsForItsThread) {
+  {
+    Store store = make_store();
+    save(store, 10);
+    store.begin(request(20));
+  }
+  EXPECT_EQ(latest_step(), 10);
+  make_store().tidy_up();
+  EXPECT_FALSE(std::filesystem::exists(partial(20)));
+}
+
+TEST_F(BackgroundSaveTest, AKillWhileItIsWrittenLeavesTheOneBefore) {
+  {
+    Store store = make_store();
+    save(store, 10);
+  }
+  for (int trial = 0; trial < 20; ++trial) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      Store store = make_store();
+      for (std::int64_t step = 11;; step = 11 + (step + 1) % 50) {
+        store.begin(request(step));
+        if (step % 3 == 0) wait_for(store);
+        if (step % 7 == 0)
+          store.abandon();
+        else
+          store.commit();
+      }
+    }
+    ::usleep(static_cast<useconds_t>(3000 + 1900 * trial));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_GE(latest_step(), 10) << "trial " << trial << ": " << sink_->warnings;
   }
 }
 
