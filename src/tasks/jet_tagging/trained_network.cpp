@@ -57,6 +57,20 @@ std::shared_ptr<torch::nn::Module> from_description(const checkpoint::SnapshotIn
   return models::create(description);
 }
 
+/// What it says to estimate must be what its card knows.
+void require_targets(const checkpoint::SnapshotInfo& info, const features::Card& card) {
+  const std::string* text = find(info.metadata, "model");
+  if (!text) return;
+  models::ModelDescription::parse(*text).for_each("heads", [&](const models::ModelDescription& head) {
+    const std::string name = head.text("name", "");
+    if (std::ranges::find(card.targets, name, &features::TargetSpec::name) == card.targets.end())
+      throw CheckpointError(fmt::format(
+          "{} is of a network that estimates '{}', which is no target of its card: they do not belong together; "
+          "write the bundle again from its run",
+          info.folder.string(), name));
+  });
+}
+
 /// The network of the program, which may be another one than was saved.
 std::shared_ptr<torch::nn::Module> from_program(const checkpoint::SnapshotInfo& info,
                                                 const features::Card& card, const MakeNetwork& make) {
@@ -168,11 +182,13 @@ TrainedNetwork load_network(train::Session& session, const WeightSource& source,
                          .info = saved.info,
                          .epoch = number_in(saved.info.metadata, "epoch")};
   trained.module = make ? from_program(saved.info, trained.card, make) : from_description(saved.info);
+  require_targets(saved.info, trained.card);
   torch::nn::Module& module = *trained.module;
   trained.in_double = holds_doubles(saved.tensors);
   trained.averaged = saved.averaged;
   if (trained.in_double) module.to(at::kDouble);
   weights::load_into(module, saved.tensors, saved.info.folder.string());
+  trained.heads = estimated_targets(module, trained.card, trained.in_double ? at::kDouble : at::kFloat);
   module.to(session.device());
   module.eval();
   return trained;
