@@ -550,6 +550,8 @@ TEST(CardTest, EveryMistakeInACardMadeByAProgramNamesItsField) {
               card.class_weights = {1, 2, 3};
             },
             {"weights.class", "1, 2, 3", "one weight for each of the 2 classes"}},
+           {[](Card& card) { card.targets = {{.name = "e", .expression = ""}}; },
+            {"targets.e", "an expression of the jet"}},
            {[](Card& card) { card.signal = "c"; }, {"label.signal", "c", "one of the classes: a, b"}},
            {[](Card& card) { card.sources[0].units["pt"] = "furlong"; },
             {"unit \"furlong\" of jet.pt does not convert", "GeV"}},

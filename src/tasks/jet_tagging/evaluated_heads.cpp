@@ -3,12 +3,9 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <fmt/format.h>
-
 #include <optional>
 #include <utility>
 
-#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -17,14 +14,6 @@ namespace {
 std::vector<std::string> outputs_of(const EstimatedTarget& head) {
   if (!head.own_width) return {head.name};
   return {head.name, models::width_output(head.name)};
-}
-
-/// [B] float64 on the host of an output [B] or [B, 1].
-at::Tensor estimate_of(const NamedTensors& outputs, const std::string& name, std::int64_t jets) {
-  const at::Tensor& output = outputs[name];
-  if (output.numel() != jets || output.size(0) != jets)
-    throw ConfigError(fmt::format("the network must give '{}' [{}], one number per jet", name, jets));
-  return output.to(at::kCPU, at::kDouble).reshape({jets});
 }
 
 }  // namespace
@@ -44,13 +33,12 @@ at::Tensor EvaluatedHeads::add(const Batch& batch, const NamedTensors& outputs) 
     Batch judged;
     judged.tensors.set(head.name, target.index_select(0, known));
     NamedTensors estimates;
-    for (const std::string& name : outputs_of(head)) {
-      const at::Tensor estimate = estimate_of(outputs, name, jets);
-      estimates.set(name, estimate.index_select(0, known));
-      columns.push_back(estimate.unsqueeze(1));
-    }
+    for (const std::string& name : outputs_of(head))
+      estimates.set(name, outputs[name].to(at::kCPU, at::kDouble).index_select(0, known));
+    if (known.numel() > 0) validation->add(judged, estimates);  // says what does not fit
+    for (const std::string& name : outputs_of(head))
+      columns.push_back(outputs[name].to(at::kCPU, at::kDouble).reshape({jets, 1}));
     columns.push_back(target.unsqueeze(1));
-    if (known.numel() > 0) validation->add(judged, estimates);
   }
   return at::cat(columns, 1);
 }
