@@ -56,9 +56,10 @@ TEST_F(FieldFilesTest, CmsJetsGiveFlavourAndEnergy) {
   output_of(mpirun(2, train("--epochs 4 --batch 64 --learning-rate 0.01 --head energy:huber --data " + file +
                             " --card " + few + " --run " + path("run"))));
   for (const std::string page : {"report.html", "evaluation.html"}) {
-    if (page == "evaluation.html")
+    if (page == "evaluation.html") {
       EXPECT_THAT(output_of(tool("evaluate --run " + path("run") + " --split valid")),
                   AllOf(HasSubstr("AUC"), HasSubstr("energy: Regression")));
+    }
     EXPECT_THAT(read_file(folder_ / "run" / page),
                 AllOf(HasSubstr("flavour"), HasSubstr("energy: Regression"), HasSubstr("GeV")));
   }

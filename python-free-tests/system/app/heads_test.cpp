@@ -68,7 +68,7 @@ TEST_F(HeadsTest, AHeadWithAnErrorOfItsOwnHasPulls) {
   EXPECT_THAT(read_file(folder_ / "run" / "report.html"), HasSubstr("Pulls"));
   const Finished done = evaluate("run", "--data " + jets);
   ASSERT_EQ(done.exit_code, 0) << done.output;
-  EXPECT_THAT(done.output, HasSubstr("Pull"));
+  EXPECT_THAT(done.output, HasSubstr("Width of pulls"));
   const auto estimate = column("energy"), width = column("energy_width"), target = column("target_energy");
   expect_learned(estimate, target);
   std::vector<double> pull;
@@ -200,7 +200,7 @@ TEST_F(HeadsTest, WhatIsNoHeadIsRefusedOnAllRanks) {
            {"--head mass", {"has no target 'mass'; its [targets] are energy"}},
            {"--head energy --card " + card, {"no target 'energy', nor any other", "[targets]"}},
            {"--head energy --card " + flat, {"a [label]"}},
-           {"--head energy:square", {"--head", "energy:huber:0.5"}},
+           {"--head energy:square", {"head = energy:square", "energy:huber:0.5"}},
            {"--head energy:-1", {"0 or more"}},
            {"--head energy:mse:1:2", {"energy:huber:0.5"}},
            {"--head energy energy:2", {"each target once"}},

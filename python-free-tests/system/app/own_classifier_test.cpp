@@ -129,7 +129,8 @@ TEST_F(OwnClassifierTest, WhatItDoesNotHaveIsNamed) {
   EXPECT_THAT(head.output, HasSubstr("model 'sum' has no field 'heads'"));
   const Finished mute = run(program("--model mute --head energy" + words));
   EXPECT_EQ(mute.exit_code, 78);
-  EXPECT_THAT(mute.output, AllOf(HasSubstr("--head"), HasSubstr("the network has no output of that name")));
+  EXPECT_THAT(mute.output,
+              AllOf(HasSubstr("head = energy"), HasSubstr("the network has no output of that name")));
   const Finished classes = run(program("--model four" + words));
   EXPECT_EQ(classes.exit_code, 78);
   EXPECT_THAT(classes.output, HasSubstr("gives logits [1, 4] for one jet"));
