@@ -53,8 +53,7 @@ class JetDataset {
 
   /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed). What
   /// the card leaves to the data ("auto" inputs, balanced weights, scales of targets) is fitted to the training
-  /// part. @throws
-  /// ConfigError if a part is empty.
+  /// part. @throws ConfigError if a part is empty.
   DatasetSplit split(const SplitOptions& options) const;
   /// Everything in stored order, fitted to everything.
   DatasetPtr all() const;

@@ -39,8 +39,7 @@ struct RegressionTarget {
 
 /// Mean loss over the batch's samples, in float32 (float64 stays). An empty batch gives 0 with a graph.
 /// @throws ConfigError for names that are empty, a scale that is not above 0, or a width where the loss uses
-/// none. The objective throws as
-/// that of `classification` does.
+/// none. The objective throws as that of `classification` does.
 nn::Objective regression(RegressionTarget target);
 
 /// One of several losses of a network.

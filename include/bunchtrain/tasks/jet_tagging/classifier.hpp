@@ -27,16 +27,16 @@ std::vector<config::OptionSpec> classifier_options();
 /// whose target card or file lack.
 data::DatasetSplit open_data(train::Session& session);
 
-/// The network that --model names, an `nn::Model`, for the features and classes of the data's card, with an
-/// output for each target of --head, in the unit of the target, and the
-/// weights of --init, in the session's precision; logs the predicted memory of a step. Collective.
-/// @throws ConfigError if the network does not fit the card: its inputs, classes, or a padded length that is
-/// not above the number of neighbours; as `weights::load_into` for --init.
+/// The network that --model names, an `nn::Model`, for the features and classes of the data's card and with an
+/// output for each target of --head, in its unit; with the weights of --init, in the session's precision. Logs
+/// the predicted memory of a step. Collective.
+/// @throws ConfigError if the network does not fit the card: its inputs, classes, heads, or a padded length
+/// that is not above the number of neighbours; as `weights::load_into` for --init.
 std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session, const data::Dataset& train);
 
 /// What that network is trained for: the cross-entropy of its classes; with --head the weighted sum of that,
 /// the head "flavour" of weight 1, and of a regression for each target, of residuals in units of the target's
-/// width in the training data.
+/// width in the training data. All weigh jets as the card says.
 nn::Objective create_objective(const train::Session& session, const data::Dataset& train);
 
 /// How it is judged: as a classifier, with --head also by bias, resolution and errors of each target. The

@@ -44,8 +44,9 @@ struct EvaluateResult {
 /// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
 /// `scores` (`scores_1`, ... for further files) in the row order of each input file: `row`, `selected`,
 /// `label` (-1 unknown), `score_<class>` (softmax, float64), observers, and of each target that the network
-/// estimates `<target>`, `<target>_width` (its own error, if it gives one) and `target_<target>` (NaN in files without it). Files that are read, and what others
-/// wrote, are not replaced (`require_writable_output`).
+/// estimates (an output of its name) `<target>`, `<target>_width` if it gives its own error, and
+/// `target_<target>` (NaN in files without it). Files that are read, and what others wrote, are not replaced
+/// (`require_writable_output`).
 /// @param make for networks that `models::create_from` does not know; empty: as the snapshot or bundle says.
 /// @param network its name in the Trainer, if that trained several.
 /// @throws ConfigError, DataError; CheckpointError on all ranks for a bundle of another model, card, order of
