@@ -15,7 +15,9 @@ int main(int argc, char** argv) {
     bt::parallel::DataParallel parallel(model, session.world(), bt::train::parallel_options(session));
     auto optimizer = bt::train::create_optimizer(session, parallel);
 
-    bt::train::Trainer trainer(session, parallel, *optimizer, bt::train::classification());
+    bt::train::Trainer trainer(session, parallel, *optimizer,
+                               bt::jet_tagging::create_objective(session, *train));
+    trainer.use_validation(bt::jet_tagging::create_validation(session, *train));
     trainer.fit(train, valid);
   });
 }

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/softplus.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -23,6 +24,7 @@ namespace bunchtrain::models {
 namespace {
 
 constexpr std::uint64_t kHiddenDropout = 1;
+constexpr double kLeastWidth = 1e-3;  ///< of an estimate, in widths of its target: no loss is infinite
 
 /// A module that only holds others: weaver's names come from nested containers.
 std::shared_ptr<torch::nn::Module> add_container(torch::nn::Module& parent, const std::string& name) {
@@ -65,6 +67,7 @@ struct ParticleNetImpl::Blocks {
   at::Tensor fusion_weight;
   nn::BatchNorm fusion_norm{nullptr};
   nn::Linear hidden{nullptr}, output{nullptr};
+  std::vector<nn::Linear> heads;
   nn::Dropout dropout{nullptr};
 };
 
@@ -85,7 +88,16 @@ ParticleNetImpl::ParticleNetImpl(ParticleNetOptions options)
       "2", nn::Dropout(nn::DropoutOptions{.probability = options_.dropout, .site = kHiddenDropout}));
   blocks_->output = fc->register_module(
       "1", nn::Linear(nn::LinearOptions{.in = options_.hidden, .out = options_.num_classes}));
+  register_heads();
   nn::fill_default_weights(*this, options_.seed);
+}
+
+void ParticleNetImpl::register_heads() {
+  if (options_.heads.empty()) return;
+  const auto heads = add_container(*this, "heads");
+  for (const RegressionHead& head : options_.heads)
+    blocks_->heads.push_back(heads->register_module(
+        head.name, nn::Linear(nn::LinearOptions{.in = options_.hidden, .out = head.own_width ? 2 : 1})));
 }
 
 void ParticleNetImpl::register_edge_convs() {
@@ -112,8 +124,8 @@ std::int64_t ParticleNetImpl::register_fusion() {
   return channels;
 }
 
-at::Tensor ParticleNetImpl::forward(const at::Tensor& points, const at::Tensor& features,
-                                    const at::Tensor& mask) {
+at::Tensor ParticleNetImpl::embed(const at::Tensor& points, const at::Tensor& features,
+                                  const at::Tensor& mask) {
   check_inputs(options_, points, features, mask);
   const bool zeroed = options_.padding == PaddingRule::weaver;
   const nn::Padding padding{
@@ -133,7 +145,7 @@ at::Tensor ParticleNetImpl::forward(const at::Tensor& points, const at::Tensor& 
     outputs.push_back(x);
   }
   if (options_.fusion) x = fuse(outputs, counted);
-  return classify(x, mask).to(features.scalar_type());
+  return blocks_->dropout->forward(at::relu(blocks_->hidden->forward(pool(x, mask))));
 }
 
 at::Tensor ParticleNetImpl::fuse(const std::vector<at::Tensor>& outputs,
@@ -142,14 +154,28 @@ at::Tensor ParticleNetImpl::fuse(const std::vector<at::Tensor>& outputs,
   return blocks_->fusion_norm->forward(mixed, counted, /*relu=*/true);
 }
 
-at::Tensor ParticleNetImpl::classify(const at::Tensor& x, const at::Tensor& mask) {
-  const at::Tensor pooled =
-      options_.padding == PaddingRule::weaver ? nn::masked_mean(x, mask) : x.mul(mask.unsqueeze(2)).mean(1);
-  return blocks_->output->forward(blocks_->dropout->forward(at::relu(blocks_->hidden->forward(pooled))));
+at::Tensor ParticleNetImpl::pool(const at::Tensor& x, const at::Tensor& mask) {
+  return options_.padding == PaddingRule::weaver ? nn::masked_mean(x, mask)
+                                                 : x.mul(mask.unsqueeze(2)).mean(1);
+}
+
+at::Tensor ParticleNetImpl::forward(const at::Tensor& points, const at::Tensor& features,
+                                    const at::Tensor& mask) {
+  return blocks_->output->forward(embed(points, features, mask)).to(features.scalar_type());
 }
 
 NamedTensors ParticleNetImpl::forward(const NamedTensors& inputs) {
-  return {{"logits", forward(inputs["points"], inputs["features"], inputs["mask"])}};
+  const at::Tensor& features = inputs["features"];
+  const at::Tensor embedded = embed(inputs["points"], features, inputs["mask"]);
+  NamedTensors outputs = {{"logits", blocks_->output->forward(embedded).to(features.scalar_type())}};
+  for (std::size_t i = 0; i < blocks_->heads.size(); ++i) {
+    const RegressionHead& head = options_.heads[i];
+    const at::Tensor standard = blocks_->heads[i]->forward(embedded).to(features.scalar_type());
+    outputs.set(head.name, standard.select(1, 0) * head.width + head.mean);
+    if (head.own_width)
+      outputs.set(width_output(head.name), (at::softplus(standard.select(1, 1)) + kLeastWidth) * head.width);
+  }
+  return outputs;
 }
 
 std::vector<std::string> ParticleNetImpl::input_names() const { return {"points", "features", "mask"}; }

@@ -37,6 +37,17 @@ std::vector<EdgeConvSpec> read_blocks(const ModelDescription& description) {
   return blocks;
 }
 
+std::vector<RegressionHead> read_heads(const ModelDescription& description) {
+  std::vector<RegressionHead> heads;
+  description.for_each("heads", [&](const ModelDescription& head) {
+    heads.push_back({.name = head.text("name", ""),
+                     .mean = head.real("mean", 0),
+                     .width = head.real("width", 1),
+                     .own_width = head.flag("own_width", false)});
+  });
+  return heads;
+}
+
 /// What version 0.1 wrote otherwise.
 void read_old_fields(const ModelDescription& description, ParticleNetOptions& options) {
   if (description.has("real_rows") && description.flag("real_rows", false))
@@ -48,6 +59,17 @@ std::vector<ModelDescription> describe(const std::vector<EdgeConvSpec>& blocks) 
   for (const auto& [k, channels] : blocks)
     objects.push_back(ModelDescription("block").set("k", k).set(
         "channels", std::vector<std::int64_t>(channels.begin(), channels.end())));
+  return objects;
+}
+
+std::vector<ModelDescription> describe(const std::vector<RegressionHead>& heads) {
+  std::vector<ModelDescription> objects;
+  for (const RegressionHead& head : heads)
+    objects.push_back(ModelDescription("head")
+                          .set("name", head.name)
+                          .set("mean", head.mean)
+                          .set("width", head.width)
+                          .set("own_width", head.own_width));
   return objects;
 }
 
@@ -69,6 +91,7 @@ ParticleNetOptions ParticleNetOptions::from(const ModelDescription& description)
   const std::string rows = description.text("batch_norm_rows", "all", {"all", "real"});
   options.batch_norm_rows = rows == "real" ? BatchNormRows::real : BatchNormRows::all;
   options.recompute = description.flag("recompute", options.recompute);
+  options.heads = read_heads(description);
   options.seed = description.unsigned_integer("seed", options.seed);
   read_old_fields(description, options);
   return options;
@@ -76,8 +99,8 @@ ParticleNetOptions ParticleNetOptions::from(const ModelDescription& description)
 
 ModelDescription ParticleNetOptions::describe() const {
   const std::string name = blocks == lite().blocks ? "particlenet-lite" : "particlenet";
-  return ModelDescription(name)
-      .set("num_features", num_features)
+  ModelDescription description(name);
+  description.set("num_features", num_features)
       .set("num_classes", num_classes)
       .set("blocks", models::describe(blocks))
       .set("hidden", hidden)
@@ -87,6 +110,8 @@ ModelDescription ParticleNetOptions::describe() const {
       .set("batch_norm_rows", batch_norm_rows == BatchNormRows::real ? "real" : "all")
       .set("recompute", recompute)
       .set("seed", seed);
+  if (!heads.empty()) description.set("heads", models::describe(heads));  // older programs know none
+  return description;
 }
 
 std::string ParticleNetImpl::description() const { return options_.describe().to_json(); }

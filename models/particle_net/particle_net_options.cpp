@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cmath>
+#include <set>
+#include <string>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 
@@ -11,7 +15,23 @@ void require_positive(std::string_view field, std::int64_t value) {
   if (value <= 0) throw ConfigError(field, fmt::to_string(value), "at least 1");
 }
 
+void validate(const std::vector<RegressionHead>& heads) {
+  std::set<std::string> names{"logits"};
+  for (const RegressionHead& head : heads) {
+    const bool is_word = !head.name.empty() && head.name.find('.') == std::string::npos;
+    if (!is_word || !names.insert(head.name).second ||
+        (head.own_width && !names.insert(width_output(head.name)).second))
+      throw ConfigError("heads", head.name, "names without dots, each once, none of them logits");
+    if (!std::isfinite(head.mean))
+      throw ConfigError("heads.mean", fmt::to_string(head.mean), "a finite number");
+    if (!std::isfinite(head.width) || head.width <= 0)
+      throw ConfigError("heads.width", fmt::to_string(head.width), "a finite number above 0");
+  }
+}
+
 }  // namespace
+
+std::string width_output(const std::string& head) { return head + "_width"; }
 
 ParticleNetOptions ParticleNetOptions::lite(std::int64_t num_features, std::int64_t num_classes) {
   ParticleNetOptions options;
@@ -33,6 +53,7 @@ void ParticleNetOptions::validate() const {
   }
   if (!(dropout >= 0 && dropout < 1))
     throw ConfigError("dropout", fmt::to_string(dropout), "a probability, at least 0 and below 1");
+  models::validate(heads);
 }
 
 }  // namespace bunchtrain::models

@@ -6,6 +6,7 @@
 #include <ATen/ops/huber_loss.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -45,16 +46,16 @@ at::Tensor as_column(const NamedTensors& outputs, const std::string& name, std::
 
 at::Tensor regression_terms(const RegressionTarget& names, const at::Tensor& estimate,
                             const at::Tensor& target, const NamedTensors& outputs) {
-  const at::Tensor residual = estimate - target;
+  const at::Tensor residual = names.scale == 1 ? estimate - target : (estimate - target) / names.scale;
   switch (names.loss) {
     case RegressionLoss::mse:
       return residual.square();
     case RegressionLoss::huber:
-      return at::huber_loss(estimate, target, at::Reduction::None);
+      return at::huber_loss(residual, at::zeros_like(residual), at::Reduction::None);
     case RegressionLoss::l1:
       return residual.abs();
     case RegressionLoss::gaussian: {
-      const at::Tensor width = as_column(outputs, names.width, target.size(0));
+      const at::Tensor width = as_column(outputs, names.width, target.size(0)) / names.scale;
       return width.log() + (residual / width).square() / 2;
     }
   }
@@ -64,6 +65,9 @@ at::Tensor regression_terms(const RegressionTarget& names, const at::Tensor& est
 void validate(const RegressionTarget& names) {
   expects(!names.output.empty(), "a regression needs the name of the network's output");
   expects(!names.target.empty(), "a regression needs the name of its target");
+  if (!std::isfinite(names.scale) || names.scale <= 0)
+    throw ConfigError(fmt::format("scale of '{}'", names.target), fmt::format("{}", names.scale),
+                      "a finite number above 0");
   expects(names.width.empty() == (names.loss != RegressionLoss::gaussian),
           "the gaussian loss needs the name of the output that is the width, and no other loss uses one");
 }

@@ -46,7 +46,7 @@ class RegressionValidation final : public Validation {
     }
     found.sections = metrics::make_sections(
         result, {.target = options_.target, .unit = options_.unit, .relative = options_.metrics.relative},
-        {});
+        options_.origin);
     found.text = report::format_text(found.sections.front(), report::output_width());
     return found;
   }

@@ -22,7 +22,10 @@ struct JetDatasetOptions {
   std::string card = "auto";
   std::int64_t length = 0;                ///< 0 = the card's padded length
   std::vector<std::string> classes = {};  ///< empty = the card's order
-  /// false: unlabelled files are read with label -1 and nothing is dropped (evaluate).
+  /// Which of the card's targets are read; files need the columns of these alone.
+  std::vector<std::string> targets = {};
+  /// false: unlabelled files are read with label -1, files without targets with NaN for them, and nothing is
+  /// dropped (evaluate).
   bool labels_required = true;
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over labels
@@ -39,7 +42,8 @@ class JetDataset {
   /// @throws DataError: no file, not HDF5, truncated, missing dataset (those present and the nearest card),
   /// rows that were never written or whose source is missing (unless the card says `missing = "fill"`),
   /// wrong rank or type, missing filter, labels outside the classes, values that are not finite, weights that
-  /// teach nothing, no row selected, no particle.
+  /// teach nothing, a target that is the same for all, no row selected, no particle. ConfigError for a target
+  /// that the card lacks.
   explicit JetDataset(JetDatasetOptions options);
   /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
   JetDataset(JetDatasetOptions options, features::Card card);
@@ -48,8 +52,8 @@ class JetDataset {
   JetDataset& operator=(const JetDataset&);
 
   /// Disjoint parts by the card's split key if it has one, else by row; a pure function of (data, seed). What
-  /// the card leaves to the data ("auto" inputs, balanced weights) is fitted to the training part. @throws
-  /// ConfigError if a part is empty.
+  /// the card leaves to the data ("auto" inputs, balanced weights, scales of targets) is fitted to the training
+  /// part. @throws ConfigError if a part is empty.
   DatasetSplit split(const SplitOptions& options) const;
   /// Everything in stored order, fitted to everything.
   DatasetPtr all() const;

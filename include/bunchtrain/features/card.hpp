@@ -50,6 +50,19 @@ struct ClassSpec {
   bool operator==(const ClassSpec&) const = default;
 };
 
+/// A number of each jet that a network may estimate: a tensor of the batch, where a dataset is asked for it.
+struct TargetSpec {
+  std::string name;        ///< of the tensor
+  std::string expression;  ///< of a jet
+  std::string unit = {};   ///< what texts and axes say: "GeV"; it converts nothing
+  bool relative = false;   ///< residuals are shown as (estimate - target) / target
+  /// Networks estimate (target - mean) / width. Left out: mean and standard deviation of the training part.
+  std::optional<double> mean = std::nullopt;
+  std::optional<double> width = std::nullopt;
+
+  bool operator==(const TargetSpec&) const = default;
+};
+
 /// A parsed card with all defaults filled in ("kinematics7" expanded).
 struct Card {
   std::string name;  ///< built-in name or file stem
@@ -64,8 +77,9 @@ struct Card {
   std::string label;               ///< "jet.is_top", empty = unlabelled
   std::vector<ClassSpec> classes;  ///< output order
   bool drop_other_labels = false;
-  std::string signal;  ///< class name
-  std::string select;  ///< jet selection expression, may be empty
+  std::string signal;                    ///< class name
+  std::vector<TargetSpec> targets = {};  ///< in order
+  std::string select;                    ///< jet selection expression, may be empty
   /// Jets with NaN or infinity in the columns of selection, weight or split key are left out and counted;
   /// else they are an error.
   bool drop_not_finite = false;
@@ -86,6 +100,8 @@ struct Card {
     return balanced_classes || !class_weights.empty() || !sample_weight.empty();
   }
   std::size_t num_inputs(std::string_view tensor) const;  ///< columns of an input tensor
+  /// @throws ConfigError with the targets that there are.
+  const TargetSpec& target(std::string_view name) const;
   bool operator==(const Card&) const = default;
 };
 

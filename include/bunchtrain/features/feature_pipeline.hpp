@@ -63,18 +63,19 @@ class UnknownLabels {
 
 /// Which rows of a block are kept, and what decides about them. Vectors are parallel to `kept`.
 struct RowSelection {
-  std::vector<std::int64_t> kept;    ///< positions within the raw block, ascending
-  std::vector<std::int64_t> labels;  ///< class numbers; -1 in a file without labels
-  std::vector<std::int64_t> keys;    ///< values of `split.by`; empty if card or file has none
-  std::vector<double> weights;       ///< values of `weights.sample`; empty if card or file has none
+  std::vector<std::int64_t> kept;            ///< positions within the raw block, ascending
+  std::vector<std::int64_t> labels;          ///< class numbers; -1 in a file without labels
+  std::vector<std::int64_t> keys;            ///< values of `split.by`; empty if card or file has none
+  std::vector<double> weights;               ///< values of `weights.sample`; empty if card or file has none
+  std::vector<std::vector<double>> targets;  ///< of each target asked for; empty if the file has none
   FeatureCounts counts;
   UnknownLabels unknown;  ///< of rows that are neither kept nor dropped: `require_known` refuses them
 };
 
 /// One block of N rows after evaluation: the card's inputs ("points" [N, P, 2] float32, "features" [N, P, F]
 /// float32; 0 at padding), "mask" [N, P] bool (real particles come first), "label" [N] int64 (-1 unknown;
-/// absent if the card has none), "weight" [N] float32 (if the card has weights), and the observers as
-/// "observer.<name>" [N] float64.
+/// absent if the card has none), "weight" [N] float32 (if the card has weights), the targets asked for by
+/// their names [N] float32 (NaN in a file without them), and the observers as "observer.<name>" [N] float64.
 struct FeatureBlock {
   NamedTensors tensors;
   std::vector<std::int64_t> kept_rows;  ///< the rows asked for: positions within the raw block
@@ -97,22 +98,24 @@ struct ColumnSummary {
 /// its own evaluator state).
 class FeaturePipeline {
  public:
-  /// @throws ConfigError naming the expression and the unknown column.
-  explicit FeaturePipeline(Card card);
+  /// @param targets which of the card's targets are computed; the columns of others are not read.
+  /// @throws ConfigError naming the expression and the unknown column, or a target that the card lacks.
+  explicit FeaturePipeline(Card card, std::vector<std::string> targets = {});
   ~FeaturePipeline();
   FeaturePipeline(FeaturePipeline&&) noexcept;
   FeaturePipeline& operator=(FeaturePipeline&&) noexcept;
 
   const Card& card() const noexcept;
+  const std::vector<std::string>& targets() const noexcept;
   /// Column names that must be read, with prefix ("jet.pt", "part.e").
   const std::vector<std::string>& required_columns() const noexcept;
-  /// Those among them that only label, weights and the split key need: a file without them is
+  /// Those among them that only label, targets, weights and the split key need: a file without them is
   /// evaluated as unlabelled.
   const std::vector<std::string>& optional_columns() const noexcept;
 
-  /// Evaluates only what decides which rows are kept (selection, label), their split key and weight: cheap
-  /// first pass. `selection` is overwritten. @throws DataError naming file, row and column for NaN or
-  /// infinity in the columns of selection, split key and weight, unless the card drops such jets.
+  /// Evaluates only what decides which rows are kept (selection, label), their split key, weight and targets:
+  /// cheap first pass. `selection` is overwritten. @throws DataError naming file, row and column for NaN or
+  /// infinity in the columns of selection, split key, weight and targets, unless the card drops such jets.
   void select_rows(const RawColumns& raw, RowSelection& selection) const;
   /// @throws DataError for labels outside the classes: the values with counts, places and the lines to paste.
   void require_known(const UnknownLabels& labels) const;

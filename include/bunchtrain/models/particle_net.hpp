@@ -37,6 +37,20 @@ enum class PaddingRule {
 /// Batch-norm statistics: with padded slots, as published, or of real entries only.
 enum class BatchNormRows { all, real };
 
+/// An output beside the logits: an estimate of one real number of each jet.
+struct RegressionHead {
+  std::string name;  ///< of the output, [B]
+  /// The output is mean + width * (what the last layer gives), so that it has the unit of its target while the
+  /// layer works with numbers around 1.
+  double mean = 0, width = 1;
+  /// A second output "NAME_width" [B], above 0: the network's own error of the estimate, in its unit.
+  bool own_width = false;
+  bool operator==(const RegressionHead&) const = default;
+};
+
+/// "energy_width" of "energy".
+std::string width_output(const std::string& head);
+
 struct ParticleNetOptions {
   std::int64_t num_features = 7;
   std::int64_t num_classes = 2;
@@ -47,6 +61,8 @@ struct ParticleNetOptions {
   PaddingRule padding = PaddingRule::weaver;
   BatchNormRows batch_norm_rows = BatchNormRows::all;
   bool recompute = false;  ///< recompute edges in backward instead of keeping them
+  /// Each is a linear layer "heads.NAME" on the hidden layer that the logits are made of.
+  std::vector<RegressionHead> heads = {};
   std::uint64_t seed = 1;  ///< of the initial weights
 
   /// The 26 k parameter variant: (7, 32), (7, 64), hidden 128.
@@ -71,7 +87,7 @@ class ParticleNetImpl : public torch::nn::Module, public nn::Model {
   /// bool, true = real particle.
   /// @throws ConfigError if P <= k of a block or shapes do not fit.
   at::Tensor forward(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
-  /// The same by name: "points", "features", "mask" to "logits".
+  /// By name: "points", "features", "mask" to "logits" and the estimates [B] of the heads, with their widths.
   NamedTensors forward(const NamedTensors& inputs) override;
   std::vector<std::string> input_names() const override;
 
@@ -86,8 +102,11 @@ class ParticleNetImpl : public torch::nn::Module, public nn::Model {
   struct Blocks;
   void register_edge_convs();
   std::int64_t register_fusion();
+  void register_heads();
   at::Tensor fuse(const std::vector<at::Tensor>& outputs, const std::optional<at::Tensor>& counted);
-  at::Tensor classify(const at::Tensor& x, const at::Tensor& mask);
+  /// [B, hidden]: what all outputs are made of.
+  at::Tensor embed(const at::Tensor& points, const at::Tensor& features, const at::Tensor& mask);
+  at::Tensor pool(const at::Tensor& x, const at::Tensor& mask);
 
   ParticleNetOptions options_;
   std::shared_ptr<Blocks> blocks_;

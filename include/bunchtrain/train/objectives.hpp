@@ -33,12 +33,13 @@ struct RegressionTarget {
   std::string target = {};  ///< [B] of the batch
   std::string width = {};   ///< [B] or [B, 1] of the network, positive: its own error; `gaussian` alone
   RegressionLoss loss = RegressionLoss::mse;
+  double scale = 1;  ///< the loss is of (output - target) / scale, and of width / scale: their usual size
   std::string weight = "weight";  ///< as of `ClassificationTarget`
 };
 
 /// Mean loss over the batch's samples, in float32 (float64 stays). An empty batch gives 0 with a graph.
-/// @throws ConfigError for names that are empty, or a width where the loss uses none. The objective throws as
-/// that of `classification` does.
+/// @throws ConfigError for names that are empty, a scale that is not above 0, or a width where the loss uses
+/// none. The objective throws as that of `classification` does.
 nn::Objective regression(RegressionTarget target);
 
 /// One of several losses of a network.

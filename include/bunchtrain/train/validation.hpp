@@ -11,6 +11,7 @@
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/metrics/regression.hpp"
+#include "bunchtrain/metrics/result_sections.hpp"
 #include "bunchtrain/report/epoch_row.hpp"
 #include "bunchtrain/report/section.hpp"
 #include "bunchtrain/tensor/batch.hpp"
@@ -58,6 +59,7 @@ struct RegressionValidationOptions {
   std::string width = {};   ///< of the network: its own error, for pulls; may be empty
   std::string unit = {};    ///< of the target, for axes: "GeV"
   metrics::RegressionOptions metrics = {};
+  metrics::ResultOrigin origin = {};  ///< for texts
 };
 
 /// "valid_bias", "valid_resolution" (half the central 68 %; the smaller the better, which is the score),

@@ -37,6 +37,7 @@ Batch make_batch(const Share& share, at::ScalarType type) {
   batch.tensors.set("features", test::normal_of_samples(share, {kSlots, kFeatures}, 2).mul(real).to(type));
   batch.tensors.set("mask", mask);
   batch.tensors.set("label", ids.remainder(2));
+  batch.tensors.set("energy", (40 + 10 * ids.remainder(5)).to(type));
   batch.tensors.set("weight", (ids.remainder(3) + 1).to(type));
   batch.sample_ids = ids;
   batch.global_samples = share.total;
@@ -52,14 +53,27 @@ ParticleNetOptions small_options() {
           .dropout = 0.25};
 }
 
+/// Of the classes, and of the energy where the network estimates it.
+nn::Objective objective_of(const ParticleNetOptions& options) {
+  if (options.heads.empty()) return train::classification();
+  train::RegressionTarget energy{.output = "energy", .target = "energy", .scale = 14};
+  if (options.heads.front().own_width) {
+    energy.loss = train::RegressionLoss::gaussian;
+    energy.width = "energy_width";
+  }
+  return train::heads({{"flavour", train::classification()}, {"energy", train::regression(energy), 0.5}});
+}
+
 /// One network in training. By gradients as they are: Adam would blow up the rounding of those that are zero.
 struct Training {
   ParticleNet model;
+  nn::Objective objective;
   parallel::DataParallel parallel;
   optim::Sgd optimizer;
 
   Training(const ParticleNetOptions& options, at::ScalarType type, comm::Communicator communicator)
       : model(options),
+        objective(objective_of(options)),
         parallel((model->to(type), model), std::move(communicator), {.sync_batch_norm = true}),
         optimizer(parallel, {.learning_rate = 0.1, .momentum = 0.9}) {}
 
@@ -70,7 +84,7 @@ struct Training {
   device::LateCopy enqueue_pass(const Batch& batch, int step, parallel::PassOptions counts) {
     const nn::StepContext context(kSeed, step, batch.sample_ids);
     const auto result = parallel.run({.batch = batch,
-                                      .objective = train::classification(),
+                                      .objective = objective,
                                       .global_samples = counts.global_samples,
                                       .first = counts.zero_first,
                                       .last = counts.last});
@@ -106,6 +120,10 @@ std::vector<Variant> variants() {
     options.batch_norm_rows = BatchNormRows::real;
   });
   add("Fusion", [](auto& options) { options.fusion = true; });
+  add("TwoHeads", [](auto& options) { options.heads = {{.name = "energy", .mean = 60, .width = 14}}; });
+  add("OwnWidth", [](auto& options) {
+    options.heads = {{.name = "energy", .mean = 60, .width = 14, .own_width = true}};
+  });
   return all;
 }
 

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <hdf5.h>
 
+#include <fstream>
+
+#include "scores.hpp"
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -41,6 +44,28 @@ TEST_F(FieldFilesTest, UppFilesAreRecognisedTrainedAndEvaluated) {
               AllOf(HasSubstr("recognised as card upp"), HasSubstr("5 bjets, 4 cjets, 0 ujets, 15 taujets")));
   EXPECT_THAT(output_of(tool("evaluate --run " + path("run") + " --data " + file)),
               AllOf(HasSubstr("bjets"), HasSubstr("AUC")));
+}
+
+TEST_F(FieldFilesTest, CmsJetsGiveFlavourAndEnergy) {
+  const std::string few = path("few.toml");  // some hundred of them
+  std::string card = read_file(std::string(BUNCHTRAIN_SOURCE) + "/share/bunchtrain/cards/cms_btag.toml");
+  const std::string selection = "abs(jet.eta) < 2.4";
+  card.replace(card.find(selection), selection.size(), "abs(jet.eta) < 0.5");
+  std::ofstream(few) << card;
+  const std::string file = data("jets/cms_ttbar_ak4_jets.h5");
+  output_of(mpirun(2, train("--epochs 4 --batch 64 --learning-rate 0.01 --head energy:huber --data " + file +
+                            " --card " + few + " --run " + path("run"))));
+  for (const std::string page : {"report.html", "evaluation.html"}) {
+    if (page == "evaluation.html") {
+      EXPECT_THAT(output_of(tool("evaluate --run " + path("run") + " --split valid")),
+                  AllOf(HasSubstr("AUC"), HasSubstr("energy: Regression")));
+    }
+    EXPECT_THAT(read_file(folder_ / "run" / page),
+                AllOf(HasSubstr("flavour"), HasSubstr("energy: Regression"), HasSubstr("GeV")));
+  }
+  const std::string scores = path("run/scores.h5");
+  expect_learned(read_member<double>(scores, "energy", H5T_NATIVE_DOUBLE),
+                 read_member<double>(scores, "target_energy", H5T_NATIVE_DOUBLE));
 }
 
 TEST_F(FieldFilesTest, SpanetFilesAreRecognisedTrainedAndEvaluatedAlsoWithoutLabels) {

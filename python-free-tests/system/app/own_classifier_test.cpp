@@ -44,6 +44,18 @@ struct FourImpl : SumImpl {
                     .set("num_classes", 4)) {}
 };
 
+/// As `SumImpl`: takes heads and gives none.
+struct MuteImpl : SumImpl {
+  explicit MuteImpl(const bt::models::ModelDescription& fields) : SumImpl(fields) {
+    fields.for_each("heads", [](const auto& head) {
+      head.text("name", "");
+      head.real("mean", 0);
+      head.real("width", 1);
+      head.flag("own_width", false);
+    });
+  }
+};
+
 void train(bt::Session& session) {
   const auto [train, valid] = bt::jet_tagging::open_data(session);
   const auto model = bt::jet_tagging::create_classifier(session, *train);
@@ -56,6 +68,7 @@ void train(bt::Session& session) {
 int run_program(int argc, char** argv) {
   bt::models::register_model("sum", [](const auto& fields) { return std::make_shared<SumImpl>(fields); });
   bt::models::register_model("four", [](const auto& fields) { return std::make_shared<FourImpl>(fields); });
+  bt::models::register_model("mute", [](const auto& fields) { return std::make_shared<MuteImpl>(fields); });
   bt::app::Program program{.options = bt::jet_tagging::classifier_options()};
   for (auto& option : bt::jet_tagging::evaluate_options()) program.options.push_back(std::move(option));
   return bt::run(argc, argv, program, [](bt::Session& session) {
@@ -111,6 +124,13 @@ TEST_F(OwnClassifierTest, WhatItDoesNotHaveIsNamed) {
   EXPECT_EQ(option.exit_code, 78);
   EXPECT_THAT(option.output, AllOf(HasSubstr("model 'sum' has no field 'fusion'"),
                                    HasSubstr("it has num_features, num_classes")));
+  const Finished head = run(program("--model sum --head energy" + words));
+  EXPECT_EQ(head.exit_code, 78);
+  EXPECT_THAT(head.output, HasSubstr("model 'sum' has no field 'heads'"));
+  const Finished mute = run(program("--model mute --head energy" + words));
+  EXPECT_EQ(mute.exit_code, 78);
+  EXPECT_THAT(mute.output,
+              AllOf(HasSubstr("head = energy"), HasSubstr("the network has no output of that name")));
   const Finished classes = run(program("--model four" + words));
   EXPECT_EQ(classes.exit_code, 78);
   EXPECT_THAT(classes.output, HasSubstr("gives logits [1, 4] for one jet"));

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
+#include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,24 @@ inline Scores read_scores(const std::string& file) {
           .label = read_member<std::int64_t>(file, "label", H5T_NATIVE_INT64),
           .selected = read_member<std::uint8_t>(file, "selected", H5T_NATIVE_UINT8),
           .qcd = read_member<float>(file, "score_qcd", H5T_NATIVE_FLOAT)};
+}
+
+inline double spread(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / count);
+}
+
+/// Estimates of energies follow them: what is left is well below their own spread.
+inline void expect_learned(const std::vector<double>& estimate, const std::vector<double>& target) {
+  ASSERT_EQ(estimate.size(), target.size());
+  std::vector<double> residual;
+  for (std::size_t i = 0; i < target.size(); ++i)
+    if (!std::isnan(estimate[i])) residual.push_back(estimate[i] - target[i]);
+  ASSERT_GT(residual.size(), 100U);
+  EXPECT_LT(spread(residual), 0.7 * spread(target));
 }
 
 }  // namespace bunchtrain::test

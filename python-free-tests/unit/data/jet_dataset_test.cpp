@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -154,6 +156,66 @@ TEST_F(JetDatasetTest, ReadsUnlabelledFilesOnRequest) {
   EXPECT_THAT(
       refusal({.files = {file}, .card = write_card()}),
       AllOf(HasSubstr("has no dataset 'label'"), HasSubstr("jet.kind"), HasSubstr("event, jets, particles")));
+}
+
+constexpr std::string_view kTargetCard = "[targets]\nenergy = \"2 * jet.pt\"\nkind = \"jet.kind\"\n[split]";
+
+TEST_F(JetDatasetTest, TargetsAreReadOnRequestAndScaledToTheTrainingPart) {
+  const JetDataset dataset(
+      {.files = {write_jets("jets.h5")}, .card = card_with("[split]", kTargetCard), .targets = {"energy"}});
+  const auto [train, valid] = dataset.split({.valid_fraction = 0.5, .seed = 1});
+  EXPECT_EQ(*train->card(), *valid->card());
+  std::vector<double> values;
+  for (std::size_t range = 0; range < train->ranges().size(); ++range) {
+    const auto block = train->read(range).tensors;
+    EXPECT_FALSE(block.contains("kind"));
+    EXPECT_TRUE(at::equal(block["energy"].to(at::kDouble), 2 * block["observer.jet.pt"]));
+    for (std::int64_t i = 0; i < block["energy"].numel(); ++i)
+      values.push_back(block["energy"][i].item<double>());
+  }
+  const at::Tensor all = at::tensor(values, at::kDouble);
+  const features::TargetSpec& energy = train->card()->target("energy");
+  EXPECT_NEAR(energy.mean.value(), all.mean().item<double>(), 1e-9);
+  EXPECT_NEAR(energy.width.value(), all.std(/*unbiased=*/false).item<double>(), 1e-9);
+  EXPECT_FALSE(train->card()->target("kind").width) << "is not read";
+  const JetDataset other({.files = {write_jets("other.h5", {.first_row = 70})}, .targets = {"energy"}},
+                         *train->card());
+  EXPECT_EQ(other.card(), *train->card()) << "nothing is fitted again";
+}
+
+TEST_F(JetDatasetTest, FilesNeedTheColumnsOfTargetsThatAreReadAlone) {
+  std::string card(kCard);
+  card.replace(card.find("[label]"), card.find("[split]") - card.find("[label]"),
+               "[targets]\nkind = \"jet.kind\"\n");
+  const std::string file = write_jets("jets.h5", {.labelled = false});
+  EXPECT_EQ(JetDataset({.files = {file}, .card = write_card(card)}).size(), 500);
+  EXPECT_THAT(refusal({.files = {file}, .card = write_card(card), .targets = {"kind"}}),
+              AllOf(HasSubstr("has no dataset 'label'"), HasSubstr("jet.kind")));
+  const JetDataset evaluated(
+      {.files = {file}, .card = write_card(card), .targets = {"kind"}, .labels_required = false});
+  EXPECT_TRUE(evaluated.all()->read(0).tensors["kind"].isnan().all().item<bool>());
+  EXPECT_THAT(refusal({.files = {write_jets("all.h5")}, .card = write_card(card), .targets = {"mass"}}),
+              HasSubstr("has no target 'mass'; its [targets] are kind"));
+}
+
+TEST_F(JetDatasetTest, ATargetThatIsTheSameForAllTeachesNothing) {
+  EXPECT_THAT(refusal({.files = {write_jets("jets.h5")},
+                       .card = card_with("[split]", "[targets]\none = \"jet.pt * 0 + 3\"\n[split]"),
+                       .targets = {"one"}}),
+              AllOf(HasSubstr("the target 'one'"), HasSubstr("is 3 for all of 500 jets")));
+}
+
+TEST_F(JetDatasetTest, TargetsThatAreNotReadLeaveTheFingerprint) {
+  const auto fingerprint = [&](const std::string& card, std::vector<std::string> targets) {
+    const JetDataset jets({.files = {path("jets.h5")}, .card = card, .targets = std::move(targets)});
+    return jets.all()->summary().fingerprint;
+  };
+  write_jets("jets.h5");
+  const std::string plain = fingerprint(write_card(), {});
+  const std::string card = card_with("[split]", kTargetCard);
+  EXPECT_EQ(fingerprint(card, {}), plain);
+  EXPECT_NE(fingerprint(card, {"energy"}), plain);
+  EXPECT_NE(fingerprint(card, {"energy"}), fingerprint(card, {"kind"}));
 }
 
 TEST_F(JetDatasetTest, ReadsCompoundsByMember) {

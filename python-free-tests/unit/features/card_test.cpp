@@ -292,6 +292,56 @@ unit = { pt = "furlong" }
   EXPECT_THAT(error_of(card), AllOf(HasSubstr("line 5"), HasSubstr("furlong"), HasSubstr("GeV")));
 }
 
+TEST(CardTest, TargetsKeepTheirOrderAndSayWhatTheyAre) {
+  const Card card =
+      parse_card(small_card("[targets]\nmass = \"sum(part.pt)\"\nenergy = { of = \"log(jet.pt)\", unit = "
+                            "\"GeV\", relative = true, mean = 3.5, width = 0.25 }\n"),
+                 "my.toml");
+  ASSERT_EQ(card.targets.size(), 2U);
+  EXPECT_EQ(card.targets[0], (TargetSpec{.name = "mass", .expression = "sum(part.pt)"}));
+  EXPECT_EQ(card.targets[1], (TargetSpec{.name = "energy",
+                                         .expression = "log(jet.pt)",
+                                         .unit = "GeV",
+                                         .relative = true,
+                                         .mean = 3.5,
+                                         .width = 0.25}));
+  EXPECT_EQ(&card.target("energy"), &card.targets[1]);
+  EXPECT_EQ(parse_card(to_toml(card), "my.toml"), card);
+  for (const auto& builtin : builtin_cards())
+    EXPECT_EQ(parse_card(to_toml(load_card(builtin)), builtin), load_card(builtin));
+}
+
+TEST(CardTest, RefusesTargetsThatAreNone) {
+  const auto refusal = [](const std::string& line) {
+    return error_of(small_card("[targets]\n" + line + "\n"));
+  };
+  for (const std::string taken : {"features", "mask", "label", "weight", "logits", "row"})
+    EXPECT_THAT(refusal(taken + " = \"jet.pt\""),
+                AllOf(HasSubstr("targets." + taken), HasSubstr("no input")));
+  EXPECT_THAT(refusal("e = \"\""), HasSubstr("expression"));
+  EXPECT_THAT(refusal("e = \"part.x\""), AllOf(HasSubstr("in [targets] e"), HasSubstr("one value per jet")));
+  EXPECT_THAT(refusal("e = \"jet.energy\""), AllOf(HasSubstr("line 11"), HasSubstr("energy")));
+  EXPECT_THAT(refusal("'a.b' = \"jet.pt\""), HasSubstr("names of letters"));
+  EXPECT_THAT(refusal("e = 7"), AllOf(HasSubstr("line 11"), HasSubstr("{ of = \"jet.e\" }")));
+  EXPECT_THAT(refusal("e = { unit = \"GeV\" }"), AllOf(HasSubstr("line 11"), HasSubstr("needs \"of\"")));
+  EXPECT_THAT(refusal("e = { of = \"jet.pt\", scale = 2 }"),
+              AllOf(HasSubstr("scale"), HasSubstr("of a target")));
+  EXPECT_THAT(refusal("e = { of = \"jet.pt\", mean = 1 }"), HasSubstr("mean and width together"));
+  EXPECT_THAT(refusal("e = { of = \"jet.pt\", mean = nan, width = 1 }"), HasSubstr("targets.e.mean"));
+  EXPECT_THAT(refusal("e = { of = \"jet.pt\", mean = 1, width = 0 }"), HasSubstr("targets.e.width"));
+  const auto lacking = [](const Card& card) {
+    try {
+      return card.target("enrgy").name;
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_THAT(
+      lacking(parse_card(small_card("[targets]\nenergy = \"jet.pt\"\nmass = \"jet.pt\"\n"), "my")),
+      HasSubstr("card my has no target 'enrgy'; its [targets] are energy, mass: did you mean 'energy'?"));
+  EXPECT_THAT(lacking(parse_card(small_card(), "my")), HasSubstr("nor any other"));
+}
+
 TEST(CardTest, RefusesContradictoryNames) {
   EXPECT_THAT(error_of(small_card("[define]\njet.pt = \"1\"\n")), HasSubstr("every name is given once"));
   EXPECT_THAT(error_of(small_card("[define]\njet.a = \"jet.b\"\njet.b = \"jet.a\"\n")), HasSubstr("circle"));
@@ -500,6 +550,8 @@ TEST(CardTest, EveryMistakeInACardMadeByAProgramNamesItsField) {
               card.class_weights = {1, 2, 3};
             },
             {"weights.class", "1, 2, 3", "one weight for each of the 2 classes"}},
+           {[](Card& card) { card.targets = {{.name = "e", .expression = ""}}; },
+            {"targets.e", "an expression of the jet"}},
            {[](Card& card) { card.signal = "c"; }, {"label.signal", "c", "one of the classes: a, b"}},
            {[](Card& card) { card.sources[0].units["pt"] = "furlong"; },
             {"unit \"furlong\" of jet.pt does not convert", "GeV"}},

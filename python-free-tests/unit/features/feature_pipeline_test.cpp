@@ -344,6 +344,70 @@ TEST(FeaturePipelineTest, WeightsBeyondTheRangeOfFloatsAreNamed) {
               HasSubstr("small.h5, row 100: the weight \"jet.pt\" is inf"));
 }
 
+constexpr std::string_view kTargets = R"toml([targets]
+energy = "1000 * jet.pt"
+logarithm = "log(jet.pt - 0.010)"
+ht = "sum(part.pt)"
+)toml";
+
+TEST(FeaturePipelineTest, TargetsAskedForAreTensorsOfTheBatch) {
+  const Card card = small_card(kTargets);
+  const FeaturePipeline pipeline(card, {"ht", "energy"});
+  const FeatureBlock block = pipeline.evaluate(small_block(), std::vector<std::int64_t>{2, 0});
+  EXPECT_THAT(floats(block.tensors["energy"]), ElementsAre(30, 10)) << "units are converted before";
+  EXPECT_THAT(floats(block.tensors["ht"]), ElementsAre(18, 6)) << "over all real particles";
+  EXPECT_FALSE(block.tensors.contains("logarithm")) << "nobody asked for it";
+  RowSelection selection;
+  pipeline.select_rows(small_block(), selection);
+  ASSERT_EQ(selection.targets.size(), 2U);
+  EXPECT_THAT(selection.targets[0], ElementsAre(6, 0, 18));
+  EXPECT_THAT(error_of([&] { FeaturePipeline(card, {"hat"}); }), HasSubstr("did you mean 'ht'?"));
+}
+
+TEST(FeaturePipelineTest, ColumnsOfTargetsAreOptionalWhereTheyAreAskedFor) {
+  const Card card = small_card("[targets]\nenergy = \"jet.kind\"\n");
+  EXPECT_THAT(FeaturePipeline(card).required_columns(), Not(::testing::Contains("jet.kind")));
+  const FeaturePipeline pipeline(card, {"energy"});
+  EXPECT_THAT(pipeline.required_columns(), ::testing::Contains("jet.kind"));
+  EXPECT_THAT(pipeline.optional_columns(), ElementsAre("jet.kind"));
+  RawColumns raw = small_block();
+  raw.jet.erase("kind");
+  EXPECT_TRUE(
+      std::isnan(floats(pipeline.evaluate(raw, std::vector<std::int64_t>{1}).tensors["energy"]).front()));
+  RowSelection selection;
+  pipeline.select_rows(raw, selection);
+  EXPECT_THAT(selection.targets.at(0), IsEmpty());
+}
+
+TEST(FeaturePipelineTest, TargetsThatAreNotFiniteAreCountedWithTheirPlaceOrDropped) {
+  Card card = labelled_card(std::string("[weights]\nsample = \"jet.pt\"\n") + std::string(kTargets));
+  RawColumns raw = small_block();
+  const auto selected = [&](const std::string& target) {
+    RowSelection selection;
+    FeaturePipeline(card, {"energy", target}).select_rows(raw, selection);
+    return selection;
+  };
+  EXPECT_THAT(error_of([&] { selected("logarithm"); }),
+              testing::AllOf(HasSubstr("small.h5, row 100: the target 'logarithm' \"log(jet.pt - 0.010)\" is "
+                                       "-inf (1 of the 3 rows read together have such values)"),
+                             HasSubstr("not_finite = \"drop\"")));
+  card.drop_not_finite = true;
+  const RowSelection selection = selected("logarithm");
+  EXPECT_THAT(selection.kept, ElementsAre(1, 2));
+  EXPECT_THAT(selection.labels, ElementsAre(1, 0));
+  EXPECT_THAT(selection.weights, ElementsAre(0.020, 0.030));
+  EXPECT_THAT(selection.targets[0], ElementsAre(20, 30));
+  EXPECT_EQ(selection.targets[1].size(), 2U);
+  EXPECT_EQ(selection.counts.not_finite, 1);
+  card.drop_not_finite = false;
+  card.sample_weight.clear();
+  raw.jet["pt"][2] = kNan;
+  EXPECT_THAT(error_of([&] { selected("ht"); }),
+              HasSubstr("row 102: jet.pt, which the target 'energy' \"1000 * jet.pt\" reads, is NaN"));
+  raw.jet["pt"][2] = 1e39;
+  EXPECT_THAT(error_of([&] { selected("ht"); }), HasSubstr("is 1e+39")) << "beyond single precision";
+}
+
 TEST(FeaturePipelineTest, NanInPaddingIsNoErrorInRealEntriesItIs) {
   RawColumns raw = small_block();
   for (const std::size_t padded : {3u, 4u, 5u})

@@ -12,6 +12,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/models/registry.hpp"
@@ -160,6 +162,59 @@ TEST(ParticleNetTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(message_of(net, enough.points, enough.features, enough.mask.to(at::kFloat)),
               testing::HasSubstr("bool mask"));
   EXPECT_EQ(message_of(net, enough.points, enough.features, enough.mask), "accepted");
+}
+
+TEST(ParticleNetTest, HeadsAreOutputsInTheUnitOfTheirTargets) {
+  ParticleNetOptions options = ParticleNetOptions::lite();
+  options.heads = {{.name = "energy", .mean = 50, .width = 20},
+                   {.name = "mass", .mean = 1, .width = 0.1, .own_width = true}};
+  const auto module = create_from(options.describe().to_json());
+  auto& model = dynamic_cast<ParticleNetImpl&>(*module);
+  EXPECT_EQ(model.options().heads, options.heads) << "JSON keeps them";
+  EXPECT_EQ(count_parameters(model), 26'416 + 3 * 129);
+  model.to(at::kDouble);
+  model.eval();
+  const Jets jets = make_jets({9, 3, 12}, 12, at::kDouble);
+  const NamedTensors inputs = {{"points", jets.points}, {"features", jets.features}, {"mask", jets.mask}};
+  const NamedTensors outputs = model.forward(inputs);
+  EXPECT_EQ(outputs["energy"].sizes(), at::IntArrayRef({3}));
+  EXPECT_EQ(outputs.size(), 4U);
+  EXPECT_EQ(outputs["mass_width"].sizes(), at::IntArrayRef({3}));
+  EXPECT_TRUE(outputs["mass_width"].gt(0).all().item<bool>());
+
+  ParticleNet plain(ParticleNetOptions::lite());
+  plain->to(at::kDouble);
+  plain->eval();
+  EXPECT_TRUE(at::equal(outputs["logits"], plain->forward(jets.points, jets.features, jets.mask)))
+      << "the same initial weights: heads come after";
+  EXPECT_EQ(plain->description().find("heads"), std::string::npos) << "older programs read it";
+
+  const at::Tensor before = outputs["mass"].detach().clone();
+  const at::NoGradGuard no_gradients;
+  for (const auto& parameter : model.named_parameters())
+    if (parameter.key().starts_with("heads.energy.")) parameter.value().zero_();
+  EXPECT_TRUE(model.forward(inputs)["energy"].eq(50).all().item<bool>()) << "its mean";
+  EXPECT_TRUE(at::equal(model.forward(inputs)["mass"], before)) << "a head of its own";
+}
+
+TEST(ParticleNetTest, RefusesHeadsThatAreNone) {
+  const auto refusal = [](std::vector<RegressionHead> heads) {
+    ParticleNetOptions options = ParticleNetOptions::lite();
+    options.heads = std::move(heads);
+    try {
+      options.validate();
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  using testing::HasSubstr;
+  EXPECT_EQ(refusal({{.name = "energy"}}), "accepted");
+  for (const char* name : {"", "a.b", "logits"}) EXPECT_THAT(refusal({{.name = name}}), HasSubstr("heads"));
+  EXPECT_THAT(refusal({{.name = "e"}, {.name = "e"}}), HasSubstr("each once"));
+  EXPECT_THAT(refusal({{.name = "e_width"}, {.name = "e", .own_width = true}}), HasSubstr("each once"));
+  EXPECT_THAT(refusal({{.name = "e", .mean = NAN}}), HasSubstr("heads.mean"));
+  EXPECT_THAT(refusal({{.name = "e", .width = 0}}), HasSubstr("heads.width"));
 }
 
 TEST(ParticleNetTest, OptionsNameTheWrongField) {

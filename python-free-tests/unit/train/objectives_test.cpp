@@ -97,6 +97,23 @@ TEST(RegressionObjectiveTest, EachLossIsTheMeanOfItsTerms) {
               (0.125 + (std::log(2) + 0.5) + (std::log(4) + 0.5 * 9 / 16)) / 3, 1e-12);
 }
 
+TEST(RegressionObjectiveTest, AScaleMakesResidualsPureNumbers) {
+  const NamedTensors outputs = {{"e", reals({110, 190})}, {"w", reals({20, 40})}};
+  const Batch batch = batch_of({{"energy", reals({100, 200})}});
+  const NamedTensors in_tens = {{"e", reals({11, 19})}, {"w", reals({2, 4})}};
+  const Batch batch_in_tens = batch_of({{"energy", reals({10, 20})}});
+  for (const auto loss :
+       {RegressionLoss::mse, RegressionLoss::huber, RegressionLoss::l1, RegressionLoss::gaussian}) {
+    RegressionTarget names{.output = "e", .target = "energy", .loss = loss};
+    if (loss == RegressionLoss::gaussian) names.width = "w";
+    const double expected = loss_of(regression(names), in_tens, batch_in_tens);
+    names.scale = 10;
+    EXPECT_NEAR(loss_of(regression(names), outputs, batch), expected, 1e-12);
+  }
+  for (const double scale : {0.0, -1.0, static_cast<double>(NAN)})
+    EXPECT_THROW(regression({.output = "e", .target = "energy", .scale = scale}), ConfigError);
+}
+
 TEST(RegressionObjectiveTest, TakesAColumnAndWeights) {
   const Batch batch = batch_of({{"energy", reals({1, 1})}, {"weight", reals({2, 0})}});
   const auto objective = regression({.output = "e", .target = "energy"});

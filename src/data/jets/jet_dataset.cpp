@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <utility>
 
@@ -66,6 +67,24 @@ void fit_weights(features::Card& card, const WeightSums& weights) {
                     100 * weights.negative_share(), card.sample_weight));
 }
 
+/// Networks estimate targets in units of their width, around their mean.
+void fit_targets(features::Card& card, const JetPart& part, const std::vector<std::string>& names) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto target = std::ranges::find(card.targets, names[i], &features::TargetSpec::name);
+    if (target->width) continue;
+    const JetPart::Spread found = part.spread(i);
+    if (found.samples == 0) continue;  // files without it, which evaluation may read
+    constexpr double kRounding = 1e-12;
+    if (!(found.width > kRounding * std::abs(found.mean)))
+      throw DataError(
+          fmt::format("the target '{}' (\"{}\") of card '{}' is {} for all of {} jets: there is nothing to "
+                      "learn; change [targets] of the card",
+                      target->name, target->expression, card.name, found.mean, found.samples));
+    target->mean = found.mean;
+    target->width = found.width;
+  }
+}
+
 // Everything that a card leaves to the data is taken from the rows of `rule`.
 features::Card fit_card(const std::shared_ptr<const JetSource>& source, const RowRule& rule) {
   features::Card card = source->card();
@@ -75,6 +94,8 @@ features::Card fit_card(const std::shared_ptr<const JetSource>& source, const Ro
     features::freeze_class_weights(card, draft.summary().class_counts);
     fit_weights(card, draft.weigh(card.class_weights));
   }
+  if (!source->targets().empty())
+    fit_targets(card, JetPart(source, card, rule, SplitPart{}), source->targets());
   if (features::needs_fit(card)) {
     const JetPart draft(source, card, rule, SplitPart{});
     features::freeze(card, draft.survey(kRowsFitted).columns);

@@ -28,7 +28,7 @@ std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files
 }  // namespace
 
 JetPart::JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part)
-    : source_(std::move(source)), pipeline_(std::move(card)), rule_(std::move(rule)) {
+    : source_(std::move(source)), pipeline_(std::move(card), source_->targets()), rule_(std::move(rule)) {
   summary_.part = std::move(part);
   count();
   describe();
@@ -72,14 +72,30 @@ void JetPart::describe() {
   summary_.card = features::to_toml(card);
   summary_.signal = card.signal;
   summary_.fingerprint =
-      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), summary_.card, name, size_));
-  if (features::needs_fit(card) || features::needs_weights(card))
+      hash_hex(fmt::format("{} {} {} {}", source_->fingerprint(), text_of_use(), name, size_));
+  if (features::needs_fit(card) || features::needs_weights(card) || needs_scales())
     return;  // a draft that only serves to be fitted
   const Survey found = survey(kRowsDescribed);
   summary_.columns = found.columns;
   summary_.surveyed = found.samples;
   summary_.truncated = found.truncated;
   summary_.rows.without_particles = found.without_particles;
+}
+
+/// The card as far as it says something about the samples: targets that are not read do not.
+std::string JetPart::text_of_use() const {
+  features::Card card = pipeline_.card();
+  std::erase_if(card.targets, [&](const features::TargetSpec& target) {
+    return std::ranges::find(pipeline_.targets(), target.name) == pipeline_.targets().end();
+  });
+  return features::to_toml(card);
+}
+
+/// A draft has targets whose scale is not known yet.
+bool JetPart::needs_scales() const {
+  return std::ranges::any_of(pipeline_.targets(), [&](const std::string& name) {
+    return !pipeline_.card().target(name).width.has_value();
+  });
 }
 
 void JetPart::describe_weights() {
@@ -167,6 +183,23 @@ WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
     }
   }
   return sums;
+}
+
+/// In the order of rows: the same to the bit wherever it is computed.
+JetPart::Spread JetPart::spread(std::size_t number) const {
+  std::vector<double> values;
+  for (const auto& range : source_->ranges())
+    for (const auto in_range : rows_in(range)) {
+      const double value = source_->target(number, range.first_row + static_cast<std::size_t>(in_range));
+      if (!std::isnan(value)) values.push_back(value);
+    }
+  if (values.empty()) return {};
+  const auto count = static_cast<double>(values.size());
+  double sum = 0, squares = 0;
+  for (const double value : values) sum += value;
+  const double mean = sum / count;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return {.mean = mean, .width = std::sqrt(squares / count), .samples = std::ssize(values)};
 }
 
 JetDataset::RowReference JetPart::row_of(std::int64_t sample) const {

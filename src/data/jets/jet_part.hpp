@@ -41,6 +41,13 @@ class JetPart final : public Dataset {
   };
   /// @throws DataError if no sample at all has a particle.
   Survey survey(std::int64_t most_rows) const;
+  /// Mean and standard deviation of a target over the samples that have one.
+  struct Spread {
+    double mean = 0, width = 0;
+    std::int64_t samples = 0;
+  };
+  /// @param number its place among the source's `targets()`.
+  Spread spread(std::size_t number) const;
   /// Sample times class weight of all samples, without the card's factor.
   WeightSums weigh(const std::vector<double>& class_weights) const;
 
@@ -50,6 +57,8 @@ class JetPart final : public Dataset {
   void count();
   void describe();
   void describe_weights();
+  std::string text_of_use() const;
+  bool needs_scales() const;
   std::vector<std::size_t> filled_ranges() const;
   void require_particles(const std::vector<std::size_t>& ranges) const;
 

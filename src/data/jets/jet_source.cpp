@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -34,7 +35,7 @@ std::optional<std::int64_t> label_value(const std::string& class_name, const fea
 
 JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledFile> files,
                      features::Card card)
-    : logger_(options.logger), pipeline_(std::move(card)) {
+    : logger_(options.logger), pipeline_(std::move(card), options.targets) {
   for (const auto& file : files)
     files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()));
   if (options.labels_required)
@@ -46,6 +47,7 @@ JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledF
   labels_.assign(rows, kDropped);
   if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
   if (!pipeline_.card().sample_weight.empty()) weights_.assign(rows, 1);
+  targets_.assign(targets().size(), std::vector<double>(rows, std::numeric_limits<double>::quiet_NaN()));
   count_filled_rows();
   read_labels(options.threads);
   take_fingerprint(files, options.hash_data);
@@ -78,6 +80,8 @@ features::RowSelection JetSource::read_labels(const RowRange& range) {
     const std::size_t row = range.first_row + static_cast<std::size_t>(selection.kept[i]);
     labels_[row] = static_cast<std::int16_t>(selection.labels[i]);
     if (!selection.weights.empty()) weights_[row] = selection.weights[i];
+    for (std::size_t target = 0; target < targets_.size(); ++target)
+      if (!selection.targets[target].empty()) targets_[target][row] = selection.targets[target][i];
     if (keys_.empty()) continue;
     // 32 bits of a key are enough: two keys that collide merely stay together. A file without the key is
     // split by row.
@@ -103,6 +107,7 @@ void JetSource::take_fingerprint(std::span<const LabelledFile> named, bool hash_
   hasher.update(bytes_of(labels_));
   hasher.update(bytes_of(keys_));
   hasher.update(bytes_of(weights_));
+  for (const auto& target : targets_) hasher.update(bytes_of(target));
   fingerprint_ = hasher.hex();
 }
 

@@ -15,8 +15,8 @@
 
 namespace bunchtrain::data {
 
-/// Opens the files, reads label, selection, split key and weight of every row once. Memory: 2 bytes per row,
-/// 4 more with a split key, 8 more with weights. Immutable, thread-safe.
+/// Opens the files, reads label, selection, split key, weight and targets of every row once. Memory: 2 bytes
+/// per row, 4 more with a split key, 8 more with weights and for each target. Immutable, thread-safe.
 class JetSource {
  public:
   static constexpr std::int16_t kDropped = -2;  ///< as a label: not selected, or of no class
@@ -33,6 +33,10 @@ class JetSource {
   std::uint64_t split_key(std::size_t row) const noexcept { return keys_.empty() ? row : keys_[row]; }
   /// Value of the card's sample weight; 1 where card or file has none.
   double weight(std::size_t row) const noexcept { return weights_.empty() ? 1 : weights_[row]; }
+  /// The targets that are read.
+  const std::vector<std::string>& targets() const noexcept { return pipeline_.targets(); }
+  /// Value of one of them, by its place among `targets()`; NaN where the file has none.
+  double target(std::size_t number, std::size_t row) const noexcept { return targets_[number][row]; }
   /// Rows left out or read as fill values, by reason.
   const RowCounts& counts() const noexcept { return counts_; }
   /// The card with its classes and length as the user chose, nothing fitted yet.
@@ -54,6 +58,7 @@ class JetSource {
   std::vector<std::int16_t> labels_;
   std::vector<std::uint32_t> keys_;
   std::vector<double> weights_;
+  std::vector<std::vector<double>> targets_;
   RowCounts counts_;
   std::string fingerprint_;
   std::vector<FileIdentity> identities_;

@@ -211,8 +211,9 @@ std::string describe_missing(std::span<const JetFile> files) {
       names.insert(column.name.ends_with(features::kFileColumn) ? "the class of the file" : column.name);
   }
   if (count == 0) return {};
-  return fmt::format("{} of {} files have no {}: their jets are read without it (label -1, weight 1)", count,
-                     files.size(), fmt::join(names, ", "));
+  return fmt::format(
+      "{} of {} files have no {}: their jets are read without it (label -1, weight 1, targets NaN)", count,
+      files.size(), fmt::join(names, ", "));
 }
 
 }  // namespace bunchtrain::data

@@ -85,7 +85,45 @@ void validate_inputs(const Card& card) {
   }
 }
 
+/// A target is a tensor beside the others.
+void validate_targets(const Card& card) {
+  std::set<std::string> taken{"mask", "label", "weight", "logits", "row", "selected"};
+  for (const auto& [tensor, columns] : card.inputs) taken.insert(tensor);
+  for (const TargetSpec& target : card.targets) {
+    const std::string entry = "targets." + target.name;
+    if (target.name.empty() || target.name.find_first_of(".,:/ ") != std::string::npos)
+      throw ConfigError("targets", target.name, "names of letters, digits, _ and -");
+    if (!taken.insert(target.name).second)
+      throw ConfigError(entry, target.expression,
+                        "a name that is no input, no other target, and not mask, label, weight, logits, row "
+                        "or selected");
+    if (target.expression.empty()) throw ConfigError(entry, "", "an expression of the jet: \"jet.e\"");
+    if (target.mean.has_value() != target.width.has_value())
+      throw ConfigError(entry, target.expression, "mean and width together, or neither");
+    if (target.mean && !std::isfinite(*target.mean))
+      throw ConfigError(entry + ".mean", fmt::format("{}", *target.mean), "a finite number");
+    if (target.width && !(std::isfinite(*target.width) && *target.width > 0))
+      throw ConfigError(entry + ".width", fmt::format("{}", *target.width), "a finite number above 0");
+  }
+}
+
 }  // namespace
+
+const TargetSpec& Card::target(std::string_view wanted) const {
+  const auto found = std::ranges::find(targets, wanted, &TargetSpec::name);
+  if (found != targets.end()) return *found;
+  std::vector<std::string> names;
+  for (const TargetSpec& known : targets) names.push_back(known.name);
+  if (names.empty())
+    throw ConfigError(
+        fmt::format("card {} has no target '{}', nor any other: name it in the card\n  [targets]\n  {} = "
+                    "\"EXPRESSION OF THE JET\"",
+                    name, wanted, wanted));
+  const std::string near = nearest(wanted, names);
+  throw ConfigError(fmt::format("card {} has no target '{}'; its [targets] are {}{}", name, wanted,
+                                fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format(": did you mean '{}'?", near)));
+}
 
 std::size_t Card::num_inputs(std::string_view tensor) const {
   for (const auto& [name, columns] : inputs) {
@@ -104,6 +142,7 @@ void validate(const Card& card) {
   validate_inputs(card);
   validate_classes(card);
   validate_weights(card);
+  validate_targets(card);
   detail::CompiledCard compiled(card);  // every expression compiles
 }
 

@@ -37,6 +37,7 @@ class CardReader : private detail::TomlReader {
   InputSpec read_input(const toml::node& node);
   InputSpec read_transformed(const toml::array& parts);
   void read_label(const toml::table& table);
+  TargetSpec read_target(const detail::TomlEntry& entry);
   bool chooses_drop(const toml::node& node, std::string_view key) const;
   ClassSpec read_class(const toml::node& node) const;
   void read_weights(const toml::table& table);
@@ -74,8 +75,8 @@ Card CardReader::read() {
 
 void CardReader::read_sections(const toml::table& root) {
   check_keys(root, "at top level",
-             {"card", "name", "missing", "read", "particles", "define", "inputs", "label", "select",
-              "weights", "split", "output"});
+             {"card", "name", "missing", "read", "particles", "define", "inputs", "label", "targets",
+              "select", "weights", "split", "output"});
   card_.name = name_of(root);
   read_missing(root, card_.fill_missing);
   section(root, "read", [&](const toml::table& table) { read_sources(table); });
@@ -83,6 +84,10 @@ void CardReader::read_sections(const toml::table& root) {
   section(root, "define", [&](const toml::table& table) { read_definitions(table, ""); });
   section(root, "inputs", [&](const toml::table& table) { read_inputs(table); });
   section(root, "label", [&](const toml::table& table) { read_label(table); });
+  section(root, "targets", [&](const toml::table& table) {
+    for (const detail::TomlEntry& entry : detail::entries_of(table))
+      card_.targets.push_back(read_target(entry));
+  });
   section(root, "select", [&](const toml::table& table) {
     check_keys(table, "in [select]", {"jets", "not_finite"});
     if (const toml::node* jets = table.get("jets")) card_.select = as_expression(*jets, "select.jets");
@@ -278,6 +283,25 @@ void CardReader::read_label(const toml::table& table) {
         std::ranges::any_of(card_.classes, [&](const ClassSpec& spec) { return spec.name == card_.signal; });
     if (!known) fail(*signal, fmt::format("signal \"{}\" is none of the classes", card_.signal));
   }
+}
+
+/// "EXPRESSION", or a table with it.
+TargetSpec CardReader::read_target(const detail::TomlEntry& entry) {
+  TargetSpec target{.name = entry.name, .expression = {}};
+  const toml::table* table = entry.value->as_table();
+  if (!table) {
+    target.expression = as_expression(*entry.value, "a target (\"jet.e\", or { of = \"jet.e\" })");
+    return target;
+  }
+  check_keys(*table, "of a target", {"of", "unit", "relative", "mean", "width"});
+  const toml::node* of = table->get("of");
+  if (!of) fail(*table, "a target needs \"of\": an expression of the jet");
+  target.expression = as_expression(*of, "of");
+  if (const toml::node* unit = table->get("unit")) target.unit = as_string(*unit, "unit");
+  if (const toml::node* relative = table->get("relative")) target.relative = as_flag(*relative, "relative");
+  if (const toml::node* mean = table->get("mean")) target.mean = as_number(*mean, "mean");
+  if (const toml::node* width = table->get("width")) target.width = as_number(*width, "width");
+  return target;
 }
 
 bool CardReader::chooses_drop(const toml::node& node, std::string_view key) const {

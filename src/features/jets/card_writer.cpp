@@ -84,6 +84,21 @@ std::string label_text(const Card& card) {
   return text;
 }
 
+std::string target_text(const TargetSpec& target) {
+  std::string text = fmt::format("of = {}", toml_quote(target.expression));
+  if (!target.unit.empty()) text += fmt::format(", unit = {}", toml_quote(target.unit));
+  if (target.relative) text += ", relative = true";
+  if (target.mean) text += fmt::format(", mean = {}", toml_number(*target.mean));
+  if (target.width) text += fmt::format(", width = {}", toml_number(*target.width));
+  return fmt::format("{} = {{ {} }}\n", toml_key(target.name), text);
+}
+
+std::string targets_text(const Card& card) {
+  std::string text = "\n[targets]\n";
+  for (const TargetSpec& target : card.targets) text += target_text(target);
+  return text;
+}
+
 std::string select_text(const Card& card) {
   std::string text = "\n[select]\n";
   if (!card.select.empty()) text += fmt::format("jets = {}\n", toml_quote(card.select));
@@ -119,6 +134,7 @@ std::string to_toml(const Card& card) {
   }
   if (!card.inputs.empty()) text += inputs_text(card);
   if (!card.label.empty()) text += label_text(card);
+  if (!card.targets.empty()) text += targets_text(card);
   if (!card.select.empty() || card.drop_not_finite) text += select_text(card);
   if (card.has_weights() || card.weight_factor) text += weights_text(card);
   text += "\n[split]\n";

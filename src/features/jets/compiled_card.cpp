@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
 
@@ -13,7 +15,7 @@ namespace {
 
 /// Nodes of a card by their use.
 struct CardNodes {
-  std::vector<int> inputs, observers;
+  std::vector<int> inputs, observers, targets;
   int mask = -1, sort_key = -1, select = -1, label = -1, split = -1, weight = -1;
 };
 
@@ -31,7 +33,19 @@ int compile_one(CardExpressions& expressions, const std::string& text, std::stri
   }
 }
 
-CardNodes compile_nodes(const Card& card, CardExpressions& expressions) {
+/// All are compiled, so that a mistake is found before they are asked for.
+std::vector<int> compile_targets(const Card& card, std::span<const std::string> wanted,
+                                 CardExpressions& expressions) {
+  std::map<std::string_view, int> known;
+  for (const TargetSpec& target : card.targets)
+    known[target.name] = compile_one(expressions, target.expression, "[targets] " + target.name, Level::jet);
+  std::vector<int> nodes;
+  for (const std::string& name : wanted) nodes.push_back(known.at(card.target(name).name));
+  return nodes;
+}
+
+CardNodes compile_nodes(const Card& card, std::span<const std::string> targets,
+                        CardExpressions& expressions) {
   CardNodes nodes;
   nodes.mask = compile_one(expressions, card.mask, "[particles] mask", Level::particle);
   for (const auto& [tensor, columns] : card.inputs) {
@@ -49,6 +63,7 @@ CardNodes compile_nodes(const Card& card, CardExpressions& expressions) {
   nodes.label = compile_one(expressions, card.label, "[label] of", Level::jet);
   nodes.split = compile_one(expressions, card.split_by, "[split] by", Level::jet);
   nodes.weight = compile_one(expressions, card.sample_weight, "[weights] sample", Level::jet);
+  nodes.targets = compile_targets(card, targets, expressions);
   return nodes;
 }
 
@@ -107,9 +122,9 @@ Program jet_program(const ExpressionGraph& graph, int node) {
 
 }  // namespace
 
-CompiledCard::CompiledCard(const Card& card) {
+CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted) {
   CardExpressions expressions(card);
-  const CardNodes nodes = compile_nodes(card, expressions);
+  const CardNodes nodes = compile_nodes(card, wanted, expressions);
   const ExpressionGraph& graph = expressions.graph();
 
   if (nodes.mask >= 0) {
@@ -138,6 +153,7 @@ CompiledCard::CompiledCard(const Card& card) {
   label = jet_program(graph, nodes.label);
   split = jet_program(graph, nodes.split);
   weight = jet_program(graph, nodes.weight);
+  for (const int node : nodes.targets) targets.push_back(jet_program(graph, node));
   has_mask = nodes.mask >= 0;
   has_select = nodes.select >= 0;
   has_label = nodes.label >= 0;
@@ -149,12 +165,14 @@ CompiledCard::CompiledCard(const Card& card) {
   needed.insert(needed.end(), {nodes.mask, nodes.sort_key, nodes.select});
   std::erase(needed, -1);
   const std::vector<std::string> always = graph.columns_of(needed);
-  needed.insert(needed.end(), {nodes.label, nodes.split, nodes.weight});
+  std::vector<int> of_jets = {nodes.label, nodes.split, nodes.weight};
+  of_jets.insert(of_jets.end(), nodes.targets.begin(), nodes.targets.end());
+  needed.insert(needed.end(), of_jets.begin(), of_jets.end());
   std::erase(needed, -1);
   required = graph.columns_of(needed);
   std::ranges::set_difference(required, always, std::back_inserter(optional));
-  selection =
-      graph.columns_of(with_mask(graph, {nodes.select, nodes.label, nodes.split, nodes.weight}, nodes.mask));
+  of_jets.push_back(nodes.select);
+  selection = graph.columns_of(with_mask(graph, std::move(of_jets), nodes.mask));
 
   const std::vector<std::string> used = graph.columns_of(users_of_inputs(nodes));
   for (const Program::Column& column : jets.columns())

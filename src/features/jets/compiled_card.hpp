@@ -18,12 +18,14 @@ namespace bunchtrain::features::detail {
 /// Programs with the columns they need. Immutable after construction.
 struct CompiledCard {
   /// @throws ConfigError naming the expression that does not compile.
-  explicit CompiledCard(const Card& card);
+  /// @param targets which of the card's are computed.
+  explicit CompiledCard(const Card& card, std::span<const std::string> targets = {});
 
   Program mask;    ///< particle output 0: real or not; empty = every slot is real
   Program jets;    ///< what the inputs need of the jet, then the observers, then the sorting key
   Program inputs;  ///< all columns of all input tensors, in card order
   Program select, label, split, weight;  ///< jet output 0 each; empty if the card has none
+  std::vector<Program> targets;          ///< jet output 0 each: those asked for
   std::size_t num_given = 0;             ///< leading outputs of `jets` that `inputs` takes
   std::size_t num_observers = 0;
   bool has_mask = false, has_select = false, has_label = false, has_split = false, has_weight = false;

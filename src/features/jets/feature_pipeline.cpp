@@ -2,10 +2,12 @@
 #include "bunchtrain/features/feature_pipeline.hpp"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 
@@ -57,13 +59,14 @@ JetValues evaluate_jets(const CompiledCard& compiled, const Program& program, co
 }
 
 /// Odd are also values that are not finite though all columns are: a division by zero.
-void add_odd_results(JetValues& found, std::span<const std::int64_t> rows, const std::string& expression) {
+void add_odd_results(JetValues& found, std::span<const std::int64_t> rows, const std::string& expression,
+                     double largest) {
   std::vector<OddValue> odd;
   auto known = found.odd.begin();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (known != found.odd.end() && known->row == rows[i])
       odd.push_back(*known++);
-    else if (!std::isfinite(found.values[i]))
+    else if (!(std::abs(found.values[i]) <= largest))
       odd.push_back({.row = rows[i], .column = expression, .value = found.values[i]});
   }
   found.odd = std::move(odd);
@@ -78,27 +81,34 @@ std::vector<std::int64_t> all_rows(const RawColumns& raw) {
 }  // namespace
 
 struct FeaturePipeline::Impl {
-  explicit Impl(Card parsed);
+  Impl(Card parsed, std::vector<std::string> wanted);
 
   void select(const RawColumns& raw, RowSelection& selection) const;
   void take_labels(const RawColumns& raw, RowSelection& selection) const;
   void take_keys(const RawColumns& raw, RowSelection& selection) const;
   void take_weights(const RawColumns& raw, RowSelection& selection) const;
+  void take_targets(const RawColumns& raw, RowSelection& selection) const;
   std::vector<double> sound_values(const RawColumns& raw, const Program& program, RowSelection& selection,
-                                   std::string_view use, const std::string& expression) const;
+                                   std::string_view use, const std::string& expression,
+                                   double largest = std::numeric_limits<double>::max()) const;
   void count_classes(const std::vector<std::int64_t>& labels, FeatureCounts& counts) const;
   std::vector<std::int64_t> class_numbers(const std::vector<double>& values) const;
   void set_jet_tensors(FeatureBlock& block, const RawColumns& raw, std::span<const std::int64_t> rows) const;
   at::Tensor weights(const RawColumns& raw, std::span<const std::int64_t> rows,
                      const std::vector<std::int64_t>& labels) const;
+  at::Tensor target(std::size_t number, const RawColumns& raw, std::span<const std::int64_t> rows) const;
 
   Card card;
+  std::vector<std::string> targets;
   CompiledCard compiled;
   detail::LabelMap label_map;
 };
 
-FeaturePipeline::Impl::Impl(Card parsed)
-    : card(std::move(parsed)), compiled((validate(card), card)), label_map(card.classes) {}
+FeaturePipeline::Impl::Impl(Card parsed, std::vector<std::string> wanted)
+    : card(std::move(parsed)),
+      targets(std::move(wanted)),
+      compiled((validate(card), card), targets),
+      label_map(card.classes) {}
 
 std::vector<std::int64_t> FeaturePipeline::Impl::class_numbers(const std::vector<double>& values) const {
   std::vector<std::int64_t> numbers;
@@ -107,12 +117,14 @@ std::vector<std::int64_t> FeaturePipeline::Impl::class_numbers(const std::vector
   return numbers;
 }
 
-FeaturePipeline::FeaturePipeline(Card card) : impl_(std::make_unique<Impl>(std::move(card))) {}
+FeaturePipeline::FeaturePipeline(Card card, std::vector<std::string> targets)
+    : impl_(std::make_unique<Impl>(std::move(card), std::move(targets))) {}
 FeaturePipeline::~FeaturePipeline() = default;
 FeaturePipeline::FeaturePipeline(FeaturePipeline&&) noexcept = default;
 FeaturePipeline& FeaturePipeline::operator=(FeaturePipeline&&) noexcept = default;
 
 const Card& FeaturePipeline::card() const noexcept { return impl_->card; }
+const std::vector<std::string>& FeaturePipeline::targets() const noexcept { return impl_->targets; }
 const std::vector<std::string>& FeaturePipeline::required_columns() const noexcept {
   return impl_->compiled.required;
 }
@@ -130,6 +142,7 @@ void FeaturePipeline::select_rows(const RawColumns& raw, RowSelection& selection
   impl_->take_labels(raw, selection);
   impl_->take_keys(raw, selection);
   impl_->take_weights(raw, selection);
+  impl_->take_targets(raw, selection);
   FeatureCounts& counts = selection.counts;
   counts.rows = raw.rows;
   counts.selected = std::ssize(selection.kept);
@@ -180,13 +193,25 @@ void FeaturePipeline::Impl::take_weights(const RawColumns& raw, RowSelection& se
   selection.weights = sound_values(raw, compiled.weight, selection, "the weight", card.sample_weight);
 }
 
+/// They have to be finite in single precision, which the batch has.
+void FeaturePipeline::Impl::take_targets(const RawColumns& raw, RowSelection& selection) const {
+  selection.targets.resize(targets.size());
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const Program& program = compiled.targets[i];
+    if (!program.available(raw)) continue;
+    selection.targets[i] =
+        sound_values(raw, program, selection, fmt::format("the target '{}'", targets[i]),
+                     card.target(targets[i]).expression, std::numeric_limits<float>::max());
+  }
+}
+
 /// Values of a program for the rows kept. Rows whose value or columns are not finite leave `selection`, where
 /// the card says so. @throws DataError where it does not.
 std::vector<double> FeaturePipeline::Impl::sound_values(const RawColumns& raw, const Program& program,
                                                         RowSelection& selection, std::string_view use,
-                                                        const std::string& expression) const {
+                                                        const std::string& expression, double largest) const {
   JetValues found = evaluate_jets(compiled, program, raw, selection.kept);
-  if (&program != &compiled.select) add_odd_results(found, selection.kept, expression);
+  if (&program != &compiled.select) add_odd_results(found, selection.kept, expression, largest);
   if (found.odd.empty()) return std::move(found.values);
   if (!card.drop_not_finite)
     throw DataError(detail::describe_odd_jet(raw, found.odd.front(), std::ssize(found.odd),
@@ -202,6 +227,9 @@ std::vector<double> FeaturePipeline::Impl::sound_values(const RawColumns& raw, c
   drop(found.values);
   if (!selection.labels.empty()) drop(selection.labels);
   if (!selection.keys.empty()) drop(selection.keys);
+  if (!selection.weights.empty()) drop(selection.weights);
+  for (auto& values : selection.targets)
+    if (!values.empty()) drop(values);
   std::erase_if(selection.kept, [&](std::int64_t row) { return is_odd[static_cast<std::size_t>(row)]; });
   return std::move(found.values);
 }
@@ -236,6 +264,18 @@ at::Tensor FeaturePipeline::Impl::weights(const RawColumns& raw, std::span<const
   return tensor;
 }
 
+at::Tensor FeaturePipeline::Impl::target(std::size_t number, const RawColumns& raw,
+                                         std::span<const std::int64_t> rows) const {
+  const Program& program = compiled.targets[number];
+  const auto count = static_cast<std::int64_t>(rows.size());
+  if (!program.available(raw))
+    return at::full({count}, std::numeric_limits<double>::quiet_NaN(), at::TensorOptions(at::kFloat));
+  at::Tensor tensor = at::empty({count}, at::kFloat);
+  std::ranges::transform(evaluate_jets(compiled, program, raw, rows).values, tensor.mutable_data_ptr<float>(),
+                         [](double value) { return static_cast<float>(value); });
+  return tensor;
+}
+
 void FeaturePipeline::Impl::set_jet_tensors(FeatureBlock& block, const RawColumns& raw,
                                             std::span<const std::int64_t> rows) const {
   FeatureCounts& counts = block.counts;
@@ -252,6 +292,7 @@ void FeaturePipeline::Impl::set_jet_tensors(FeatureBlock& block, const RawColumn
   if (card.has_weights()) {
     block.tensors.set("weight", weights(raw, rows, labels));
   }
+  for (std::size_t i = 0; i < targets.size(); ++i) block.tensors.set(targets[i], target(i, raw, rows));
 }
 
 FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/tasks/jet_tagging/classifier.hpp"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/nn/module.h>
@@ -14,6 +14,7 @@
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/memory_need.hpp"
+#include "heads.hpp"
 #include "initial_weights.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -30,6 +31,7 @@ data::JetDatasetOptions dataset_options(const train::Session& session,
           .card = options.get<std::string>("card"),
           .length = options.get<std::int64_t>("particles"),
           .classes = options.get<std::vector<std::string>>("classes"),
+          .targets = target_names(read_heads(session)),
           .allow_plugins = options.get<bool>("hdf5-plugins"),
           .threads = session.threads().loader,
           .hash_data = options.get<bool>("hash-data"),
@@ -56,6 +58,26 @@ data::DatasetSplit open_files(const train::Session& session) {
       {.valid_fraction = fraction > 0 ? fraction : jets.card().valid_fraction, .seed = session.seed()}));
 }
 
+/// One output for each `--head`, in the scale that the card learned from the training data.
+std::vector<models::ModelDescription> describe_heads(const train::Session& session,
+                                                     const features::Card& card) {
+  std::vector<models::ModelDescription> heads;
+  for (const HeadChoice& choice : read_heads(session)) {
+    const features::TargetSpec& target = card.target(choice.target);
+    expects(target.width.has_value(),
+            fmt::format("the data were not read with the target '{}': open_data does", choice.target));
+    heads.push_back(models::ModelDescription("head")
+                        .set("name", target.name)
+                        .set("mean", target.mean.value())
+                        .set("width", target.width.value())
+                        .set("own_width", choice.estimate().own_width));
+    session.logger().info(fmt::format("head {}: \"{}\", mean {:.4g}, width {:.4g}{}{}", target.name,
+                                      target.expression, *target.mean, *target.width,
+                                      target.unit.empty() ? "" : " ", target.unit));
+  }
+  return heads;
+}
+
 /// The network that --model names. What the user left at its default is left to the model, which may have no
 /// such field.
 models::ModelDescription describe_classifier(const train::Session& session, const features::Card& card) {
@@ -74,16 +96,8 @@ models::ModelDescription describe_classifier(const train::Session& session, cons
     description.set("batch_norm_rows", rows);
   if (const auto& padding = options.get<std::string>("padding-rule"); padding != "weaver")
     description.set("padding", padding);
+  if (const auto heads = describe_heads(session, card); !heads.empty()) description.set("heads", heads);
   return description;
-}
-
-/// One empty jet as the card makes them.
-NamedTensors empty_jet(const features::Card& card, at::ScalarType type) {
-  NamedTensors jet;
-  for (const auto& [tensor, columns] : card.inputs)
-    jet.set(tensor, at::zeros({1, card.length, static_cast<std::int64_t>(card.num_inputs(tensor))}, type));
-  jet.set("mask", at::zeros({1, card.length}, at::kBool));
-  return jet;
 }
 
 /// One empty jet through the network: what does not fit is known before a run folder is made.
@@ -110,6 +124,10 @@ void prove_shapes(torch::nn::Module& module, const train::Session& session, cons
         fmt::format("the network gives logits [{}] for one jet, card {} has {} classes: make it for "
                     "num_classes",
                     fmt::join(logits.sizes(), ", "), card.name, classes));
+  for (const HeadChoice& head : read_heads(session))
+    if (const at::Tensor* output = outputs.find(head.target); !output || output->numel() != 1)
+      throw ConfigError("head", head.target,
+                        "nothing: the network has no output of that name, one number per jet");
 }
 
 nn::EdgeStorage storage_of(const train::Session& session) {
@@ -129,6 +147,7 @@ std::vector<config::OptionSpec> classifier_options() {
       {"model", std::string("lite"),
        "network: lite (ParticleNet-Lite, 26 k parameters), particlenet (366 k), or one that the program registers",
        "NAME"},
+      head_option(),
       {"dropout", kDropout, "dropout of the hidden layer"},
       {"fusion", false, "concatenate all block outputs before pooling (weaver's use_fusion)"},
       {"padding-rule",
@@ -160,6 +179,8 @@ data::DatasetSplit open_data(train::Session& session) {
 std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session, const data::Dataset& train) {
   const auto* card = train.card();
   expects(card != nullptr, "the training data has no card to take the number of features and classes from");
+  if (card->classes.empty())
+    throw ConfigError("card", card->name, "a card with a [label]: of which column, and its classes");
   const auto& options = session.options();
   const auto module = models::create(describe_classifier(session, *card));
   prepare_weights(session, *module, *card);

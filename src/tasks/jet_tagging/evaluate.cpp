@@ -21,6 +21,7 @@
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/run_folder.hpp"
 #include "bunchtrain/weights/bundle.hpp"
+#include "evaluated_heads.hpp"
 #include "evaluation_page.hpp"
 #include "score_file.hpp"
 
@@ -61,29 +62,30 @@ NamedTensors as_wide_as(const TrainedNetwork& trained, const NamedTensors& tenso
   return wide;
 }
 
-at::Tensor logits_of(TrainedNetwork& trained, const Batch& batch) {
-  const NamedTensors outputs = nn::as_model(*trained.module)->forward(as_wide_as(trained, batch.tensors));
+NamedTensors outputs_of(TrainedNetwork& trained, const Batch& batch) {
+  NamedTensors outputs = nn::as_model(*trained.module)->forward(as_wide_as(trained, batch.tensors));
   const at::Tensor* logits = outputs.find("logits");
   const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
   if (!logits || logits->dim() != 2 || logits->size(0) != batch.size() || logits->size(1) != classes)
     throw ConfigError(fmt::format(
         "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}", batch.size(), classes,
         logits ? fmt::format("[{}]", fmt::join(logits->sizes(), ", ")) : "none"));
-  return *logits;
+  return outputs;
 }
 
-/// This rank's share of the data through the network: fills `metrics`, returns one row per sample.
+/// This rank's share of the data through the network: fills `metrics` and `heads`, returns one row per sample.
 at::Tensor score_share(const train::Session& session, TrainedNetwork& trained, data::DataLoader& loader,
-                       metrics::ClassificationMetrics& metrics) {
+                       metrics::ClassificationMetrics& metrics, EvaluatedHeads& heads) {
   const at::NoGradGuard no_gradients;
-  const std::size_t values = trained.card.classes.size() + trained.card.observers.size();
-  std::vector<at::Tensor> rows = {at::empty({0, static_cast<std::int64_t>(values) + 2}, at::kDouble)};
+  const auto values = std::ssize(trained.card.classes) + std::ssize(trained.card.observers) + heads.width();
+  std::vector<at::Tensor> rows = {at::empty({0, values + 2}, at::kDouble)};
   while (const auto batch = loader.next()) {
     if (batch->size() == 0) continue;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
-    const at::Tensor logits = logits_of(trained, *batch);
-    metrics.add_logits(logits, (*batch)["label"]);
-    rows.push_back(score_rows(*batch, logits, trained.card.observers));
+    const NamedTensors outputs = outputs_of(trained, *batch);
+    metrics.add_logits(outputs["logits"], (*batch)["label"]);
+    rows.push_back(at::cat(
+        {score_rows(*batch, outputs["logits"], trained.card.observers), heads.add(*batch, outputs)}, 1));
   }
   return at::cat(rows, 0);
 }
@@ -229,10 +231,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
   data::DataLoader loader = make_loader(session, evaluated);
   metrics::ClassificationMetrics metrics(
       train::classification_options(class_names(trained.card), trained.card.signal));
-  const at::Tensor share = together(session, [&] { return score_share(session, trained, loader, metrics); });
+  EvaluatedHeads heads(trained, evaluated.description);
+  const at::Tensor share =
+      together(session, [&] { return score_share(session, trained, loader, metrics, heads); });
   auto agreement = session.agreement();
   const at::Tensor rows = comm::gather_rows(share, agreement);  // on the root, which writes them
   auto summary = metrics.compute(agreement);
+  const train::ValidationResult estimates = heads.finish(agreement);
 
   EvaluateResult result{.metrics = std::nullopt,
                         .scores = outputs.scores.path,
@@ -241,8 +246,8 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
                         .sections = {},
                         .data = evaluated.description,
                         .snapshot = describe_snapshot(trained)};
-  if (summary.samples > 0) {
-    result.metrics = std::move(summary);
+  if (summary.samples > 0) result.metrics = std::move(summary);
+  if (result.metrics || !estimates.sections.empty()) {
     result.results = outputs.results.path;
     result.page = outputs.page.path;
   }
@@ -250,9 +255,11 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
     if (!session.is_root()) return;
     write_scores(outputs.scores, rows, evaluated, trained,
                  {.run = source.path.string(), .split = session.option("split")});
-    if (!result.metrics) return;
-    result.sections =
-        evaluation_sections(*result.metrics, rows, trained, against, working_point, result.data);
+    if (result.page.empty()) return;
+    if (result.metrics)
+      result.sections =
+          evaluation_sections(*result.metrics, rows, trained, against, working_point, result.data);
+    result.sections.insert(result.sections.end(), estimates.sections.begin(), estimates.sections.end());
     write_results(outputs, result);
   });
   return result;
@@ -261,13 +268,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
 std::string format_evaluation(const EvaluateResult& result) {
   std::string text = fmt::format("data     {}\nnetwork  {}\n", result.data, result.snapshot);
   text += result.metrics ? train::format_results(*result.metrics) : "no labels in the data: scores only\n";
-  for (std::size_t i = 1; i < result.sections.size(); ++i) {  // the first is what stands there already
+  for (std::size_t i = result.metrics ? 1 : 0; i < result.sections.size(); ++i) {  // the first stands there
     const report::Section& section = result.sections[i];
     if (!section.table.rows.empty())
       text += section.title + '\n' + report::format_text(section, report::output_width());
   }
   text += fmt::format("scores   {}\n", result.scores.string());
-  if (result.metrics)
+  if (!result.page.empty())
     text += fmt::format("results  {}\npage     {}\n", result.results.string(), result.page.string());
   return text;
 }

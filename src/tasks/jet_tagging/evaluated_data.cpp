@@ -119,8 +119,11 @@ EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork
         "nothing to evaluate: name HDF5 files by --data, or take the part of its own files that the run "
         "kept, by --split valid");
   const data::DataFiles named = data::parse_data_words(names);
+  std::vector<std::string> targets;
+  for (const EstimatedTarget& head : trained.heads) targets.push_back(head.name);
   const JetDataset files({.files = named.files,
                           .class_files = named.class_files,
+                          .targets = std::move(targets),
                           .labels_required = false,
                           .allow_plugins = session.option("hdf5-plugins"),
                           .threads = session.threads().loader,

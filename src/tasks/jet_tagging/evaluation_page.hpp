@@ -24,7 +24,7 @@ struct AgainstColumn {
 /// @throws ConfigError for a number of bins that is none.
 std::vector<AgainstColumn> read_against(const train::Session& session, features::Card& card);
 
-/// @param rows of all ranks, [N, 2 + classes + observers] float64: sample, label, scores, observers.
+/// @param rows of all ranks, [N, 2 + classes + observers + ...] float64: sample, label, scores, observers.
 std::vector<report::Section> evaluation_sections(const metrics::ClassificationResult& result,
                                                  const at::Tensor& rows, const TrainedNetwork& trained,
                                                  const std::vector<AgainstColumn>& against,

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
+#include "heads.hpp"
 #include "score_file.hpp"
 #include "trained_network.hpp"
 
@@ -69,6 +70,26 @@ void require_inputs(const SavedWeights& saved, const features::Card& card, LoadM
   }
 }
 
+/// An estimate of another quantity under the same name would be learned anew without a word.
+void require_targets(const SavedWeights& saved, const features::Card& card, LoadMode mode,
+                     const train::Session& session) {
+  const auto text = saved.info.metadata.find("card");
+  if (text == saved.info.metadata.end()) return;
+  const std::string origin = saved.info.folder.string();
+  const features::Card theirs = features::parse_card(text->second, origin);
+  for (const HeadChoice& head : read_heads(session)) {
+    const std::string& expression = card.target(head.target).expression;
+    const auto found = std::ranges::find(theirs.targets, head.target, &features::TargetSpec::name);
+    if (found == theirs.targets.end() || found->expression == expression) continue;
+    const std::string difference = fmt::format("{} knows the target '{}' as \"{}\", card {} as \"{}\"",
+                                               origin, head.target, found->expression, card.name, expression);
+    if (mode == LoadMode::strict)
+      throw CheckpointError(difference +
+                            ": take the same, or accept it by a partial load (--init-mode partial)");
+    session.logger().warning(difference + ": its head will have to learn it");
+  }
+}
+
 SavedWeights read_file(const std::string& path) {
   weights::SafeTensors file = weights::read_safetensors(path);
   SavedWeights saved;
@@ -92,6 +113,7 @@ void load(const train::Session& session, const std::string& path, torch::nn::Mod
   const weights::LoadOptions options = load_options(session);
   SavedWeights saved = read_any(session, path);
   require_inputs(saved, card, options.mode, session);
+  require_targets(saved, card, options.mode, session);
   if (saved.classes.empty())
     if (const auto text = saved.info.metadata.find("card"); text != saved.info.metadata.end())
       saved.classes = class_names(features::parse_card(text->second, path));

@@ -7,6 +7,7 @@
 
 #include "bunchtrain/data/detail/own_file.hpp"
 #include "bunchtrain/data/hdf5_writer.hpp"
+#include "evaluated_heads.hpp"
 
 namespace bunchtrain::jet_tagging {
 namespace {
@@ -18,7 +19,7 @@ struct FileScores {
   std::vector<std::int64_t> row;
   std::vector<std::uint8_t> selected;
   std::vector<std::int64_t> label;
-  std::vector<std::vector<double>> values;  ///< scores, then observers
+  std::vector<std::vector<double>> values;  ///< scores, then observers, then estimates and targets of heads
 
   FileScores(std::int64_t rows, std::size_t width)
       : row(static_cast<std::size_t>(rows)),
@@ -62,6 +63,7 @@ void write_scores(const OutputFile& output, const at::Tensor& rows, const Evalua
   data::Hdf5Writer writer(output, kKind);
   const std::vector<std::string> classes = class_names(trained.card);
   const auto& observers = trained.card.observers;
+  const std::vector<std::string> heads = head_columns(trained);
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::string name = i == 0 ? "scores" : fmt::format("scores_{}", i);
     std::vector<data::CompoundColumn> columns = {{.name = "row", .integers = files[i].row},
@@ -72,6 +74,10 @@ void write_scores(const OutputFile& output, const at::Tensor& rows, const Evalua
     for (std::size_t o = 0; o < observers.size(); ++o)
       columns.push_back(
           {.name = observers[o], .reals = files[i].values[classes.size() + o], .real_bytes = 8});
+    for (std::size_t h = 0; h < heads.size(); ++h)
+      columns.push_back({.name = heads[h],
+                         .reals = files[i].values[classes.size() + observers.size() + h],
+                         .real_bytes = 8});
     writer.write_compound(name, columns);
     writer.write_attribute(name, "file", data.files.files()[i].string());
     writer.write_attribute(name, "classes", fmt::format("{}", fmt::join(classes, ",")));

@@ -20,7 +20,8 @@ struct ScoreOrigin {
   std::string split;
 };
 
-/// @param rows [N, 2 + classes + observers] float64: sample (negative: none), label, scores, observers.
+/// @param rows [N, 2 + classes + observers + ...] float64: sample (negative: none), label, scores, observers,
+/// what `EvaluatedHeads` adds.
 /// The file is put in its place only if it may still be written. @throws ConfigError, DataError
 void write_scores(const OutputFile& file, const at::Tensor& rows, const EvaluatedData& data,
                   const TrainedNetwork& trained, const ScoreOrigin& origin);

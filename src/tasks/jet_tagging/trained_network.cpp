@@ -11,6 +11,7 @@
 
 #include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/averaged_weights.hpp"
@@ -55,6 +56,18 @@ std::shared_ptr<torch::nn::Module> from_description(const checkpoint::SnapshotIn
         fmt::format("{} is of the network '{}', which this program cannot build (it knows {}): {}",
                     info.folder.string(), description.name(), fmt::join(known, ", "), kHowToEvaluate));
   return models::create(description);
+}
+
+/// What it estimates must be what its card knows.
+void require_targets(const torch::nn::Module& module, const features::Card& card, const std::string& origin) {
+  const auto* network = dynamic_cast<const models::ParticleNetImpl*>(&module);
+  if (!network) return;
+  for (const models::RegressionHead& head : network->options().heads)
+    if (std::ranges::find(card.targets, head.name, &features::TargetSpec::name) == card.targets.end())
+      throw CheckpointError(fmt::format(
+          "{} is of a network that estimates '{}', which is no target of its card: they do not belong together; "
+          "write the bundle again from its run",
+          origin, head.name));
 }
 
 /// The network of the program, which may be another one than was saved.
@@ -169,10 +182,12 @@ TrainedNetwork load_network(train::Session& session, const WeightSource& source,
                          .epoch = number_in(saved.info.metadata, "epoch")};
   trained.module = make ? from_program(saved.info, trained.card, make) : from_description(saved.info);
   torch::nn::Module& module = *trained.module;
+  require_targets(module, trained.card, saved.info.folder.string());
   trained.in_double = holds_doubles(saved.tensors);
   trained.averaged = saved.averaged;
   if (trained.in_double) module.to(at::kDouble);
   weights::load_into(module, saved.tensors, saved.info.folder.string());
+  trained.heads = estimated_targets(module, trained.card, trained.in_double ? at::kDouble : at::kFloat);
   module.to(session.device());
   module.eval();
   return trained;

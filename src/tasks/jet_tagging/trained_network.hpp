@@ -5,18 +5,21 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 #include "bunchtrain/train/session.hpp"
+#include "heads.hpp"
 
 namespace bunchtrain::jet_tagging {
 
 struct TrainedNetwork {
   std::shared_ptr<torch::nn::Module> module;  ///< an `nn::Model`
   features::Card card;
-  checkpoint::SnapshotInfo info;  ///< of a bundle: its folder, metadata, step and hash
+  checkpoint::SnapshotInfo info;            ///< of a bundle: its folder, metadata, step and hash
+  std::vector<EstimatedTarget> heads = {};  ///< the card's targets that it estimates beside the classes
   bool in_double = false;
   bool averaged = false;   ///< its weights are the averages of a run with `--ema`
   std::int64_t epoch = 0;  ///< epochs done; 0 if not known

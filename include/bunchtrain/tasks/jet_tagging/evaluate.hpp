@@ -32,9 +32,9 @@ using MakeNetwork = std::function<std::shared_ptr<torch::nn::Module>(const featu
 struct EvaluateResult {
   std::optional<metrics::ClassificationResult> metrics;  ///< nothing for unlabelled files
   std::filesystem::path scores;                          ///< scores.h5
-  std::filesystem::path results;          ///< the sections as JSON, beside the scores; only with metrics
-  std::filesystem::path page;             ///< the sections as a page; only with metrics
-  std::vector<report::Section> sections;  ///< on the root: tables and plots; only with metrics
+  std::filesystem::path results;          ///< the sections as JSON, beside the scores; if there are any
+  std::filesystem::path page;             ///< the sections as a page; if there are any
+  std::vector<report::Section> sections;  ///< on the root: tables and plots, of classes and of heads
   std::string data;                       ///< "400 of 4,000 jets of toy.h5, kept for validation"
   std::string snapshot;                   ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
 };
@@ -43,8 +43,10 @@ struct EvaluateResult {
 /// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was
 /// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
 /// `scores` (`scores_1`, ... for further files) in the row order of each input file: `row`, `selected`,
-/// `label` (-1 unknown), `score_<class>` (softmax, float64), observers. Files that are read, and what others
-/// wrote, are not replaced (`require_writable_output`).
+/// `label` (-1 unknown), `score_<class>` (softmax, float64), observers, and of each target that the network
+/// estimates (an output of its name) `<target>`, `<target>_width` if it gives its own error, and
+/// `target_<target>` (NaN in files without it). Files that are read, and what others wrote, are not replaced
+/// (`require_writable_output`).
 /// @param make for networks that `models::create_from` does not know; empty: as the snapshot or bundle says.
 /// @param network its name in the Trainer, if that trained several.
 /// @throws ConfigError, DataError; CheckpointError on all ranks for a bundle of another model, card, order of
