@@ -3,6 +3,7 @@
 /// Everything that a training program needs, in one include.
 
 #include "bunchtrain/app/run.hpp"
+#include "bunchtrain/app/shower_simulation.hpp"
 #include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"

@@ -38,6 +38,12 @@ bool weighted_validation(const std::string& text) {
   return text == "card";
 }
 
+/// A program that reads several runs has a list of its own in this place.
+std::string run_of(const Options& options) {
+  const bool one = std::holds_alternative<std::string>(options.spec("run").default_value);
+  return one ? options.get<std::string>("run") : std::string();
+}
+
 train::TrainingChoices training_choices(const Options& options) {
   train::TrainingChoices choices{
       .epochs = choice<std::int64_t>(options, "epochs"),
@@ -83,7 +89,7 @@ train::SessionOptions session_options(const Options& given) {
                               .timeout = timeout_of(options),
                               .mesh = options.get<std::string>("mesh"),
                               .mesh_order = options.get<std::string>("mesh-order"),
-                              .run = options.get<std::string>("run"),
+                              .run = run_of(options),
                               .resume = options.get<bool>("resume"),
                               .allow_changed = options.get<bool>("allow-changed"),
                               .reschedule = options.get<bool>("reschedule"),

@@ -80,6 +80,12 @@ TEST(SessionOptionsTest, WhatTheUserGaveIsToldFromDefaults) {
   EXPECT_EQ(choices.batch.value, 64);
 }
 
+TEST(SessionOptionsTest, AListOfRunsIsTheProgramsOwn) {
+  const config::Options options =
+      parse_flags({"--run", "a", "b"}, {{.name = "run", .default_value = Texts{}, .help = "to read"}});
+  EXPECT_EQ(session_options(options).run, "");
+}
+
 TEST(SessionOptionsTest, ReadingMarksNothingAsUsed) {
   const config::Options options = parse_flags({"--epochs", "3", "--timeout", "5"});
   const train::SessionOptions asked = session_options(options);

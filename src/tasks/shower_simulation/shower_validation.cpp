@@ -72,13 +72,15 @@ class ShowerValidation final : public train::Validation {
 }  // namespace
 
 std::shared_ptr<train::Validation> make_shower_validation(const train::Session& session,
+                                                          const ShowerGanOptions& options,
                                                           models::ShowerGenerator generator,
                                                           const data::Dataset& valid) {
+  session.use("theta");
   const auto energies = EnergyResponse::fit(valid);
   return std::make_shared<ShowerValidation>(
       std::move(generator),
       metrics::ShowerBinning::between(energies.lowest_energy(), energies.highest_energy()),
-      session.options().get<std::string>("theta") == "measured",
+      options.measured_theta,
       ShowerSourceOptions{
           .device = session.device(), .precision = session.precision(), .seed = session.seed()});
 }
