@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
       if (session.is_root()) std::fputs(bt::jet_tagging::format_evaluation(result).c_str(), stdout);
       return;
     }
-    const auto [train, valid] = bt::jet_tagging::open_data(session);
+    const auto [train, valid] = bt::jet_tagging::open_data(session, bt::app::jet_data_options(session));
     const auto network = make_network(*train->card());
     bt::parallel::DataParallel parallel(network, session.world(), bt::train::parallel_options(session));
     bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-3});

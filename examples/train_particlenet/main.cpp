@@ -8,16 +8,17 @@ namespace bt = bunchtrain;
 int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains ParticleNet (1902.08570) on jets in HDF5 files, on any number of ranks.",
-      .options = bt::jet_tagging::classifier_options()};
+      .options = bt::app::classifier_specs()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
-    auto [train, valid] = bt::jet_tagging::open_data(session);
-    auto model = bt::jet_tagging::create_classifier(session, *train);
+    const auto options = bt::app::classifier_options(session);
+    auto [train, valid] = bt::jet_tagging::open_data(session, options);
+    auto model = bt::jet_tagging::create_classifier(session, options, *train);
     bt::parallel::DataParallel parallel(model, session.world(), bt::train::parallel_options(session));
     auto optimizer = bt::train::create_optimizer(session, parallel);
 
     bt::train::Trainer trainer(session, parallel, *optimizer,
-                               bt::jet_tagging::create_objective(session, *train));
-    trainer.use_validation(bt::jet_tagging::create_validation(session, *train));
+                               bt::jet_tagging::create_objective(options, *train));
+    trainer.use_validation(bt::jet_tagging::create_validation(options, *train));
     trainer.fit(train, valid);
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 /// Everything that a training program needs, in one include.
 
+#include "bunchtrain/app/jet_tagging.hpp"
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/app/shower_simulation.hpp"
 #include "bunchtrain/checkpoint/store.hpp"

@@ -57,8 +57,9 @@ struct MuteImpl : SumImpl {
 };
 
 void train(bt::Session& session) {
-  const auto [train, valid] = bt::jet_tagging::open_data(session);
-  const auto model = bt::jet_tagging::create_classifier(session, *train);
+  const auto options = bt::app::classifier_options(session);
+  const auto [train, valid] = bt::jet_tagging::open_data(session, options);
+  const auto model = bt::jet_tagging::create_classifier(session, options, *train);
   bt::parallel::DataParallel parallel(model, session.world(), bt::train::parallel_options(session));
   bt::optim::AdamW optimizer(parallel, {.learning_rate = 1e-2});
   bt::train::Trainer trainer(session, parallel, optimizer, bt::train::classification());
@@ -69,7 +70,7 @@ int run_program(int argc, char** argv) {
   bt::models::register_model("sum", [](const auto& fields) { return std::make_shared<SumImpl>(fields); });
   bt::models::register_model("four", [](const auto& fields) { return std::make_shared<FourImpl>(fields); });
   bt::models::register_model("mute", [](const auto& fields) { return std::make_shared<MuteImpl>(fields); });
-  bt::app::Program program{.options = bt::jet_tagging::classifier_options()};
+  bt::app::Program program{.options = bt::app::classifier_specs()};
   for (auto& option : bt::jet_tagging::evaluate_options()) program.options.push_back(std::move(option));
   return bt::run(argc, argv, program, [](bt::Session& session) {
     if (!session.option("evaluate")) return train(session);

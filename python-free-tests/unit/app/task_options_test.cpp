@@ -2,6 +2,7 @@
 // What a command line says of a task arrives in its struct; a host application writes the struct itself.
 #include <gmock/gmock.h>
 
+#include "bunchtrain/app/jet_tagging.hpp"
 #include "bunchtrain/app/shower_simulation.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "support/flags.hpp"
@@ -27,6 +28,25 @@ std::string error_of(Action action) {
 }
 
 train::Session open(const config::Options& options) { return open_session(options, mpi::Comm::self(), {}); }
+
+/// Every option of `specs` that has names takes no other, be it by the table or, where a program's own option lets
+/// it through, by `read`; both say which there are.
+template <class Read>
+void expect_names(const std::vector<config::OptionSpec>& specs, Read read) {
+  auto open_specs = specs;
+  for (auto& each : open_specs) each.allowed.clear();
+  for (const auto& spec : specs) {
+    if (spec.allowed.empty()) continue;
+    const Texts flags = {"--" + spec.name, "rubbish"};
+    const std::string refused = error_of([&] { parse_flags(flags, specs); });
+    const train::Session session = open(parse_flags(flags, open_specs));
+    const std::string found = error_of([&] { read(session); });
+    for (const auto& name : spec.allowed) {
+      EXPECT_THAT(refused, AllOf(HasSubstr("rubbish"), HasSubstr(name))) << spec.name;
+      EXPECT_THAT(found, AllOf(HasSubstr("rubbish"), HasSubstr(name))) << spec.name;
+    }
+  }
+}
 
 class ShowerGanOptionsTest : public testing::Test {
  protected:
@@ -88,19 +108,7 @@ TEST_F(ShowerGanOptionsTest, EveryValueArrivesInItsField) {
 }
 
 TEST_F(ShowerGanOptionsTest, UnknownNamesAreErrorsThatListTheNames) {
-  for (auto spec : shower_gan_specs()) {
-    if (spec.allowed.empty()) continue;
-    const Texts names = spec.allowed, flags = {"--" + spec.name, "rubbish"};
-    const std::string refused = error_of([&] { parse_flags(flags, shower_gan_specs()); });
-    auto open_specs = shower_gan_specs();
-    for (auto& each : open_specs) each.allowed.clear();
-    const train::Session session = open(parse_flags(flags, open_specs));
-    const std::string found = error_of([&] { shower_gan_options(session); });
-    for (const auto& name : names) {
-      EXPECT_THAT(refused, AllOf(HasSubstr("rubbish"), HasSubstr(name))) << spec.name;
-      EXPECT_THAT(found, AllOf(HasSubstr("rubbish"), HasSubstr(name))) << spec.name;
-    }
-  }
+  expect_names(shower_gan_specs(), [](const train::Session& session) { shower_gan_options(session); });
 }
 
 TEST_F(ShowerGanOptionsTest, AHostApplicationNeedsNoCommandLine) {
@@ -126,6 +134,81 @@ TEST_F(ShowerGanOptionsTest, WhatTheTaskDoesNotNeedIsToldToTheUser) {
   shower_simulation::open_showers(session, shower_gan_options(session));
   EXPECT_EQ(session.options().unused(), Texts{"card"});
   session.close();
+}
+
+class ClassifierOptionsTest : public testing::Test {
+ protected:
+  static jet_tagging::ClassifierOptions read(const Texts& flags) {
+    return classifier_options(open(parse_flags(flags, classifier_specs())));
+  }
+};
+
+TEST_F(ClassifierOptionsTest, DefaultsAreThoseOfTheStruct) {
+  const jet_tagging::ClassifierOptions found = read({}), expected;
+  EXPECT_EQ(found.data, expected.data);
+  EXPECT_EQ(found.model, expected.model);
+  EXPECT_EQ(found.heads, expected.heads);
+  EXPECT_EQ(found.dropout, expected.dropout);
+  EXPECT_EQ(found.fusion, expected.fusion);
+  EXPECT_EQ(found.padding, expected.padding);
+  EXPECT_EQ(found.batch_norm_rows, expected.batch_norm_rows);
+  EXPECT_EQ(found.recompute, expected.recompute);
+  EXPECT_EQ(found.init, expected.init);
+  EXPECT_EQ(found.init_mode, expected.init_mode);
+  EXPECT_TRUE(found.init_renames.empty());
+  EXPECT_EQ(found.freeze, expected.freeze);
+}
+
+TEST_F(ClassifierOptionsTest, EveryValueArrivesInItsField) {
+  const auto found = read({"--data",        "a.h5",
+                           "--particles",   "9",
+                           "--classes",     "b,c",
+                           "--model",       "mine",
+                           "--head",        "energy:huber:0.5",
+                           "--dropout",     "0.5",
+                           "--fusion",      "--padding-rule",
+                           "keras",         "--batch-norm-rows",
+                           "real",          "--recompute",
+                           "--init",        "old",
+                           "--init-mode",   "partial",
+                           "--init-rename", "fc=head",
+                           "--freeze",      "edge_convs.*"});
+  EXPECT_EQ(found.data, (jet_tagging::JetDataOptions{
+                            .files = {.data = {"a.h5"}}, .particles = 9, .classes = {"b", "c"}}));
+  EXPECT_EQ(found.model, "mine");
+  EXPECT_EQ(found.heads, (std::vector<jet_tagging::HeadChoice>{
+                             {.target = "energy", .loss = train::RegressionLoss::huber, .weight = 0.5}}));
+  EXPECT_EQ(found.dropout, 0.5);
+  EXPECT_TRUE(found.fusion);
+  EXPECT_EQ(found.padding, models::PaddingRule::keras);
+  EXPECT_EQ(found.batch_norm_rows, models::BatchNormRows::real);
+  EXPECT_TRUE(found.recompute);
+  EXPECT_EQ(found.init, "old");
+  EXPECT_EQ(read({"--weights", "older"}).init, "older");
+  EXPECT_EQ(found.init_mode, weights::LoadMode::partial);
+  ASSERT_EQ(found.init_renames.size(), 1U);
+  EXPECT_EQ(found.init_renames[0].from + " " + found.init_renames[0].to, "fc head");
+  EXPECT_EQ(found.freeze, Texts{"edge_convs.*"});
+}
+
+TEST_F(ClassifierOptionsTest, WhatDoesNotGoTogetherIsRefused) {
+  EXPECT_THAT(error_of([] { read({"--init", "a", "--weights", "b"}); }), HasSubstr("--init alone"));
+  EXPECT_THAT(error_of([] { read({"--init-mode", "partial"}); }), HasSubstr("--init-rename are about"));
+  EXPECT_THAT(error_of([] { read({"--head", "energy:0.5:huber"}); }), HasSubstr("a target of the card"));
+  EXPECT_THAT(
+      error_of([] {
+        jet_tagging::ClassifierOptions{.heads = {{.target = "energy"}, {.target = "energy"}}}.validate();
+      }),
+      HasSubstr("each target once"));
+  EXPECT_THAT(error_of([] { jet_tagging::ClassifierOptions{.heads = {{.target = "flavour"}}}.validate(); }),
+              HasSubstr("another target"));
+}
+
+TEST_F(ClassifierOptionsTest, UnknownNamesAreErrorsThatListTheNames) {
+  auto specs = classifier_specs();
+  for (auto& spec : specs)  // not without weights
+    if (spec.name == "init") spec.default_value = std::string("weights");
+  expect_names(specs, [](const train::Session& session) { classifier_options(session); });
 }
 
 }  // namespace

@@ -39,8 +39,19 @@ std::optional<double> number_in(std::string_view word) {
   return value;
 }
 
-/// "energy", "energy:huber", "energy:0.5", "energy:huber:0.5".
-HeadChoice parse_head(const std::string& text) {
+std::string width_of(const EstimatedTarget& estimate) {
+  return estimate.own_width ? models::width_output(estimate.name) : std::string();
+}
+
+const features::Card& card_of(const data::Dataset& dataset) {
+  const auto* card = dataset.card();
+  expects(card != nullptr, "heads are made for what a data card says, and these data have none");
+  return *card;
+}
+
+}  // namespace
+
+HeadChoice parse_head(std::string_view text) {
   const auto refuse = [&] {
     throw ConfigError(
         "head", text,
@@ -50,7 +61,7 @@ HeadChoice parse_head(const std::string& text) {
   std::vector<std::string_view> words;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(':', begin), text.size());
-    words.push_back(std::string_view(text).substr(begin, end - begin));
+    words.push_back(text.substr(begin, end - begin));
     begin = end + 1;
   }
   HeadChoice head{.target = std::string(words.front())};
@@ -68,43 +79,6 @@ HeadChoice parse_head(const std::string& text) {
   }
   if (next < words.size()) refuse();
   return head;
-}
-
-std::string width_of(const EstimatedTarget& estimate) {
-  return estimate.own_width ? models::width_output(estimate.name) : std::string();
-}
-
-const features::Card& card_of(const data::Dataset& dataset) {
-  const auto* card = dataset.card();
-  expects(card != nullptr, "heads are made for what a data card says, and these data have none");
-  return *card;
-}
-
-}  // namespace
-
-config::OptionSpec head_option() {
-  return {
-      "head", std::vector<std::string>{},
-      "estimates targets of the card ([targets]) beside the classes, each with its loss (mse, huber, l1, or "
-      "gaussian: with an error of its own) and "
-      "the loss's weight: energy, energy:huber:0.5",
-      "TARGET[:LOSS][:WEIGHT]..."};
-}
-
-std::vector<HeadChoice> read_heads(const train::Session& session) {
-  const auto offered = session.options().names();
-  if (std::ranges::find(offered, "head") == offered.end()) return {};  // a program with a network of its own
-  std::vector<HeadChoice> heads;
-  for (const auto& text : session.options().get<std::vector<std::string>>("head")) {
-    HeadChoice head = parse_head(text);
-    if (head.target == kClassHead)
-      throw ConfigError("head", text,
-                        fmt::format("another target: {} are the classes' own head", kClassHead));
-    if (std::ranges::find(heads, head.target, &HeadChoice::target) != heads.end())
-      throw ConfigError("head", text, "each target once");
-    heads.push_back(std::move(head));
-  }
-  return heads;
 }
 
 std::vector<std::string> target_names(const std::vector<HeadChoice>& heads) {
@@ -147,8 +121,8 @@ std::vector<EstimatedTarget> estimated_targets(torch::nn::Module& module, const 
   return estimates;
 }
 
-nn::Objective create_objective(const train::Session& session, const data::Dataset& train) {
-  const std::vector<HeadChoice> choices = read_heads(session);
+nn::Objective create_objective(const ClassifierOptions& options, const data::Dataset& train) {
+  const std::vector<HeadChoice>& choices = options.heads;
   if (choices.empty()) return train::classification();
   std::vector<train::Head> heads = {{kClassHead, train::classification()}};
   for (const HeadChoice& choice : choices) {
@@ -164,12 +138,12 @@ nn::Objective create_objective(const train::Session& session, const data::Datase
   return train::heads(std::move(heads));
 }
 
-std::shared_ptr<train::Validation> create_validation(const train::Session& session,
+std::shared_ptr<train::Validation> create_validation(const ClassifierOptions& options,
                                                      const data::Dataset& train) {
   const features::Card& card = card_of(train);
   auto classes =
       train::make_classification_validation(train::classification_options(class_names(card), card.signal));
-  const std::vector<HeadChoice> choices = read_heads(session);
+  const std::vector<HeadChoice>& choices = options.heads;
   if (choices.empty()) return classes;
   std::vector<train::HeadValidation> heads = {{kClassHead, std::move(classes)}};
   for (const HeadChoice& choice : choices)

@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/config/options.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/result_sections.hpp"
+#include "bunchtrain/tasks/jet_tagging/classifier.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
-#include "bunchtrain/train/objectives.hpp"
-#include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/validation.hpp"
 
 namespace torch::nn {
@@ -23,25 +21,6 @@ namespace bunchtrain::jet_tagging {
 /// The classes' head in losses, metrics and texts of a network with others.
 inline constexpr const char* kClassHead = "flavour";
 
-/// A target that a network estimates: the output of its name and, with `own_width`, that of its error.
-struct EstimatedTarget {
-  std::string name;
-  bool own_width = false;
-};
-
-/// One `--head`.
-struct HeadChoice {
-  std::string target;
-  train::RegressionLoss loss = train::RegressionLoss::mse;
-  double weight = 1;
-
-  EstimatedTarget estimate() const { return {target, loss == train::RegressionLoss::gaussian}; }
-};
-
-config::OptionSpec head_option();
-
-/// @throws ConfigError for what is no NAME[:LOSS][:WEIGHT], and for a name given twice.
-std::vector<HeadChoice> read_heads(const train::Session& session);
 std::vector<std::string> target_names(const std::vector<HeadChoice>& heads);
 
 /// Bias, resolution, errors and, with widths, pulls of an estimate, in the target's unit.

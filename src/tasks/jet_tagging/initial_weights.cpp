@@ -20,21 +20,6 @@ namespace {
 
 using weights::LoadMode;
 
-std::string path_of(const train::Session& session) {
-  const std::string init = session.option("init"), weights = session.option("weights");
-  if (!init.empty() && !weights.empty())
-    throw ConfigError("weights", weights, "--init alone, of which --weights is the old name");
-  return init.empty() ? weights : init;
-}
-
-weights::LoadOptions load_options(const train::Session& session) {
-  const std::string mode = session.option("init-mode");
-  weights::LoadOptions options{.mode = mode == "partial" ? LoadMode::partial : LoadMode::strict};
-  for (const auto& text : session.options().get<std::vector<std::string>>("init-rename"))
-    options.renames.push_back(weights::parse_rename(text));
-  return options;
-}
-
 /// The same names in another order would be learned anew without a word.
 void require_classes(const SavedWeights& saved, const std::vector<std::string>& classes, LoadMode mode,
                      const train::Session& session) {
@@ -71,19 +56,19 @@ void require_inputs(const SavedWeights& saved, const features::Card& card, LoadM
 }
 
 /// An estimate of another quantity under the same name would be learned anew without a word.
-void require_targets(const SavedWeights& saved, const features::Card& card, LoadMode mode,
+void require_targets(const SavedWeights& saved, const features::Card& card, const ClassifierOptions& chosen,
                      const train::Session& session) {
   const auto text = saved.info.metadata.find("card");
   if (text == saved.info.metadata.end()) return;
   const std::string origin = saved.info.folder.string();
   const features::Card theirs = features::parse_card(text->second, origin);
-  for (const HeadChoice& head : read_heads(session)) {
+  for (const HeadChoice& head : chosen.heads) {
     const std::string& expression = card.target(head.target).expression;
     const auto found = std::ranges::find(theirs.targets, head.target, &features::TargetSpec::name);
     if (found == theirs.targets.end() || found->expression == expression) continue;
     const std::string difference = fmt::format("{} knows the target '{}' as \"{}\", card {} as \"{}\"",
                                                origin, head.target, found->expression, card.name, expression);
-    if (mode == LoadMode::strict)
+    if (chosen.init_mode == LoadMode::strict)
       throw CheckpointError(difference +
                             ": take the same, or accept it by a partial load (--init-mode partial)");
     session.logger().warning(difference + ": its head will have to learn it");
@@ -108,12 +93,13 @@ SavedWeights read_any(const train::Session& session, const std::string& path) {
   return saved;
 }
 
-void load(const train::Session& session, const std::string& path, torch::nn::Module& module,
+void load(const train::Session& session, const ClassifierOptions& chosen, torch::nn::Module& module,
           const features::Card& card) {
-  const weights::LoadOptions options = load_options(session);
+  const std::string& path = chosen.init;
+  const weights::LoadOptions options{.mode = chosen.init_mode, .renames = chosen.init_renames};
   SavedWeights saved = read_any(session, path);
   require_inputs(saved, card, options.mode, session);
-  require_targets(saved, card, options.mode, session);
+  require_targets(saved, card, chosen, session);
   if (saved.classes.empty())
     if (const auto text = saved.info.metadata.find("card"); text != saved.info.metadata.end())
       saved.classes = class_names(features::parse_card(text->second, path));
@@ -124,33 +110,12 @@ void load(const train::Session& session, const std::string& path, torch::nn::Mod
 
 }  // namespace
 
-std::vector<config::OptionSpec> initial_weights_options() {
-  using Text = std::string;
-  using Texts = std::vector<std::string>;
-  return {{"init", Text{},
-           "weights to start from: a bundle, a run folder (its best snapshot) or a safetensors file (ours or "
-           "weaver-core's names)",
-           "BUNDLE|RUN|FILE"},
-          {"weights", Text{}, "the old name of --init", "FILE"},
-          {"init-mode",
-           Text{"strict"},
-           "strict: the weights must be those of the same network; partial: what fits in name and shape is "
-           "taken, a head of another size starts anew",
-           "",
-           {"strict", "partial"}},
-          {"init-rename", Texts{}, "names in the weights, or their first parts, and this network's",
-           "OLD=NEW..."},
-          {"freeze", Texts{}, "parameters that are not trained, by name: 'edge_convs.*'", "PATTERN..."}};
-}
-
-void prepare_weights(const train::Session& session, torch::nn::Module& module, const features::Card& card) {
-  if (const std::string path = path_of(session); !path.empty())
-    load(session, path, module, card);
-  else if (session.options().given("init-rename") || session.options().given("init-mode"))
-    throw ConfigError("init", "", "the weights that --init-mode and --init-rename are about");
-  const std::vector<std::string> patterns = session.option("freeze");
-  if (patterns.empty()) return;
-  const auto frozen = weights::freeze(module, patterns);
+void prepare_weights(const train::Session& session, const ClassifierOptions& options,
+                     torch::nn::Module& module, const features::Card& card) {
+  for (const char* name : {"init", "weights", "init-mode", "init-rename", "freeze"}) session.use(name);
+  if (!options.init.empty()) load(session, options, module, card);
+  if (options.freeze.empty()) return;
+  const auto frozen = weights::freeze(module, options.freeze);
   session.logger().info(fmt::format("frozen: {} of {} parameters ({})", frozen.size(),
                                     module.parameters().size(), fmt::join(frozen, ", ")));
 }

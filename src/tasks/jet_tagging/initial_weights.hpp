@@ -2,10 +2,8 @@
 #pragma once
 /// What a training starts from: weights of another run, and the parameters that stay as they are.
 
-#include <vector>
-
-#include "bunchtrain/config/options.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/tasks/jet_tagging/classifier.hpp"
 #include "bunchtrain/train/session.hpp"
 
 namespace torch::nn {
@@ -14,13 +12,11 @@ class Module;
 
 namespace bunchtrain::jet_tagging {
 
-/// init, weights, init-mode, init-rename, freeze.
-std::vector<config::OptionSpec> initial_weights_options();
-
-/// Collective. Loads what --init names (a bundle, a run folder or a safetensors file) as --init-mode and
-/// --init-rename say, then freezes what --freeze matches. The log says what was taken and what was not.
+/// Collective. Loads `options.init` (a bundle, a run folder or a safetensors file) as `init_mode` and
+/// `init_renames` say, then freezes what `freeze` matches. The log says what was taken and what was not.
 /// @throws ConfigError, CheckpointError on all ranks: weights of another model, of other inputs or of another
 /// order of classes.
-void prepare_weights(const train::Session& session, torch::nn::Module& module, const features::Card& card);
+void prepare_weights(const train::Session& session, const ClassifierOptions& options,
+                     torch::nn::Module& module, const features::Card& card);
 
 }  // namespace bunchtrain::jet_tagging

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/app/jet_tagging.hpp"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+#include "bunchtrain/core/error.hpp"
+#include "training_files.hpp"
+
+namespace bunchtrain::app {
+namespace {
+
+using config::Options;
+using Text = std::string;
+using Texts = std::vector<std::string>;
+
+/// Which of two names an option has. @throws ConfigError that lists them.
+bool is_second(const Options& options, std::string_view option, std::string_view first,
+               std::string_view second) {
+  const auto& text = options.get<Text>(option);
+  if (text != first && text != second) throw ConfigError(option, text, fmt::format("{}, {}", first, second));
+  return text == second;
+}
+
+/// `--weights` is the old name of `--init`.
+Text init_of(const Options& options) {
+  const auto& init = options.get<Text>("init");
+  const auto& weights = options.get<Text>("weights");
+  if (!init.empty() && !weights.empty())
+    throw ConfigError("weights", weights, "--init alone, of which --weights is the old name");
+  if (!init.empty() || !weights.empty()) return init.empty() ? weights : init;
+  if (options.given("init-rename") || options.given("init-mode"))
+    throw ConfigError("init", "", "the weights that --init-mode and --init-rename are about");
+  return {};
+}
+
+jet_tagging::JetDataOptions data_options(const Options& options) {
+  return {.files = training_files(options),
+          .particles = options.get<std::int64_t>("particles"),
+          .classes = options.get<Texts>("classes")};
+}
+
+std::vector<config::OptionSpec> initial_weights_specs() {
+  return {{"init", Text{},
+           "weights to start from: a bundle, a run folder (its best snapshot) or a safetensors file (ours or "
+           "weaver-core's names)",
+           "BUNDLE|RUN|FILE"},
+          {"weights", Text{}, "the old name of --init", "FILE"},
+          {"init-mode",
+           Text{"strict"},
+           "strict: the weights must be those of the same network; partial: what fits in name and shape is "
+           "taken, a head of another size starts anew",
+           "",
+           {"strict", "partial"}},
+          {"init-rename", Texts{}, "names in the weights, or their first parts, and this network's",
+           "OLD=NEW..."},
+          {"freeze", Texts{}, "parameters that are not trained, by name: 'edge_convs.*'", "PATTERN..."}};
+}
+
+}  // namespace
+
+std::vector<config::OptionSpec> classifier_specs() {
+  std::vector<config::OptionSpec> specs = {
+      {"model", Text{"lite"},
+       "network: lite (ParticleNet-Lite, 26 k parameters), particlenet (366 k), or one that the program registers",
+       "NAME"},
+      {"head", Texts{},
+       "estimates targets of the card ([targets]) beside the classes, each with its loss (mse, huber, l1, or "
+       "gaussian: with an error of its own) and "
+       "the loss's weight: energy, energy:huber:0.5",
+       "TARGET[:LOSS][:WEIGHT]..."},
+      {"dropout", 0.1, "dropout of the hidden layer"},
+      {"fusion", false, "concatenate all block outputs before pooling (weaver's use_fusion)"},
+      {"padding-rule",
+       Text{"weaver"},
+       "how padding enters: zeroed after every block, mean over real particles (weaver), or zeroed once at the "
+       "end, mean over all slots (keras)",
+       "",
+       {"weaver", "keras"}},
+      {"batch-norm-rows",
+       Text{"all"},
+       "batch-norm statistics with padded entries, as published, or real ones only",
+       "",
+       {"all", "real"}},
+      {"recompute", false, "recompute edges in backward: less memory, more time"}};
+  for (auto& spec : initial_weights_specs()) specs.push_back(std::move(spec));
+  return specs;
+}
+
+jet_tagging::JetDataOptions jet_data_options(const train::Session& session) {
+  return data_options(Options(session.options()));  // what is read here is used only where the task says so
+}
+
+jet_tagging::ClassifierOptions classifier_options(const train::Session& session) {
+  const Options options = session.options();
+  jet_tagging::ClassifierOptions chosen{
+      .data = data_options(options),
+      .model = options.get<Text>("model"),
+      .dropout = options.get<double>("dropout"),
+      .fusion = options.get<bool>("fusion"),
+      .padding = is_second(options, "padding-rule", "weaver", "keras") ? models::PaddingRule::keras
+                                                                       : models::PaddingRule::weaver,
+      .batch_norm_rows = is_second(options, "batch-norm-rows", "all", "real") ? models::BatchNormRows::real
+                                                                              : models::BatchNormRows::all,
+      .recompute = options.get<bool>("recompute"),
+      .init = init_of(options),
+      .init_mode = is_second(options, "init-mode", "strict", "partial") ? weights::LoadMode::partial
+                                                                        : weights::LoadMode::strict,
+      .freeze = options.get<Texts>("freeze")};
+  for (const auto& text : options.get<Texts>("head")) chosen.heads.push_back(jet_tagging::parse_head(text));
+  for (const auto& text : options.get<Texts>("init-rename"))
+    chosen.init_renames.push_back(weights::parse_rename(text));
+  return chosen;
+}
+
+}  // namespace bunchtrain::app
