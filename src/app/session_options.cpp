@@ -69,6 +69,12 @@ train::TrainingChoices training_choices(const Options& options) {
   return choices;
 }
 
+/// A run writes into one folder; a program that names several only reads them.
+std::string run_of(const Options& options) {
+  const bool one = std::holds_alternative<std::string>(options.spec("run").default_value);
+  return one ? options.get<std::string>("run") : std::string();
+}
+
 }  // namespace
 
 train::SessionOptions session_options(const Options& given) {
@@ -83,7 +89,7 @@ train::SessionOptions session_options(const Options& given) {
                               .timeout = timeout_of(options),
                               .mesh = options.get<std::string>("mesh"),
                               .mesh_order = options.get<std::string>("mesh-order"),
-                              .run = options.get<std::string>("run"),
+                              .run = run_of(options),
                               .resume = options.get<bool>("resume"),
                               .allow_changed = options.get<bool>("allow-changed"),
                               .reschedule = options.get<bool>("reschedule"),

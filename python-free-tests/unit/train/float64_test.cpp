@@ -39,7 +39,8 @@ data::DatasetPtr make_narrow_points(std::int64_t count, std::uint64_t seed = 1) 
 
 class Float64Test : public TrainerFixture {
  protected:
-  train::Session session_{ToyTraining::parse(root_ / "run", {}), mpi::Comm::self(), {}};
+  train::Session session_ =
+      app::open_session(ToyTraining::parse(root_ / "run", {}), mpi::Comm::self(), Logger());
   std::shared_ptr<PlainImpl> network_ = std::make_shared<PlainImpl>();
 };
 

@@ -179,7 +179,8 @@ TEST_F(OwnNumbersTest, AManualStepLogsAndHasMetrics) {
 }
 
 TEST_F(OwnNumbersTest, NamesOfOursAndWhatIsNoNumberAreRefused) {
-  train::Session session(ToyTraining::parse(root_ / "run", {}), mpi::Comm::self(), {});
+  train::Session session =
+      app::open_session(ToyTraining::parse(root_ / "run", {}), mpi::Comm::self(), Logger());
   const auto log = [&](const std::string& name) { return refusal([&] { session.log(name, 1.0); }); };
   for (const char* name :
        {"loss", "step", "epoch", "kind", "learning_rate", "gradient_norm", "scale_of_loss", "loss_x"})
