@@ -48,7 +48,13 @@ std::vector<KeyValue> final_numbers(const TrainingReport& report) {
   const auto add = [&](std::string key, double value) {
     if (std::isfinite(value)) numbers.push_back({std::move(key), fmt::format("{:.5g}", value)});
   };
-  for (const NamedValue& metric : last.metrics) add(metric.name, metric.value);
+  for (const NamedValue& metric : last.metrics) {
+    const std::string heading = metric_heading(metric.name);
+    const bool shown = std::ranges::any_of(numbers, [&](const KeyValue& number) {
+      return number.key == heading || number.key == "Mean " + heading;
+    });
+    if (!shown) add(heading, metric.value);
+  }
   for (const NamedValue& loss : last.losses) add(loss.name, loss.value);
   add("training loss", last.train_loss);
   add("validation loss", last.valid_loss);

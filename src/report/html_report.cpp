@@ -152,6 +152,7 @@ std::string training_section(const TrainingReport& report) {
   std::vector<Figure> figures{make_loss_figure(report)};
   for (Figure& figure : make_loss_term_figures(report)) figures.push_back(std::move(figure));
   for (Figure& figure : make_metric_figures(report)) figures.push_back(std::move(figure));
+  for (Figure& figure : make_logged_figures(report)) figures.push_back(std::move(figure));
   figures.push_back(make_learning_rate_figure(report));
   figures.push_back(make_throughput_figure(report));
   figures.push_back(make_step_split_figure(report));

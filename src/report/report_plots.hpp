@@ -15,6 +15,8 @@ namespace bunchtrain::report {
 Figure make_loss_figure(const TrainingReport& report);
 /// One figure per network, with all its terms over steps and epochs.
 std::vector<Figure> make_loss_term_figures(const TrainingReport& report);
+/// One figure for each value that the program logged.
+std::vector<Figure> make_logged_figures(const TrainingReport& report);
 Figure make_learning_rate_figure(const TrainingReport& report);
 Figure make_throughput_figure(const TrainingReport& report);
 Figure make_step_split_figure(const TrainingReport& report);

@@ -7,15 +7,12 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/report/jsonl_writer.hpp"
-#include "step_collector.hpp"
+#include "bunchtrain/report/run_records.hpp"
 
 namespace bunchtrain::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::size_t kMostSteps = 1500;  ///< more points than pixels help nobody
 
 std::string as_text(const Json& json) {
   return json.is_string() ? json.get<std::string>()
@@ -34,10 +31,10 @@ void flatten(const Json& json, const std::string& prefix, std::vector<KeyValue>&
   }
 }
 
-void read_run_json(const std::filesystem::path& path, TrainingReport& report) {
+void add_description(const std::filesystem::path& path, std::string_view text, TrainingReport& report) {
   Json json;
   try {
-    json = Json::parse(read_text_file(path));
+    json = Json::parse(text);
   } catch (const Json::exception& error) {
     throw DataError(fmt::format("{} is not JSON: {}", path.string(), error.what()));
   }
@@ -58,22 +55,15 @@ void read_run_json(const std::filesystem::path& path, TrainingReport& report) {
   report.card = text_of("card");
 }
 
-void read_metrics(const std::filesystem::path& path, TrainingReport& report) {
-  StepCollector steps;
-  const BadLines bad = visit_jsonl(path, [&](const Record& record) {
-    if (auto row = parse_epoch_row(record)) {
-      report.epochs.push_back(std::move(*row));
-    } else if (text(record, "kind") == "step") {
-      steps.add(record);
-    }
-  });
-  report.steps = steps.series(kMostSteps);
-  if (bad.count > 0)
-    report.environment.push_back({"Unreadable lines", fmt::format("{} of {}, the first is line {}", bad.count,
-                                                                  path.filename().string(), bad.first)});
-}
-
 }  // namespace
+
+TrainingReport describe_run(const std::filesystem::path& run_folder, std::string_view run_json) {
+  TrainingReport report;
+  // A path that ends in a slash has an empty file name.
+  report.title = (run_folder.has_filename() ? run_folder : run_folder.parent_path()).filename().string();
+  if (!run_json.empty()) add_description(run_folder / "run.json", run_json, report);
+  return report;
+}
 
 TrainingReport read_run(const std::filesystem::path& run_folder) {
   const auto metrics = run_folder / "metrics.jsonl", run = run_folder / "run.json",
@@ -84,11 +74,11 @@ TrainingReport read_run(const std::filesystem::path& run_folder) {
                     "that --run named.",
                     run_folder.string()));
   }
-  TrainingReport report;
-  // A path that ends in a slash has an empty file name.
-  report.title = (run_folder.has_filename() ? run_folder : run_folder.parent_path()).filename().string();
-  if (std::filesystem::exists(run)) read_run_json(run, report);
-  if (std::filesystem::exists(metrics)) read_metrics(metrics, report);
+  TrainingReport report =
+      describe_run(run_folder, std::filesystem::exists(run) ? read_text_file(run) : std::string());
+  RunRecords records;
+  if (std::filesystem::exists(metrics)) records.read(metrics);
+  records.show_in(report);
   if (std::filesystem::exists(sections)) report.sections = read_sections(sections);
   return report;
 }

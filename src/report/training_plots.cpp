@@ -15,6 +15,7 @@ namespace bunchtrain::report {
 namespace {
 
 constexpr int kGrey = 6;
+const std::string kValidLoss = "valid_loss";
 
 plot::Axis epoch_axis() { return {.label = "Epoch", .integers = true}; }
 
@@ -38,13 +39,45 @@ void add_if_any(plot::Plot& plot, plot::Series series) {
 
 // Steps as fractions of an epoch, so that they share the axis of the epochs; plain steps
 // before the first epoch ended.
-std::vector<double> steps_as_epochs(const TrainingReport& report) {
-  std::vector<double> x = report.steps.step;
+std::vector<double> as_epochs(const TrainingReport& report, std::vector<double> x) {
   if (report.epochs.empty() || report.epochs.back().epoch <= 0 || report.epochs.back().step <= 0) return x;
   const EpochRow& last = report.epochs.back();
   const double steps_per_epoch = static_cast<double>(last.step) / static_cast<double>(last.epoch);
   for (double& value : x) value /= steps_per_epoch;
   return x;
+}
+
+std::vector<double> steps_as_epochs(const TrainingReport& report) {
+  return as_epochs(report, report.steps.step);
+}
+
+// What validations found at the ends of epochs, with what those within them did.
+plot::Series over_validations(const TrainingReport& report, std::string label, const std::string& name,
+                              const std::function<double(const EpochRow&)>& value) {
+  plot::Series series = over_epochs(report, std::move(label), value);
+  const auto found = std::ranges::find(report.validations.values, name, &NamedSeries::name);
+  if (found == report.validations.values.end()) return series;
+  const std::vector<double> within = as_epochs(report, report.validations.step);
+  std::vector<std::array<double, 2>> points;
+  for (std::size_t i = 0; i < within.size(); ++i) points.push_back({within[i], found->values[i]});
+  for (std::size_t i = 0; i < series.x.size(); ++i) points.push_back({series.x[i], series.y[i]});
+  std::ranges::stable_sort(points, {}, [](const auto& point) { return point[0]; });
+  series.x.clear();
+  series.y.clear();
+  for (const auto& [x, y] : points) {
+    series.x.push_back(x);
+    series.y.push_back(y);
+  }
+  return series;
+}
+
+// Of epochs, and of validations within them.
+std::vector<std::string> metric_names(const TrainingReport& report) {
+  std::vector<std::string> names = names_of(report.epochs, &EpochRow::metrics);
+  for (const NamedSeries& series : report.validations.values)
+    if (series.name != kValidLoss && std::ranges::find(names, series.name) == names.end())
+      names.push_back(series.name);
+  return names;
 }
 
 plot::Axis progress_axis(const TrainingReport& report) {
@@ -119,7 +152,8 @@ Figure make_loss_figure(const TrainingReport& report) {
     add_if_any(plot, std::move(steps));
   }
   plot::Series train = over_epochs(report, "training", [](const EpochRow& row) { return row.train_loss; });
-  plot::Series valid = over_epochs(report, "validation", [](const EpochRow& row) { return row.valid_loss; });
+  plot::Series valid =
+      over_validations(report, "validation", kValidLoss, [](const EpochRow& row) { return row.valid_loss; });
   train.color = 0;
   valid.color = 1;
   if (!has_terms) add_if_any(plot, std::move(train));
@@ -135,6 +169,19 @@ std::vector<Figure> make_loss_term_figures(const TrainingReport& report) {
       add_term(plot, report, group.terms[i], group.labels[i], static_cast<int>(i));
     plot.y.scale = fitting_scale(plot);
     figures.push_back({.plot = std::move(plot), .heading = "Losses: " + metric_label(group.name)});
+  }
+  return figures;
+}
+
+std::vector<Figure> make_logged_figures(const TrainingReport& report) {
+  std::vector<Figure> figures;
+  for (const NamedSeries& logged : report.steps.logged) {
+    plot::Plot plot{.x = progress_axis(report), .y = {.label = metric_label(logged.name)}};
+    plot.x.min = 0;
+    add_if_any(plot, {.x = steps_as_epochs(report), .y = logged.values});
+    figures.push_back({.plot = std::move(plot),
+                       .heading = metric_heading(logged.name),
+                       .caption = "Logged by the program, mean over the ranks."});
   }
   return figures;
 }
@@ -193,14 +240,15 @@ Figure make_step_split_figure(const TrainingReport& report) {
 }
 
 std::vector<Figure> make_metric_figures(const TrainingReport& report) {
-  Figure quality{.plot = {.x = epoch_axis(), .y = {.label = "Validation"}}, .heading = "Accuracy and AUC"};
-  Figure rejection{.plot = {.x = epoch_axis(), .y = {.label = "1/ε_B", .scale = plot::Scale::log}},
+  const plot::Axis axis = progress_axis(report);
+  Figure quality{.plot = {.x = axis, .y = {.label = "Validation"}}, .heading = "Accuracy and AUC"};
+  Figure rejection{.plot = {.x = axis, .y = {.label = "1/ε_B", .scale = plot::Scale::log}},
                    .heading = "Background rejection",
                    .caption = "Validation, at fixed signal efficiency."};
   std::vector<Figure> others;
-  for (const std::string& name : names_of(report.epochs, &EpochRow::metrics)) {
-    plot::Series series = over_epochs(report, metric_label(name),
-                                      [&](const EpochRow& row) { return value_of(row.metrics, name); });
+  for (const std::string& name : metric_names(report)) {
+    plot::Series series = over_validations(report, metric_label(name), name,
+                                           [&](const EpochRow& row) { return value_of(row.metrics, name); });
     if (!has_values(series)) continue;
     if (contains(name, "accuracy") || contains(name, "auc")) {
       quality.plot.series.push_back(std::move(series));
@@ -208,7 +256,7 @@ std::vector<Figure> make_metric_figures(const TrainingReport& report) {
       rejection.plot.series.push_back(std::move(series));
     } else {
       const std::string label = std::exchange(series.label, "");
-      plot::Plot plot{.x = epoch_axis(), .y = {.label = label}, .series = {std::move(series)}};
+      plot::Plot plot{.x = axis, .y = {.label = label}, .series = {std::move(series)}};
       plot.y.scale = fitting_scale(plot);
       others.push_back({.plot = std::move(plot), .heading = metric_heading(name)});
     }

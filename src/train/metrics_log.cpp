@@ -27,6 +27,7 @@ void MetricsLog::write_kept() {
   if (!writer_) open();
   while (!kept_.empty()) {
     writer_->append(kept_.front());
+    if (records_) records_->add(kept_.front());
     kept_.pop_front();
   }
   if (given_up_ > 0)
@@ -42,6 +43,9 @@ void MetricsLog::open() {
     logger_.warning(
         fmt::format("{}: {} of its lines are no records and stay as they are; the first is line {}",
                     path_.string(), bad_lines.size(), bad_lines.front()));
+  if (!records_) return;
+  *records_ = {};
+  records_->read(path_);
 }
 
 void MetricsLog::move_aside() const {

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
+#include "bunchtrain/report/run_records.hpp"
 
 namespace bunchtrain::train {
 
@@ -19,13 +20,15 @@ struct MetricsStart {
 };
 
 /// Opens the file at the first record. A record that cannot be written is kept in memory and goes before the
-/// next one; of more than `kMostKept` the oldest are given up. Not thread-safe.
+/// next one; of more than `kMostKept` the oldest are given up. `records`, if any, is given what the file holds:
+/// of a resumed run what it held before, then each record as it is written. Not thread-safe.
 class MetricsLog {
  public:
   static constexpr std::size_t kMostKept = 500'000;
 
-  MetricsLog(std::filesystem::path path, MetricsStart start, Logger logger)
-      : path_(std::move(path)), start_(start), logger_(std::move(logger)) {}
+  MetricsLog(std::filesystem::path path, MetricsStart start, Logger logger,
+             report::RunRecords* records = nullptr)
+      : path_(std::move(path)), start_(start), logger_(std::move(logger)), records_(records) {}
 
   /// @throws IoError, DataError; the record is kept.
   void append(report::Record record);
@@ -40,6 +43,7 @@ class MetricsLog {
   std::filesystem::path path_;
   MetricsStart start_;
   Logger logger_;
+  report::RunRecords* records_;
   std::optional<report::JsonlWriter> writer_;
   std::deque<report::Record> kept_;
   std::int64_t given_up_ = 0;

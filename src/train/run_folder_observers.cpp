@@ -8,6 +8,9 @@
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/report/html_report.hpp"
+#include "bunchtrain/report/run_records.hpp"
+#include "bunchtrain/report/run_report.hpp"
 #include "bunchtrain/report/tensorboard_writer.hpp"
 #include "bunchtrain/train/run_page.hpp"
 #include "bunchtrain/train/trainer.hpp"
@@ -23,8 +26,10 @@ namespace {
 /// metrics.jsonl: a line per step and epoch.
 class RecordsObserver final : public Observer {
  public:
-  RecordsObserver(const RunFolder& folder, const Session& session)
+  RecordsObserver(const RunFolder& folder, const Session& session,
+                  std::shared_ptr<report::RunRecords> records)
       : folder_(folder),
+        records_(std::move(records)),
         logger_(session.logger()),
         watching_(session.logger()),
         scaled_(session.precision() == device::Precision::float16) {}
@@ -32,7 +37,7 @@ class RecordsObserver final : public Observer {
 
   void on_start(const RunPlan& plan, const RunDescription&) override {
     log_.emplace(folder_.metrics(), MetricsStart{.step = plan.first_step, .epoch_anew = plan.epoch_anew},
-                 logger_);
+                 logger_, records_.get());
     sync();
   }
 
@@ -46,6 +51,7 @@ class RecordsObserver final : public Observer {
     // Not "loss_scale", which would be a loss term called "scale".
     if (scaled_) record.push_back({"scale_of_loss", event.loss_scale});
     for (const auto& term : event.terms) record.push_back({report::loss_key(term.name), term.value});
+    for (const auto& value : event.logged) record.push_back({value.name, value.value});
     append(std::move(record));
   }
 
@@ -71,6 +77,7 @@ class RecordsObserver final : public Observer {
   }
 
   RunFolder folder_;
+  std::shared_ptr<report::RunRecords> records_;  ///< what the file holds
   Logger logger_;
   Watching watching_;
   bool scaled_;
@@ -94,6 +101,7 @@ class EventsObserver final : public Observer {
     add("train/loss", event.loss, event.step);
     add("train/learning_rate", event.learning_rate, event.step);
     if (scaled_) add("train/scale_of_loss", event.loss_scale, event.step);
+    for (const auto& value : event.logged) add("logged/" + value.name, value.value, event.step);
   }
 
   void on_validation(const ValidationEvent& event) override {
@@ -171,42 +179,74 @@ class DescriptionObserver final : public Observer {
   bool written_ = false;
 };
 
-/// report.html, and the results of the last validation that it is made from. Making it reads all of the run's
-/// records: at most once a minute, and at the end. The last of the observers, as it shows what they wrote.
+/// report.html, and the results of the last validation that it shows. It is made of what the run holds: at most
+/// once a minute, and at the end. The last of the observers, as it shows what they were told.
 class PageObserver final : public Observer {
  public:
-  PageObserver(const RunFolder& folder, const Session& session)
-      : folder_(folder), watching_(session.logger()) {}
+  PageObserver(const RunFolder& folder, const Session& session,
+               std::shared_ptr<const report::RunRecords> records)
+      : folder_(folder), records_(std::move(records)), watching_(session.logger()) {}
   std::string name() const override { return "page"; }
 
+  /// A resumed run shows what the last validation before found.
+  void on_start(const RunPlan& plan, const RunDescription& description) override {
+    run_json_ = description.json;
+    watching_.try_to("read sections.json", [&] { results_ = read_results(folder_.path(), plan.samples); });
+  }
+  void on_validation(const ValidationEvent&) override { make_if_due(); }
   void on_epoch(const report::EpochRow& row, const ValidationResult* validation) override {
     if (validation) keep(*validation, row);
+    make_if_due();
+  }
+  void on_finish(const FitResult& result) override {
+    run_json_ = with_outcome(run_json_, result);
+    make();
+  }
+  /// A run that did not finish: what came in the minute since the last page.
+  void on_end() noexcept override {
+    if (outdated_ && !folder_.is_lost()) make();
+  }
+
+ private:
+  void keep(const ValidationResult& validation, const report::EpochRow& row) {
+    watching_.try_to("write sections.json", [&] {
+      if (auto kept = keep_results(folder_, validation.sections, row); !kept.empty())
+        results_ = std::move(kept);
+    });
+  }
+  void make_if_due() {
+    outdated_ = true;
     const auto now = std::chrono::steady_clock::now();
     if (made_ && now - *made_ < std::chrono::minutes(1)) return;
     made_ = now;
     make();
   }
-  void on_finish(const FitResult&) override { make(); }
-
- private:
-  void keep(const ValidationResult& validation, const report::EpochRow& row) {
-    watching_.try_to("write sections.json", [&] { keep_results(folder_, validation.sections, row); });
-  }
   void make() {
-    watching_.try_to("write report.html", [&] { render_run(folder_.path()); });
+    outdated_ = !watching_.try_to("write report.html", [&] {
+      report::TrainingReport report = report::describe_run(folder_.path(), run_json_);
+      records_->show_in(report);
+      report.sections = results_;
+      write_file_atomically(folder_.report(), report::render_html(report));
+    });
   }
 
   RunFolder folder_;
+  std::shared_ptr<const report::RunRecords> records_;
   Watching watching_;
+  std::string run_json_;
+  std::vector<report::Section> results_;
   std::optional<std::chrono::steady_clock::time_point> made_;
+  bool outdated_ = false;
 };
 
 }  // namespace
 
 std::vector<ObserverPtr> run_folder_observers(const Session& session, const RunFolder& folder) {
+  auto records = std::make_shared<report::RunRecords>();
   return {std::make_shared<DescriptionObserver>(folder, session),
-          std::make_shared<RecordsObserver>(folder, session),
-          std::make_shared<EventsObserver>(folder, session), std::make_shared<PageObserver>(folder, session)};
+          std::make_shared<RecordsObserver>(folder, session, records),
+          std::make_shared<EventsObserver>(folder, session),
+          std::make_shared<PageObserver>(folder, session, records)};
 }
 
 }  // namespace bunchtrain::train

@@ -10,22 +10,29 @@
 
 namespace bunchtrain::train {
 
-void keep_results(const RunFolder& folder, std::vector<report::Section> sections,
-                  const report::EpochRow& row) {
-  if (sections.empty()) return;
+std::vector<report::Section> keep_results(const RunFolder& folder, std::vector<report::Section> sections,
+                                          const report::EpochRow& row) {
+  if (sections.empty()) return sections;
   sections.front().paragraphs.push_back(
       fmt::format("After epoch {}, step {}.", row.epoch, format_integer(row.step)));
   report::write_sections(folder.sections(), sections);
   std::filesystem::remove(folder.old_curves());
+  return sections;
+}
+
+std::vector<report::Section> read_results(const std::filesystem::path& run_folder,
+                                          const std::string& samples) {
+  std::vector<report::Section> results;
+  if (const auto curves = run_folder / RunFolder::kOldCurves; std::filesystem::exists(curves))
+    results = metrics::read_old_curves(curves, samples);
+  if (const auto path = run_folder / "sections.json"; std::filesystem::exists(path))
+    for (report::Section& section : report::read_sections(path)) results.push_back(std::move(section));
+  return results;
 }
 
 report::TrainingReport read_run(const std::filesystem::path& run_folder) {
   report::TrainingReport report = report::read_run(run_folder);
-  const auto curves = run_folder / RunFolder::kOldCurves;
-  if (!std::filesystem::exists(curves)) return report;
-  std::vector<report::Section> sections = metrics::read_old_curves(curves, report.samples);
-  sections.insert(sections.end(), report.sections.begin(), report.sections.end());
-  report.sections = std::move(sections);
+  report.sections = read_results(run_folder, report.samples);
   return report;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/session.hpp"
 
+#include <ATen/ops/scalar_tensor.h>
 #include <fmt/format.h>
 
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "rank_agreement.hpp"
 #include "recorded_precision.hpp"
 #include "session_record.hpp"
+#include "step_log.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -51,6 +53,7 @@ struct Session::Impl {
   std::optional<RunFolder> folder = {};
   std::set<std::string> reported_unused = {};
   std::vector<std::shared_ptr<Observer>> observers = {};
+  StepLog step_log = {};
   std::atomic<bool> stop = false;
 
   ~Impl() { on_failure({}); }
@@ -213,6 +216,12 @@ void Session::add_observer(std::shared_ptr<Observer> observer) {
   impl_->observers.push_back(std::move(observer));
 }
 const std::vector<std::shared_ptr<Observer>>& Session::observers() const noexcept { return impl_->observers; }
+
+void Session::log(const std::string& name, double value) {
+  impl_->step_log.add(name, at::scalar_tensor(value, at::kDouble));
+}
+void Session::log(const std::string& name, const at::Tensor& scalar) { impl_->step_log.add(name, scalar); }
+StepLog& Session::step_log() noexcept { return impl_->step_log; }
 
 const RunFolder& Session::run_folder() {
   if (impl_->folder) return *impl_->folder;

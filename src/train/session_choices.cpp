@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/train/session_choices.hpp"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -9,7 +10,9 @@ namespace bunchtrain::train {
 parallel::DataParallelOptions parallel_options(const Session& session) {
   for (const char* name : {"collectives", "sync-batch-norm"}) session.use(name);
   const TrainingChoices& choices = session.asked().training;
+  const bool wide = session.precision() == device::Precision::float64;
   return {.device = session.device(),
+          .dtype = wide ? std::optional(at::kDouble) : std::nullopt,
           .plan = choices.collectives,
           .sync_batch_norm = choices.sync_batch_norm,
           .logger = session.logger()};

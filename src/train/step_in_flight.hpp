@@ -12,6 +12,7 @@
 #include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/train/callback.hpp"
 #include "bunchtrain/train/manual_step.hpp"
+#include "step_log.hpp"
 
 namespace bunchtrain::train {
 
@@ -38,8 +39,9 @@ struct StepInFlight {
   StepEvent event;  ///< what is known beforehand
   std::int64_t samples = 0;
   std::int64_t global_samples = 0;
-  std::vector<PassLosses> passes = {};           ///< of the Trainer
-  LossTerms terms = {};                          ///< of a manual step
+  std::vector<PassLosses> passes = {};  ///< of the Trainer
+  LossTerms terms = {};                 ///< of a manual step
+  StepLog log = {};
   std::optional<optim::StepReport> update = {};  ///< none of a manual step, whose gradients nobody sees
   std::vector<device::LateCopy> loss_scales =
       {};                              ///< of the networks whose losses are scaled, after the step

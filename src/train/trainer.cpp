@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <torch/nn/module.h>
+
 #include <algorithm>
 #include <set>
 
@@ -43,6 +45,18 @@ void require_names_of_their_own(const std::vector<std::shared_ptr<Callback>>& ca
       throw ConfigError("callback", name, "a name that no other callback of the run has");
 }
 
+/// @throws ConfigError for a network that the inputs of the session's precision do not fit.
+void require_wide_network(const Session& session, const TrainingTask& task) {
+  if (!task.objective || session.precision() != device::Precision::float64) return;
+  const auto parameters = task.networks.front().engine->module().parameters();
+  const auto is_wide = [](const at::Tensor& parameter) { return parameter.scalar_type() == at::kDouble; };
+  if (parameters.empty() || std::ranges::any_of(parameters, is_wide)) return;
+  throw ConfigError(
+      "precision", "float64",
+      "a network in float64: give its engine train::parallel_options(session), which make it one, "
+      "or call module->to(at::kDouble) before");
+}
+
 /// Collective: what one rank finds is an error on all.
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
@@ -67,6 +81,7 @@ Trainer::Trainer(Session& session, parallel::Engine& engine, optim::Optimizer& o
                       .manual_step = {},
                       .validation = nullptr,
                       .by_default = true,
+                      .metrics = {},
                       .options = std::move(options),
                       .callbacks = {}}}) {
   expects(static_cast<bool>(impl_->task.objective), "the trainer needs an objective");
@@ -80,6 +95,7 @@ Trainer::Trainer(Session& session, std::vector<TrainedNetwork> networks, ManualS
                       .manual_step = std::move(step),
                       .validation = std::move(validation),
                       .by_default = false,
+                      .metrics = {},
                       .options = std::move(options),
                       .callbacks = {}}}) {
   expects(!impl_->task.networks.empty(), "the trainer needs at least one network");
@@ -95,6 +111,13 @@ void Trainer::use_validation(std::shared_ptr<Validation> validation) {
   impl_->task.by_default = false;
 }
 
+void Trainer::add_metric(std::string name, SampleMetric metric, SampleMetricOptions options) {
+  expects(static_cast<bool>(metric), "a metric is a function");
+  NamedSampleMetric added{std::move(name), std::move(metric), options};
+  require_can_be_added(added, impl_->task.metrics);
+  impl_->task.metrics.push_back(std::move(added));
+}
+
 void Trainer::add_callback(std::shared_ptr<Callback> callback) {
   impl_->task.callbacks.push_back(std::move(callback));
 }
@@ -104,6 +127,7 @@ FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& va
   require_names_of_their_own(impl_->task.callbacks);
   const TrainingTask task = with_description(impl_->task);
   TrainingPlan plan = make_plan(impl_->session, task, *train, valid.get());
+  require_wide_network(impl_->session, task);
   check_data(impl_->session, task, *train, valid.get());
   return TrainingLoop(impl_->session, task, std::move(plan), train, valid).run();
 }

@@ -88,6 +88,19 @@ void add_early_stopping(TrainingTask& task, const Settings& settings) {
   if (settings.early_stop) add(*settings.early_stop);
 }
 
+/// What an objective logs in a validation belongs to no step.
+class LogOfNoStep {
+ public:
+  explicit LogOfNoStep(StepLog& log) : log_(log), kept_(log) {}
+  ~LogOfNoStep() { log_ = std::move(kept_); }
+  LogOfNoStep(const LogOfNoStep&) = delete;
+  LogOfNoStep& operator=(const LogOfNoStep&) = delete;
+
+ private:
+  StepLog& log_;
+  StepLog kept_;
+};
+
 /// Waits for a GPU.
 double smallest_loss_scale(std::span<const TrainedNetwork> networks) {
   double least = std::numeric_limits<double>::infinity();
@@ -113,7 +126,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       averages_(task_.networks, settings_.ema),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (task_.objective && task_.by_default) task_.validation = default_validation(*train_);
-  require_validation(settings_, valid_loader_ && (task_.validation || task_.objective));
+  require_validation(settings_, valid_loader_ && judges());
   add_early_stopping(task_, settings_);
   scale_losses();
 }
@@ -426,13 +439,15 @@ void TrainingLoop::keep_bundle(const ValidationResult& found) {
 }
 
 std::optional<ValidationResult> TrainingLoop::judge() {
-  if (!valid_loader_ || !(task_.validation || task_.objective)) return std::nullopt;
+  if (!valid_loader_ || !judges()) return std::nullopt;
   const Averages::Exchanged averaged(averages_);
+  const LogOfNoStep none(session_.step_log());
   try {
     return run_validation(session_,
                           {.networks = task_.networks,
                            .objective = task_.objective ? &task_.objective : nullptr,
                            .validation = task_.validation.get(),
+                           .metrics = task_.metrics,
                            .weighted = settings_.weighted_validation},
                           *valid_loader_, [this](std::int64_t done, std::int64_t total) {
                             observers_->phase("validating", done, total);

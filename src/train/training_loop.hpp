@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "run_observers.hpp"
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
+#include "sample_metrics.hpp"
 #include "settings.hpp"
 #include "step_in_flight.hpp"
 #include "training_plan.hpp"
@@ -34,6 +36,7 @@ struct TrainingTask {
   ManualStep manual_step;
   std::shared_ptr<Validation> validation;  ///< may be null
   bool by_default = false;                 ///< that of a classifier, if the data have classes
+  std::vector<NamedSampleMetric> metrics;  ///< of the user, beside those of the validation
   TrainerOptions options;
   std::vector<std::shared_ptr<Callback>> callbacks;
 };
@@ -88,6 +91,9 @@ class TrainingLoop {
   void count_times(const StepInFlight& step);
   device::LateSeconds total_exposed() const;
   std::vector<double> sum_over_ranks(std::vector<double> of_rank);
+  void append_logged(const std::vector<LoggedSum>& of_rank, std::vector<double>& sums) const;
+  std::vector<report::NamedValue> read_logged(const std::vector<LoggedSum>& of_rank,
+                                              std::span<const double> sums);
   report::StepSplit mean_split();
   void train_on(const Batch& batch, StepInFlight& step);
   void run_passes(const Batch& batch, StepInFlight& step);
@@ -101,6 +107,7 @@ class TrainingLoop {
   std::int64_t unseen_steps() const;
   void finish_epoch();
   report::EpochRow make_row();
+  bool judges() const noexcept { return task_.validation || task_.objective || !task_.metrics.empty(); }
   std::optional<ValidationResult> judge();
   void save();
   void keep_bundle(const ValidationResult& found);
@@ -127,7 +134,8 @@ class TrainingLoop {
   RunState state_;
   std::unique_ptr<RunObservers> observers_;
   Averages averages_;
-  bool validation_missing_ = false;  ///< of the step that a resumed run goes on from
+  std::vector<std::string> logged_names_;  ///< that any rank has logged so far, in one order on all
+  bool validation_missing_ = false;        ///< of the step that a resumed run goes on from
   std::optional<ValidationResult> validation_;
   FitResult result_;
   std::size_t run_ahead_;  ///< steps that may be in flight while the next is enqueued

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <span>
+#include <sstream>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -27,6 +28,29 @@ Batch slice(const Batch& batch, std::int64_t begin, std::int64_t end) {
   return part;
 }
 
+void append_sums(const std::vector<std::string>& names, const std::vector<LoggedSum>& of_rank,
+                 std::vector<double>& sums) {
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find(of_rank, name, &LoggedSum::name);
+    sums.push_back(found == of_rank.end() ? 0 : found->sum);
+    sums.push_back(found == of_rank.end() ? 0 : found->count);
+  }
+}
+
+/// Of those that some rank has logged in this step.
+std::vector<report::NamedValue> means(const std::vector<std::string>& names, std::span<const double> sums) {
+  std::vector<report::NamedValue> values;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (sums[2 * i + 1] > 0) values.push_back({names[i], sums[2 * i] / sums[2 * i + 1]});
+  return values;
+}
+
+std::string joined_names(const std::vector<LoggedSum>& logged) {
+  std::string names;
+  for (const LoggedSum& one : logged) names += one.name + ' ';
+  return names;
+}
+
 }  // namespace
 
 void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
@@ -42,6 +66,7 @@ void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
   set_learning_rates(optim::learning_rate_at(schedule, state_.planned_step()));
   step.event.learning_rate = task_.networks.front().optimizer->learning_rate();
   alone([&] { train_on(batch, step); });
+  step.log = std::exchange(session_.step_log(), {});
   in_flight_.push_back(std::move(step));
   state_.step += 1;
   state_.epoch_steps += 1;
@@ -55,6 +80,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   const StepInFlight step = std::move(in_flight_.front());
   in_flight_.pop_front();
   StepEvent event = step.event;
+  std::vector<LoggedSum> logged;
   const RankLosses of_rank = alone([&] {
     const RankLosses losses = step.losses();
     if (!step.index_faults.empty()) ops::require_no_index_faults(step.index_faults.values());
@@ -62,6 +88,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
     update_applied_ = !step.update || step.update->applied();
     if (step.update) event.gradient_norm = step.update->gradient_norm();
     event.loss_scale = step.loss_scale();
+    logged = step.log.sums();
     count_times(step);
     return losses;
   });
@@ -75,7 +102,9 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
       flag(!wanted.finish.empty()),    flag(wanted.validate),
       flag(!wanted.halt.empty()),      counts * of_rank.loss};
   for (const auto& term : of_rank.terms) mine.push_back(counts * term.value);
+  append_logged(logged, mine);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
+  event.logged = read_logged(logged, std::span(sums).subspan(kTerms + of_rank.terms.size()));
   const auto global_samples = static_cast<double>(step.global_samples);
   event.loss = sums[kLoss] / global_samples;
   state_.term_sums.resize(of_rank.terms.size());
@@ -100,6 +129,38 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
                      .validate = sums[3] > 0,
                      .halted = sums[4] > 0,
                      .of_rank = wanted}};
+}
+
+/// Sum and count of every name that the ranks know, after a flag of those that this rank alone knows yet.
+void TrainingLoop::append_logged(const std::vector<LoggedSum>& of_rank, std::vector<double>& sums) const {
+  const bool all_known = std::ranges::all_of(of_rank, [&](const LoggedSum& logged) {
+    return std::ranges::find(logged_names_, logged.name) != logged_names_.end();
+  });
+  sums.push_back(all_known ? 0 : 1);
+  append_sums(logged_names_, of_rank, sums);
+}
+
+/// Collective only if a rank has a name that is new: then the ranks tell each other their names.
+std::vector<report::NamedValue> TrainingLoop::read_logged(const std::vector<LoggedSum>& of_rank,
+                                                          std::span<const double> sums) {
+  std::vector<report::NamedValue> values = means(logged_names_, sums.subspan(1));
+  if (sums[0] == 0) return values;
+  std::vector<std::string> added;
+  for (const std::string& names : session_.control().all_gather(joined_names(of_rank))) {
+    std::istringstream stream(names);
+    for (std::string name; stream >> name;)
+      if (std::ranges::find(logged_names_, name) == logged_names_.end()) {
+        logged_names_.push_back(name);
+        added.push_back(name);
+      }
+  }
+  std::vector<double> mine;
+  append_sums(added, of_rank, mine);
+  at::Tensor shared = at::tensor(mine, at::kDouble);
+  session_.agreement().all_reduce(shared).wait();
+  for (auto& value : means(added, {shared.const_data_ptr<double>(), mine.size()}))
+    values.push_back(std::move(value));
+  return values;
 }
 
 device::LateSeconds TrainingLoop::total_exposed() const {

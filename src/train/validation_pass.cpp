@@ -97,6 +97,11 @@ class MeanLoss {
   double sum_ = 0, samples_ = 0;
 };
 
+struct Found {
+  MeanLoss loss;
+  SampleMetricSums metrics;
+};
+
 Batch without_weights(const Batch& batch) {
   Batch plain = batch;
   plain.tensors = {};
@@ -105,26 +110,27 @@ Batch without_weights(const Batch& batch) {
   return plain;
 }
 
-void evaluate(const ValidationTask& task, const Batch& batch, MeanLoss& loss) {
+void evaluate(const ValidationTask& task, const Batch& batch, Found& found) {
   NamedTensors outputs;
   if (task.objective) {
-    parallel::Evaluation found = task.networks.front().engine->evaluate(
+    parallel::Evaluation evaluation = task.networks.front().engine->evaluate(
         task.weighted ? batch : without_weights(batch), *task.objective);
-    loss.add(found.losses.total, batch.size());
-    outputs = std::move(found.outputs);
+    found.loss.add(evaluation.losses.total, batch.size());
+    outputs = std::move(evaluation.outputs);
   }
   if (task.validation) task.validation->add(batch, outputs);
+  found.metrics.add(outputs, batch);
 }
 
 /// One batch of this rank's share; the last call of a pass, which finds none, moves the
 /// loader to its next epoch.
-std::exception_ptr add_next(const Session& session, const ValidationTask& task, MeanLoss& loss,
+std::exception_ptr add_next(const Session& session, const ValidationTask& task, Found& found,
                             data::DataLoader& loader) {
   try {
     auto batch = loader.next();
     if (!batch || batch->size() == 0) return nullptr;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
-    evaluate(task, in_precision(std::move(*batch), session.precision()), loss);
+    evaluate(task, in_precision(std::move(*batch), session.precision()), found);
     return nullptr;
   } catch (const CommError&) {
     throw;
@@ -159,10 +165,10 @@ ValidationResult run_validation(Session& session, const ValidationTask& task, da
     if (task.validation) task.validation->discard();
   };
   BatchAgreement ranks(session.agreement());
-  MeanLoss loss;
+  Found of_rank{.loss = {}, .metrics = SampleMetricSums(task.metrics)};
   std::exception_ptr fault;
   for (std::int64_t done = 0; done <= batches; ++done) {
-    if (!fault) fault = add_next(session, task, loss, loader);
+    if (!fault) fault = add_next(session, task, of_rank, loader);
     if (on_batch && done < batches) on_batch(done + 1, batches);
     ranks.hear();
     if (ranks.failed()) break;
@@ -178,10 +184,15 @@ ValidationResult run_validation(Session& session, const ValidationTask& task, da
     throw_fault(session, fault);
   }
   comm::Communicator replicas = session.agreement(comm::Axis::data);
-  const std::optional<double> mean = task.objective ? loss.over(replicas) : std::nullopt;
-  ValidationResult found =
-      task.validation ? task.validation->finish(replicas, mean) : of_loss(mean.value_or(0));
+  const std::optional<double> mean = task.objective ? of_rank.loss.over(replicas) : std::nullopt;
+  ValidationResult found;
+  if (task.validation) {
+    found = task.validation->finish(replicas, mean);
+  } else if (task.objective) {
+    found = of_loss(mean.value_or(0));
+  }
   if (mean) found.loss = mean;
+  of_rank.metrics.finish(replicas, found);
   if (found.loss && !std::isfinite(*found.loss)) throw NotFinite("the loss of the validation is not finite");
   return found;
 }

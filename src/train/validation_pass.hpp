@@ -10,6 +10,7 @@
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "bunchtrain/train/validation.hpp"
+#include "sample_metrics.hpp"
 
 namespace bunchtrain::train {
 
@@ -18,7 +19,8 @@ struct ValidationTask {
   std::span<const TrainedNetwork> networks;
   const nn::Objective* objective = nullptr;  ///< of the one network; null: of several
   Validation* validation = nullptr;          ///< null: the objective alone
-  bool weighted = true;                      ///< the objective sees the weights of samples
+  std::span<const NamedSampleMetric> metrics = {};
+  bool weighted = true;  ///< the objective sees the weights of samples
 };
 
 /// Collective. Judges networks by one epoch of `loader`, without gradients, in evaluation mode.

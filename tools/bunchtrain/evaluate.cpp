@@ -14,7 +14,12 @@ int evaluate(int argc, char** argv) {
                            "Scores files by a snapshot of a run: bunchtrain evaluate RUN --data FILES, or "
                            "RUN --split valid for the part of its own files that the run kept.",
                        .options = jet_tagging::evaluate_options()};
-  program.options.push_back({"run", std::string{}, "run folder or bundle", "RUN", {}, true});
+  program.options.push_back({"run",
+                             std::vector<std::string>{},
+                             "run folder or bundle; of several the probabilities are averaged",
+                             "RUN...",
+                             {},
+                             true});
   program.options.push_back({"data", std::vector<std::string>{},
                              "HDF5 files to score; NAME=FILE: jets of that class", "[NAME=]FILE..."});
   program.options.push_back({"batch", std::int64_t{256}, "jets per pass over all ranks"});

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 #include <functional>
@@ -29,6 +30,8 @@ namespace bunchtrain::parallel {
 struct DataParallelOptions {
   /// Where the network goes; default: the communicator's GPU, and where it is if that has none.
   std::optional<c10::Device> device = {};
+  /// What its floating parameters and buffers become; default: what they are.
+  std::optional<at::ScalarType> dtype = {};
   CollectivePlan plan = CollectivePlan::automatic;
   std::int64_t bucket_bytes = 0;  ///< 0 = from the measured fit
   /// Batch-norm statistics over all ranks (exact n-rank equality); else local. Gradients are then summed

@@ -28,6 +28,13 @@ struct StepSeries {
   std::vector<double> loss = {};
   std::vector<double> learning_rate = {};
   std::vector<NamedSeries> losses = {};  ///< terms of several networks: "generator_energy"; NaN where unknown
+  std::vector<NamedSeries> logged = {};  ///< what the program logged, by its names; NaN where it did not
+};
+
+/// What validations within epochs found, thinned likewise: "valid_loss", "valid_auc". All of one length.
+struct ValidationSeries {
+  std::vector<double> step = {};
+  std::vector<NamedSeries> values = {};
 };
 
 /// What the page shows. Whatever is empty is left out.
@@ -37,6 +44,7 @@ struct TrainingReport {
   std::vector<KeyValue> summary = {};  ///< model, data, ranks, precision ...
   std::vector<EpochRow> epochs = {};
   StepSeries steps = {};
+  ValidationSeries validations = {};
   std::vector<Section> sections = {};  ///< results of the last validation, and whatever else a program adds
   std::string samples = "jets";        ///< what a sample is called
   std::vector<KeyValue> environment = {};  ///< versions, seeds, data fingerprints

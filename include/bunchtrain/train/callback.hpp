@@ -29,7 +29,8 @@ struct StepEvent {
   /// What the losses of the next step are scaled with, in precision float16: the smallest of the networks'.
   /// It falls when a step is left out because its gradients are not finite. 1 in other precisions.
   double loss_scale = 1;
-  std::vector<LossTerm> terms = {};  ///< of a `ManualStep`: means over the samples of all ranks
+  std::vector<report::NamedValue> logged = {};  ///< by `Session::log`: means over all calls of all ranks
+  std::vector<LossTerm> terms = {};             ///< of a `ManualStep`: means over the samples of all ranks
 };
 
 /// What a callback wants of the run; nothing: that it goes on.

@@ -21,9 +21,15 @@
 #include "bunchtrain/train/run_folder.hpp"
 #include "bunchtrain/train/session_options.hpp"
 
+namespace at {
+class Tensor;
+}
+
 namespace bunchtrain::train {
 
 class Observer;
+class StepLog;
+class TrainingLoop;
 
 /// Thrown by `Session::set_up_complete` on all ranks if `--print-config` was given. Not an error: `bt::run`
 /// prints the text and ends with 0.
@@ -77,6 +83,15 @@ class Session {
   void add_observer(std::shared_ptr<Observer> observer);
   const std::vector<std::shared_ptr<Observer>>& observers() const noexcept;
 
+  /// A number of the step that is being made, from an objective or a `ManualStep`; from a callback, of the next
+  /// one. Each step's records, TensorBoard events and page show the mean over all calls of all ranks, those of
+  /// one rank alone too; NaN as null. Not collective: it travels with the losses, and ranks may log different
+  /// names (a name that is new to a run costs one exchange). What is logged during a validation is dropped.
+  /// @throws ConfigError for a name that is no word of letters, digits and "_", or one of our own records.
+  void log(const std::string& name, double value);
+  /// One number on any device: the host does not wait for it.
+  void log(const std::string& name, const at::Tensor& scalar);
+
   /// Collective at the first call, which makes or opens the folder.
   const RunFolder& run_folder();
   /// Whether the user asked to go on with the run in the folder (`--resume`).
@@ -106,6 +121,9 @@ class Session {
   void close();
 
  private:
+  friend class TrainingLoop;
+  StepLog& step_log() noexcept;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

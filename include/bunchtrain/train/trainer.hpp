@@ -19,6 +19,7 @@
 #include "bunchtrain/parallel/engine.hpp"
 #include "bunchtrain/train/callback.hpp"
 #include "bunchtrain/train/manual_step.hpp"
+#include "bunchtrain/train/sample_metric.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/validation.hpp"
 
@@ -108,6 +109,11 @@ class Trainer {
 
   /// null: nothing but the objective.
   void use_validation(std::shared_ptr<Validation> validation);
+  /// A metric of every validation beside what the validation itself finds: "valid_NAME" in the records, the
+  /// progress and the page, and for `--early-stop NAME:PATIENCE`. A sample without a number (NaN) makes it NaN,
+  /// which is recorded as null, never the best and no end of the run.
+  /// @throws ConfigError for a name that is no word or taken; `fit` does for one that the validation finds.
+  void add_metric(std::string name, SampleMetric metric, SampleMetricOptions options = {});
   void add_callback(std::shared_ptr<Callback> callback);
   /// Trains to the end, or from where the run folder's newest snapshot stopped if `--resume` is given.
   /// `valid` may be null.

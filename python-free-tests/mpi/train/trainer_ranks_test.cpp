@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/ops/full.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -60,6 +62,49 @@ TEST_F(TrainerRanksTest, AnyNumberOfRanksComputesTheSameLosses) {
   EXPECT_NEAR(*by_all.validation->loss, *by_one.validation->loss, 1e-9);
   EXPECT_EQ(by_all.validation->text.find("33 labelled samples"), 0U) << by_all.validation->text;
   together.session.close();
+}
+
+TEST_F(TrainerRanksTest, OwnMetricsAreThoseOfOneRankAndLoggedValuesMeans) {
+  const SampleMetric score = [](const NamedTensors& outputs, const Batch&) {
+    return outputs["logits"].select(1, 1);
+  };
+  ToyTraining alone(mpi::Comm::self(), root_ / ("alone" + std::to_string(world().rank())));
+  alone.trainer.add_metric("score", score);
+  const FitResult by_one = alone.trainer.fit(make_points(205), make_points(33, 2));
+  alone.session.close();
+
+  ToyTraining parts(world(), root_ / "together", {"--sync-batch-norm"});
+  const int last = world().size() - 1;
+  Trainer trainer(parts.session, parts.parallel, parts.optimizer,
+                  [&](const NamedTensors& outputs, const Batch& batch) {
+                    parts.session.log("rank", world().rank());
+                    // Names that one rank alone has, of several at once.
+                    if (world().rank() == last) parts.session.log("of_last", at::full({1}, 7.0, at::kDouble));
+                    if (world().rank() == 0) parts.session.log("of_first", 3.0);
+                    return classification()(outputs, batch);
+                  },
+                  {.epochs = 3, .batch = 32});
+  trainer.add_metric("score", score);
+  std::vector<StepEvent> events;
+  struct Keep : Callback {
+    explicit Keep(std::vector<StepEvent>& events) : events_(events) {}
+    void on_step(const StepEvent& event) override { events_.push_back(event); }
+    std::vector<StepEvent>& events_;
+  };
+  trainer.add_callback(std::make_shared<Keep>(events));
+  const FitResult by_all = trainer.fit(make_points(205), make_points(33, 2));
+  EXPECT_NEAR(by_all.validation->metrics.back().value, by_one.validation->metrics.back().value, 1e-9);
+  EXPECT_EQ(by_all.validation->metrics.back().name, "valid_score");
+  for (const StepEvent& event : events) {
+    ASSERT_EQ(event.logged.size(), 3U);
+    const auto value = [&](const std::string& name) {
+      return std::ranges::find(event.logged, name, &report::NamedValue::name)->value;
+    };
+    EXPECT_EQ(value("rank"), last / 2.0);
+    EXPECT_EQ(value("of_last"), 7);
+    EXPECT_EQ(value("of_first"), 3);
+  }
+  parts.session.close();
 }
 
 TEST_F(TrainerRanksTest, AStopOnOneRankStopsAllAndResumeIsBitEqual) {

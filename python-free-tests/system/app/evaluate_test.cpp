@@ -187,6 +187,80 @@ TEST_F(EvaluateTest, SeveralRunsStandOnOnePage) {
   EXPECT_EQ(run(tool("report " + path("run") + " --out " + path("one.html"))).exit_code, 78);
 }
 
+TEST_F(EvaluateTest, SeveralNetworksGiveTheMeanOfTheirProbabilities) {
+  const std::string words =
+      "--particles 24 --epochs 1 --ema 0.9 --model particlenet --data " + path("toy.h5");
+  const Finished trained = run(train(words + " --run " + path("other")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const auto score = [&](const std::string& runs, const std::string& name, int ranks = 1) {
+    const std::string command =
+        tool("evaluate --run " + runs + " --split valid --against jet.pt:3 --output " + path(name));
+    const Finished done = run(ranks == 1 ? command : mpirun(ranks, command));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    return done.output;
+  };
+  score(path("run"), "a.h5");
+  score(path("other") + "/bundle", "b.h5");
+  const std::string both = path("run") + " " + path("other") + "/bundle";
+  const std::string output = score(both, "both.h5");
+  for (const char* said : {"mean of 2 networks: ", "Ensemble of 2 networks", "particlenet-lite",
+                           "all together", "Efficiency for three_prong against jet.pt"})
+    EXPECT_NE(output.find(said), std::string::npos) << said << "\n" << output;
+  const Scores a = read_scores(path("a.h5")), b = read_scores(path("b.h5")),
+               mean = read_scores(path("both.h5"));
+  EXPECT_EQ(mean.selected, a.selected);
+  for (std::size_t i = 0; i < mean.qcd.size(); ++i)
+    if (mean.selected[i]) ASSERT_NEAR(mean.qcd[i], 0.5 * (a.qcd[i] + b.qcd[i]), 1e-6) << "row " << i;
+  EXPECT_NE(a.qcd, b.qcd);
+  score(both, "ranks.h5", 3);
+  const Scores ranks = read_scores(path("ranks.h5"));
+  EXPECT_EQ(ranks.label, mean.label);
+  for (std::size_t i = 0; i < mean.qcd.size(); ++i)
+    if (mean.selected[i]) ASSERT_NEAR(ranks.qcd[i], mean.qcd[i], 1e-5) << "row " << i;
+  // Each network's own numbers are those that it has alone.
+  const auto auc_of = [&](const std::string& name) {
+    const std::string page = read_file(path(name)), key = R"("label":"Mean AUC","value":")";
+    return page.substr(page.find(key) + key.size(), 5);
+  };
+  const std::string results = read_file(path("both.json"));
+  for (const char* alone : {"a.json", "b.json"})
+    EXPECT_NE(results.find("\"" + auc_of(alone)), std::string::npos) << auc_of(alone) << "\n" << results;
+  // Averages of a run, which is found in its folder; the results of several do not replace those of one.
+  const std::string folders = "evaluate " + path("run") + " " + path("other") + " --split valid";
+  const Finished averaged = run(tool(folders)), plain = run(tool(folders + " --average off"));
+  EXPECT_NE(averaged.output.find("averaged weights"), std::string::npos) << averaged.output;
+  EXPECT_EQ(plain.output.find("averaged weights"), std::string::npos) << plain.output;
+  for (const char* name : {"run/ensemble.h5", "run/ensemble.json", "run/ensemble.html"})
+    EXPECT_TRUE(std::filesystem::exists(path(name))) << name;
+  EXPECT_FALSE(std::filesystem::exists(path("run/evaluation.html")));
+  EXPECT_NE(read_file(path("run/ensemble.html")).find("<h2>Ensemble of 2 networks</h2>"), std::string::npos);
+}
+
+TEST_F(EvaluateTest, NetworksThatDoNotScoreTheSameJetsAreNoEnsemble) {
+  const std::string words = "--epochs 1 --max-steps 2 --data " + path("toy.h5");
+  const auto make = [&](const std::string& name, const std::string& more) {
+    const Finished trained = run(train(words + more + " --run " + path(name)));
+    ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  };
+  make("order", " --particles 24 --classes three_prong,two_prong,qcd");
+  make("fewer", " --particles 20");
+  make("seed", " --particles 24 --seed 7");
+  const auto refused = [&](const std::string& other, const std::string& more,
+                           const std::vector<std::string>& why) {
+    const Finished done = run(mpirun(2, tool("evaluate --run " + path("run") + " " + path(other) + more)));
+    EXPECT_EQ(done.exit_code, 78) << done.output;
+    for (const std::string& part : why) EXPECT_NE(done.output.find(part), std::string::npos) << done.output;
+  };
+  const std::string valid = " --split valid";
+  refused("order", valid, {"the order of the classes", "three_prong,two_prong,qcd"});
+  refused("fewer", valid, {"the number of particles"});
+  refused("run", valid, {"every network once"});
+  refused("seed", valid, {"--split", "not trained on the same part"});
+  const Finished all =
+      run(tool("evaluate " + path("run") + " " + path("seed") + " --data " + path("toy.h5")));
+  EXPECT_EQ(all.exit_code, 0) << "without a part they may be of different ones\n" << all.output;
+}
+
 TEST_F(EvaluateTest, FewerJetsThanRanks) {
   const std::string one = make_jets("one.h5", 1, 9);
   const Finished done = run(mpirun(2, tool("evaluate " + path("run") + " --data " + one)));
@@ -230,7 +304,7 @@ TEST_F(EvaluateTest, WhatIsMissingOrTooMuchIsSaid) {
   const Finished no_run = run(tool("evaluate --data " + path("toy.h5") + " " + path("run")));
   EXPECT_EQ(no_run.exit_code, 78);
   EXPECT_NE(no_run.output.find("run"), std::string::npos) << no_run.output;
-  const Finished twice = run(tool("evaluate --run a --run b --data " + path("toy.h5")));
+  const Finished twice = run(tool("evaluate run --output a --output b --data " + path("toy.h5")));
   EXPECT_EQ(twice.exit_code, 78);
   EXPECT_NE(twice.output.find("2 times (a, b)"), std::string::npos) << twice.output;
 }
@@ -247,6 +321,18 @@ TEST_F(EvaluateTest, ANetworkOfTheProgramIsScoredByTheProgram) {
   EXPECT_EQ(foreign.exit_code, 78) << foreign.output;
   for (const char* way : {"jet_tagging::evaluate", "register_model", "custom_model"})
     EXPECT_NE(foreign.output.find(way), std::string::npos) << foreign.output;
+}
+
+TEST_F(EvaluateTest, ANetworkOfTheProgramIsInFloat64ByTheFlagAlone) {
+  const std::string run_folder = path("wide"), data = " --data " + path("toy.h5");
+  const Finished trained =
+      run(mpirun(2, example("custom_model", "--precision float64 --epochs 1 --run " + run_folder + data)));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const auto saved = checkpoint::read_snapshot(latest("wide"));
+  for (const auto& [name, tensor] : saved.components.at("model").tensors)
+    EXPECT_EQ(tensor.scalar_type(), at::kDouble) << name;
+  const Finished own = run(example("custom_model", "--evaluate --split valid --run " + run_folder));
+  EXPECT_EQ(own.exit_code, 0) << own.output;
 }
 
 TEST_F(EvaluateTest, ALoopWrittenByHandMakesARunToo) {

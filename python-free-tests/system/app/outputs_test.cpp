@@ -57,6 +57,8 @@ TEST_F(OutputsTest, EvaluateNeverReplacesItsDataOrItsRun) {
   expect_refused(evaluate + " --output " + notes, {"notes.h5", "--force"}, {notes});
   expect_refused(evaluate + " --output " + path("other.h5"), {"other.json", "results"}, {twin});
   expect_refused(evaluate + " --page " + twin, {"other.json", "--page"}, {twin});
+  expect_refused(evaluate + " --page " + path("run/report.html"), {"--page", "report.html", "--force"},
+                 {path("run/report.html")});
   expect_refused(evaluate + " --force --page " + path("run/scores.h5"), {"another name"}, {});
   expect_refused(evaluate + " --output " + path("scores.json"), {".json"}, {});
   expect_refused(evaluate + " --output " + path("sub"), {"is a folder"}, {});

@@ -3,9 +3,12 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/report/jsonl_writer.hpp"
+#include "bunchtrain/report/run_records.hpp"
 #include "support/markup_checker.hpp"
 #include "temporary_folder.hpp"
 
@@ -132,6 +135,67 @@ TEST_F(RunReportTest, AnyNumberOfStepsBecomesAsManyPointsAsAPlotShows) {
       }
     }
     EXPECT_NEAR(series.step.back(), static_cast<double>(steps), 0.001 * static_cast<double>(steps));
+  }
+}
+
+TEST_F(RunReportTest, ValidationsWithinAnEpochAreDrawnBetweenItsEnds) {
+  std::string lines;
+  for (const std::int64_t step : {5, 15}) {
+    const double auc = 0.8 + 0.01 * static_cast<double>(step);
+    lines +=
+        to_json({{"kind", "validation"}, {"step", step}, {"valid_loss", 0.5}, {"valid_auc", auc}}) + '\n';
+    EpochRow row{.epoch = (step + 5) / 10, .epochs = 2, .step = step + 5, .valid_loss = 0.4};
+    row.metrics = {{"valid_auc", auc + 0.05}};
+    lines += to_json(make_record(row)) + '\n';
+  }
+  write("metrics.jsonl", lines);
+  const TrainingReport report = read_run(folder_);
+  EXPECT_THAT(report.validations.step, testing::ElementsAre(5, 15));
+  const std::string html = render_html(report);
+  EXPECT_EQ(test::markup_fault(html), "");
+  for (const char* name : {"data-name=\"validation\">", "data-name=\"AUC\">"}) {
+    const auto begin = html.find(name);
+    ASSERT_NE(begin, std::string::npos) << name;
+    const std::string line = html.substr(begin, html.find("</g>", begin) - begin);
+    std::size_t points = 0;  // of two epochs and two validations
+    for (std::size_t at = line.find("<circle"); at != std::string::npos; at = line.find("<circle", at + 1))
+      ++points;
+    EXPECT_EQ(points, 4U) << line;
+  }
+}
+
+TEST_F(RunReportTest, RecordsAsTheyComeShowWhatTheFileShows) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  std::vector<Record> records;
+  for (std::int64_t step = 1; step <= 70'000; ++step) {
+    const double loss = step % 1000 == 0 ? kInfinity : 1.0 / static_cast<double>(step);
+    records.push_back({{"kind", "step"}, {"step", step}, {"loss", loss}, {"loss_flavour", loss / 3}});
+    if (step % 10 == 0)
+      records.push_back({{"kind", "validation"}, {"step", step}, {"valid_auc", loss}, {"valid_auc", 7.0}});
+    if (step % 7'000 == 0) {
+      EpochRow row{.epoch = step / 7'000, .epochs = 10, .step = step, .train_loss = loss};
+      row.metrics = {{"valid_auc", kInfinity}, {"valid_pull", 3.0}};
+      records.push_back(make_record(row));
+    }
+  }
+  RunRecords live, half;
+  std::string lines;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    live.add(records[i]);
+    lines += to_json(records[i]) + '\n';
+    if (i + 1 != records.size() / 2) continue;
+    write("metrics.jsonl", lines);
+    half.read(folder_ / "metrics.jsonl");
+  }
+  write("metrics.jsonl", lines);
+  for (std::size_t i = records.size() / 2; i < records.size(); ++i) half.add(records[i]);
+  const std::string from_file = render_html(read_run(folder_));
+  EXPECT_EQ(test::markup_fault(from_file), "");
+  for (const RunRecords* records_of_run : {&live, &half}) {
+    TrainingReport report = describe_run(folder_, "");
+    records_of_run->show_in(report);
+    EXPECT_LE(report.validations.step.size(), 1'500U);
+    EXPECT_EQ(render_html(report), from_file);
   }
 }
 

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "bunchtrain/checkpoint/snapshot.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/train/run_page.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "trainer_fixture.hpp"
 
@@ -76,6 +78,29 @@ TEST_F(ValidateEveryTest, ResumesToTheBitAndValidatesEachStepOnce) {
       for (const char* name : {"step", "valid_loss", "valid_auc"})
         EXPECT_EQ(report::number(found[i], name), report::number(expected[i], name)) << run << " " << name;
   }
+}
+
+/// The page that the run made of what it holds is the one that is made of its records.
+TEST_F(ValidateEveryTest, ThePageOfTheRunIsThatOfItsRecords) {
+  const auto expect_same_page = [&](const std::string& run) {
+    const std::string made = read(run + "/report.html");
+    EXPECT_EQ(read_text_file(train::render_run(root_ / run)), made) << run;
+    EXPECT_THAT(made, HasSubstr("<dt>AUC</dt>")) << "of the results";
+  };
+  make("undisturbed", flags()).trainer.fit(points_, others_);
+  expect_same_page("undisturbed");
+  EXPECT_THAT(train::read_run(root_ / "undisturbed").validations.step, testing::ElementsAreArray(kSteps));
+  ToyTraining first = make("stopped", flags());
+  first.trainer.add_callback(std::make_shared<LossRecorder>(&first.session, 10));
+  EXPECT_THROW(first.trainer.fit(points_, others_), train::Interrupted);
+  expect_same_page("stopped");  // the last page, though less than a minute is over
+  first.session.close();
+  std::ofstream(root_ / "stopped" / "metrics.jsonl", std::ios::app) << "rubbish\n";
+  ToyTraining second = make("stopped", flags({"--resume"}));
+  second.trainer.fit(points_, others_);
+  expect_same_page("stopped");
+  EXPECT_THAT(read("stopped/report.html"), HasSubstr("Unreadable lines"));
+  EXPECT_THAT(train::read_run(root_ / "stopped").validations.step, testing::ElementsAreArray(kSteps));
 }
 
 TEST_F(ValidateEveryTest, AValidationThatWasBrokenOffIsMadeUpFor) {

@@ -37,10 +37,11 @@ std::vector<tensor::NamedParameter> named_parameters(const torch::nn::Module& mo
 /// Parameters in the order in which backward makes their gradients, as far as registration
 /// tells: the last layer first.
 tensor::ParameterArenas move_to_arenas(torch::nn::Module& module, const comm::Communicator& communicator,
-                                       std::optional<c10::Device> device) {
+                                       const DataParallelOptions& options) {
   // A communicator of the CPU asks for nothing: over MPI its networks may be anywhere.
-  const c10::Device home = device.value_or(communicator.device());
-  if (device || !home.is_cpu()) module.to(home);
+  const c10::Device home = options.device.value_or(communicator.device());
+  if (options.device || !home.is_cpu()) module.to(home);
+  if (options.dtype) module.to(*options.dtype);
   auto parameters = named_parameters(module);
   require_same_network(communicator, parameters);
   std::ranges::reverse(parameters);
@@ -134,7 +135,7 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
     : module(std::move(network)),
       forward(options.forward),
       communicator(std::move(ranks)),
-      arenas(move_to_arenas(*module, communicator, options.device)),
+      arenas(move_to_arenas(*module, communicator, options)),
       plan(choose_plan(communicator, arenas, options)),
       buckets(arenas, communicator, plan.bucket_bytes),
       ledger(communicator.size()),

@@ -4,8 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/softmax.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 
@@ -16,11 +16,11 @@
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/metrics/detail/old_curves.hpp"
 #include "bunchtrain/metrics/efficiency.hpp"
-#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/report/table.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/run_folder.hpp"
 #include "bunchtrain/weights/bundle.hpp"
+#include "ensemble.hpp"
 #include "evaluated_heads.hpp"
 #include "evaluation_page.hpp"
 #include "score_file.hpp"
@@ -32,11 +32,10 @@ namespace fs = std::filesystem;
 
 /// One row per sample of this rank: sample id, label, scores, observers; float64, which
 /// holds ids up to 2^53 exactly.
-at::Tensor score_rows(const Batch& batch, const at::Tensor& logits,
+at::Tensor score_rows(const Batch& batch, const at::Tensor& scores,
                       const std::vector<std::string>& observers) {
   std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).cpu().unsqueeze(1),
-                                     batch["label"].to(at::kDouble).unsqueeze(1).cpu(),
-                                     at::softmax(logits.to(at::kDouble), 1).cpu()};
+                                     batch["label"].to(at::kDouble).unsqueeze(1).cpu(), scores};
   for (const auto& name : observers)
     columns.push_back(batch["observer." + name].to(at::kDouble).cpu().unsqueeze(1));
   return at::cat(columns, 1);
@@ -54,38 +53,19 @@ data::DataLoader make_loader(const train::Session& session, const EvaluatedData&
                                               .logger = session.logger()});
 }
 
-NamedTensors as_wide_as(const TrainedNetwork& trained, const NamedTensors& tensors) {
-  if (!trained.in_double) return tensors;
-  NamedTensors wide;
-  for (const auto& [name, tensor] : tensors)
-    wide.set(name, tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor);
-  return wide;
-}
-
-NamedTensors outputs_of(TrainedNetwork& trained, const Batch& batch) {
-  NamedTensors outputs = nn::as_model(*trained.module)->forward(as_wide_as(trained, batch.tensors));
-  const at::Tensor* logits = outputs.find("logits");
-  const auto classes = static_cast<std::int64_t>(trained.card.classes.size());
-  if (!logits || logits->dim() != 2 || logits->size(0) != batch.size() || logits->size(1) != classes)
-    throw ConfigError(fmt::format(
-        "the network must give \"logits\" [{}, {}], one per jet and class; it gave {}", batch.size(), classes,
-        logits ? fmt::format("[{}]", fmt::join(logits->sizes(), ", ")) : "none"));
-  return outputs;
-}
-
-/// This rank's share of the data through the network: fills `metrics` and `heads`, returns one row per sample.
-at::Tensor score_share(const train::Session& session, TrainedNetwork& trained, data::DataLoader& loader,
-                       metrics::ClassificationMetrics& metrics, EvaluatedHeads& heads) {
+/// This rank's share of the data through the networks: fills `heads`, returns one row per sample.
+at::Tensor score_share(const train::Session& session, Ensemble& ensemble, data::DataLoader& loader,
+                       EvaluatedHeads& heads) {
   const at::NoGradGuard no_gradients;
-  const auto values = std::ssize(trained.card.classes) + std::ssize(trained.card.observers) + heads.width();
+  const features::Card& card = ensemble.first().card;
+  const auto values = std::ssize(card.classes) + std::ssize(card.observers) + heads.width();
   std::vector<at::Tensor> rows = {at::empty({0, values + 2}, at::kDouble)};
   while (const auto batch = loader.next()) {
     if (batch->size() == 0) continue;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
-    const NamedTensors outputs = outputs_of(trained, *batch);
-    metrics.add_logits(outputs["logits"], (*batch)["label"]);
+    const Ensemble::Scored scored = ensemble.score(*batch);
     rows.push_back(at::cat(
-        {score_rows(*batch, outputs["logits"], trained.card.observers), heads.add(*batch, outputs)}, 1));
+        {score_rows(*batch, scored.probabilities, card.observers), heads.add(*batch, scored.estimates)}, 1));
   }
   return at::cat(rows, 0);
 }
@@ -100,6 +80,13 @@ bool is_results_file(const fs::path& path) {
   return report::is_sections_file(path) || metrics::is_old_curves_file(path);
 }
 
+/// The page that a training makes of its run.
+bool is_page_of_run(const fs::path& path) {
+  std::error_code failed;
+  const fs::path found = fs::weakly_canonical(path, failed);
+  return found.filename() == "report.html" && fs::exists(found.parent_path() / "run.json", failed);
+}
+
 /// What of a run or a bundle must stay as it is.
 std::vector<fs::path> files_of(const fs::path& source) {
   if (weights::is_bundle(source)) return {source};
@@ -112,13 +99,18 @@ fs::path folder_of_results(const fs::path& source) {
   return weights::is_bundle(source) ? fs::canonical(source).parent_path() : source;
 }
 
-Outputs choose_outputs(const train::Session& session, const fs::path& source,
+/// Of several networks the results lie with the first, beside its own.
+Outputs choose_outputs(const train::Session& session, const std::vector<WeightSource>& sources,
                        const EvaluatedData& evaluated) {
+  const bool one = sources.size() == 1;
+
   const std::string name = session.option("output");
   std::vector<fs::path> inputs = evaluated.files.files();
   for (const auto& file : evaluated.samples->summary().files) inputs.emplace_back(file.path);
-  for (const auto& path : files_of(source)) inputs.push_back(path);
-  OutputFile scores{.path = name.empty() ? folder_of_results(source) / "scores.h5" : fs::path(name),
+  for (const WeightSource& source : sources)
+    for (const auto& path : files_of(source.path)) inputs.push_back(path);
+  const fs::path folder = folder_of_results(sources.front().path);
+  OutputFile scores{.path = name.empty() ? folder / (one ? "scores.h5" : "ensemble.h5") : fs::path(name),
                     .option = "output",
                     .inputs = inputs,
                     .force = session.option("force"),
@@ -130,9 +122,10 @@ Outputs choose_outputs(const train::Session& session, const fs::path& source,
   if (results.path == scores.path)
     throw ConfigError("output", name, "a name that does not end in .json: the results get that one");
   const std::string page_name = session.option("page");
-  page.path = page_name.empty() ? scores.path.parent_path() / "evaluation.html" : fs::path(page_name);
+  page.path = page_name.empty() ? scores.path.parent_path() / (one ? "evaluation.html" : "ensemble.html")
+                                : fs::path(page_name);
   page.option = "page";
-  page.is_own = report::is_page;
+  page.is_own = [](const fs::path& path) { return report::is_page(path) && !is_page_of_run(path); };
   if (page.path == scores.path || page.path == results.path)
     throw ConfigError("page", page_name, "another name than those of the scores and of the results");
   return {std::move(scores), std::move(results), std::move(page)};
@@ -154,12 +147,17 @@ void write_results(const Outputs& outputs, const EvaluateResult& result) {
                                                          .sections = result.sections}));
 }
 
-WeightSource weight_source(const train::Session& session, const std::string& network) {
-  const std::string run = session.option("run");
-  if (run.empty())
-    throw ConfigError(
-        "run", "",
-        "the folder of a run, or a bundle: RUN --data FILES (what follows --data is taken for data)");
+/// `--run` of a program that trains is one folder, that of `bunchtrain evaluate` a list.
+std::vector<std::string> named_runs(const train::Session& session) {
+  const config::Options& options = session.options();
+  if (std::holds_alternative<std::vector<std::string>>(options.spec("run").default_value))
+    return options.get<std::vector<std::string>>("run");
+  const auto& run = options.get<std::string>("run");
+  return run.empty() ? std::vector<std::string>{} : std::vector{run};
+}
+
+WeightSource weight_source(const train::Session& session, const std::string& run,
+                           const std::string& network) {
   const std::string checkpoint = session.option("checkpoint");
   if (weights::is_bundle(run)) {
     if (session.options().given("checkpoint"))
@@ -173,11 +171,29 @@ WeightSource weight_source(const train::Session& session, const std::string& net
           .averaged = session.options().get<std::string>("average") == "on"};
 }
 
-/// "runs/first/checkpoints/step-000042 (epoch 3, step 42)"; snapshots of version 0.1 do not say their epoch.
-std::string describe_snapshot(const TrainedNetwork& trained) {
-  const std::string epoch = trained.epoch > 0 ? fmt::format("epoch {}, ", trained.epoch) : "";
-  return fmt::format("{} ({}step {}{})", trained.info.folder.string(), epoch, trained.info.step,
-                     trained.averaged ? ", averaged weights" : "");
+std::vector<WeightSource> weight_sources(const train::Session& session, const std::string& network) {
+  std::vector<WeightSource> sources;
+  for (const std::string& run : named_runs(session)) sources.push_back(weight_source(session, run, network));
+  if (sources.empty())
+    throw ConfigError(
+        "run", "",
+        "the folder of a run, or a bundle: RUN --data FILES (what follows --data is taken for data)");
+  return sources;
+}
+
+/// Collective.
+std::vector<TrainedNetwork> load_networks(train::Session& session, const std::vector<WeightSource>& sources,
+                                          const MakeNetwork& make) {
+  std::vector<TrainedNetwork> networks;
+  for (const WeightSource& source : sources) networks.push_back(load_network(session, source, make));
+  require_alike(networks);
+  return networks;
+}
+
+std::string paths_of(const std::vector<WeightSource>& sources) {
+  std::vector<std::string> paths;
+  for (const WeightSource& source : sources) paths.push_back(source.path.string());
+  return fmt::format("{}", fmt::join(paths, ","));
 }
 
 /// Collective: what one rank finds is an error on all.
@@ -206,9 +222,12 @@ std::vector<config::OptionSpec> evaluate_options() {
        "the averaged weights of a run with --ema, or off: those that were trained",
        "",
        {"on", "off"}},
-      {"output", Text{}, "where the scores go; empty = scores.h5 in the run folder, or beside the bundle",
+      {"output", Text{},
+       "where the scores go; empty = scores.h5 in the run folder, or beside the bundle; of several networks ensemble.h5",
        "FILE"},
-      {"page", Text{}, "where the page goes; empty = evaluation.html beside the scores", "FILE"},
+      {"page", Text{},
+       "where the page goes; empty = evaluation.html, of several networks ensemble.html, beside the scores",
+       "FILE"},
       {"against", std::vector<Text>{},
        "shows efficiencies against columns of the card or expressions of them, in so many bins: jet.pt:8",
        "COLUMN[:BINS]..."},
@@ -217,26 +236,27 @@ std::vector<config::OptionSpec> evaluate_options() {
 }
 
 EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const std::string& network) {
-  const WeightSource source = weight_source(session, network);
-  TrainedNetwork trained = load_network(session, source, make);
-  const auto against = read_against(session, trained.card);
+  const std::vector<WeightSource> sources = weight_sources(session, network);
+  std::vector<TrainedNetwork> networks = load_networks(session, sources, make);
+  features::Card& card = networks.front().card;
+  const auto against = read_against(session, card);
   const auto working_point = session.options().get<double>("working-point");
   metrics::EfficiencyOptions{.working_point = working_point}.validate();
-  const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, trained); });
+  const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, networks); });
   const Outputs outputs = together(session, [&] {
-    Outputs chosen = choose_outputs(session, source.path, evaluated);
+    Outputs chosen = choose_outputs(session, sources, evaluated);
     if (session.is_root()) require_writable(chosen);
     return chosen;
   });
   data::DataLoader loader = make_loader(session, evaluated);
-  metrics::ClassificationMetrics metrics(
-      train::classification_options(class_names(trained.card), trained.card.signal));
-  EvaluatedHeads heads(trained, evaluated.description);
-  const at::Tensor share =
-      together(session, [&] { return score_share(session, trained, loader, metrics, heads); });
+  const auto options = train::classification_options(class_names(card), card.signal);
+  Ensemble ensemble(std::move(networks), options);
+  EvaluatedHeads heads(ensemble.first(), evaluated.description);
+  const at::Tensor share = together(session, [&] { return score_share(session, ensemble, loader, heads); });
   auto agreement = session.agreement();
   const at::Tensor rows = comm::gather_rows(share, agreement);  // on the root, which writes them
-  auto summary = metrics.compute(agreement);
+  auto summary = ensemble.compute(agreement);
+  const std::vector<report::Section> members = ensemble.members_section(summary, agreement);
   const train::ValidationResult estimates = heads.finish(agreement);
 
   EvaluateResult result{.metrics = std::nullopt,
@@ -245,7 +265,7 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
                         .page = {},
                         .sections = {},
                         .data = evaluated.description,
-                        .snapshot = describe_snapshot(trained)};
+                        .snapshot = ensemble.describe()};
   if (summary.samples > 0) result.metrics = std::move(summary);
   if (result.metrics || !estimates.sections.empty()) {
     result.results = outputs.results.path;
@@ -253,12 +273,18 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
   }
   session.control().together([&] {
     if (!session.is_root()) return;
-    write_scores(outputs.scores, rows, evaluated, trained,
-                 {.run = source.path.string(), .split = session.option("split")});
+    const TrainedNetwork& first = ensemble.first();
+    write_scores(outputs.scores, rows, evaluated, first.card,
+                 {.run = paths_of(sources),
+                  .split = session.option("split"),
+                  .estimates = head_columns(first),
+                  .checkpoint = ensemble.hashes()});
     if (result.page.empty()) return;
-    if (result.metrics)
+    if (result.metrics) {
       result.sections =
-          evaluation_sections(*result.metrics, rows, trained, against, working_point, result.data);
+          evaluation_sections(*result.metrics, rows, first, against, working_point, result.data);
+      result.sections.insert(result.sections.begin() + 1, members.begin(), members.end());
+    }
     result.sections.insert(result.sections.end(), estimates.sections.begin(), estimates.sections.end());
     write_results(outputs, result);
   });

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <tuple>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
@@ -92,23 +93,60 @@ TrainedJets count_trained(const EvaluatedData& evaluated, const train::TrainedOn
   return trained;
 }
 
+/// Copies of files, anywhere, are the same files.
+bool same_part(const std::optional<train::TrainedOn>& a, const std::optional<train::TrainedOn>& b) {
+  if (!a || !b) return false;
+  const auto key = [](const data::SplitPart& part) {
+    return std::tie(part.name, part.valid_fraction, part.seed);
+  };
+  return key(a->part) == key(b->part) &&
+         std::ranges::equal(a->files, b->files, [](const auto& x, const auto& y) {
+           return x.fingerprint == y.fingerprint && x.rows == y.rows;
+         });
+}
+
+/// @throws ConfigError unless all networks were trained on the same part of the same files.
+void require_same_part(const std::string& part, std::span<const TrainedNetwork> networks) {
+  const auto first = trained_on(networks.front());
+  for (const TrainedNetwork& other : networks.subspan(1))
+    if (!same_part(first, trained_on(other)))
+      throw ConfigError("split", part,
+                        fmt::format("all: {} and {} were not trained on the same part of the same files",
+                                    networks.front().info.folder.string(), other.info.folder.string()));
+}
+
 void warn_of_trained(const train::Session& session, const EvaluatedData& evaluated,
-                     const std::optional<train::TrainedOn>& run) {
+                     const std::optional<train::TrainedOn>& run, const std::string& whose) {
   if (!run) return;
   const TrainedJets trained = count_trained(evaluated, *run);
   if (trained.count == 0) return;
   const std::string all = format_integer(evaluated.samples->size());
   session.logger().warning(
-      fmt::format("{}{} of these {} jets were trained on: what follows is better than on jets never seen{}",
-                  trained.exact ? "" : "about ", format_integer(trained.count), all,
+      fmt::format("{}{}{} of these {} jets were trained on: what follows is better than on jets never seen{}",
+                  whose, trained.exact ? "" : "about ", format_integer(trained.count), all,
                   run->part.name.empty() ? "" : "; --split valid takes those that the run kept"));
+}
+
+/// Of networks that were trained on the same part once.
+void warn_of_trained(const train::Session& session, const EvaluatedData& evaluated,
+                     std::span<const TrainedNetwork> networks) {
+  std::vector<std::optional<train::TrainedOn>> told;
+  for (const TrainedNetwork& trained : networks) {
+    const auto run = trained_on(trained);
+    if (std::ranges::any_of(told, [&](const auto& other) { return same_part(other, run); })) continue;
+    told.push_back(run);
+    const bool one = networks.size() == 1;
+    warn_of_trained(session, evaluated, run, one ? "" : trained.info.folder.string() + ": ");
+  }
 }
 
 }  // namespace
 
-EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork& trained) {
+EvaluatedData open_evaluated(const train::Session& session, std::span<const TrainedNetwork> networks) {
+  const TrainedNetwork& trained = networks.front();
   const std::string part = session.option("split");
   const auto run = trained_on(trained);
+  if (part != "all") require_same_part(part, networks);
   std::vector<std::string> names = session.option("data");
   if (names.empty() && part != "all") {
     require_split(part, run, run ? run->files : std::vector<data::FileIdentity>{});
@@ -139,7 +177,7 @@ EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork
         fmt::format("{} part of {}", part == "valid" ? "validation" : "training", evaluated.description);
   }
   evaluated.rows = files.rows_of(*evaluated.samples);
-  if (part == "all") warn_of_trained(session, evaluated, run);
+  if (part == "all") warn_of_trained(session, evaluated, networks);
   return evaluated;
 }
 

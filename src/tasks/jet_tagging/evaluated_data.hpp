@@ -3,6 +3,7 @@
 /// The jets that an evaluation looks at, and how many of them the run was trained on.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,9 @@ struct EvaluatedData {
   std::string description;                           ///< "toy.h5", "validation part of toy.h5"
 };
 
-/// `--data` and `--split`. Warns of jets that the run was trained on, with their number.
-/// @throws ConfigError if there is no such part.
-EvaluatedData open_evaluated(const train::Session& session, const TrainedNetwork& trained);
+/// `--data` and `--split`, with the card of the first network. Warns of jets that a network was trained on, with
+/// their number.
+/// @throws ConfigError if there is no such part, or if it is not the same of all networks.
+EvaluatedData open_evaluated(const train::Session& session, std::span<const TrainedNetwork> networks);
 
 }  // namespace bunchtrain::jet_tagging

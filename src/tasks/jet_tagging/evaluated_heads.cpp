@@ -55,6 +55,13 @@ train::ValidationResult EvaluatedHeads::finish(comm::Communicator& ranks) {
   return all;
 }
 
+std::vector<std::string> estimate_outputs(const TrainedNetwork& trained) {
+  std::vector<std::string> outputs;
+  for (const EstimatedTarget& head : trained.heads)
+    for (std::string& name : outputs_of(head)) outputs.push_back(std::move(name));
+  return outputs;
+}
+
 std::vector<std::string> head_columns(const TrainedNetwork& trained) {
   std::vector<std::string> columns;
   for (const EstimatedTarget& head : trained.heads) {

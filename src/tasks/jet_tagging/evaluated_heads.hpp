@@ -39,6 +39,9 @@ class EvaluatedHeads {
   std::int64_t width_ = 0;
 };
 
+/// The outputs that are estimates, and their own errors: "energy", "energy_width".
+std::vector<std::string> estimate_outputs(const TrainedNetwork& trained);
+
 /// "energy", "energy_width" and "target_energy": what the columns are called in a file of scores.
 std::vector<std::string> head_columns(const TrainedNetwork& trained);
 

@@ -58,12 +58,12 @@ std::vector<std::string> class_names(const features::Card& card) {
 }
 
 void write_scores(const OutputFile& output, const at::Tensor& rows, const EvaluatedData& data,
-                  const TrainedNetwork& trained, const ScoreOrigin& origin) {
+                  const features::Card& card, const ScoreOrigin& origin) {
   const std::vector<FileScores> files = sort_into_files(data, rows);
   data::Hdf5Writer writer(output, kKind);
-  const std::vector<std::string> classes = class_names(trained.card);
-  const auto& observers = trained.card.observers;
-  const std::vector<std::string> heads = head_columns(trained);
+  const std::vector<std::string> classes = class_names(card);
+  const auto& observers = card.observers;
+  const std::vector<std::string>& heads = origin.estimates;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::string name = i == 0 ? "scores" : fmt::format("scores_{}", i);
     std::vector<data::CompoundColumn> columns = {{.name = "row", .integers = files[i].row},
@@ -83,7 +83,7 @@ void write_scores(const OutputFile& output, const at::Tensor& rows, const Evalua
     writer.write_attribute(name, "classes", fmt::format("{}", fmt::join(classes, ",")));
     writer.write_attribute(name, "run", origin.run);
     writer.write_attribute(name, "split", origin.split);
-    writer.write_attribute(name, "checkpoint", trained.info.hash);
+    writer.write_attribute(name, "checkpoint", origin.checkpoint);
   }
   writer.commit();
 }

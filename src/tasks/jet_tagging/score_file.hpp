@@ -18,13 +18,15 @@ namespace bunchtrain::jet_tagging {
 struct ScoreOrigin {
   std::string run;
   std::string split;
+  std::vector<std::string> estimates;  ///< `head_columns`
+  std::string checkpoint;              ///< hash of the weights; of several networks with commas between
 };
 
 /// @param rows [N, 2 + classes + observers + ...] float64: sample (negative: none), label, scores, observers,
 /// what `EvaluatedHeads` adds.
 /// The file is put in its place only if it may still be written. @throws ConfigError, DataError
 void write_scores(const OutputFile& file, const at::Tensor& rows, const EvaluatedData& data,
-                  const TrainedNetwork& trained, const ScoreOrigin& origin);
+                  const features::Card& card, const ScoreOrigin& origin);
 
 /// Whether a file was written by `write_scores`.
 bool is_score_file(const std::filesystem::path& path);

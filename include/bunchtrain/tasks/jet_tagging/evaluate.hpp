@@ -39,6 +39,9 @@ struct EvaluateResult {
   std::string snapshot;                   ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
 };
 
+/// Several networks (`--run A B` where that option is a list): scores are the means of their probabilities; each
+/// one's own AUC and accuracy stand beside. They must score the same jets: classes, inputs, card.
+///
 /// Collective. Applies the snapshot of `--run` that `--checkpoint` names, or the bundle that `--run` is, to
 /// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was
 /// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset

@@ -14,3 +14,4 @@ extern bunchtrain::Session& session;
 extern bunchtrain::parallel::Engine& engine;
 extern bunchtrain::optim::Optimizer& optimizer;
 extern bunchtrain::train::Trainer& trainer;
+extern const bunchtrain::Batch& batch;
