@@ -31,17 +31,19 @@ bool RunSnapshots::due(std::int64_t step) const {
          std::chrono::steady_clock::now() - saved_at_ >= every_.time;
 }
 
-std::filesystem::path RunSnapshots::save(std::int64_t step, const CapturedState& state,
-                                         checkpoint::Metadata metadata) {
-  const auto info = store_.save({.step = step,
-                                 .components = state.replicated,
-                                 .rank_components = state.of_rank,
-                                 .metadata = std::move(metadata),
-                                 .judged = false});
+void RunSnapshots::save(std::int64_t step, CapturedState state, checkpoint::Metadata metadata) {
+  store_.begin({.step = step,
+                .components = std::move(state.replicated),
+                .rank_components = std::move(state.of_rank),
+                .metadata = std::move(metadata),
+                .judged = false});
   newest_ = step;
-  newest_folder_ = info.folder;
   saved_at_ = std::chrono::steady_clock::now();
-  return info.folder;
+}
+
+std::filesystem::path RunSnapshots::commit() {
+  newest_folder_ = store_.commit().folder;
+  return newest_folder_;
 }
 
 void RunSnapshots::mark_lost(std::int64_t step, const std::string& reason) {
@@ -53,6 +55,12 @@ void RunSnapshots::mark_lost(std::int64_t step, const std::string& reason) {
 }
 
 void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
+  if (store_.saving()) {
+    if (newest_ >= first_lost)
+      store_.abandon();
+    else
+      commit();
+  }
   for (const std::int64_t step : store_.steps())
     if (step >= first_lost) mark_lost(step, reason);
   const auto good = store_.steps();

@@ -19,7 +19,7 @@ namespace bunchtrain::train {
 ///
 /// A snapshot is written before anybody has judged its weights. It counts as good once a later step or a
 /// validation found loss and gradients finite; until then the one before stays, and if the weights prove to
-/// be lost it is marked and never resumed from.
+/// be lost it is marked and never resumed from, or dropped if it is still being written.
 class RunSnapshots {
  public:
   RunSnapshots(Session& session, const Settings& settings);
@@ -30,12 +30,19 @@ class RunSnapshots {
   bool due(std::int64_t step) const;
   /// Whether all ranks know beforehand that one is due then.
   bool planned(std::int64_t step) const noexcept { return every_.steps > 0 && step % every_.steps == 0; }
-  /// Whether the newest one is of `step`.
+  /// Whether the newest one, which may be on its way, is of `step`.
   bool holds(std::int64_t step) const noexcept { return newest_ == step; }
   /// Whether the newest one is that which this process went on from.
   bool newest_was_loaded() const noexcept { return loaded_ >= 0 && loaded_ == newest_; }
-  /// Returns its folder. @throws IoError, CheckpointError
-  std::filesystem::path save(std::int64_t step, const CapturedState& state, checkpoint::Metadata metadata);
+  /// Begins one of `step`: a thread writes what was captured beside the steps that follow. One at a time.
+  /// @throws IoError, CheckpointError
+  void save(std::int64_t step, CapturedState state, checkpoint::Metadata metadata);
+  /// Whether one is begun and not ended.
+  bool saving() const noexcept { return store_.saving(); }
+  /// Whether this rank still writes. Not collective.
+  bool writing() const { return store_.saving() && !store_.written(); }
+  /// Ends what `save` began. Returns its folder. @throws as `save`.
+  std::filesystem::path commit();
   /// Adds what the validation found to the snapshot of `step`.
   void judge(std::int64_t step, const checkpoint::Judgement& judgement) { store_.judge(step, judgement); }
   /// The step of the best one; nothing as long as none has a score.

@@ -51,6 +51,15 @@ bool is_finite(const at::Tensor& tensor) {
   return std::isfinite(least.item<double>()) && std::isfinite(greatest.item<double>());
 }
 
+/// On the CPU; a copy of it too if it is a view of what the next step changes.
+StateDict kept(StateDict state, bool is_view) {
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : state.tensors)
+    tensors.set(name, is_view && tensor.is_cpu() ? tensor.clone() : tensor.cpu());
+  state.tensors = std::move(tensors);
+  return state;
+}
+
 const StateDict& part_of(const checkpoint::Snapshot& snapshot, const std::string& name) {
   const auto found = snapshot.components.find(name);
   if (found == snapshot.components.end())
@@ -142,14 +151,21 @@ std::string component_name(std::span<const TrainedNetwork> networks, const Train
   return networks.size() == 1 ? std::string(part) : network.name + "-" + std::string(part);
 }
 
+void add_averages(CapturedState& captured, checkpoint::Components averages) {
+  for (auto& [component, state] : averages) captured.replicated[component] = kept(std::move(state), true);
+}
+
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
                       const data::DataLoader& loader, const SavedPlan& plan) {
   CapturedState captured;
   for (const auto& network : networks) {
     parallel::NetworkState of_network = network.engine->state(state.unsynchronized_samples);
-    captured.replicated[component_name(networks, network, "model")] = std::move(of_network.network);
-    captured.of_rank[component_name(networks, network, "buffers")] = std::move(of_network.buffers_of_rank);
-    captured.replicated[component_name(networks, network, "optimizer")] = network.optimizer->state();
+    captured.replicated[component_name(networks, network, "model")] =
+        kept(std::move(of_network.network), false);
+    captured.of_rank[component_name(networks, network, "buffers")] =
+        kept(std::move(of_network.buffers_of_rank), false);
+    captured.replicated[component_name(networks, network, "optimizer")] =
+        kept(network.optimizer->state(), true);
   }
   captured.replicated["loader"] = loader.state();
   StateDict& trainer = captured.replicated["trainer"] = counters(state);

@@ -52,7 +52,7 @@ struct SavedPlan {
 /// @throws CheckpointError if it is damaged.
 SavedPlan saved_plan(const checkpoint::Snapshot& snapshot);
 
-/// Collective. Everything a run needs to go on. Floating buffers go into "model" combined over ranks and into
+/// Collective. Everything a run needs to go on, in copies on the CPU: it is written while the networks train on. Floating buffers go into "model" combined over ranks and into
 /// the rank's own components as they are: resuming at the same world size is bit-equal, at another one sound.
 struct CapturedState {
   checkpoint::Components replicated;
@@ -60,6 +60,9 @@ struct CapturedState {
 };
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
                       const data::DataLoader& loader, const SavedPlan& plan);
+
+/// The same of averaged weights.
+void add_averages(CapturedState& captured, checkpoint::Components averages);
 
 /// The order of samples that a snapshot goes on in.
 enum class SampleOrder {

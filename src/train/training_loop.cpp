@@ -272,11 +272,13 @@ void TrainingLoop::settle(std::size_t left) {
 
 void TrainingLoop::halt(const std::string& reason, std::int64_t step) {
   if (!snapshots_.holds(state_.step)) save();
+  commit_snapshot();
   throw TrainingHalted(
       fmt::format("{} (step {}; a snapshot is in {})", reason, step, snapshots_.folder().string()));
 }
 
 void TrainingLoop::act_on(const Wishes& wishes) {
+  if (wishes.commit) commit_snapshot();  // the loss of a later step was finite
   if (!wishes.halt.empty()) halt(wishes.halt, wishes.halt_step);
   if (wishes.halted) halt(agreed(wishes.of_rank.halt), state_.step);
   if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
@@ -286,7 +288,9 @@ void TrainingLoop::act_on(const Wishes& wishes) {
   if ((validation_due() || wishes.validate) && result_.finished_early.empty()) validate_within_epoch();
   const bool wanted = wishes.stop || (wishes.save && result_.finished_early.empty());
   if (wanted && !snapshots_.holds(state_.step)) save();
-  if (wishes.stop) session_.leave_if_stopped();
+  if (!wishes.stop) return;
+  commit_snapshot();
+  session_.leave_if_stopped();
 }
 
 void TrainingLoop::Wishes::add(const Wishes& later) {
@@ -295,6 +299,7 @@ void TrainingLoop::Wishes::add(const Wishes& later) {
   finish = finish || later.finish;
   validate = validate || later.validate;
   halted = halted || later.halted;
+  commit = commit || later.commit;
   if (of_rank.finish.empty()) of_rank.finish = later.of_rank.finish;
   if (of_rank.halt.empty()) of_rank.halt = later.of_rank.halt;
 }
@@ -357,6 +362,7 @@ void TrainingLoop::validate_within_epoch() {
     synchronize_buffers();
     save();
   }
+  commit_snapshot();
   const auto found = judge();
   if (!found) return;
   alone([&] {
@@ -377,6 +383,7 @@ void TrainingLoop::finish_epoch() {
     save();  // with the ranks' own buffers: who goes on from there is still in the epoch
   synchronize_buffers();
   if (!snapshots_.holds(state_.step)) save();
+  commit_snapshot();
   report::EpochRow row = make_row();
   validation_ = judge();
   checkpoint::Judgement judgement;
@@ -457,7 +464,10 @@ std::optional<ValidationResult> TrainingLoop::judge() {
   }
 }
 
+/// The copy is taken here, the files are written beside the steps that follow: `commit_snapshot` ends it once they are there on
+/// all ranks, at the next snapshot, before anything judges it, and before the run ends.
 void TrainingLoop::save() {
+  commit_snapshot();  // the one before
   last_end_.reset();
   session_.run_folder().require_owned(session_.control());
   if (settings_.check_replicas >= 0) require_equal_replicas(session_.control(), task_.networks, state_.step);
@@ -465,7 +475,7 @@ void TrainingLoop::save() {
                                    {.facts = plan_.facts,
                                     .steps_per_epoch = plan_.length.steps_per_epoch,
                                     .schedule_steps = plan_.length.schedule_steps});
-  captured.replicated.merge(averages_.state());
+  add_averages(captured, averages_.state());
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));
@@ -476,7 +486,13 @@ void TrainingLoop::save() {
   if (const std::string lost = agreed_lost_weights(captured); !lost.empty())
     snapshots_.halt(fmt::format("weights are not finite after step {} ({})", state_.step, lost),
                     state_.step - unseen_steps());
-  const auto folder = snapshots_.save(state_.step, captured, std::move(metadata));
+  snapshots_.save(state_.step, std::move(captured), std::move(metadata));
+}
+
+/// Collective. Nothing without a snapshot in flight.
+void TrainingLoop::commit_snapshot() {
+  if (!snapshots_.saving()) return;
+  const auto folder = snapshots_.commit();
   alone([&] {
     for (const auto& callback : task_.callbacks) callback->on_checkpoint(folder);
   });

@@ -60,11 +60,14 @@ class TrainingLoop {
     bool finish = false;
     bool validate = false;
     bool halted = false;    ///< a callback of some rank says so
+    bool commit = false;    ///< the files of the snapshot in flight are written on all ranks
     Verdict of_rank = {};   ///< the reasons that this rank has
     std::string halt = {};  ///< why
     std::int64_t halt_step = 0;
 
-    bool any() const noexcept { return stop || save || finish || validate || halted || !halt.empty(); }
+    bool any() const noexcept {
+      return stop || save || finish || validate || halted || commit || !halt.empty();
+    }
     void add(const Wishes& later);
   };
   struct StepOutcome {
@@ -110,6 +113,7 @@ class TrainingLoop {
   bool judges() const noexcept { return task_.validation || task_.objective || !task_.metrics.empty(); }
   std::optional<ValidationResult> judge();
   void save();
+  void commit_snapshot();
   void keep_bundle(const ValidationResult& found);
   std::string agreed_lost_weights(const CapturedState& captured) const;
   std::map<std::string, std::string> callback_states() const;
