@@ -45,10 +45,11 @@ bt::nn::Losses smoothed_cross_entropy(const bt::NamedTensors& outputs, const bt:
 int main(int argc, char** argv) {
   const bt::app::Program program{
       .summary = "Trains a Deep Set on jets: an example of an own network and an own step.",
-      .options = bt::jet_tagging::evaluate_options()};
+      .options = bt::app::evaluate_specs()};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     if (session.option("evaluate")) {
-      const auto result = bt::jet_tagging::evaluate(session, make_network);
+      const auto result =
+          bt::jet_tagging::evaluate(session, bt::app::evaluate_options(session), make_network);
       if (session.is_root()) std::fputs(bt::jet_tagging::format_evaluation(result).c_str(), stdout);
       return;
     }

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "bunchtrain/core/error.hpp"
 #include "training_files.hpp"
@@ -40,6 +41,20 @@ jet_tagging::JetDataOptions data_options(const Options& options) {
   return {.files = training_files(options),
           .particles = options.get<std::int64_t>("particles"),
           .classes = options.get<Texts>("classes")};
+}
+
+jet_tagging::EvaluatedPart parse_part(const Text& text) {
+  using jet_tagging::EvaluatedPart;
+  for (const EvaluatedPart part : {EvaluatedPart::all, EvaluatedPart::train, EvaluatedPart::valid})
+    if (text == to_string(part)) return part;
+  throw ConfigError("split", text, "all, train, valid");
+}
+
+/// `--run` of a program that trains is one folder, that of `bunchtrain evaluate` a list.
+Texts runs_of(const Options& options) {
+  if (std::holds_alternative<Texts>(options.spec("run").default_value)) return options.get<Texts>("run");
+  const auto& run = options.get<Text>("run");
+  return run.empty() ? Texts{} : Texts{run};
 }
 
 std::vector<config::OptionSpec> initial_weights_specs() {
@@ -89,6 +104,34 @@ std::vector<config::OptionSpec> classifier_specs() {
   return specs;
 }
 
+std::vector<config::OptionSpec> evaluate_specs() {
+  return {
+      {"evaluate", false, "score --data by a snapshot of --run, or by a bundle, instead of training"},
+      {"split",
+       Text{"all"},
+       "of --data, or of the run's own files: everything, or the part that the run "
+       "trained or validated on",
+       "",
+       {"all", "train", "valid"}},
+      {"checkpoint", Text{"best"}, "which snapshot: best, latest or one by its name (step-000042)", "NAME"},
+      {"average",
+       Text{"on"},
+       "the averaged weights of a run with --ema, or off: those that were trained",
+       "",
+       {"on", "off"}},
+      {"output", Text{},
+       "where the scores go; empty = scores.h5 in the run folder, or beside the bundle; of several networks ensemble.h5",
+       "FILE"},
+      {"page", Text{},
+       "where the page goes; empty = evaluation.html, of several networks ensemble.html, beside the scores",
+       "FILE"},
+      {"against", std::vector<Text>{},
+       "shows efficiencies against columns of the card or expressions of them, in so many bins: jet.pt:8",
+       "COLUMN[:BINS]..."},
+      {"working-point", 0.5, "signal efficiency of the cut whose efficiencies --against shows"},
+      {"force", false, "replace files that something else wrote"}};
+}
+
 jet_tagging::JetDataOptions jet_data_options(const train::Session& session) {
   return data_options(Options(session.options()));  // what is read here is used only where the task says so
 }
@@ -112,6 +155,24 @@ jet_tagging::ClassifierOptions classifier_options(const train::Session& session)
   for (const auto& text : options.get<Texts>("head")) chosen.heads.push_back(jet_tagging::parse_head(text));
   for (const auto& text : options.get<Texts>("init-rename"))
     chosen.init_renames.push_back(weights::parse_rename(text));
+  return chosen;
+}
+
+jet_tagging::EvaluateOptions evaluate_options(const train::Session& session) {
+  const Options options = session.options();
+  jet_tagging::EvaluateOptions chosen{.runs = runs_of(options),
+                                      .data = options.get<Texts>("data"),
+                                      .split = parse_part(options.get<Text>("split")),
+                                      .averaged = !is_second(options, "average", "on", "off"),
+                                      .batch = options.get<std::int64_t>("batch"),
+                                      .output = options.get<Text>("output"),
+                                      .page = options.get<Text>("page"),
+                                      .working_point = options.get<double>("working-point"),
+                                      .force = options.get<bool>("force"),
+                                      .hdf5_plugins = options.get<bool>("hdf5-plugins")};
+  if (options.given("checkpoint")) chosen.checkpoint = options.get<Text>("checkpoint");
+  for (const auto& text : options.get<Texts>("against"))
+    chosen.against.push_back(jet_tagging::parse_against(text));
   return chosen;
 }
 

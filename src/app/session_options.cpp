@@ -75,12 +75,6 @@ train::TrainingChoices training_choices(const Options& options) {
   return choices;
 }
 
-/// A run writes into one folder; a program that names several only reads them.
-std::string run_of(const Options& options) {
-  const bool one = std::holds_alternative<std::string>(options.spec("run").default_value);
-  return one ? options.get<std::string>("run") : std::string();
-}
-
 }  // namespace
 
 train::SessionOptions session_options(const Options& given) {

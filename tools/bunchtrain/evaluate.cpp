@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
-
 #include <fmt/format.h>
 
+#include "bunchtrain/app/jet_tagging.hpp"
 #include "bunchtrain/app/run.hpp"
 #include "subcommand.hpp"
 
@@ -13,7 +12,7 @@ int evaluate(int argc, char** argv) {
                        .summary =
                            "Scores files by a snapshot of a run: bunchtrain evaluate RUN --data FILES, or "
                            "RUN --split valid for the part of its own files that the run kept.",
-                       .options = jet_tagging::evaluate_options()};
+                       .options = app::evaluate_specs()};
   program.options.push_back({"run",
                              std::vector<std::string>{},
                              "run folder or bundle; of several the probabilities are averaged",
@@ -28,7 +27,7 @@ int evaluate(int argc, char** argv) {
                                  "loader-threads", "backend", "checked", "timeout", "log-level"});
   program.without.push_back("evaluate");
   return app::run(argc, argv, program, [](train::Session& session) {
-    const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session);
+    const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session, app::evaluate_options(session));
     if (session.is_root()) fmt::print("{}", jet_tagging::format_evaluation(result));
   });
 }

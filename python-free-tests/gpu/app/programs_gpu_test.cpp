@@ -50,7 +50,7 @@ train::FitResult readme(train::Session& session) {
 }
 
 metrics::ClassificationResult evaluate_on(train::Session session) {
-  const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session);
+  const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session, app::evaluate_options(session));
   session.close();
   return result.metrics.value();
 }
@@ -70,9 +70,9 @@ TEST_F(ProgramsGpuTest, TheReadmesProgramTrainsAndItsRunIsEvaluatedAlikeEverywhe
     EXPECT_GT(result.validation.value().score.value(), 0.5);
   }
   const auto evaluated = [&](const std::string& device) {
-    return evaluate_on(session(jet_tagging::evaluate_options(),
-                               {"--run", path("run"), "--split", "valid", "--precision", "float32",
-                                "--device", device, "--output", path("scores-" + device)}));
+    return evaluate_on(
+        session(app::evaluate_specs(), {"--run", path("run"), "--split", "valid", "--precision", "float32",
+                                        "--device", device, "--output", path("scores-" + device)}));
   };
   const auto on_cpu = evaluated("cpu"), on_device = evaluated(name);
   EXPECT_EQ(on_device.samples, on_cpu.samples);

@@ -71,7 +71,7 @@ int run_program(int argc, char** argv) {
   bt::models::register_model("four", [](const auto& fields) { return std::make_shared<FourImpl>(fields); });
   bt::models::register_model("mute", [](const auto& fields) { return std::make_shared<MuteImpl>(fields); });
   bt::app::Program program{.options = bt::app::classifier_specs()};
-  for (auto& option : bt::jet_tagging::evaluate_options()) program.options.push_back(std::move(option));
+  for (auto& option : bt::app::evaluate_specs()) program.options.push_back(std::move(option));
   return bt::run(argc, argv, program, [](bt::Session& session) {
     if (!session.option("evaluate")) return train(session);
     bt::jet_tagging::MakeNetwork make;  // empty: by its name
@@ -81,7 +81,7 @@ int run_program(int argc, char** argv) {
                                       .set("num_features", static_cast<int>(card.num_inputs("features")))
                                       .set("num_classes", static_cast<int>(card.classes.size())));
       };
-    const auto result = bt::jet_tagging::evaluate(session, make);
+    const auto result = bt::jet_tagging::evaluate(session, bt::app::evaluate_options(session), make);
     if (session.is_root()) std::fputs(bt::jet_tagging::format_evaluation(result).c_str(), stdout);
   });
 }

@@ -211,5 +211,50 @@ TEST_F(ClassifierOptionsTest, UnknownNamesAreErrorsThatListTheNames) {
   expect_names(specs, [](const train::Session& session) { classifier_options(session); });
 }
 
+class EvaluateOptionsTest : public testing::Test {
+ protected:
+  static jet_tagging::EvaluateOptions read(const Texts& flags, std::vector<config::OptionSpec> more = {}) {
+    auto specs = evaluate_specs();
+    for (auto& spec : more) specs.push_back(std::move(spec));
+    return evaluate_options(open(parse_flags(flags, std::move(specs))));
+  }
+};
+
+TEST_F(EvaluateOptionsTest, DefaultsAreThoseOfTheStruct) {
+  EXPECT_EQ(read({}), jet_tagging::EvaluateOptions{});
+}
+
+TEST_F(EvaluateOptionsTest, EveryValueArrivesInItsField) {
+  const jet_tagging::EvaluateOptions expected{
+      .runs = {"runs/a"},
+      .data = {"a.h5"},
+      .split = jet_tagging::EvaluatedPart::valid,
+      .checkpoint = "best",
+      .averaged = false,
+      .batch = 7,
+      .output = "o",
+      .page = "p",
+      .against = {{.expression = "jet.pt", .bins = 8}, {.expression = "jet.eta"}},
+      .working_point = 0.25,
+      .force = true,
+      .hdf5_plugins = true};
+  const Texts flags = {
+      "--data",    "a.h5",    "--split",        "valid",    "--checkpoint", "best",
+      "--average", "off",     "--batch",        "7",        "--output",     "o",
+      "--page",    "p",       "--against",      "jet.pt:8", "jet.eta",      "--working-point",
+      "0.25",      "--force", "--hdf5-plugins", "--run",    "runs/a"};
+  EXPECT_EQ(read(flags), expected);
+  auto of_both = expected;
+  of_both.runs.emplace_back("runs/b");
+  Texts both = flags;
+  both.emplace_back("runs/b");
+  EXPECT_EQ(read(both, {{.name = "run", .default_value = Texts{}, .help = "to read"}}), of_both);
+  EXPECT_THAT(error_of([] { read({"--against", "jet.pt:none"}); }), HasSubstr("a column of the card"));
+}
+
+TEST_F(EvaluateOptionsTest, UnknownNamesAreErrorsThatListTheNames) {
+  expect_names(evaluate_specs(), [](const train::Session& session) { evaluate_options(session); });
+}
+
 }  // namespace
 }  // namespace bunchtrain::app

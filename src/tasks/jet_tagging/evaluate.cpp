@@ -41,8 +41,8 @@ at::Tensor score_rows(const Batch& batch, const at::Tensor& scores,
   return at::cat(columns, 1);
 }
 
-data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated) {
-  const auto batch = session.options().get<std::int64_t>("batch");
+data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated,
+                             std::int64_t batch) {
   return data::DataLoader(evaluated.samples, {.global_batch = std::max<std::int64_t>(batch, session.size()),
                                               .rank = session.mesh().coordinate(comm::Axis::data),
                                               .world_size = session.mesh().size(comm::Axis::data),
@@ -100,11 +100,10 @@ fs::path folder_of_results(const fs::path& source) {
 }
 
 /// Of several networks the results lie with the first, beside its own.
-Outputs choose_outputs(const train::Session& session, const std::vector<WeightSource>& sources,
+Outputs choose_outputs(const EvaluateOptions& options, const std::vector<WeightSource>& sources,
                        const EvaluatedData& evaluated) {
   const bool one = sources.size() == 1;
-
-  const std::string name = session.option("output");
+  const std::string& name = options.output;
   std::vector<fs::path> inputs = evaluated.files.files();
   for (const auto& file : evaluated.samples->summary().files) inputs.emplace_back(file.path);
   for (const WeightSource& source : sources)
@@ -113,7 +112,7 @@ Outputs choose_outputs(const train::Session& session, const std::vector<WeightSo
   OutputFile scores{.path = name.empty() ? folder / (one ? "scores.h5" : "ensemble.h5") : fs::path(name),
                     .option = "output",
                     .inputs = inputs,
-                    .force = session.option("force"),
+                    .force = options.force,
                     .is_own = is_score_file};
   OutputFile results = scores, page = scores;
   results.path.replace_extension(".json");
@@ -121,7 +120,7 @@ Outputs choose_outputs(const train::Session& session, const std::vector<WeightSo
   results.is_own = is_results_file;
   if (results.path == scores.path)
     throw ConfigError("output", name, "a name that does not end in .json: the results get that one");
-  const std::string page_name = session.option("page");
+  const std::string& page_name = options.page;
   page.path = page_name.empty() ? scores.path.parent_path() / (one ? "evaluation.html" : "ensemble.html")
                                 : fs::path(page_name);
   page.option = "page";
@@ -147,33 +146,28 @@ void write_results(const Outputs& outputs, const EvaluateResult& result) {
                                                          .sections = result.sections}));
 }
 
-/// `--run` of a program that trains is one folder, that of `bunchtrain evaluate` a list.
-std::vector<std::string> named_runs(const train::Session& session) {
-  const config::Options& options = session.options();
-  if (std::holds_alternative<std::vector<std::string>>(options.spec("run").default_value))
-    return options.get<std::vector<std::string>>("run");
-  const auto& run = options.get<std::string>("run");
-  return run.empty() ? std::vector<std::string>{} : std::vector{run};
-}
-
-WeightSource weight_source(const train::Session& session, const std::string& run,
-                           const std::string& network) {
-  const std::string checkpoint = session.option("checkpoint");
+WeightSource weight_source(const train::Session& session, const EvaluateOptions& options,
+                           const std::string& run, const std::string& network) {
+  session.use("checkpoint");
   if (weights::is_bundle(run)) {
-    if (session.options().given("checkpoint"))
-      throw ConfigError("checkpoint", checkpoint,
+    if (options.checkpoint)
+      throw ConfigError("checkpoint", *options.checkpoint,
                         "nothing for a bundle, which holds one network: name its run");
     return {.path = run, .network = network};
   }
+  session.use("average");
   return {.path = train::RunFolder::existing(run).path(),
-          .snapshot = checkpoint,
+          .snapshot = options.checkpoint.value_or("best"),
           .network = network,
-          .averaged = session.options().get<std::string>("average") == "on"};
+          .averaged = options.averaged};
 }
 
-std::vector<WeightSource> weight_sources(const train::Session& session, const std::string& network) {
+std::vector<WeightSource> weight_sources(const train::Session& session, const EvaluateOptions& options,
+                                         const std::string& network) {
+  session.use("run");
   std::vector<WeightSource> sources;
-  for (const std::string& run : named_runs(session)) sources.push_back(weight_source(session, run, network));
+  for (const std::string& run : options.runs)
+    sources.push_back(weight_source(session, options, run, network));
   if (sources.empty())
     throw ConfigError(
         "run", "",
@@ -206,51 +200,29 @@ auto together(const train::Session& session, Action action) {
 
 }  // namespace
 
-std::vector<config::OptionSpec> evaluate_options() {
-  using Text = std::string;
-  return {
-      {"evaluate", false, "score --data by a snapshot of --run, or by a bundle, instead of training"},
-      {"split",
-       Text{"all"},
-       "of --data, or of the run's own files: everything, or the part that the run "
-       "trained or validated on",
-       "",
-       {"all", "train", "valid"}},
-      {"checkpoint", Text{"best"}, "which snapshot: best, latest or one by its name (step-000042)", "NAME"},
-      {"average",
-       Text{"on"},
-       "the averaged weights of a run with --ema, or off: those that were trained",
-       "",
-       {"on", "off"}},
-      {"output", Text{},
-       "where the scores go; empty = scores.h5 in the run folder, or beside the bundle; of several networks ensemble.h5",
-       "FILE"},
-      {"page", Text{},
-       "where the page goes; empty = evaluation.html, of several networks ensemble.html, beside the scores",
-       "FILE"},
-      {"against", std::vector<Text>{},
-       "shows efficiencies against columns of the card or expressions of them, in so many bins: jet.pt:8",
-       "COLUMN[:BINS]..."},
-      {"working-point", 0.5, "signal efficiency of the cut whose efficiencies --against shows"},
-      {"force", false, "replace files that something else wrote"}};
+std::string_view to_string(EvaluatedPart part) noexcept {
+  if (part == EvaluatedPart::all) return "all";
+  return part == EvaluatedPart::train ? "train" : "valid";
 }
 
-EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const std::string& network) {
-  const std::vector<WeightSource> sources = weight_sources(session, network);
+EvaluateResult evaluate(train::Session& session, const EvaluateOptions& options, const MakeNetwork& make,
+                        const std::string& network) {
+  const std::vector<WeightSource> sources = weight_sources(session, options, network);
   std::vector<TrainedNetwork> networks = load_networks(session, sources, make);
   features::Card& card = networks.front().card;
-  const auto against = read_against(session, card);
-  const auto working_point = session.options().get<double>("working-point");
-  metrics::EfficiencyOptions{.working_point = working_point}.validate();
-  const EvaluatedData evaluated = together(session, [&] { return open_evaluated(session, networks); });
+  for (const char* name : {"against", "working-point", "output", "page", "force", "batch"}) session.use(name);
+  add_observers(card, options.against);
+  metrics::EfficiencyOptions{.working_point = options.working_point}.validate();
+  const EvaluatedData evaluated =
+      together(session, [&] { return open_evaluated(session, options, networks); });
   const Outputs outputs = together(session, [&] {
-    Outputs chosen = choose_outputs(session, sources, evaluated);
+    Outputs chosen = choose_outputs(options, sources, evaluated);
     if (session.is_root()) require_writable(chosen);
     return chosen;
   });
-  data::DataLoader loader = make_loader(session, evaluated);
-  const auto options = train::classification_options(class_names(card), card.signal);
-  Ensemble ensemble(std::move(networks), options);
+  data::DataLoader loader = make_loader(session, evaluated, options.batch);
+  const auto counted = train::classification_options(class_names(card), card.signal);
+  Ensemble ensemble(std::move(networks), counted);
   EvaluatedHeads heads(ensemble.first(), evaluated.description);
   const at::Tensor share = together(session, [&] { return score_share(session, ensemble, loader, heads); });
   auto agreement = session.agreement();
@@ -276,13 +248,13 @@ EvaluateResult evaluate(train::Session& session, const MakeNetwork& make, const 
     const TrainedNetwork& first = ensemble.first();
     write_scores(outputs.scores, rows, evaluated, first.card,
                  {.run = paths_of(sources),
-                  .split = session.option("split"),
+                  .split = std::string(to_string(options.split)),
                   .estimates = head_columns(first),
                   .checkpoint = ensemble.hashes()});
     if (result.page.empty()) return;
     if (result.metrics) {
-      result.sections =
-          evaluation_sections(*result.metrics, rows, first, against, working_point, result.data);
+      result.sections = evaluation_sections(*result.metrics, rows, first, options.against,
+                                            options.working_point, result.data);
       result.sections.insert(result.sections.begin() + 1, members.begin(), members.end());
     }
     result.sections.insert(result.sections.end(), estimates.sections.begin(), estimates.sections.end());

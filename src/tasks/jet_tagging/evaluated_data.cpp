@@ -142,12 +142,14 @@ void warn_of_trained(const train::Session& session, const EvaluatedData& evaluat
 
 }  // namespace
 
-EvaluatedData open_evaluated(const train::Session& session, std::span<const TrainedNetwork> networks) {
+EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
+                             std::span<const TrainedNetwork> networks) {
+  for (const char* name : {"split", "data", "hdf5-plugins"}) session.use(name);
   const TrainedNetwork& trained = networks.front();
-  const std::string part = session.option("split");
+  const std::string part(to_string(options.split));
   const auto run = trained_on(trained);
   if (part != "all") require_same_part(part, networks);
-  std::vector<std::string> names = session.option("data");
+  std::vector<std::string> names = options.data;
   if (names.empty() && part != "all") {
     require_split(part, run, run ? run->files : std::vector<data::FileIdentity>{});
     names = data::data_words(run->files);
@@ -163,7 +165,7 @@ EvaluatedData open_evaluated(const train::Session& session, std::span<const Trai
                           .class_files = named.class_files,
                           .targets = std::move(targets),
                           .labels_required = false,
-                          .allow_plugins = session.option("hdf5-plugins"),
+                          .allow_plugins = options.hdf5_plugins,
                           .threads = session.threads().loader,
                           .logger = session.logger()},
                          trained.card);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "trained_network.hpp"
@@ -21,9 +22,10 @@ struct EvaluatedData {
   std::string description;                           ///< "toy.h5", "validation part of toy.h5"
 };
 
-/// `--data` and `--split`, with the card of the first network. Warns of jets that a network was trained on, with
+/// `options.data` and `split`, with the card of the first network. Warns of jets that a network was trained on, with
 /// their number.
 /// @throws ConfigError if there is no such part, or if it is not the same of all networks.
-EvaluatedData open_evaluated(const train::Session& session, std::span<const TrainedNetwork> networks);
+EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
+                             std::span<const TrainedNetwork> networks);
 
 }  // namespace bunchtrain::jet_tagging

@@ -14,19 +14,7 @@
 namespace bunchtrain::jet_tagging {
 namespace {
 
-constexpr std::int64_t kBins = 10;
 constexpr std::size_t kFirstScore = 2;  ///< of a row: before it sample and label
-
-AgainstColumn parse_column(const std::string& text) {
-  const auto colon = text.rfind(':');
-  if (colon == std::string::npos) return {.expression = text, .bins = kBins};
-  AgainstColumn column{.expression = text.substr(0, colon), .bins = 0};
-  const char* const end = text.data() + text.size();
-  const auto [rest, fault] = std::from_chars(text.data() + colon + 1, end, column.bins);
-  if (fault != std::errc() || rest != end || column.bins < 1 || column.expression.empty())
-    throw ConfigError("against", text, "a column of the card, with a number of bins or without: jet.pt:8");
-  return column;
-}
 
 /// Columns of the rows of labelled jets.
 class LabelledRows {
@@ -62,15 +50,21 @@ std::vector<int> signals_of(const metrics::ClassificationResult& result) {
 
 }  // namespace
 
-std::vector<AgainstColumn> read_against(const train::Session& session, features::Card& card) {
-  std::vector<AgainstColumn> columns;
-  for (const auto& text : session.options().get<std::vector<std::string>>("against")) {
-    columns.push_back(parse_column(text));
-    const std::string& expression = columns.back().expression;
-    if (std::ranges::find(card.observers, expression) == card.observers.end())
-      card.observers.push_back(expression);
-  }
-  return columns;
+AgainstColumn parse_against(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return {.expression = text};
+  AgainstColumn column{.expression = text.substr(0, colon), .bins = 0};
+  const char* const end = text.data() + text.size();
+  const auto [rest, fault] = std::from_chars(text.data() + colon + 1, end, column.bins);
+  if (fault != std::errc() || rest != end || column.bins < 1 || column.expression.empty())
+    throw ConfigError("against", text, "a column of the card, with a number of bins or without: jet.pt:8");
+  return column;
+}
+
+void add_observers(features::Card& card, const std::vector<AgainstColumn>& columns) {
+  for (const AgainstColumn& column : columns)
+    if (std::ranges::find(card.observers, column.expression) == card.observers.end())
+      card.observers.push_back(column.expression);
 }
 
 std::vector<report::Section> evaluation_sections(const metrics::ClassificationResult& result,

@@ -9,20 +9,13 @@
 
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/section.hpp"
-#include "bunchtrain/train/session.hpp"
+#include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 #include "trained_network.hpp"
 
 namespace bunchtrain::jet_tagging {
 
-/// A quantity that efficiencies are shown against.
-struct AgainstColumn {
-  std::string expression;  ///< of a jet: "jet.pt", "log(jet.pt)"
-  std::int64_t bins;
-};
-
-/// `--against`: EXPRESSION[:BINS]. What is no observer of the card becomes one, so that the batch has it.
-/// @throws ConfigError for a number of bins that is none.
-std::vector<AgainstColumn> read_against(const train::Session& session, features::Card& card);
+/// What is no observer of the card becomes one, so that the batch has it.
+void add_observers(features::Card& card, const std::vector<AgainstColumn>& columns);
 
 /// @param rows of all ranks, [N, 2 + classes + observers + ...] float64: sample, label, scores, observers.
 std::vector<report::Section> evaluation_sections(const metrics::ClassificationResult& result,

@@ -62,8 +62,8 @@ struct ClassifierOptions {
   models::BatchNormRows batch_norm_rows = models::BatchNormRows::all;
   bool recompute = false;  ///< edges again in backward: less memory, more time
 
-  std::string init =
-      {};  ///< weights to start from: a bundle, a run folder (its best snapshot), a safetensors file
+  /// Weights to start from: a bundle, a run folder (its best snapshot), a safetensors file.
+  std::string init = {};
   weights::LoadMode init_mode = weights::LoadMode::strict;
   std::vector<weights::Rename> init_renames = {};
   std::vector<std::string> freeze = {};  ///< patterns of parameters that are not trained: "edge_convs.*"

@@ -2,14 +2,15 @@
 #pragma once
 /// A snapshot of a run, or a bundle, on files: table, ROC, scores.h5.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "bunchtrain/config/options.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/section.hpp"
@@ -21,9 +22,39 @@ class Module;
 
 namespace bunchtrain::jet_tagging {
 
-/// evaluate, split, checkpoint, output, page, against, working-point, force. A program that evaluates its own runs has them among its
-/// options and calls `evaluate` if `--evaluate` is given.
-std::vector<config::OptionSpec> evaluate_options();
+/// A quantity that efficiencies are shown against.
+struct AgainstColumn {
+  std::string expression;  ///< a column of the card or an expression of them: "jet.pt", "log(jet.pt)"
+  std::int64_t bins = 10;
+
+  bool operator==(const AgainstColumn&) const = default;
+};
+/// "jet.pt", "jet.pt:8". @throws ConfigError for a number of bins that is none.
+AgainstColumn parse_against(const std::string& text);
+
+/// Of files, or of a run's own: everything, or the part that the run trained or validated on.
+enum class EvaluatedPart { all, train, valid };
+std::string_view to_string(EvaluatedPart part) noexcept;
+
+/// What is to be scored, by what, and where the results go. `app::evaluate_options` reads it from a command line.
+struct EvaluateOptions {
+  std::vector<std::string> runs = {};  ///< run folders and bundles; of several the probabilities are averaged
+  std::vector<std::string> data = {};  ///< HDF5 files; empty: the run's own, where `split` is a part of them
+  EvaluatedPart split = EvaluatedPart::all;
+  /// Snapshot of a run: "best", "latest" or one by its name ("step-000042"); unset: the best. A bundle has none.
+  std::optional<std::string> checkpoint = {};
+  bool averaged = true;      ///< the averaged weights of a run that has them
+  std::int64_t batch = 256;  ///< jets per pass over all ranks
+  /// File of the scores; empty: scores.h5 in the run folder or beside the bundle, of several networks ensemble.h5.
+  std::string output = {};
+  std::string page = {};  ///< empty: evaluation.html, of several networks ensemble.html, beside the scores
+  std::vector<AgainstColumn> against = {};
+  double working_point = 0.5;  ///< signal efficiency of the cut whose efficiencies `against` shows
+  bool force = false;          ///< replace files that something else wrote
+  bool hdf5_plugins = false;   ///< allow filter plug-ins, which load code that a file names
+
+  bool operator==(const EvaluateOptions&) const = default;
+};
 
 /// Makes the network for the inputs and classes of a run's card: an `nn::Model` that gives "logits" [B,
 /// classes]; its weights come from the snapshot or bundle.
@@ -39,12 +70,11 @@ struct EvaluateResult {
   std::string snapshot;                   ///< "runs/first/checkpoints/step-000042 (epoch 3, step 42)"
 };
 
-/// Several networks (`--run A B` where that option is a list): scores are the means of their probabilities; each
+/// Several networks: scores are the means of their probabilities; each
 /// one's own AUC and accuracy stand beside. They must score the same jets: classes, inputs, card.
 ///
-/// Collective. Applies the snapshot of `--run` that `--checkpoint` names, or the bundle that `--run` is, to
-/// `--data`, or to the part of the run's own files that `--split` names; warns of jets that the run was
-/// trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
+/// Collective. Applies a run's snapshot, or a bundle, to files, or to a part of the run's own; warns of jets that
+/// the run was trained on. Computes the same features as the run (its resolved card) and writes one compound dataset
 /// `scores` (`scores_1`, ... for further files) in the row order of each input file: `row`, `selected`,
 /// `label` (-1 unknown), `score_<class>` (softmax, float64), observers, and of each target that the network
 /// estimates (an output of its name) `<target>`, `<target>_width` if it gives its own error, and
@@ -54,7 +84,7 @@ struct EvaluateResult {
 /// @param network its name in the Trainer, if that trained several.
 /// @throws ConfigError, DataError; CheckpointError on all ranks for a bundle of another model, card, order of
 /// classes or of a newer format
-EvaluateResult evaluate(train::Session& session, const MakeNetwork& make = {},
+EvaluateResult evaluate(train::Session& session, const EvaluateOptions& options, const MakeNetwork& make = {},
                         const std::string& network = {});
 
 /// Table and file names for the terminal.
