@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
     }
     bt::checkpoint::Store snapshots(session.run_folder().checkpoints(), session.agreement());
     snapshots.save({.step = step,
-                    .components = {{"model", {bt::weights::named_state(*model), {}}}},
+                    .components = {{"model", {bt::weights::named_state(*model), {}, {}}}},
                     .metadata = {{"model", model->description()}, {"card", train->summary().card}}});
     if (session.is_root())
       bt::weights::write_bundle(session.run_folder().bundle(), {.weights = bt::weights::named_state(*model),
