@@ -210,13 +210,17 @@ TEST_F(EvaluateTest, SeveralNetworksGiveTheMeanOfTheirProbabilities) {
                mean = read_scores(path("both.h5"));
   EXPECT_EQ(mean.selected, a.selected);
   for (std::size_t i = 0; i < mean.qcd.size(); ++i)
-    if (mean.selected[i]) ASSERT_NEAR(mean.qcd[i], 0.5 * (a.qcd[i] + b.qcd[i]), 1e-6) << "row " << i;
+    if (mean.selected[i]) {
+      ASSERT_NEAR(mean.qcd[i], 0.5 * (a.qcd[i] + b.qcd[i]), 1e-6) << "row " << i;
+    }
   EXPECT_NE(a.qcd, b.qcd);
   score(both, "ranks.h5", 3);
   const Scores ranks = read_scores(path("ranks.h5"));
   EXPECT_EQ(ranks.label, mean.label);
   for (std::size_t i = 0; i < mean.qcd.size(); ++i)
-    if (mean.selected[i]) ASSERT_NEAR(ranks.qcd[i], mean.qcd[i], 1e-5) << "row " << i;
+    if (mean.selected[i]) {
+      ASSERT_NEAR(ranks.qcd[i], mean.qcd[i], 1e-5) << "row " << i;
+    }
   // Each network's own numbers are those that it has alone.
   const auto auc_of = [&](const std::string& name) {
     const std::string page = read_file(path(name)), key = R"("label":"Mean AUC","value":")";
