@@ -383,7 +383,7 @@ TEST_F(EvaluateTest, ASnapshotThatCannotBeEvaluatedSaysWhy) {
                              {"does not say the data card", "metadata {\"card\", train->summary().card}"}},
                             {[&](auto& request) { rename(request, "net-model"); },
                              evaluate,
-                             {"holds no 'model' but net-model", "evaluate(session, make, NETWORK)"}},
+                             {"holds no 'model' but net-model", "evaluate(session, options, make, NETWORK)"}},
                             {[](auto& request) { request.metadata.erase("trained on"); },
                              "evaluate " + path("other") + " --split valid",
                              {"split", "does not say which files it was trained on"}},

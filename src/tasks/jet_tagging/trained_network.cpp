@@ -24,7 +24,7 @@ namespace bunchtrain::jet_tagging {
 namespace {
 
 constexpr const char* kHowToEvaluate =
-    "evaluate it with the program that trained it: jet_tagging::evaluate(session, make_network) there, as in "
+    "evaluate it with the program that trained it: jet_tagging::evaluate(session, options, make_network) there, as in "
     "examples/custom_model, or models::register_model(name, factory) and a module whose nn::Model::description() "
     "names it";
 
@@ -113,7 +113,7 @@ NamedTensors weights_of(const checkpoint::Snapshot& snapshot, const std::string&
   for (const auto& [name, state] : snapshot.components) present.push_back(name);
   throw CheckpointError(
       fmt::format("the snapshot {} holds no '{}' but {}: name the network of the Trainer, "
-                  "jet_tagging::evaluate(session, make, NETWORK)",
+                  "jet_tagging::evaluate(session, options, make, NETWORK)",
                   snapshot.info.folder.string(), component, fmt::join(present, ", ")));
 }
 
