@@ -6,9 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/device.hpp"
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
