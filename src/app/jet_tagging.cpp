@@ -32,7 +32,8 @@ Text init_of(const Options& options) {
   if (!init.empty() && !weights.empty())
     throw ConfigError("weights", weights, "--init alone, of which --weights is the old name");
   if (!init.empty() || !weights.empty()) return init.empty() ? weights : init;
-  if (options.given("init-rename") || options.given("init-mode"))
+  // By value: a configuration that was printed has them all.
+  if (!options.get<Texts>("init-rename").empty() || options.get<Text>("init-mode") != "strict")
     throw ConfigError("init", "", "the weights that --init-mode and --init-rename are about");
   return {};
 }

@@ -65,9 +65,8 @@ class TrainingLoop {
     std::string halt = {};  ///< why
     std::int64_t halt_step = 0;
 
-    bool any() const noexcept {
-      return stop || save || finish || validate || halted || commit || !halt.empty();
-    }
+    /// Whether the networks are looked at; a snapshot in flight has its copies.
+    bool any() const noexcept { return stop || save || finish || validate || halted || !halt.empty(); }
     void add(const Wishes& later);
   };
   struct StepOutcome {

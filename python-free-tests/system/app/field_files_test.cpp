@@ -61,7 +61,7 @@ TEST_F(FieldFilesTest, CmsJetsGiveFlavourAndEnergy) {
                   AllOf(HasSubstr("AUC"), HasSubstr("energy: Regression")));
     }
     EXPECT_THAT(read_file(folder_ / "run" / page),
-                AllOf(HasSubstr("flavour"), HasSubstr("energy: Regression"), HasSubstr("GeV")));
+                AllOf(HasSubstr("Confusion matrix"), HasSubstr("energy: Regression"), HasSubstr("GeV")));
   }
   const std::string scores = path("run/scores.h5");
   expect_learned(read_member<double>(scores, "energy", H5T_NATIVE_DOUBLE),

@@ -166,15 +166,26 @@ TEST_P(RunAheadTest, StepsAreToldInOrderAndAllOfThemBeforeTheNetworksAreLookedAt
     told.push_back(event.step);
     EXPECT_EQ(run.enqueued(), reach(event.step)) << "when step " << event.step << " is told";
   }));
-  struct AtCheckpoint : Callback {
-    explicit AtCheckpoint(std::function<void()> check) : check(std::move(check)) {}
-    void on_checkpoint(const std::filesystem::path&) override { check(); }
-    std::function<void()> check;
+  // The state of a callback is part of a snapshot: what had been told when it was taken.
+  struct Told : Callback {
+    explicit Told(const std::vector<std::int64_t>& told) : told(told) {}
+    std::string name() const override { return "told"; }
+    std::string state() const override { return std::to_string(told.empty() ? 0 : told.back()); }
+    void on_checkpoint(const std::filesystem::path& folder) override {
+      const auto info = checkpoint::read_info(folder);
+      EXPECT_EQ(info.metadata.at("callback.told"), std::to_string(info.step));
+      EXPECT_GE(told.back(), info.step);
+      ++snapshots;
+    }
+    const std::vector<std::int64_t>& told;
+    int snapshots = 0;
   };
-  run.trainer.add_callback(std::make_shared<AtCheckpoint>([&] { EXPECT_EQ(told.back(), run.enqueued()); }));
+  const auto seen = std::make_shared<Told>(told);
+  run.trainer.add_callback(seen);
   run.trainer.fit(points_, others_);
   ASSERT_EQ(std::ssize(told), kSteps);
   EXPECT_TRUE(std::ranges::is_sorted(told));
+  EXPECT_GE(seen->snapshots, 9);
 }
 
 TEST_P(RunAheadTest, ALossThatIsNotFiniteIsNamedAndTheLastGoodSnapshotStays) {
