@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
+#include <algorithm>
 
 #include <filesystem>
 #include <string>
@@ -88,7 +89,9 @@ struct ToyTraining {
         trainer(session, parallel, optimizer, train::classification(), std::move(options)) {}
 
   static config::Options parse(const std::filesystem::path& run, std::vector<std::string> flags) {
-    flags.insert(flags.begin(), {"--run", run.string(), "--precision", "float64"});
+    if (std::ranges::find(flags, "--precision") == flags.end())
+      flags.insert(flags.begin(), {"--precision", "float64"});
+    flags.insert(flags.begin(), {"--run", run.string()});
     return parse_flags(std::move(flags));
   }
   /// All parameters and buffers, flat.

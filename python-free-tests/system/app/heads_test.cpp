@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "bunchtrain/weights/bundle.hpp"
 #include "scores.hpp"
@@ -124,6 +126,30 @@ TEST_F(HeadsTest, AHeadStartsOnTheWeightsOfAClassifier) {
   const Finished back = run(train(words("back", jets, "--max-steps 2 --init " + path("two/bundle"))));
   EXPECT_EQ(back.exit_code, 78) << back.output;
   EXPECT_THAT(back.output, HasSubstr("heads.energy."));
+}
+
+TEST_F(HeadsTest, AnEnsembleEstimatesTheMean) {
+  const std::string jets = make_jets("toy.h5", 300);
+  std::vector<std::vector<double>> estimates;
+  for (const std::string name : {"a", "b"}) {
+    const std::string flags = "--max-steps 2 --head energy --seed " + std::to_string(estimates.size() + 1);
+    ASSERT_EQ(run(train(words(name, jets, flags))).exit_code, 0);
+    ASSERT_EQ(evaluate(name, "--data " + jets).exit_code, 0);
+    estimates.push_back(column("energy"));
+  }
+  const std::string both = path("a") + " " + path("b");
+  const Finished done =
+      run(tool("evaluate --run " + both + " --data " + jets + " --output " + path("mean.h5")));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  const auto mean = read_member<double>(path("mean.h5"), "energy", H5T_NATIVE_DOUBLE);
+  ASSERT_EQ(mean.size(), estimates[0].size());
+  for (std::size_t i = 0; i < mean.size(); ++i)
+    EXPECT_NEAR(mean[i], 0.5 * (estimates[0][i] + estimates[1][i]), 1e-4 * std::abs(mean[i])) << "row " << i;
+
+  ASSERT_EQ(run(train(words("bare", jets, "--max-steps 2"))).exit_code, 0);
+  const Finished refused = run(tool("evaluate --run " + path("a") + " " + path("bare") + " --data " + jets));
+  EXPECT_EQ(refused.exit_code, 78) << refused.output;
+  EXPECT_THAT(refused.output, AllOf(HasSubstr("beside the classes (energy)"), HasSubstr("it does: nothing")));
 }
 
 TEST_F(HeadsTest, BundlesOfOtherTargetsAreRefusedOnAllRanks) {

@@ -52,7 +52,7 @@ struct Reason {
   std::string_view file, text, why;
 };
 constexpr std::array kReasons = {
-    Reason{"src/tasks/jet_tagging/evaluate.cpp", "the network must give",
+    Reason{"src/tasks/jet_tagging/ensemble.cpp", "the network must give",
            "a mistake of a program's own network"},
     Reason{"src/report/append_file.cpp", "shorten", "no file system at hand refuses to shorten a file"},
     Reason{"src/weights/keras/keras_file.cpp", "cannot be listed",

@@ -280,6 +280,8 @@ TEST(CardTest, MistakesNameTheLine) {
               AllOf(HasSubstr("line 13"), HasSubstr("none of the classes")));
   EXPECT_THAT(error_of(small_card("[label]\nof = \"jet.kind\"\nclasses = [[\"a\", 0], [\"b\", 0]]\n")),
               HasSubstr("each label value in one class only"));
+  EXPECT_THAT(error_of(small_card("[label]\nof = \"jet.kind\"\nclasses = [[\"a\"], [\"b\", 1]]\n")),
+              HasSubstr("a class is a name and its label values"));
 }
 
 TEST(CardTest, RefusesUnitsThatDoNotConvert) {

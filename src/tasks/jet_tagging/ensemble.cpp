@@ -32,6 +32,12 @@ std::string model_name(const TrainedNetwork& trained) {
   return found == trained.info.metadata.end() ? "own" : models::ModelDescription::parse(found->second).name();
 }
 
+/// Without mean and width, which are fitted to what each network was trained on, and undone by it.
+std::vector<features::TargetSpec> unscaled(std::vector<features::TargetSpec> targets) {
+  for (auto& target : targets) target.mean = target.width = std::nullopt;
+  return targets;
+}
+
 /// What two networks must have in common to score the same jets; empty if they have.
 std::string difference(const features::Card& a, const features::Card& b) {
   const auto classes_a = class_names(a), classes_b = class_names(b);
@@ -59,7 +65,7 @@ std::string difference(const features::Card& a, const features::Card& b) {
   compare("what stands for NaN", a.nan, b.nan);
   compare("the label", std::tie(a.label, a.classes, a.drop_other_labels),
           std::tie(b.label, b.classes, b.drop_other_labels));
-  compare("the targets", a.targets, b.targets);
+  compare("the targets", unscaled(a.targets), unscaled(b.targets));
   compare("the signal", a.signal, b.signal);
   compare("the selection", std::tie(a.select, a.drop_not_finite, a.fill_missing),
           std::tie(b.select, b.drop_not_finite, b.fill_missing));
