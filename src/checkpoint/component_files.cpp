@@ -48,6 +48,31 @@ FileEntry write_file(const fs::path& folder, FileEntry entry, const StateDict& s
   return entry;
 }
 
+/// Which rank writes each tensor of `state`, in its order: parts `rank` itself, whole ones by turns, so that the bytes are spread.
+/// The same on all ranks for whole tensors.
+std::vector<int> writers_of(const StateDict& state, int rank, int world) {
+  const std::size_t count = state.tensors.size();
+  std::vector<int> writers(count, 0);
+  std::vector<std::size_t> bytes, whole;
+  for (const auto& [name, tensor] : state.tensors) {
+    const std::size_t index = bytes.size();
+    bytes.push_back(tensor.nbytes());
+    if (state.slices.contains(name))
+      writers[index] = rank;
+    else
+      whole.push_back(index);
+  }
+  if (whole_bytes(state) < kWorthSpreading) return writers;
+  std::ranges::stable_sort(whole, std::greater{}, [&](std::size_t index) { return bytes[index]; });
+  std::vector<std::size_t> load(static_cast<std::size_t>(world), 0);
+  for (const std::size_t index : whole) {
+    const auto least = std::ranges::min_element(load);
+    *least += bytes[index];
+    writers[index] = static_cast<int>(least - load.begin());
+  }
+  return writers;
+}
+
 /// What rank `rank` writes of the component.
 StateDict share_of(const StateDict& state, int rank, int world) {
   StateDict share;
@@ -88,29 +113,6 @@ at::Tensor read_range(const SafeTensorsFile& opened, const TensorEntry& entry, H
 }
 
 }  // namespace
-
-std::vector<int> writers_of(const StateDict& state, int rank, int world) {
-  const std::size_t count = state.tensors.size();
-  std::vector<int> writers(count, 0);
-  std::vector<std::size_t> bytes, whole;
-  for (const auto& [name, tensor] : state.tensors) {
-    const std::size_t index = bytes.size();
-    bytes.push_back(tensor.nbytes());
-    if (state.slices.contains(name))
-      writers[index] = rank;
-    else
-      whole.push_back(index);
-  }
-  if (whole_bytes(state) < kWorthSpreading) return writers;
-  std::ranges::stable_sort(whole, std::greater{}, [&](std::size_t index) { return bytes[index]; });
-  std::vector<std::size_t> load(static_cast<std::size_t>(world), 0);
-  for (const std::size_t index : whole) {
-    const auto least = std::ranges::min_element(load);
-    *least += bytes[index];
-    writers[index] = static_cast<int>(least - load.begin());
-  }
-  return writers;
-}
 
 std::vector<FileEntry> write_shared(const fs::path& folder, const Components& components, int rank,
                                     int world) {

@@ -5,16 +5,11 @@
 #include <filesystem>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "bunchtrain/tensor/state_dict.hpp"
 #include "manifest.hpp"
 
 namespace bunchtrain::checkpoint {
-
-/// Which rank writes each tensor of `state`, in its order: parts `rank` itself, whole ones by turns, so that the bytes are spread.
-/// The same on all ranks for whole tensors.
-std::vector<int> writers_of(const StateDict& state, int rank, int world);
 
 /// That the file holds what the manifest says, of its types and shapes. @throws CheckpointError naming file and tensor; IoError.
 void check_contents(const Manifest& manifest, const FileEntry& file);

@@ -129,8 +129,8 @@ void Store::Impl::begin(SaveRequest request, std::launch how) {
     expects(next->request.step >= 0, "a checkpoint's step must not be negative");
     if (!is_writer()) return;
     clean_leftovers(folder);
-    create_partial_folder(folder, next->request.step);
     next->manifest.info.sequence = next_sequence(take_inventory(folder));
+    create_partial_folder(folder, next->request.step);  // last: what fails before it leaves nothing
   });
   const auto write = [rank = communicator.rank(), world = communicator.size(), save = next.get()] {
     auto files = write_own(save->partial(), save->request.rank_components, rank);
