@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "bunchtrain/app/console.hpp"
+#include "bunchtrain/app/flag_wording.hpp"
 #include "bunchtrain/app/session_options.hpp"
 #include "bunchtrain/app/standard_options.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -188,6 +189,7 @@ std::vector<std::string> standard_options_but(std::initializer_list<std::string_
 }
 
 int run(int argc, char** argv, const Program& program, const Body& body) {
+  speak_of_flags();
   const train::StopSignal signals;  // before anything that takes time
   const std::string name =
       program.name.empty() ? std::filesystem::path(argv[0]).filename().string() : program.name;

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "snapshot_folders.hpp"
 
 namespace bunchtrain::checkpoint {
@@ -74,8 +75,9 @@ std::string alternatives(const Inventory& inventory, std::string_view but) {
   for (const Manifest& manifest : inventory.snapshots)
     if (name_of(manifest.info.folder) != but) names.push_back(name_of(manifest.info.folder));
   std::ranges::sort(names);
-  return names.empty() ? "there is no other one"
-                       : fmt::format("choose another by --checkpoint: {}", fmt::join(names, ", "));
+  return names.empty()
+             ? "there is no other one"
+             : fmt::format("choose another by {}: {}", setting("checkpoint"), fmt::join(names, ", "));
 }
 
 [[noreturn]] void refuse(std::string_view which, const fs::path& folder, std::string_view fault,

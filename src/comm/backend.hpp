@@ -59,7 +59,7 @@ class CollectiveBackend {
 std::unique_ptr<CollectiveBackend> create_self_backend();
 /// Collective.
 std::unique_ptr<CollectiveBackend> create_mpi_backend(const mpi::Comm& comm,
-                                                      std::int64_t max_message_elements);
+                                                      const CommunicatorOptions& options);
 /// Collective. @throws NotBuiltError in builds without NCCL
 std::unique_ptr<CollectiveBackend> create_nccl_backend(const mpi::Comm& comm, c10::Device device,
                                                        const CommunicatorOptions& options);

@@ -7,6 +7,7 @@
 
 #include "backend.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/mpi/detail/rank_ranges.hpp"
 
 namespace bunchtrain::comm::detail {
@@ -66,8 +67,8 @@ BackendChoice judge_nccl(std::span<const RankCard> ranks) {
     throw ConfigError(
         fmt::format("backend nccl takes one rank per GPU, but {}: start as many ranks per node as it "
                     "has GPUs (mpirun --map-by ppr:GPUS:node, srun --ntasks-per-node=GPUS), let each "
-                    "see another GPU (CUDA_VISIBLE_DEVICES), or give --backend mpi",
-                    describe_sharing(group, ranks)));
+                    "see another GPU (CUDA_VISIBLE_DEVICES), or give {}",
+                    describe_sharing(group, ranks), setting("backend", "mpi")));
   const auto group = first_group(ranks, on_one_card);
   if (group.empty()) return {Backend::nccl};
   return {Backend::nccl,

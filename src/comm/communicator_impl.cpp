@@ -32,7 +32,7 @@ std::unique_ptr<detail::CollectiveBackend> create_backend(Backend kind, const mp
                                                           const CommunicatorOptions& options) {
   switch (kind) {
     case Backend::mpi:
-      return detail::create_mpi_backend(comm, options.max_message_elements);
+      return detail::create_mpi_backend(comm, options);
     case Backend::nccl:
       return detail::create_nccl_backend(comm, device, options);
     default:

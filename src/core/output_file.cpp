@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain {
 namespace {
@@ -22,7 +23,7 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
 }
 
 std::string flag(const OutputFile& output) {
-  return output.option.empty() ? "the output" : "--" + output.option;
+  return output.option.empty() ? "the output" : setting(output.option);
 }
 
 }  // namespace
@@ -48,9 +49,9 @@ void require_writable_output(const OutputFile& output) {
   if (!fs::is_regular_file(output.path, failed))
     throw ConfigError(flag(output) + " " + output.path.string() + " is no ordinary file: name another");
   if (output.force || (output.is_own && output.is_own(output.path))) return;
-  throw ConfigError(
-      flag(output) + " " + output.path.string() +
-      " exists and was not written by this command: name another file, or replace it by --force");
+  throw ConfigError(flag(output) + " " + output.path.string() +
+                    " exists and was not written by this command: name another file, or replace it by " +
+                    setting("force"));
 }
 
 bool begins_with_mark(const fs::path& path, std::string_view mark) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/shell_word.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/recognition.hpp"
 #include "storage/contents_of.hpp"
 
@@ -18,17 +18,17 @@ std::string recognise_card(const hdf5::File& file, const std::string& path) {
   const auto layout = features::judge_layout(shapes_of(contents));
   if (layout.card) return layout.card->card;
   if (!layout.fitting.empty()) throw DataError(fmt::format("{}: {}", path, features::describe(layout)));
-  throw DataError(
-      fmt::format("{}: {}; datasets present: {}. Draft a card: bunchtrain inspect {} --write-card", path,
-                  features::describe(layout), list_contents(contents), shell_word(path)));
+  throw DataError(fmt::format("{}: {}; datasets present: {}. Draft a card: {}", path,
+                              features::describe(layout), list_contents(contents),
+                              way_to(Advice::draft_card, path)));
 }
 
 std::string suggest_card(const hdf5::File& file, const std::string& path, const std::string& card) {
   const auto known = features::recognise(shapes_of(contents_of(file, path)));
   if (!known || *known == card) return {};
   const bool showers = features::names_shower_card(*known);
-  return fmt::format(" It looks like card '{0}' (--card {0}), which {1} reads.", *known,
-                     showers ? "train_3dgan" : "train_particlenet");
+  return fmt::format(" It looks like card '{}' ({}), of {}.", *known, setting("card", *known),
+                     showers ? "showers" : "jets");
 }
 
 }  // namespace bunchtrain::data

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/output_file.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -87,8 +88,8 @@ void require_disjoint(const Dataset& train, const Dataset& valid) {
     const std::string name = first == second ? first : fmt::format("{} (also named {})", first, second);
     throw DataError(
         fmt::format("{} is both trained and validated on{}: what is learned by heart would look like what is "
-                    "understood; give other files to --valid, or none, and a part of --data is kept for it",
-                    name, count_others(shared)));
+                    "understood; give other files to {}, or none, and a part of {} is kept for it",
+                    name, count_others(shared), setting("valid"), setting("data")));
   }
   if (!are_parts_of_one_split(trained, judged)) return;
   if (const auto twice = copies(trained.files); !twice.empty())

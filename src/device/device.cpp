@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/device/detail/gpu_situation.hpp"
 #include "driver_files.hpp"
 
@@ -30,16 +31,17 @@ std::string cuda_version(int version) {
 /// Why no GPU can be used by a CUDA build, or empty.
 std::string machine_problem(const GpuSituation& situation) {
   if (situation.driver_version == 0) {
-    return "no NVIDIA driver was found: install it, or choose --device cpu";
+    return "no NVIDIA driver was found: install it, or choose " + setting("device", "cpu");
   }
   if (situation.driver_version / 1000 < situation.runtime_version / 1000) {
     return "the NVIDIA driver is too old: found one for CUDA " + cuda_version(situation.driver_version) +
            ", required is CUDA " + cuda_version(situation.runtime_version / 1000 * 1000) +
-           " or later; update the driver, or choose --device cpu";
+           " or later; update the driver, or choose " + setting("device", "cpu");
   }
   if (!situation.problem.empty()) return "the CUDA runtime cannot list the GPUs: " + situation.problem;
   if (situation.gpus.empty()) {
-    return "no GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose --device cpu";
+    return "no GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose " +
+           setting("device", "cpu");
   }
   return {};
 }
@@ -49,7 +51,7 @@ std::string card_problem(const Gpu& gpu) {
   if (gpu.compute_capability >= kOldestComputeCapability) return {};
   return "the GPU is too old: found " + gpu.name + " with compute capability " +
          dotted(gpu.compute_capability) + ", required is " + dotted(kOldestComputeCapability) +
-         " (Turing) or later; choose --device cpu";
+         " (Turing) or later; choose " + setting("device", "cpu");
 }
 
 DeviceChoice judge_without_cuda(DeviceRequest request, const GpuSituation& situation) {
@@ -59,7 +61,8 @@ DeviceChoice judge_without_cuda(DeviceRequest request, const GpuSituation& situa
            std::string(kRebuild);
   }
   if (request == DeviceRequest::cuda) {
-    NotBuiltError error("The CUDA half, which --device cuda needs,", "BUNCHTRAIN_CUDA=ON");
+    NotBuiltError error("The CUDA half, which " + setting("device", "cuda") + " needs,",
+                        "BUNCHTRAIN_CUDA=ON");
     if (!hint.empty()) error.add_context(hint);
     throw error;
   }
@@ -114,7 +117,7 @@ DeviceChoice judge_device(DeviceRequest request, int local_rank, const GpuSituat
     problem = card_problem(situation.gpus[index]);
   }
   if (problem.empty()) return {c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)), {}};
-  if (request == DeviceRequest::cuda) throw DeviceError("--device cuda: " + problem);
+  if (request == DeviceRequest::cuda) throw DeviceError(setting("device", "cuda") + ": " + problem);
   // A machine with neither driver nor GPU is an ordinary CPU machine: nothing to tell.
   const bool gpu_expected = situation.driver_files || situation.driver_version > 0;
   return {c10::Device(c10::kCPU), gpu_expected ? "training on the CPU: " + problem : std::string()};

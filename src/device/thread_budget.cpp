@@ -11,6 +11,8 @@
 #include <fstream>
 #include <set>
 
+#include "bunchtrain/core/wording.hpp"
+
 namespace bunchtrain::device {
 
 namespace {
@@ -87,7 +89,7 @@ ThreadBudget make_thread_budget(const ThreadSituation& situation) {
                   plural(situation.local_ranks, "rank") + " on this node";
   if (situation.requested_threads > 0) {
     budget.compute = situation.requested_threads;
-    budget.reason = "--threads " + std::to_string(situation.requested_threads);
+    budget.reason = setting("threads", std::to_string(situation.requested_threads));
   } else if (situation.omp_num_threads > 0) {
     budget.compute = situation.omp_num_threads;
     budget.reason = "OMP_NUM_THREADS=" + std::to_string(situation.omp_num_threads);

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "bunchtrain/core/wording.hpp"
+
 namespace bunchtrain::hdf5 {
 namespace {
 
@@ -153,7 +155,7 @@ std::string explain_text(const std::string& path, std::string_view head) {
   if (text.starts_with("<?xml") || text.starts_with("<"))
     return "an XML text, perhaps a server's error message; fetch the file again";
   if (text.starts_with("card = 1") || fs::path(path).extension() == ".toml")
-    return fmt::format("a text; a card is given by --card {}", path);
+    return "a text; a card is given by " + setting("card", path);
   return "a text; name the data file itself, or convert the text first";
 }
 

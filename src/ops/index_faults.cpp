@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "edge_conv/edge_kernels.hpp"
 
 namespace bunchtrain::ops {
@@ -38,8 +39,9 @@ void require_no_index_faults(std::span<const double> flags) {
   if (operations.empty()) return;
   throw ConfigError(
       "an index outside its set of points reached " + operations +
-      " on the GPU, in the step before this one or earlier: what was computed since is wrong. On the CPU "
-      "(--device cpu) the operation itself refuses such an index and names its place; indices of "
+      " on the GPU, in the step before this one or earlier: what was computed since is wrong. On the CPU (" +
+      setting("device", "cpu") +
+      ") the operation itself refuses such an index and names its place; indices of "
       "ops::knn are always inside");
 }
 

@@ -7,6 +7,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/report/run_records.hpp"
 
 namespace bunchtrain::report {
@@ -71,8 +72,8 @@ TrainingReport read_run(const std::filesystem::path& run_folder) {
   if (!std::filesystem::exists(metrics) && !std::filesystem::exists(run)) {
     throw DataError(
         fmt::format("{} is not a run folder: it holds neither metrics.jsonl nor run.json. Give the folder "
-                    "that --run named.",
-                    run_folder.string()));
+                    "that {} named.",
+                    run_folder.string(), setting("run")));
   }
   TrainingReport report =
       describe_run(run_folder, std::filesystem::exists(run) ? read_text_file(run) : std::string());

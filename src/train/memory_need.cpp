@@ -6,6 +6,8 @@
 #include <exception>
 #include <mutex>
 
+#include "bunchtrain/core/wording.hpp"
+
 namespace bunchtrain::train {
 namespace {
 
@@ -30,9 +32,10 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 std::string memory_warning(const MemoryNeed& need, const std::optional<device::DeviceMemory>& memory) {
   if (!memory || need.predicted_bytes <= memory->free_bytes) return {};
   return fmt::format(
-      "a pass is expected to need {}, and {} of the GPU's {} are free: take a smaller --batch, "
-      "--accumulate it in more passes, or --recompute",
-      gigabytes(need.predicted_bytes), gigabytes(memory->free_bytes), gigabytes(memory->total_bytes));
+      "a pass is expected to need {}, and {} of the GPU's {} are free: take a smaller {}, {} it in more "
+      "passes, or {}",
+      gigabytes(need.predicted_bytes), gigabytes(memory->free_bytes), gigabytes(memory->total_bytes),
+      setting("batch"), setting("accumulate"), setting("recompute"));
 }
 
 std::string out_of_memory_text(const MemoryNeed& need, const std::optional<device::DeviceMemory>& memory,
@@ -42,9 +45,9 @@ std::string out_of_memory_text(const MemoryNeed& need, const std::optional<devic
     text += fmt::format("a pass was expected to need {}; ", gigabytes(need.predicted_bytes));
   if (memory)
     text += fmt::format("{} of {} are free; ", gigabytes(memory->free_bytes), gigabytes(memory->total_bytes));
-  return text +
-         "take a smaller --batch, --accumulate it in more passes, or --recompute where the program has it. " +
-         first_line(library_text);
+  return text + fmt::format("take a smaller {}, {} it in more passes, or {} where the program has it. {}",
+                            setting("batch"), setting("accumulate"), setting("recompute"),
+                            first_line(library_text));
 }
 
 void expect_memory(const MemoryNeed& need, const Logger& logger) {

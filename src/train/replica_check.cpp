@@ -7,6 +7,7 @@
 #include <map>
 
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -54,9 +55,8 @@ void require_equal_replicas(const mpi::Comm& control, std::span<const TrainedNet
     throw ReplicasDiffer(fmt::format(
         "the parameters of network '{}' are not the same on all ranks after step {}: {}. Code that changes "
         "parameters on some ranks only, a machine that computes wrongly, or unlike processors (then "
-        "--check-replicas -1 trains on without looking); no snapshot was written, the one before is sound: "
-        "go on from it by --resume",
-        network.name, step, odd_ranks(hashes)));
+        "{} trains on without looking); no snapshot was written, the one before is sound: go on from it by {}",
+        network.name, step, odd_ranks(hashes), setting("check_replicas", "-1"), setting("resume")));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "resume_check.hpp"
 
 namespace bunchtrain::train {
@@ -31,9 +32,8 @@ std::string rate_remark(const TrainingPlan& plan, std::int64_t steps, bool resch
   const bool as_planned = steps == plan.length.total_steps && !rescheduled;
   if (as_planned || plan.settings.schedule == optim::ScheduleKind::constant) return {};
   if (rescheduled) return fmt::format("; the learning rate is planned anew, over {} steps", steps);
-  return fmt::format(
-      "; the learning rate keeps to its plan over {} steps, --reschedule makes a new one over {}", steps,
-      plan.length.total_steps);
+  return fmt::format("; the learning rate keeps to its plan over {} steps, {} makes a new one over {}", steps,
+                     setting("reschedule"), plan.length.total_steps);
 }
 
 /// The order to go on in. What differs otherwise is named by the loader.
@@ -44,8 +44,8 @@ SampleOrder choose_order(const checkpoint::Snapshot& snapshot, const data::DataL
   if (order == SampleOrder::same_if_data)
     throw ConfigError(fmt::format(
         "the run in {} was written by version 0.1, whose fingerprints of files cannot be compared with those "
-        "of this version: if its data are the same, go on in their order by --resume --allow-changed",
-        run_folder));
+        "of this version: if its data are the same, go on in their order by {} {}",
+        run_folder, setting("resume"), setting("allow_changed")));
   return SampleOrder::same;
 }
 

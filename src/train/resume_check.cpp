@@ -7,6 +7,7 @@
 #include <array>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -74,13 +75,13 @@ void require_unchanged(const Changes& changes, const std::string& run_folder, bo
   const std::string differences = fmt::format("{}", fmt::join(lines, "\n  "));
   if (changes.float64)
     throw ConfigError(
-        fmt::format("the run in {} cannot go on in this precision:\n  {}\ngive the same --precision, or "
+        fmt::format("the run in {} cannot go on in this precision:\n  {}\ngive the same {}, or "
                     "start a new run from its weights",
-                    run_folder, differences));
+                    run_folder, differences, setting("precision")));
   throw ConfigError(fmt::format(
       "the run in {} was trained otherwise:\n  {}\ngive the same to go on with it, or accept what differs by "
-      "--resume --allow-changed",
-      run_folder, differences));
+      "{} {}",
+      run_folder, differences, setting("resume"), setting("allow_changed")));
 }
 
 }  // namespace bunchtrain::train

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "run_lock.hpp"
 
 namespace bunchtrain::train {
@@ -31,8 +32,8 @@ void make_folder(const fs::path& path) {
   std::error_code failed;
   fs::create_directories(path, failed);
   if (!failed) return;
-  const std::string message = fmt::format("the run folder {} cannot be made: {}; name another with --run",
-                                          path.string(), failed.message());
+  const std::string message = fmt::format("the run folder {} cannot be made: {}; name another with {}",
+                                          path.string(), failed.message(), setting("run"));
   if (may_pass(failed.value()) && failed.value() != EROFS)  // what is read-only from the start stays so
     throw IoError(message, failed.value());
   throw ConfigError(message);
@@ -44,9 +45,9 @@ void require_new(const RunFolder& folder) {
   const bool trains =
       owner && owner->process != this_process() && state_of(owner->process) != ProcessState::gone;
   throw ConfigError(fmt::format(
-      "the run folder {} holds a run already{}: go on with it by --resume, name another by --run, or "
-      "remove it",
-      folder.path().string(), trains ? ", in which " + owner->describe() + " trains" : ""));
+      "the run folder {} holds a run already{}: go on with it by {}, name another by {}, or remove it",
+      folder.path().string(), trains ? ", in which " + owner->describe() + " trains" : "", setting("resume"),
+      setting("run")));
 }
 
 /// `--run . --card card.toml` would replace the card: files of a run that lie where
@@ -57,8 +58,8 @@ void require_free_names(const RunFolder& folder) {
     if (fs::exists(path))
       throw ConfigError(
           fmt::format("{} exists, and no run made it: a run in this folder would replace it; name another "
-                      "folder with --run",
-                      path.string()));
+                      "folder with {}",
+                      path.string(), setting("run")));
 }
 
 /// The lock that rank 0 took must be seen by all.
@@ -71,8 +72,8 @@ void require_shared(const fs::path& path, const std::string& nonce, const mpi::C
   } while (std::chrono::steady_clock::now() < end);
   throw ConfigError(fmt::format(
       "the run folder {} of rank 0 on {} is not seen on {}: name a folder of a file system that all "
-      "ranks share by --run",
-      path.string(), control.process_of(0).host, control.process_of(control.rank()).host));
+      "ranks share by {}",
+      path.string(), control.process_of(0).host, control.process_of(control.rank()).host, setting("run")));
 }
 
 }  // namespace
@@ -120,8 +121,8 @@ RunFolder RunFolder::existing(const fs::path& path) {
   if (!folder.holds_run())
     throw ConfigError(
         fmt::format("{} holds no run (no run.json, metrics.jsonl or checkpoints): give the folder that a "
-                    "trainer's --run named",
-                    path.string()));
+                    "trainer's {} named",
+                    path.string(), setting("run")));
   return folder;
 }
 
@@ -134,11 +135,10 @@ void RunFolder::require_owned(const mpi::Comm& control) const {
   std::string owner;
   if (const auto now = read_lock(path_ / "run.lock")) owner = now->describe();
   owner = control.broadcast(owner);
-  throw ConfigError(
-      fmt::format("the run folder {} does not belong to this job any more: {}. Nothing more is written "
-                  "there; go on by --resume "
-                  "once it is free, or with another folder",
-                  path_.string(), owner.empty() ? "run.lock was removed" : owner + " took it over"));
+  throw ConfigError(fmt::format(
+      "the run folder {} does not belong to this job any more: {}. Nothing more is written "
+      "there; go on by {} once it is free, or with another folder",
+      path_.string(), owner.empty() ? "run.lock was removed" : owner + " took it over", setting("resume")));
 }
 
 }  // namespace bunchtrain::train

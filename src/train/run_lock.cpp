@@ -23,6 +23,7 @@
 
 #include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -252,12 +253,11 @@ std::unique_ptr<RunLock> RunLock::Attempt::watch(const std::string& content,
 void RunLock::Attempt::refuse(const std::optional<LockOwner>& owner) const {
   const std::string state =
       owner && state_of(owner->process) == ProcessState::stopped ? ", though it is stopped now" : "";
-  throw ConfigError(
-      fmt::format("{} trains in the run folder {}{}: wait for its end or name another folder by --run. Once "
-                  "it is dead its "
-                  "lock is taken over by itself, on another machine after {:.3g} s",
-                  owner ? owner->describe() : "a process on another machine", folder_.string(), state,
-                  kMissedBeats * static_cast<double>(options_.interval.count()) / 1000));
+  throw ConfigError(fmt::format(
+      "{} trains in the run folder {}{}: wait for its end or name another folder by {}. Once it is dead its "
+      "lock is taken over by itself, on another machine after {:.3g} s",
+      owner ? owner->describe() : "a process on another machine", folder_.string(), state, setting("run"),
+      kMissedBeats * static_cast<double>(options_.interval.count()) / 1000));
 }
 
 /// A new file with our name in it; its descriptor.
@@ -279,8 +279,8 @@ int RunLock::Attempt::write_own(const fs::path& temporary) const {
   const std::string what =
       fmt::format("the run folder {} cannot be written: {}", folder_.string(), std::strerror(code));
   if (may_pass(code) && code != EROFS)  // a file system that is read-only from the start stays so
-    throw IoError(what + "; free some space or name another with --run", code);
-  throw ConfigError(what + "; name another with --run");
+    throw IoError(what + "; free some space or name another with " + setting("run"), code);
+  throw ConfigError(what + "; name another with " + setting("run"));
 }
 
 std::unique_ptr<RunLock> RunLock::Attempt::create() {

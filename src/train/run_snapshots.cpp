@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/train/trainer.hpp"
 
 namespace bunchtrain::train {
@@ -65,15 +66,14 @@ void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
     if (step >= first_lost) mark_lost(step, reason);
   const auto good = store_.steps();
   const std::string way_on =
-      good.empty() ? "There is no snapshot from before: start again by --resume"
+      good.empty() ? "There is no snapshot from before: start again by " + setting("resume")
                    : fmt::format(
                          "The newest snapshot whose weights were judged finite is that of step {}: go on "
-                         "from it by --resume --allow-changed",
-                         good.front());
-  throw TrainingHalted(
-      fmt::format("{}: the networks are lost from here on. {} with a lower --learning-rate, or with "
-                  "--clip-norm (run folder {})",
-                  reason, way_on, session_.run_folder().path().string()));
+                         "from it by {} {}",
+                         good.front(), setting("resume"), setting("allow_changed"));
+  throw TrainingHalted(fmt::format(
+      "{}: the networks are lost from here on. {} with a lower {}, or with {} (run folder {})", reason,
+      way_on, setting("learning_rate"), setting("clip_norm"), session_.run_folder().path().string()));
 }
 
 }  // namespace bunchtrain::train

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -97,9 +98,9 @@ void require_same_precision(const torch::nn::Module& module, const NamedTensors&
     if (!tensor || tensor->scalar_type() == parameter.value().scalar_type()) continue;
     const bool was_double = tensor->scalar_type() == at::kDouble;
     throw CheckpointError(fmt::format(
-        "the snapshot {} was trained in {}, this run would train in {}: resume it with --precision {}",
+        "the snapshot {} was trained in {}, this run would train in {}: resume it with {}",
         info.folder.string(), was_double ? "float64" : "float32", was_double ? "float32" : "float64",
-        was_double ? "float64" : "float32"));
+        setting("precision", was_double ? "float64" : "float32")));
   }
 }
 

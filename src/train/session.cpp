@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/train/detail/same_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
@@ -97,7 +98,8 @@ comm::CommunicatorOptions communicator_options(const SessionOptions& asked, cons
 /// "auto" may find a GPU on one node and none on another.
 void require_same_device(const mpi::Comm& control, c10::Device device) {
   const Fact kind{.name = "device", .value = c10::DeviceTypeName(device.type(), true)};
-  require_agreement(control, {&kind, 1}, "start ranks on like nodes only, or give --device cpu");
+  require_agreement(control, {&kind, 1},
+                    "start ranks on like nodes only, or give " + setting("device", "cpu"));
 }
 
 /// What "auto" means, for a run that is resumed what it meant before. Collective: the cards
@@ -120,12 +122,12 @@ device::Precision choose_precision(SessionOptions& asked, const mpi::Comm& contr
   if (asked.precision) return precision;
   asked.record->resolve("precision", std::string(device::to_string(precision)), "auto");
   if (device.is_cuda())
-    logger.info(
-        fmt::format("precision {} (auto){}", device::to_string(precision),
-                    precision == device::Precision::tf32
-                        ? ": matrix products and convolutions of float32 in TF32; --precision float32 for "
-                          "all bits"
-                        : ""));
+    logger.info(fmt::format(
+        "precision {} (auto){}", device::to_string(precision),
+        precision == device::Precision::tf32
+            ? fmt::format(": matrix products and convolutions of float32 in TF32; {} for all bits",
+                          setting("precision", "float32"))
+            : std::string()));
   return precision;
 }
 

@@ -13,6 +13,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/nearest.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::weights {
 namespace {
@@ -236,8 +237,9 @@ void check_classes(const SafeTensors& file, std::span<const std::string> classes
   if (std::ranges::equal(stored, classes)) return;
   throw CheckpointError(
       fmt::format("{} was trained on the classes {}, but {} are expected in this order; give them in the "
-                  "file's order with --classes {}",
-                  origin, fmt::join(stored, ","), fmt::join(classes, ","), fmt::join(stored, ",")));
+                  "file's order with {}",
+                  origin, fmt::join(stored, ","), fmt::join(classes, ","),
+                  setting("classes", fmt::format("{}", fmt::join(stored, ",")))));
 }
 
 void save_module(const std::filesystem::path& path, const torch::nn::Module& module,

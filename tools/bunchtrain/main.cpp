@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/app/flag_wording.hpp"
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/core/nearest.hpp"
 #include "bunchtrain/core/version.hpp"
@@ -112,6 +113,7 @@ int refuse(const std::vector<std::string>& words) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  bunchtrain::app::speak_of_flags();
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty() || (asks_for_help(words.front()) && words.size() == 1)) {
     print_usage(stdout);

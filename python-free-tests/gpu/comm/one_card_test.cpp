@@ -32,7 +32,7 @@ TEST(OneCardTest, NcclIsRefusedWithTheWayToStart) {
     ADD_FAILURE() << "no ConfigError";
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.message(), testing::AllOf(testing::HasSubstr("ranks 0, 1 share the GPU"),
-                                                testing::HasSubstr("--backend mpi")));
+                                                testing::HasSubstr("backend = mpi")));
   }
   test_world().barrier();
 }

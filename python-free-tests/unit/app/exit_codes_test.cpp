@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "bunchtrain/app/flag_wording.hpp"
 #include "bunchtrain/app/run.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/train/detail/memory_need.hpp"
@@ -54,11 +55,11 @@ TEST(OutOfMemoryTest, SaysWhatWasExpectedAndWhatIsFree) {
   EXPECT_EQ(
       train::out_of_memory_text(need, memory, "CUDA out of memory. Tried to allocate 2 GiB.\nframe #0"),
       "out of memory on the GPU: a pass was expected to need 18.80 GB; 1.25 GB of 16.00 GB are free; take a "
-      "smaller --batch, --accumulate it in more passes, or --recompute where the program has it. CUDA out of "
+      "smaller batch, accumulate it in more passes, or recompute where the program has it. CUDA out of "
       "memory. Tried to allocate 2 GiB.");
   EXPECT_EQ(train::memory_warning(need, memory),
             "a pass is expected to need 18.80 GB, and 1.25 GB of the GPU's 16.00 GB are free: take a smaller "
-            "--batch, --accumulate it in more passes, or --recompute");
+            "batch, accumulate it in more passes, or recompute");
   EXPECT_EQ(train::memory_warning({.predicted_bytes = 1'000'000}, memory), "");
   EXPECT_EQ(train::memory_warning(need, std::nullopt), "") << "the CPU";
 }
@@ -67,10 +68,12 @@ TEST(OutOfMemoryTest, IsDescribedFromLibTorchsError) {
   train::expect_memory({.device = c10::kCPU, .predicted_bytes = 2'000'000'000}, Logger());
   const c10::OutOfMemoryError error(c10::SourceLocation{}, "CUDA out of memory. Tried to allocate 2 GiB.");
   EXPECT_EQ(exit_code_of(error), 1);
+  speak_of_flags();
   EXPECT_EQ(
       describe_error(error),
       "out of memory on the GPU: a pass was expected to need 2.00 GB; take a smaller --batch, --accumulate "
       "it in more passes, or --recompute where the program has it. CUDA out of memory. Tried to allocate 2 GiB.");
+  use_wording(nullptr);
 }
 
 TEST(ExitCodesTest, SignalsAskToBeRunAgainButCtrlC) {

@@ -157,7 +157,7 @@ TEST_F(ExactDamageTest, ADamagedBestIsRefusedWithTheOthersNamed) {
     write(folder_ / "step-000020" / file, "short");
     const std::string text = refusal("best");
     EXPECT_THAT(text, HasSubstr("step-000020")) << file;
-    EXPECT_THAT(text, HasSubstr("choose another by --checkpoint: step-000010, step-000030")) << file;
+    EXPECT_THAT(text, HasSubstr("choose another by checkpoint: step-000010, step-000030")) << file;
     EXPECT_EQ(make_store().load("latest")->info.step, 30) << file;
     EXPECT_EQ(make_store().load("step-000010")->info.step, 10) << file;
     write(folder_ / "step-000020" / file, whole);

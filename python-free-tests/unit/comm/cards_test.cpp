@@ -63,7 +63,7 @@ TEST(CardsTest, NcclOnOneGpuIsRefusedWithTheWayToStart) {
   EXPECT_THAT(refusal({on("n1", kFirst), on("n1", kFirst)}),
               AllOf(HasSubstr("backend nccl takes one rank per GPU"),
                     HasSubstr("ranks 0, 1 share the GPU 0000:1B:00.0 of n1"), HasSubstr("mpirun --map-by"),
-                    HasSubstr("CUDA_VISIBLE_DEVICES"), HasSubstr("--backend mpi")));
+                    HasSubstr("CUDA_VISIBLE_DEVICES"), HasSubstr("backend = mpi")));
   EXPECT_THAT(refusal({on("n1", kFirst, "same"), on("n1", kFirst, "same")}), HasSubstr("share the GPU"));
 }
 

@@ -76,7 +76,7 @@ TEST_F(ClassFilesTest, LabelsOfTheFileMustAgreeWithItsClass) {
   const std::string other = write_jets("other.h5", {.rows = 40, .labelled = false});
   EXPECT_THAT(refusal({.class_files = {{"a", {mixed}}, {"b", {other}}}, .card = write_card()}),
               AllOf(HasSubstr("mixed.h5, row 1: is labelled b (jet.kind)"), HasSubstr("a=" + mixed),
-                    HasSubstr("--data " + mixed)));
+                    HasSubstr("data = " + mixed)));
   EXPECT_THAT(
       refusal({.class_files = {{"gluon", {mixed}}, {"b", {other}}}, .card = write_card()}),
       AllOf(HasSubstr("labels of its own (jet.kind, classes a, b)"), HasSubstr("leave out \"gluon=\"")));
@@ -95,7 +95,7 @@ TEST_F(ClassFilesTest, UnlabelledFilesAreToldTheWordsThatNameTheirClasses) {
   const std::string a = write_jets("a30.h5", {.rows = 60, .labelled = false});
   const std::string b = write_jets("jets b.h5", {.rows = 40, .labelled = false});
   const std::string message = refusal({.files = {a, b}, .card = write_card()});
-  const std::string words = "--data a=" + a + " --data b='" + b + "'";
+  const std::string words = "data = a=" + a + " data = b='" + b + "'";
   EXPECT_THAT(message, AllOf(HasSubstr("has no dataset 'label'"), HasSubstr(words)));
   EXPECT_THAT(message, testing::Not(HasSubstr("It looks like")));
   const std::vector<std::string> data = {"a=" + a, "b=" + b};
@@ -103,7 +103,7 @@ TEST_F(ClassFilesTest, UnlabelledFilesAreToldTheWordsThatNameTheirClasses) {
   ASSERT_EQ(files.class_files.size(), 2U);
   const JetDataset dataset({.files = files.files, .class_files = files.class_files, .card = write_card()});
   EXPECT_THAT(dataset.all()->summary().class_counts, ElementsAre(60, 40));
-  EXPECT_THAT(refusal({.files = {a}, .card = write_card()}), HasSubstr("--data a=" + a + " and one more"));
+  EXPECT_THAT(refusal({.files = {a}, .card = write_card()}), HasSubstr("data = a=" + a + " and one more"));
 
   try {  // files of a run whose label is the file need their class too
     const JetDataset valid({.files = {a, b}}, dataset.card());
@@ -164,7 +164,7 @@ TEST_F(ClassFilesTest, WhereALargerCardNearlyFitsItIsAskedFor) {
     writer.commit();
   }
   EXPECT_THAT(refusal({.files = {path("cms.h5")}}),
-              AllOf(HasSubstr("--card jetnet (jet.type: 0 g, 1 q"), HasSubstr("--card cms_btag"),
+              AllOf(HasSubstr("card = jetnet (jet.type: 0 g, 1 q"), HasSubstr("card = cms_btag"),
                     HasSubstr("event_no is missing")));
   EXPECT_EQ(JetDataset({.files = {path("cms.h5")}, .card = "jetnet"}).size(), 20) << "as advised";
 }

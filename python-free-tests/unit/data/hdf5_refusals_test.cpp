@@ -95,7 +95,7 @@ TEST_F(Hdf5RefusalsTest, SuggestsTheCardThatFits) {
                     HasSubstr("card 'quark_gluon'")));
   EXPECT_THAT(refusal({.files = {write_jets("jets.h5")}}),
               AllOf(HasSubstr("no built-in card fits"), HasSubstr("particles [500, 6, 4] float32"),
-                    HasSubstr("--write-card")));
+                    HasSubstr("features::draft_card")));
 }
 
 TEST_F(Hdf5RefusalsTest, RefusesWrongRanksTypesAndRows) {

@@ -378,13 +378,13 @@ TEST_F(ShowerDatasetTest, RefusesEmptyShowers) {
   const ShowerFileOnDisk file;
   EXPECT_THAT(
       error_of(file, file.cells() * 1e-9),
-      AllOf(HasSubstr("bad.h5"), HasSubstr("none of the 60 showers"), HasSubstr("bunchtrain inspect")));
+      AllOf(HasSubstr("bad.h5"), HasSubstr("none of the 60 showers"), HasSubstr("data::list_contents")));
 }
 
 TEST_F(ShowerDatasetTest, RefusesAnotherGridAndNamesTheCard) {
   const ShowerFileOnDisk file{.rows = 8, .grid = {51, 51, 25}, .scale = 50, .first_row = 40};
   EXPECT_THAT(error_of(file, file.cells()), AllOf(HasSubstr("ECAL has shape [8, 51, 51, 25]"),
-                                                  HasSubstr("25 x 25 x 25"), HasSubstr("--card lcd_angle")));
+                                                  HasSubstr("25 x 25 x 25"), HasSubstr("card = lcd_angle")));
   const ShowerFileOnDisk odd{.rows = 8, .grid = {10, 10, 10}};
   EXPECT_THAT(error_of(odd, odd.cells(), "auto"),
               AllOf(HasSubstr("no built-in card fits"), HasSubstr("lcd_fixed")));

@@ -68,7 +68,7 @@ TEST(ThreadBudgetTest, RequestBeatsEnvironmentBeatsAffinity) {
   EXPECT_EQ(make_thread_budget(situation).reason, "OMP_NUM_THREADS=3");
   situation.requested_threads = 5;
   EXPECT_EQ(make_thread_budget(situation).compute, 5);
-  EXPECT_EQ(make_thread_budget(situation).reason, "--threads 5");
+  EXPECT_EQ(make_thread_budget(situation).reason, "threads = 5");
 }
 
 TEST(ThreadBudgetTest, ObservationFollowsTheAffinityMask) {

@@ -209,8 +209,8 @@ TEST(RecognitionTest, WhereALargerCardNearlyFitsItIsAskedFor) {
   ASSERT_EQ(layout.nearly.size(), 1u);
   EXPECT_THAT(describe(layout),
               AllOf(HasSubstr("card jetnet fits, but cms_btag nearly does"), HasSubstr("event_no is missing"),
-                    HasSubstr("--card jetnet (jet.type: 0 g, 1 q, 2 t, 3 w, 4 z)"),
-                    HasSubstr("--card cms_btag (jet.flavour: 0 1 light, 3 b)")));
+                    HasSubstr("card = jetnet (jet.type: 0 g, 1 q, 2 t, 3 w, 4 z)"),
+                    HasSubstr("card = cms_btag (jet.flavour: 0 1 light, 3 b)")));
   EXPECT_EQ(recognise(with(jetnet_file(), {integer("jet_label", {500}), real("unrelated", {500, 3})})),
             "jetnet");
 }

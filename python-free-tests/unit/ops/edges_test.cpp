@@ -287,7 +287,7 @@ TEST(IndexFaultsTest, RaisedFlagsNameTheOperationsAndTheWayToFindTheIndex) {
   };
   EXPECT_EQ(message({0, 0}), "");
   EXPECT_THAT(message({1, 0}), testing::AllOf(HasSubstr("reached gather_neighbours or edge_sum"),
-                                              HasSubstr("--device cpu"), HasSubstr("wrong")));
+                                              HasSubstr("device = cpu"), HasSubstr("wrong")));
   EXPECT_THAT(message({0, 1}), HasSubstr("reached scatter_neighbours"));
   EXPECT_THAT(message({1, 1}), testing::AllOf(HasSubstr("edge_sum"), HasSubstr(" and scatter_neighbours")));
   EXPECT_THROW(ops::require_no_index_faults(std::vector<double>(3)), ConfigError);

@@ -171,7 +171,7 @@ TEST_F(ChangedResumeTest, OtherEpochsKeepThePlanOfTheLearningRate) {
   EXPECT_EQ(result_.steps, 14);
   EXPECT_THAT(
       log_, HasSubstr("epochs was 6 (--epochs), is 2 (--epochs); the learning rate keeps to its plan over 42 "
-                      "steps, --reschedule makes a new one over 14"));
+                      "steps, reschedule makes a new one over 14"));
   for (std::size_t i = 0; i < fewer->rates.size(); ++i) {
     EXPECT_EQ(fewer->rates[i], undisturbed->rates[5 + i]);
     EXPECT_EQ(fewer->losses[i], undisturbed->losses[5 + i]);

@@ -48,7 +48,7 @@ TEST(ResumeCheckTest, EveryDifferenceIsNamedWithBothValues) {
     FAIL() << "accepted";
   } catch (const ConfigError& error) {
     const std::string text = error.what();
-    for (const char* part : {"runs/a", "seed was 1", "batch was 256", "--allow-changed"})
+    for (const char* part : {"runs/a", "seed was 1", "batch was 256", "resume allow_changed"})
       EXPECT_NE(text.find(part), std::string::npos) << text;
   }
   EXPECT_NO_THROW(require_unchanged(changes, "runs/a", true));

@@ -203,7 +203,7 @@ TEST_F(RunEndTest, ARateThatLosesTheNetworksIsMendedAsTheMessageSays) {
     EXPECT_THAT(message, HasSubstr("not finite at step 2"));
     EXPECT_THAT(
         message,
-        HasSubstr("There is no snapshot from before: start again by --resume with a lower --learning-rate"));
+        HasSubstr("There is no snapshot from before: start again by resume with a lower learning_rate"));
     first.session.close();
     ToyTraining second = make(run, {"--resume", "--learning-rate", "0.05"});
     EXPECT_EQ(second.trainer.fit(points_, others_).steps, kSteps);
@@ -222,7 +222,7 @@ TEST_F(RunEndTest, TheSnapshotBeforeTheLossWasLostIsKeptAndNamed) {
   }));
   const std::string message = halt_of(first);
   EXPECT_THAT(message, HasSubstr("not finite at step 5"));
-  EXPECT_THAT(message, HasSubstr("is that of step 3: go on from it by --resume --allow-changed"));
+  EXPECT_THAT(message, HasSubstr("is that of step 3: go on from it by resume allow_changed"));
   EXPECT_FALSE(std::filesystem::exists(snapshot("lost", 4))) << "it waited for a loss that is finite";
   EXPECT_TRUE(checkpoint::read_info(snapshot("lost", 3)).lost.empty());
 
@@ -297,7 +297,7 @@ TEST_F(RunEndTest, AnotherPrecisionIsNamedFirst) {
     FAIL() << "float32 weights were put into float64";
   } catch (const CheckpointError& error) {
     EXPECT_THAT(error.what(), HasSubstr("was trained in float32, this run would train in float64"));
-    EXPECT_THAT(error.what(), HasSubstr("--precision float32"));
+    EXPECT_THAT(error.what(), HasSubstr("precision = float32"));
   }
 }
 

@@ -39,7 +39,7 @@ TEST_F(RunFolderTest, RefusesAFolderThatHoldsARunAndNamesTheWaysOut) {
     FAIL() << "a run was overwritten";
   } catch (const ConfigError& error) {
     const std::string text = error.what();
-    for (const char* way : {"--resume", "--run", "remove"})
+    for (const char* way : {"by resume", "by run", "remove"})
       EXPECT_NE(text.find(way), std::string::npos) << text;
   }
   EXPECT_TRUE(open("run", true).holds_run());

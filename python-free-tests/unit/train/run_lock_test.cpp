@@ -85,7 +85,7 @@ TEST_F(RunLockTest, ASecondWriterOnThisMachineIsRefusedAndTheOwnerNamed) {
   const auto lock = acquire(options());
   EXPECT_THAT(refusal(options()),
               AllOf(HasSubstr("process " + std::to_string(getpid()) + " on "), HasSubstr(root_.string()),
-                    HasSubstr("--run"), HasSubstr("since 20")));
+                    HasSubstr("folder by run."), HasSubstr("since 20")));
   EXPECT_FALSE(lock->lost());
   EXPECT_EQ(read_lock(lock_)->nonce, lock->nonce());
 }
@@ -220,7 +220,7 @@ TEST_F(RunLockTest, TooManyOpenFilesArePassingTrouble) {
   setrlimit(RLIMIT_NOFILE, &before);
   EXPECT_EQ(code, EMFILE);
   EXPECT_THAT(message, AllOf(HasSubstr(root_.string()), HasSubstr("cannot be written"),
-                             HasSubstr("name another with --run")));
+                             HasSubstr("name another with run")));
   EXPECT_TRUE(fs::is_empty(root_));
 }
 

@@ -226,7 +226,7 @@ TEST(ModuleWeightsTest, ClassOrderIsCompared) {
   EXPECT_NO_THROW(check_classes(file, classes, "x.safetensors"));
   file.metadata["classes"] = "top,qcd";
   const std::string message = message_of([&] { check_classes(file, classes, "x.safetensors"); });
-  EXPECT_THAT(message, HasSubstr("--classes top,qcd"));
+  EXPECT_THAT(message, HasSubstr("classes = top,qcd"));
   EXPECT_THAT(message, HasSubstr("but qcd,top are expected"));
 }
 

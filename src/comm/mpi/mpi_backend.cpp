@@ -18,6 +18,7 @@
 #include "handles.hpp"
 #include "native_types.hpp"
 #include "ring_all_reduce.hpp"
+#include "shared_all_reduce.hpp"
 
 namespace bunchtrain::comm::detail {
 namespace {
@@ -138,6 +139,31 @@ class RingInFlight : public InFlight {
   RingAllReduce ring_;
 };
 
+/// A large all_reduce of ranks on one node.
+class SharedInFlight : public InFlight {
+ public:
+  SharedInFlight(const Call& call, const Buffers& buffers, const Reduction& reduction,
+                 SharedAllReduce& reducer)
+      : user_(buffers),
+        host_(stage_in(call, buffers)),
+        reducer_(&reducer),
+        operation_(
+            reducer.start(reduction, static_cast<std::byte*>(host_.output.mutable_data_ptr()), call.numel)) {}
+
+  bool poll() override {
+    reducer_->progress();
+    if (!operation_->done()) return false;
+    stage_out(host_, user_);
+    return true;
+  }
+
+ private:
+  Buffers user_;
+  Buffers host_;
+  SharedAllReduce* reducer_;
+  std::shared_ptr<SharedAllReduce::Operation> operation_;
+};
+
 /// Part of an operation may have been started when another part fails: its buffers stay MPI's.
 template <class Flight, class Action>
 void abandon_on_error(std::unique_ptr<Flight>& flight, Action&& action) {
@@ -151,30 +177,41 @@ void abandon_on_error(std::unique_ptr<Flight>& flight, Action&& action) {
 
 class MpiBackend : public CollectiveBackend {
  public:
-  MpiBackend(const mpi::Comm& comm, std::int64_t max_message_elements)
+  MpiBackend(const mpi::Comm& comm, const CommunicatorOptions& options)
       : comm_(duplicate_native(comm)),
         ring_comm_(duplicate_native(comm)),
         rank_(comm.rank()),
         size_(comm.size()),
-        max_elements_(max_message_elements) {}
+        max_elements_(options.max_message_elements),
+        shared_(options.shared_memory ? SharedAllReduce::create(comm_) : nullptr) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override {
     if (call.numel == 0 && !call.is_point_to_point()) return nullptr;
-    if (goes_around_a_ring(call)) return start_ring(call, buffers);
+    if (shared_ && is_all_reduce_of(call, SharedAllReduce::kMinBytes)) return start_shared(call, buffers);
+    if (is_all_reduce_of(call, RingAllReduce::kMinBytes)) return start_ring(call, buffers);
     auto flight = std::make_unique<MpiInFlight>(call, buffers);
     abandon_on_error(flight, [&] { issue(call, *flight); });
     return flight;
   }
 
   void close() override {
+    if (shared_) shared_->close();
     mpi::check(MPI_Comm_free(&comm_), "MPI_Comm_free");
     mpi::check(MPI_Comm_free(&ring_comm_), "MPI_Comm_free");
   }
 
  private:
-  bool goes_around_a_ring(const Call& call) const {
+  bool is_all_reduce_of(const Call& call, std::int64_t min_bytes) const {
     const auto bytes = call.numel * static_cast<std::int64_t>(c10::elementSize(call.dtype));
-    return call.operation == Operation::all_reduce && size_ > 1 && bytes >= RingAllReduce::kMinBytes;
+    return call.operation == Operation::all_reduce && size_ > 1 && bytes >= min_bytes;
+  }
+
+  std::unique_ptr<InFlight> start_shared(const Call& call, const Buffers& buffers) {
+    const Reduction reduction{.type = native_type(call.dtype),
+                              .op = ops_.get(call.op, call.dtype),
+                              .element_bytes = c10::elementSize(call.dtype),
+                              .adds_floats = call.dtype == at::kFloat && call.op == ReduceOp::sum};
+    return std::make_unique<SharedInFlight>(call, buffers, reduction, *shared_);
   }
 
   std::unique_ptr<InFlight> start_ring(const Call& call, const Buffers& buffers) {
@@ -304,14 +341,15 @@ class MpiBackend : public CollectiveBackend {
   int rank_;
   int size_;
   std::int64_t max_elements_;
+  std::unique_ptr<SharedAllReduce> shared_;
   ReductionOps ops_;
 };
 
 }  // namespace
 
 std::unique_ptr<CollectiveBackend> create_mpi_backend(const mpi::Comm& comm,
-                                                      std::int64_t max_message_elements) {
-  return std::make_unique<MpiBackend>(comm, max_message_elements);
+                                                      const CommunicatorOptions& options) {
+  return std::make_unique<MpiBackend>(comm, options);
 }
 
 }  // namespace bunchtrain::comm::detail

@@ -9,7 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/nearest.hpp"
-#include "bunchtrain/core/shell_word.hpp"
+#include "bunchtrain/core/wording.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -28,9 +28,9 @@ struct Values {
   const std::string names =
       source.columns.empty() ? "" : fmt::format(" ({})", fmt::join(source.columns, ", "));
   throw DataError(fmt::format(
-      "{}: is {}; the card reads {}{} from it. Choose the card of this layout (--card), or write one: "
-      "bunchtrain inspect {} --write-card",
-      where, to_string(dataset), wanted, names, shell_word(where.substr(0, where.rfind(", dataset '")))));
+      "{}: is {}; the card reads {}{} from it. Choose the card of this layout ({}), or write one: {}", where,
+      to_string(dataset), wanted, names, setting("card"),
+      way_to(Advice::draft_card, where.substr(0, where.rfind(", dataset '")))));
 }
 
 std::size_t product(std::span<const std::size_t> extents) {

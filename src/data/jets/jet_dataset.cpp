@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/standardisation.hpp"
 #include "card_recognition.hpp"
 #include "jet_part.hpp"
@@ -116,10 +117,10 @@ void require_rows(const JetSource& source) {
   const auto& counts = source.counts();
   throw DataError(fmt::format(
       "none of the {} rows of {}{} belongs to a class of card '{}' ({} are not selected, {} have "
-      "another label, {} hold NaN or infinity); look at the columns with `bunchtrain inspect`, then "
-      "change [select] or [label] of the card",
+      "another label, {} hold NaN or infinity); look at the columns with {}, then change [select] or "
+      "[label] of the card",
       source.rows(), source.files().front().path(), selection, card.name, counts.not_selected,
-      counts.other_labels, counts.not_finite));
+      counts.other_labels, counts.not_finite, way_to(Advice::look_at_data, source.files().front().path())));
 }
 
 }  // namespace

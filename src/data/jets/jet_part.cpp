@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/standardisation.hpp"
 #include "part_text.hpp"
 #include "sample_ranges.hpp"
@@ -165,11 +166,11 @@ void JetPart::require_particles(const std::vector<std::size_t>& ranges) const {
   }
   const auto& card = pipeline_.card();
   const auto& file = source_->files().front();
-  throw DataError(fmt::format(
-      "{}: none of the {} jets in {} has a real particle by the mask \"{}\" of card '{}'; "
-      "look at the columns with `bunchtrain inspect`, then change mask under [particles] of "
-      "the card",
-      file.path(), size_, name_files(file.path(), source_->files().size()), card.mask, card.name));
+  throw DataError(
+      fmt::format("{}: none of the {} jets in {} has a real particle by the mask \"{}\" of card '{}'; "
+                  "look at the columns with {}, then change mask under [particles] of the card",
+                  file.path(), size_, name_files(file.path(), source_->files().size()), card.mask, card.name,
+                  way_to(Advice::look_at_data, file.path())));
 }
 
 WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {

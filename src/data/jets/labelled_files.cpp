@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "row_ranges.hpp"
@@ -57,13 +58,19 @@ std::string class_of_name(const fs::path& path, const features::Card& card) {
   return name;
 }
 
+/// How the user names a file and the class of its jets.
+std::string file_word(const std::string& class_name, const std::string& path) {
+  return setting("data", class_name + "=" + shell_word(path));
+}
+
 std::string class_words(std::span<const JetFile> files, const features::Card& card) {
   if (files.size() == 1)
-    return fmt::format("--data {}={} and one more --data NAME=FILE for each other class",
-                       class_of_name(files.front().path(), card), shell_word(files.front().path()));
+    return fmt::format("{} and one more {} for each other class",
+                       file_word(class_of_name(files.front().path(), card), files.front().path()),
+                       setting("data", "NAME=FILE"));
   std::vector<std::string> words;
   for (const JetFile& file : files.first(std::min(files.size(), kMostWords)))
-    words.push_back(fmt::format("--data {}={}", class_of_name(file.path(), card), shell_word(file.path())));
+    words.push_back(file_word(class_of_name(file.path(), card), file.path()));
   const std::string more =
       files.size() > kMostWords ? fmt::format(" and so on for {} more files", files.size() - kMostWords) : "";
   return fmt::format("{}{}", fmt::join(words, " "), more);
@@ -103,9 +110,9 @@ void check_own_labels(const LabelledFile& file, const features::Card& card,
   if (said == names.end())
     throw DataError(
         fmt::format("{}: has labels of its own ({}, classes {}), and {} says another class; leave out "
-                    "\"{}=\": --data {}",
+                    "\"{}=\": {}",
                     file.path.string(), card.label, fmt::join(names, ", "), word, file.class_name,
-                    shell_word(file.path.string())));
+                    setting("data", shell_word(file.path.string()))));
   features::RawColumns raw;
   features::RowSelection selection;
   for (const RowRange& range : cut_rows(opened)) {
@@ -116,10 +123,10 @@ void check_own_labels(const LabelledFile& file, const features::Card& card,
       if (selection.labels[i] == said - names.begin()) continue;
       throw DataError(
           fmt::format("{}, row {}: is labelled {} ({}), but {} says that all its jets are {}; leave "
-                      "out \"{}=\": --data {}",
+                      "out \"{}=\": {}",
                       file.path.string(), range.first + static_cast<std::size_t>(selection.kept[i]),
                       names[static_cast<std::size_t>(selection.labels[i])], card.label, word, file.class_name,
-                      file.class_name, shell_word(file.path.string())));
+                      file.class_name, setting("data", shell_word(file.path.string()))));
     }
   }
 }
@@ -195,9 +202,9 @@ void require_labels(std::span<const JetFile> files, const features::Card& card) 
   const auto columns = label_columns(card);
   if (has_all(*lacking, columns)) throw DataError(lacking->missing().front().message);
   if (card.label == features::kFileLabel)
-    throw DataError(fmt::format(
-        "{}: its class ({}) is not said, card '{}' takes it from the words of --data: {}", lacking->path(),
-        fmt::join(names_of(card.classes), ", "), card.name, class_words(files, card)));
+    throw DataError(fmt::format("{}: its class ({}) is not said, card '{}' takes it from the words of {}: {}",
+                                lacking->path(), fmt::join(names_of(card.classes), ", "), card.name,
+                                setting("data"), class_words(files, card)));
   throw DataError(fmt::format("{} If each file holds jets of one class, name it: {}",
                               lacking->missing().front().message, class_words(files, card)));
 }

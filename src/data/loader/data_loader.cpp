@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "loader_pipeline.hpp"
 
 namespace bunchtrain::data {
@@ -34,10 +35,9 @@ void DataLoaderOptions::validate(std::int64_t dataset_size) const {
   require(prefetch_batches > 0, "prefetch_batches", prefetch_batches, kAnyPositive);
   require(prefetch_bytes > 0, "prefetch_bytes", prefetch_bytes, kAnyPositive);
   require(global_batch > 0, "batch", global_batch, kAnyPositive);
-  require(
-      global_batch >= world_size, "batch", global_batch,
-      fmt::format("at least {}, one sample for each of the {} ranks: enlarge --batch or start fewer ranks",
-                  world_size, world_size));
+  require(global_batch >= world_size, "batch", global_batch,
+          fmt::format("at least {}, one sample for each of the {} ranks: enlarge {} or start fewer ranks",
+                      world_size, world_size, setting("batch")));
   if (dataset_size < world_size && !empty_shares)
     throw ConfigError(
         fmt::format("{} samples cannot be shared by {} ranks: start at most {} ranks or give more data",
@@ -111,9 +111,10 @@ StateDict DataLoader::state() const {
 void DataLoader::load(const StateDict& state) {
   Impl& self = *impl_;
   // A seed chooses the split, too: it is named before the data.
-  require_same("seed", state.text("seed"), std::to_string(self.options.seed), "resume with the same --seed");
+  require_same("seed", state.text("seed"), std::to_string(self.options.seed),
+               "resume with the same " + setting("seed"));
   require_same("batch", state.text("batch"), std::to_string(self.options.global_batch),
-               "resume with the same --batch");
+               "resume with the same " + setting("batch"));
   require_same("data", state.text("fingerprint"), self.dataset->summary().fingerprint,
                "give the same files, or start a new run");
   require_same("number of samples", state.text("samples"), std::to_string(self.dataset->size()),

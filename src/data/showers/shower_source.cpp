@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "parallel_for.hpp"
 #include "part_text.hpp"
 #include "storage/opened_file.hpp"
@@ -158,8 +159,9 @@ void ShowerSource::require_showers() const {
   const auto& card = pipeline_.card();
   throw DataError(fmt::format(
       "{}: none of the {} showers holds more than {} GeV in cells of at least {} GeV: they are empty, or the "
-      "unit or scale of card '{}' is not that of the file; look at it with `bunchtrain inspect`",
-      files_.front().path(), rows(), card.minimum_sum, card.threshold, card.name));
+      "unit or scale of card '{}' is not that of the file; look at it with {}",
+      files_.front().path(), rows(), card.minimum_sum, card.threshold, card.name,
+      way_to(Advice::look_at_data, files_.front().path())));
 }
 
 RowCounts ShowerSource::counts() const noexcept {

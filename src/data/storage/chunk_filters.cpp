@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 
+#include "bunchtrain/core/wording.hpp"
 #include "lzf.hpp"
 
 namespace bunchtrain::data {
@@ -160,9 +161,8 @@ std::string way_out_of(const ChunkFilter& filter) {
     return "use an HDF5 library that is built with it, or rewrite the file without it: h5repack -f GZIP=4 IN "
            "OUT, where such a library is";
   return "install its plug-in (pip install hdf5plugin), let HDF5 load it (export HDF5_PLUGIN_PATH=$(python3 "
-         "-c "
-         "\"import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)\")) and give --hdf5-plugins; or rewrite the "
-         "file there: h5repack -f GZIP=4 IN OUT";
+         "-c \"import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)\")) and give " +
+         setting("allow_plugins") + "; or rewrite the file there: h5repack -f GZIP=4 IN OUT";
 }
 
 std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilter> filters,

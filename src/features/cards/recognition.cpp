@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "dataset_shapes.hpp"
 
@@ -209,8 +210,8 @@ bool is_part_of(const CardFit& one, const CardFit& other) {
 }
 
 std::string choice_text(const CardFit& fit) {
-  if (fit.showers) return fmt::format("--card {}", fit.card);
-  return fmt::format("--card {} ({})", fit.card, describe_labels(load_card(fit.card)));
+  if (fit.showers) return setting("card", fit.card);
+  return fmt::format("{} ({})", setting("card", fit.card), describe_labels(load_card(fit.card)));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <set>
 #include <vector>
 
+#include "bunchtrain/core/wording.hpp"
 #include "cards/dataset_shapes.hpp"
 #include "cards/place_text.hpp"
 #include "cards/toml_text.hpp"
@@ -347,10 +348,10 @@ std::string Draft::label_text() const {
   const std::string of = best ? "jet." + quote_column(best->name) : "jet.label";
   if (values.size() < 2 || values.size() > kMostClasses)
     return fmt::format(
-        "\n# No column looks like a label. Files of one class each: --data NAME=FILE for each. Else:\n"
+        "\n# No column looks like a label. Files of one class each: {} for each. Else:\n"
         "# [label]\n# of = {}\n# classes = [[\"background\", 0], [\"signal\", 1]]\n# signal = "
         "\"signal\"\n",
-        toml_quote(of));
+        setting("data", "NAME=FILE"), toml_quote(of));
   std::vector<std::string> classes;
   for (const std::int64_t value : values)
     classes.push_back(values.size() == 2

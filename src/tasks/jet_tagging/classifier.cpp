@@ -10,6 +10,7 @@
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/models/registry.hpp"
@@ -146,7 +147,7 @@ data::DatasetSplit open_with_targets(train::Session& session, const JetDataOptio
   if (options.files.data.empty())
     throw ConfigError(
         "data", "",
-        "one or more HDF5 files; for a first try make some: bunchtrain generate jets --out toy_jets.h5");
+        "one or more HDF5 files; for a first try make some: " + way_to(Advice::make_toy_jets, "toy_jets.h5"));
   data::DatasetSplit split;
   session.control().together([&] { split = open_files(session, options, targets); });
   return split;

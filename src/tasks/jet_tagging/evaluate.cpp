@@ -13,6 +13,7 @@
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/metrics/detail/old_curves.hpp"
 #include "bunchtrain/metrics/efficiency.hpp"
@@ -171,7 +172,8 @@ std::vector<WeightSource> weight_sources(const train::Session& session, const Ev
   if (sources.empty())
     throw ConfigError(
         "run", "",
-        "the folder of a run, or a bundle: RUN --data FILES (what follows --data is taken for data)");
+        fmt::format("the folder of a run, or a bundle: RUN {0} FILES (what follows {0} is taken for data)",
+                    setting("data")));
   return sources;
 }
 

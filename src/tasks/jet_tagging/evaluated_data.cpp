@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/class_files.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -44,17 +45,19 @@ void require_split(const std::string& part, const std::optional<train::TrainedOn
                    const std::vector<data::FileIdentity>& files) {
   if (!run) throw ConfigError("split", part, "all: the run does not say which files it was trained on");
   if (run->part.name.empty())
-    throw ConfigError("split", part,
-                      "all: the run kept no part of its training files; evaluate the files of its --valid by "
-                      "--data");
+    throw ConfigError(
+        "split", part,
+        fmt::format("all: the run kept no part of its training files; evaluate the files of its {} by {}",
+                    setting("valid"), setting("data")));
   const bool same =
       std::equal(files.begin(), files.end(), run->files.begin(), run->files.end(),
                  [](const auto& here, const auto& there) { return here.fingerprint == there.fingerprint; });
   if (!same)
-    throw ConfigError(
-        fmt::format("--split {} is a part of the files that the run was trained on, in their "
-                    "order, and --data are others: leave --data away, or give {}",
-                    part, fmt::join(data::data_words(run->files), " ")));
+    throw ConfigError(fmt::format(
+        "{} is a part of the files that the run was trained on, in their order, and {} are others: leave "
+        "{} away, or give {}",
+        setting("split", part), setting("data"), setting("data"),
+        fmt::join(data::data_words(run->files), " ")));
 }
 
 /// Jets of one file that the run was trained on.
@@ -121,10 +124,11 @@ void warn_of_trained(const train::Session& session, const EvaluatedData& evaluat
   const TrainedJets trained = count_trained(evaluated, *run);
   if (trained.count == 0) return;
   const std::string all = format_integer(evaluated.samples->size());
-  session.logger().warning(
-      fmt::format("{}{}{} of these {} jets were trained on: what follows is better than on jets never seen{}",
-                  whose, trained.exact ? "" : "about ", format_integer(trained.count), all,
-                  run->part.name.empty() ? "" : "; --split valid takes those that the run kept"));
+  session.logger().warning(fmt::format(
+      "{}{}{} of these {} jets were trained on: what follows is better than on jets never seen{}", whose,
+      trained.exact ? "" : "about ", format_integer(trained.count), all,
+      run->part.name.empty() ? std::string()
+                             : fmt::format("; {} takes those that the run kept", setting("split", "valid"))));
 }
 
 /// Of networks that were trained on the same part once.
@@ -155,9 +159,9 @@ EvaluatedData open_evaluated(const train::Session& session, const EvaluateOption
     names = data::data_words(run->files);
   }
   if (names.empty())
-    throw ConfigError(
-        "nothing to evaluate: name HDF5 files by --data, or take the part of its own files that the run "
-        "kept, by --split valid");
+    throw ConfigError(fmt::format(
+        "nothing to evaluate: name HDF5 files by {}, or take the part of its own files that the run kept, by {}",
+        setting("data"), setting("split", "valid")));
   const data::DataFiles named = data::parse_data_words(names);
   std::vector<std::string> targets;
   for (const EstimatedTarget& head : trained.heads) targets.push_back(head.name);

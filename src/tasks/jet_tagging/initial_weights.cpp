@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "heads.hpp"
 #include "score_file.hpp"
@@ -19,6 +20,8 @@ namespace bunchtrain::jet_tagging {
 namespace {
 
 using weights::LoadMode;
+
+std::string partial_load() { return setting("init_mode", "partial"); }
 
 /// The same names in another order would be learned anew without a word.
 void require_classes(const SavedWeights& saved, const std::vector<std::string>& classes, LoadMode mode,
@@ -31,7 +34,7 @@ void require_classes(const SavedWeights& saved, const std::vector<std::string>& 
   const std::string difference = fmt::format("{} was trained on the classes {}, the data have {}", origin,
                                              names, fmt::join(classes, ","));
   if (mode == LoadMode::strict)
-    throw CheckpointError(difference + ": take what fits by a partial load (--init-mode partial)");
+    throw CheckpointError(difference + ": take what fits by a partial load (" + partial_load() + ")");
   session.logger().warning(difference + ": the output layer will have to learn them");
 }
 
@@ -49,8 +52,8 @@ void require_inputs(const SavedWeights& saved, const features::Card& card, LoadM
     const std::string difference =
         fmt::format("{} was trained on other '{}' than card {} makes", origin, tensor, card.name);
     if (mode == LoadMode::strict)
-      throw CheckpointError(
-          difference + ": give the card of that run, or accept it by a partial load (--init-mode partial)");
+      throw CheckpointError(difference + ": give the card of that run, or accept it by a partial load (" +
+                            partial_load() + ")");
     session.logger().warning(difference + ": its first layers will have to learn them");
   }
 }
@@ -69,8 +72,8 @@ void require_targets(const SavedWeights& saved, const features::Card& card, cons
     const std::string difference = fmt::format("{} knows the target '{}' as \"{}\", card {} as \"{}\"",
                                                origin, head.target, found->expression, card.name, expression);
     if (chosen.init_mode == LoadMode::strict)
-      throw CheckpointError(difference +
-                            ": take the same, or accept it by a partial load (--init-mode partial)");
+      throw CheckpointError(difference + ": take the same, or accept it by a partial load (" +
+                            partial_load() + ")");
     session.logger().warning(difference + ": its head will have to learn it");
   }
 }

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/checkpoint/store.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/nn/model.hpp"
@@ -37,10 +38,9 @@ const std::string* find(const checkpoint::Metadata& metadata, const std::string&
 void require_jets(const checkpoint::SnapshotInfo& info) {
   const std::string* text = find(info.metadata, "model");
   if (!text || models::ModelDescription::parse(*text).name().rfind("3dgan", 0) != 0) return;
-  throw CheckpointError(
-      fmt::format("{} is of a 3DGAN, which scores no jets: compare its showers with `bunchtrain validate "
-                  "showers --reference FILE --candidate RUN`",
-                  info.folder.string()));
+  throw CheckpointError(fmt::format("{} is of a 3DGAN, which scores no jets: compare its showers with {}",
+                                    info.folder.string(),
+                                    way_to(Advice::compare_showers, info.folder.string())));
 }
 
 /// What it says of itself, as a network that the registry knows.

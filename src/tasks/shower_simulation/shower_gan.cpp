@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
@@ -36,9 +37,10 @@ void require_images(const data::ShowerDataset& showers, ShowerVariant variant) {
   if (card.cells.size() != 1 || card.cells.front().shape != shape) {
     const auto& found = card.cells.front().shape;
     throw ConfigError(fmt::format(
-        "the showers of card {} are {}x{}x{}, the {} variant of 3DGAN makes {}x{}x{}: choose --variant fixed "
-        "for 25x25x25, --variant angle for 51x51x25",
-        card.name, found[0], found[1], found[2], models::to_string(variant), shape[0], shape[1], shape[2]));
+        "the showers of card {} are {}x{}x{}, the {} variant of 3DGAN makes {}x{}x{}: choose {} for "
+        "25x25x25, {} for 51x51x25",
+        card.name, found[0], found[1], found[2], models::to_string(variant), shape[0], shape[1], shape[2],
+        setting("variant", "fixed"), setting("variant", "angle")));
   }
   if (card.image_scale != models::image_scale(variant) || card.image_power != models::image_power(variant))
     throw ConfigError(
@@ -82,9 +84,10 @@ data::DatasetSplit simulate_showers(const train::Session& session, const ShowerG
   const double share = share_of_validation(session, options, 0.1);
   const auto valid = static_cast<std::int64_t>(share * static_cast<double>(count));
   if (valid < 1 || valid >= count)
-    throw ConfigError("showers", fmt::format("{}", count),
-                      fmt::format("at least {}: a share of {} validates (--valid-fraction), the rest trains",
-                                  std::ceil(1 / std::min(share, 1 - share)), share));
+    throw ConfigError(
+        "showers", fmt::format("{}", count),
+        fmt::format("at least {}: a share of {} validates ({}), the rest trains",
+                    std::ceil(1 / std::min(share, 1 - share)), share, setting("valid_fraction")));
   simulate::GflashDatasetOptions train{.showers = {.cells = models::shower_shape(variant),
                                                    .inclined = variant == ShowerVariant::variable_angle,
                                                    .count = count - valid,
@@ -134,9 +137,9 @@ ShowerGan create_shower_gan(train::Session& session, const ShowerGanOptions& opt
     session.use(name);
   const auto variant = options.variant;
   if (options.bin_counts && variant == ShowerVariant::fixed_angle)
-    throw ConfigError(
-        "bin-counts", "true",
-        "--variant angle: fixed-angle fakes have energies of their own, for which no counts are known");
+    throw ConfigError("bin-counts", "true",
+                      setting("variant", "angle") +
+                          ": fixed-angle fakes have energies of their own, for which no counts are known");
   ShowerGan gan{.generator = models::ShowerGenerator(
                     models::ShowerGeneratorOptions{.variant = variant, .seed = session.seed()}),
                 .discriminator = models::ShowerDiscriminator(

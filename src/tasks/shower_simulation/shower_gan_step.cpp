@@ -12,6 +12,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/nn/frozen_parameters.hpp"
 #include "bunchtrain/nn/keyed_random.hpp"
 #include "bunchtrain/ops/shower_observables.hpp"
@@ -165,8 +166,10 @@ std::string find_collapse(const train::StepEvent& event) {
   if (event.step <= kGraceSteps) return {};
   for (const auto& term : event.terms)
     if (term.name == "generator_sum" && std::abs(term.value - 100) < kRounding)
-      return "the generator has collapsed: its showers are empty (cell-sum loss 100 %). Start again with "
-             "another --seed or a lower --learning-rate";
+      return fmt::format(
+          "the generator has collapsed: its showers are empty (cell-sum loss 100 %). Start again with another {} or a "
+          "lower {}",
+          setting("seed"), setting("learning_rate"));
   return {};
 }
 
