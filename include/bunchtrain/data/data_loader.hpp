@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/collation.hpp"
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/tensor/state_dict.hpp"
@@ -19,6 +20,11 @@ namespace bunchtrain::data {
 
 struct DataLoaderOptions {
   std::int64_t global_batch = 256;  ///< samples per optimizer step over all ranks
+  /// Elements (hits, particles) per optimizer step over all ranks, for ragged datasets: a batch takes as many of
+  /// the next samples as stay within it, `global_batch` at most and one at least. 0: by samples alone.
+  std::int64_t global_elements = 0;
+  /// How samples become tensors; nullptr: ragged where the dataset is, else rows.
+  CollationPtr collation = nullptr;
   int rank = 0;
   int world_size = 1;
   std::uint64_t seed = 1;
@@ -59,6 +65,7 @@ class DataLoader {
   DataLoader(DataLoader&&) noexcept;
   DataLoader& operator=(DataLoader&&) noexcept;
 
+  /// Of the current epoch; of all epochs, unless batches are cut by elements.
   std::int64_t steps_per_epoch() const noexcept;
   std::int64_t epoch() const noexcept;
   /// The next batch of the current epoch, or nothing at its end (the epoch counter then advances).

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/data/epoch_order.hpp"
+#include "bunchtrain/data/read_plan.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
 
@@ -71,13 +72,17 @@ struct DatasetSummary {
   std::string fingerprint;
 };
 
-/// Decoded samples of one range: tensors [n, ...] in the range's order.
+/// Decoded samples of one range in the range's order: tensors [n, ...], ragged ones [e, ...] with the elements of
+/// all its samples one after another.
 struct SampleBlock {
   NamedTensors tensors;
   SampleRange range;
 };
 
-/// Samples numbered from 0 to size()-1. Implementations must be thread-safe for `read`.
+/// Samples numbered from 0 to size()-1. Implementations must be thread-safe for `plan`, `decode` and `read`.
+///
+/// Reading has two halves, so that bytes can be fetched ahead in any way: `plan` says which bytes, `decode` makes
+/// samples of them. A dataset of one's own needs `read` alone.
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -86,6 +91,15 @@ class Dataset {
   virtual std::span<const SampleRange> ranges() const noexcept = 0;
   /// Reads and decodes one of `ranges()`. @throws DataError
   virtual SampleBlock read(std::size_t range) const = 0;
+  /// The bytes that one of `ranges()` is decoded from; none if `decode` gets them by itself.
+  virtual ReadPlan plan(std::size_t range) const;
+  /// The range from the bytes of its plan. @throws DataError
+  virtual SampleBlock decode(std::size_t range, PlannedBytes bytes) const;
+  /// Names of the tensors that have one row per element (a hit, a particle) instead of one per sample.
+  virtual std::span<const std::string> ragged() const noexcept { return {}; }
+  /// With ragged tensors [size() + 1], from 0 on, ascending: sample i has row_splits[i + 1] - row_splits[i]
+  /// elements. Empty without.
+  virtual std::span<const std::int64_t> row_splits() const noexcept { return {}; }
   virtual const DatasetSummary& summary() const = 0;
   /// The card behind it, or nullptr (in-memory data).
   virtual const features::Card* card() const noexcept { return nullptr; }

@@ -2,6 +2,9 @@
 #pragma once
 /// Tensors already in memory as a dataset: tests, small studies, data from elsewhere.
 
+#include <string>
+#include <vector>
+
 #include "bunchtrain/data/dataset.hpp"
 
 namespace bunchtrain::data {
@@ -10,5 +13,10 @@ namespace bunchtrain::data {
 /// by name: weights are brought to a mean magnitude of 1. @throws DataError if the first dimensions differ,
 /// or if weights are not finite or all 0.
 DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size = 256);
+/// The same with ragged tensors: those named in `ragged` are [E, ...] with one row per element, and
+/// `row_splits` [N + 1] int64 says whose. @throws DataError if they do not begin at 0, descend or end elsewhere than
+/// the tensors.
+DatasetPtr make_ragged_dataset(NamedTensors tensors, std::vector<std::string> ragged,
+                               const at::Tensor& row_splits, std::int64_t range_size = 256);
 
 }  // namespace bunchtrain::data

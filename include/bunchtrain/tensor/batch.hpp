@@ -21,6 +21,9 @@ class Batch {
   NamedTensors tensors;
   at::Tensor sample_ids;            ///< [B] int64, unique over the dataset (file-independent sample number)
   std::int64_t global_samples = 0;  ///< samples of the step over all ranks
+  /// Elements (hits, particles) of this rank and of the step over all ranks, for losses that are means over them; 0
+  /// unless the dataset is ragged.
+  std::int64_t elements = 0, global_elements = 0;
   std::int64_t epoch = 0;
   std::int64_t step = 0;  ///< step within the epoch, from 0
 

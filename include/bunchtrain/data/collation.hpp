@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How the samples of a batch become its tensors: rows, padded rows, or ragged with row splits.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
+
+namespace bunchtrain::data {
+
+/// A sample of a batch: where it lies in a decoded block.
+struct CollatedSample {
+  const SampleBlock* block;
+  std::int64_t row;            ///< within the block
+  std::int64_t first_element;  ///< within the block's ragged tensors
+  std::int64_t elements;       ///< 0 for samples that are rows
+};
+
+/// Gives memory for a tensor of a batch: recycled, pinned where the batch goes to a GPU.
+using AllocateTensor = std::function<at::Tensor(at::IntArrayRef sizes, at::ScalarType dtype)>;
+
+/// Makes the tensors of a batch out of samples. Immutable, thread-safe. Users may derive their own.
+class Collation {
+ public:
+  virtual ~Collation() = default;
+  /// @param like a block of the dataset without samples: names, types, shapes. @param ragged names of its tensors
+  /// that have one row per element. Tensors of blocks are contiguous.
+  virtual NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
+                               std::span<const std::string> ragged, const AllocateTensor& allocate) const = 0;
+  /// Bytes of a batch of so many samples and elements, for bounds on memory.
+  virtual std::int64_t bytes(std::int64_t samples, std::int64_t elements, const SampleBlock& like,
+                             std::span<const std::string> ragged) const = 0;
+};
+
+using CollationPtr = std::shared_ptr<const Collation>;
+
+/// [B, ...]: one row of every tensor per sample. What datasets without ragged tensors get by default.
+CollationPtr make_row_collation();
+/// Ragged tensors as [E, ...], the elements of all samples one after another, and "row_splits" [B + 1] int64:
+/// sample i has the rows row_splits[i] to row_splits[i + 1] - 1. What ragged datasets get by default.
+CollationPtr make_ragged_collation();
+/// Ragged tensors as [B, length, ...], 0 where a sample has fewer elements, and "mask" [B, length] bool: true at
+/// elements. Of a sample with more the first `length` are taken. @throws ConfigError unless `length` > 0
+CollationPtr make_padded_collation(std::int64_t length);
+
+}  // namespace bunchtrain::data

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The first half of reading: which bytes samples are decoded from, so that an engine can fetch them.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bunchtrain::data {
+
+/// Bytes by offset: a file, or rows that only the HDF5 library gets at. Immutable, thread-safe.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  /// The file behind it, for messages.
+  virtual const std::string& path() const noexcept = 0;
+  /// Fills `out` from `offset` on. @throws DataError, IoError
+  virtual void read(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  /// Whether offsets are those of the file `path()`, so that an engine may open and read it by itself.
+  virtual bool is_file() const noexcept = 0;
+};
+
+/// Consecutive bytes of a source; or none of it, because what they hold was decoded before and is still there.
+struct Piece {
+  const ByteSource* source = nullptr;  ///< lives as long as the dataset that planned it
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::shared_ptr<const std::vector<std::byte>> decoded = {};
+};
+
+/// What one range of a dataset is decoded from, in the order of decoding.
+struct ReadPlan {
+  std::vector<Piece> pieces;
+
+  void add(const ByteSource& source, std::uint64_t offset, std::uint64_t bytes) {
+    pieces.push_back({.source = &source, .offset = offset, .bytes = bytes});
+  }
+  std::uint64_t bytes() const noexcept;
+};
+
+/// The bytes of a plan's pieces, one after another as they were planned. Not thread-safe.
+class PlannedBytes {
+ public:
+  /// @param bytes of all pieces without gaps; must live as long as this.
+  PlannedBytes(const ReadPlan& plan, std::span<const std::byte> bytes) : plan_(&plan), bytes_(bytes) {}
+
+  /// The next piece and its bytes. @throws DataError if the plan had no more: it is of other samples.
+  struct Fetched {
+    const Piece* piece;
+    std::span<const std::byte> bytes;
+  };
+  Fetched next();
+
+ private:
+  const ReadPlan* plan_;
+  std::span<const std::byte> bytes_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace bunchtrain::data
