@@ -28,6 +28,7 @@ struct Piece {
   const ByteSource* source = nullptr;  ///< lives as long as the dataset that planned it
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
+  /// If not null, `bytes` is 0.
   std::shared_ptr<const std::vector<std::byte>> decoded = {};
 };
 
@@ -38,21 +39,25 @@ struct ReadPlan {
   void add(const ByteSource& source, std::uint64_t offset, std::uint64_t bytes) {
     pieces.push_back({.source = &source, .offset = offset, .bytes = bytes});
   }
+  /// Of all pieces: as much memory as they are fetched into.
   std::uint64_t bytes() const noexcept;
 };
 
 /// The bytes of a plan's pieces, one after another as they were planned. Not thread-safe.
+///
+/// Whoever decodes says which piece it expects, so that bytes of other samples are never taken for its own.
 class PlannedBytes {
  public:
-  /// @param bytes of all pieces without gaps; must live as long as this.
+  /// @param bytes of all pieces without gaps; both must live as long as this.
   PlannedBytes(const ReadPlan& plan, std::span<const std::byte> bytes) : plan_(&plan), bytes_(bytes) {}
 
-  /// The next piece and its bytes. @throws DataError if the plan had no more: it is of other samples.
-  struct Fetched {
-    const Piece* piece;
-    std::span<const std::byte> bytes;
-  };
-  Fetched next();
+  /// The bytes of the next piece. @throws DataError unless it is that one: the plan is of other samples.
+  std::span<const std::byte> next(const ByteSource& source, std::uint64_t offset, std::uint64_t bytes);
+  /// The rows if the next piece is what was decoded before of the bytes at `offset`, else nothing, and the
+  /// piece stays the next one.
+  const std::vector<std::byte>* next_decoded(const ByteSource& source, std::uint64_t offset);
+  /// @throws DataError if pieces are left: the plan is of more samples.
+  void require_end() const;
 
  private:
   const ReadPlan* plan_;

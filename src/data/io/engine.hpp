@@ -25,10 +25,17 @@ class Engine {
 
 /// pread into the buffer, by the calling thread.
 const Engine& pread_engine();
-/// H5Dread, one thread at a time.
+/// What is no file, as its source reads it: H5Dread, one thread at a time.
 const Engine& hdf5_engine();
 
-/// Fetches a plan, each piece by the engine that is best for its source. @pre `out` has `plan.bytes()`.
-void fetch(const ReadPlan& plan, std::span<std::byte> out);
+/// Those that are built in, the best first.
+std::span<const Engine* const> engines();
+
+/// Neighbouring pieces that touch in their source are read at once, up to so many bytes.
+inline constexpr std::uint64_t kMostBytesAtOnce = std::uint64_t{8} << 20;
+
+/// Fetches a plan, each piece by the first of `by` that can read its source. @pre `out` has `plan.bytes()`.
+/// @throws DataError if none can; DataError, IoError as the source does
+void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engine* const> by = engines());
 
 }  // namespace bunchtrain::data::io

@@ -8,26 +8,29 @@
 #include <span>
 #include <string>
 
+#include "bunchtrain/data/read_plan.hpp"
+
 namespace bunchtrain::data {
 
 /// A file that is read. Immutable, thread-safe.
 ///
 /// Its descriptor is open from the beginning on. Where more files are read than a process may have open,
 /// those not read for long are closed and opened again when they are needed.
-class FileBytes {
+class FileBytes final : public ByteSource {
  public:
   /// @throws DataError with the system's reason: not there, no right to read it, no regular file.
   /// @throws IoError if the storage system is in trouble, after three more tries.
   explicit FileBytes(std::string path);
-  ~FileBytes();
+  ~FileBytes() override;
   FileBytes(const FileBytes&) = delete;
   FileBytes& operator=(const FileBytes&) = delete;
 
-  const std::string& path() const noexcept { return path_; }
+  const std::string& path() const noexcept override { return path_; }
   std::uint64_t size() const noexcept { return size_; }
   /// Fills `out` from `offset` on. @throws DataError if the file ends before or has been replaced. @throws
   /// IoError with the offset if it cannot be read, after three more tries.
-  void read(std::uint64_t offset, std::span<std::byte> out) const;
+  void read(std::uint64_t offset, std::span<std::byte> out) const override;
+  bool is_file() const noexcept override { return true; }
 
  private:
   class Descriptor;

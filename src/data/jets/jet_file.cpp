@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "card_columns.hpp"
 #include "card_recognition.hpp"
+#include "io/slab.hpp"
 #include "storage/opened_file.hpp"
 
 namespace bunchtrain::data {
@@ -64,11 +65,20 @@ struct JetFile::Impl {
     bool for_selection = false;
     ColumnLayout layout;
   };
+  /// Where the values of a column go: one of the two.
+  struct Target {
+    const ColumnLayout* layout;
+    double* jet = nullptr;
+    float* particle = nullptr;
+  };
   struct Source {
     StoredDataset dataset;
     std::vector<Column> columns;
     bool for_selection = false;
     bool per_particle = false;
+
+    bool is_in(ColumnSet set) const { return set == ColumnSet::all || for_selection; }
+    std::vector<Target> targets(std::size_t rows, ColumnSet set, features::RawColumns& raw) const;
   };
 
   OpenedFile file;
@@ -119,7 +129,13 @@ std::size_t JetFile::rows_per_range() const noexcept {
   return (kSmallestRange + chunk - 1) / chunk * chunk;
 }
 
-void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const {
+void JetFile::plan(std::size_t first, std::size_t count, ColumnSet set, ReadPlan& plan) const {
+  for (const auto& source : impl_->sources)
+    if (source.is_in(set)) source.dataset.plan(first, count, plan);
+}
+
+void JetFile::decode(std::size_t first, std::size_t count, ColumnSet set, PlannedBytes& bytes,
+                     features::RawColumns& raw) const {
   raw.rows = static_cast<std::int64_t>(count);
   raw.slots = static_cast<std::int64_t>(impl_->slots);
   raw.first_row = static_cast<std::int64_t>(first);
@@ -128,37 +144,26 @@ void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features
   if (impl_->class_value)
     raw.jet[std::string(features::kFileColumn)].assign(count, static_cast<double>(*impl_->class_value));
   for (const auto& source : impl_->sources) {
-    if (set == ColumnSet::selection && !source.for_selection) continue;
-    struct Target {
-      const ColumnLayout* layout;
-      double* jet;
-      float* particle;
-    };
-    std::vector<Target> targets;
-    for (const auto& column : source.columns) {
-      if (set == ColumnSet::selection && !column.for_selection) continue;
-      Target target{&column.layout, nullptr, nullptr};
-      if (column.per_particle) {
-        auto& values = raw.particle[column.name];
-        values.resize(count * column.layout.slots);
-        target.particle = values.data();
-      } else {
-        auto& values = raw.jet[column.name];
-        values.resize(count);
-        target.jet = values.data();
-      }
-      targets.push_back(target);
-    }
-    source.dataset.read(first, count, [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
-      for (const auto& target : targets) {
-        if (target.particle != nullptr) {
-          widen(*target.layout, bytes, rows, target.particle + at * target.layout->slots);
-        } else {
-          widen(*target.layout, bytes, rows, target.jet + at);
-        }
-      }
-    });
+    if (!source.is_in(set)) continue;
+    const auto targets = source.targets(count, set, raw);
+    source.dataset.decode(
+        first, count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* values) {
+          for (const auto& target : targets) {
+            if (target.particle != nullptr) {
+              widen(*target.layout, values, rows, target.particle + at * target.layout->slots);
+            } else {
+              widen(*target.layout, values, rows, target.jet + at);
+            }
+          }
+        });
   }
+}
+
+void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const {
+  ReadPlan wanted;
+  plan(first, count, set, wanted);
+  PlannedBytes bytes = io::thread_slab().fetch(wanted);
+  decode(first, count, set, bytes, raw);
 }
 
 std::vector<std::string> JetFile::paths() const {
@@ -181,6 +186,25 @@ std::vector<FileIdentity> JetFile::identities(bool hash_data) const {
   std::vector<const StoredDataset*> datasets;
   for (const auto& source : impl_->sources) datasets.push_back(&source.dataset);
   return impl_->file.identities(datasets, hash_data);
+}
+
+std::vector<JetFile::Impl::Target> JetFile::Impl::Source::targets(std::size_t rows, ColumnSet set,
+                                                                  features::RawColumns& raw) const {
+  std::vector<Target> targets;
+  for (const auto& column : columns) {
+    if (set == ColumnSet::selection && !column.for_selection) continue;
+    Target& target = targets.emplace_back(Target{.layout = &column.layout});
+    if (column.per_particle) {
+      auto& values = raw.particle[column.name];
+      values.resize(rows * column.layout.slots);
+      target.particle = values.data();
+    } else {
+      auto& values = raw.jet[column.name];
+      values.resize(rows);
+      target.jet = values.data();
+    }
+  }
+  return targets;
 }
 
 bool JetFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& name) const {

@@ -42,7 +42,13 @@ class JetFile {
   std::size_t rows() const noexcept;
   /// Rows that are best read together: chunks of the particle dataset, several of them if they are small.
   std::size_t rows_per_range() const noexcept;
+  /// Adds the pieces that `decode` needs.
+  void plan(std::size_t first, std::size_t count, ColumnSet set, ReadPlan& plan) const;
   /// Into `raw`, whose memory is used again: fresh pages for every range cost more than widening its values.
+  /// @throws DataError
+  void decode(std::size_t first, std::size_t count, ColumnSet set, PlannedBytes& bytes,
+              features::RawColumns& raw) const;
+  /// Both, with fetching between.
   void read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const;
   /// One line per dataset: "table/table: pread + own inflate".
   std::vector<std::string> paths() const;

@@ -12,6 +12,7 @@
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/standardisation.hpp"
+#include "io/slab.hpp"
 #include "part_text.hpp"
 #include "sample_ranges.hpp"
 
@@ -108,15 +109,33 @@ void JetPart::describe_weights() {
   summary_.negative_weight_share = weights.negative_share();
 }
 
-features::FeatureBlock JetPart::evaluate(std::size_t index) const {
-  const RowRange& range = source_->ranges()[index];
+ReadPlan JetPart::plan(std::size_t index) const {
+  const RowRange& range = source_->ranges().at(index);
+  ReadPlan plan;
+  source_->files()[range.file].plan(range.first, range.count, ColumnSet::all, plan);
+  return plan;
+}
+
+features::FeatureBlock JetPart::evaluate(std::size_t index, PlannedBytes bytes) const {
+  const RowRange& range = source_->ranges().at(index);
   thread_local features::RawColumns raw;
-  source_->files()[range.file].read(range.first, range.count, ColumnSet::all, raw);
+  source_->files()[range.file].decode(range.first, range.count, ColumnSet::all, bytes, raw);
+  bytes.require_end();
   return pipeline_.evaluate(raw, rows_in(range));
 }
 
+features::FeatureBlock JetPart::evaluate(std::size_t index) const {
+  const ReadPlan wanted = plan(index);
+  return evaluate(index, io::thread_slab().fetch(wanted));
+}
+
 SampleBlock JetPart::read(std::size_t range) const {
-  SampleBlock block{.tensors = evaluate(range).tensors, .range = ranges_.at(range)};
+  const ReadPlan wanted = plan(range);
+  return decode(range, io::thread_slab().fetch(wanted));
+}
+
+SampleBlock JetPart::decode(std::size_t range, PlannedBytes bytes) const {
+  SampleBlock block{.tensors = evaluate(range, bytes).tensors, .range = ranges_.at(range)};
   if (!block.tensors.contains("label"))
     block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
   return block;

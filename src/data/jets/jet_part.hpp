@@ -24,6 +24,8 @@ class JetPart final : public Dataset {
   std::int64_t size() const noexcept override { return size_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
   SampleBlock read(std::size_t range) const override;
+  ReadPlan plan(std::size_t range) const override;
+  SampleBlock decode(std::size_t range, PlannedBytes bytes) const override;
   const DatasetSummary& summary() const override { return summary_; }
   const features::Card* card() const noexcept override { return &pipeline_.card(); }
 
@@ -54,6 +56,7 @@ class JetPart final : public Dataset {
  private:
   std::vector<std::int64_t> rows_in(const RowRange& range) const;
   features::FeatureBlock evaluate(std::size_t range) const;
+  features::FeatureBlock evaluate(std::size_t range, PlannedBytes bytes) const;
   void count();
   void describe();
   void describe_weights();

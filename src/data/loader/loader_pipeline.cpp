@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "io/slab.hpp"
 #include "sample_ranges.hpp"
 
 namespace bunchtrain::data {
@@ -41,7 +42,9 @@ std::int64_t row_bytes(const at::Tensor& tensor) {
 }
 
 SampleBlock read_contiguous(const Dataset& dataset, std::size_t range) {
-  SampleBlock block = dataset.read(range);
+  thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
+  const ReadPlan plan = dataset.plan(range);
+  SampleBlock block = dataset.decode(range, slab.fetch(plan));
   NamedTensors tensors;
   for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
   block.tensors = std::move(tensors);

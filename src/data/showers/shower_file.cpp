@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/recognition.hpp"
 #include "card_recognition.hpp"
+#include "io/slab.hpp"
 #include "storage/contents_of.hpp"
 
 namespace bunchtrain::data {
@@ -134,22 +135,35 @@ void ShowerFile::choose_range() {
   rows_per_range_ = chunk * chunks;
 }
 
+void ShowerFile::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  for (const Cells& cells : cells_) cells.dataset.plan(first, count, plan);
+}
+
 void ShowerFile::read(std::size_t first, std::size_t count, const CellSink& sink) const {
-  if (cells_.size() > 1) return assemble(first, count, sink);
+  ReadPlan wanted;
+  plan(first, count, wanted);
+  PlannedBytes bytes = io::thread_slab().fetch(wanted);
+  decode(first, count, bytes, sink);
+}
+
+void ShowerFile::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                        const CellSink& sink) const {
+  if (cells_.size() > 1) return assemble(first, count, bytes, sink);
   const Cells& cells = cells_.front();
-  cells.dataset.read(first, count, [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
+  cells.dataset.decode(first, count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* values) {
     thread_local std::vector<float> widened;
-    sink(at, rows, as_floats(cells.layout, bytes, rows, widened));
+    sink(at, rows, as_floats(cells.layout, values, rows, widened));
   });
 }
 
-void ShowerFile::assemble(std::size_t first, std::size_t count, const CellSink& sink) const {
+void ShowerFile::assemble(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                          const CellSink& sink) const {
   thread_local std::vector<float> showers, widened;
   showers.resize(count * num_cells_);
   for (const Cells& cells : cells_) {
     const std::size_t width = cells.layout.slots;
-    cells.dataset.read(first, count, [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
-      const float* values = as_floats(cells.layout, bytes, rows, widened);
+    cells.dataset.decode(first, count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* stored) {
+      const float* values = as_floats(cells.layout, stored, rows, widened);
       for (std::size_t row = 0; row < rows; ++row)
         std::copy_n(values + row * width, width, showers.data() + (at + row) * num_cells_ + cells.first_cell);
     });

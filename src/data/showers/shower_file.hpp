@@ -29,6 +29,11 @@ class ShowerFile {
   std::size_t rows() const noexcept { return energies_.size(); }
   /// Showers that are best read together: whole chunks of a few hundred KiB at least.
   std::size_t rows_per_range() const noexcept { return rows_per_range_; }
+  /// Adds the pieces that `decode` needs.
+  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const;
+  /// @throws DataError
+  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const CellSink& sink) const;
+  /// Both, with fetching between.
   void read(std::size_t first, std::size_t count, const CellSink& sink) const;
 
   const std::vector<float>& energies() const noexcept { return energies_; }  ///< GeV
@@ -59,7 +64,7 @@ class ShowerFile {
   std::vector<float> read_column(const features::ShowerColumn& column, double factor);
   void check_numbers() const;
   void choose_range();
-  void assemble(std::size_t first, std::size_t count, const CellSink& sink) const;
+  void assemble(std::size_t first, std::size_t count, PlannedBytes& bytes, const CellSink& sink) const;
   std::vector<const StoredDataset*> all_datasets() const;
 
   OpenedFile file_;

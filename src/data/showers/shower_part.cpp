@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bunchtrain/core/hash.hpp"
+#include "io/slab.hpp"
 #include "part_text.hpp"
 
 namespace bunchtrain::data {
@@ -53,8 +54,20 @@ void ShowerPart::describe(const std::string& name) {
       fmt::format("{} {} {} {} {}", source_->fingerprint(), summary_.card, name, size_, pipeline.physical()));
 }
 
+ReadPlan ShowerPart::plan(std::size_t index) const {
+  const RowRange& range = source_->ranges().at(index);
+  ReadPlan plan;
+  if (ranges_[index].count > 0) source_->files()[range.file].plan(range.first, range.count, plan);
+  return plan;
+}
+
 SampleBlock ShowerPart::read(std::size_t index) const {
-  const RowRange& range = source_->ranges()[index];
+  const ReadPlan wanted = plan(index);
+  return decode(index, io::thread_slab().fetch(wanted));
+}
+
+SampleBlock ShowerPart::decode(std::size_t index, PlannedBytes bytes) const {
+  const RowRange& range = source_->ranges().at(index);
   const auto& pipeline = source_->pipeline();
   const SampleRange samples = ranges_.at(index);
   const at::Tensor image = memory_.empty(image_sizes(pipeline.card(), samples.count), at::kFloat);
@@ -64,8 +77,8 @@ SampleBlock ShowerPart::read(std::size_t index) const {
     const auto cells_per_row = static_cast<std::size_t>(pipeline.card().num_cells());
     auto* next_image = image.mutable_data_ptr<float>();
     std::int64_t sample = 0;
-    source_->files()[range.file].read(
-        range.first, range.count, [&](std::size_t first, std::size_t rows, const float* cells) {
+    source_->files()[range.file].decode(
+        range.first, range.count, bytes, [&](std::size_t first, std::size_t rows, const float* cells) {
           for (std::size_t i = 0; i < rows; ++i) {
             const std::size_t row = range.first_row + first + i;
             if (!takes(row)) continue;
@@ -81,6 +94,7 @@ SampleBlock ShowerPart::read(std::size_t index) const {
           }
         });
   }
+  bytes.require_end();
   SampleBlock block{.tensors = {}, .range = samples};
   block.tensors.set("image", image);
   block.tensors.set("energy", energy);

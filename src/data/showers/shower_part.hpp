@@ -23,6 +23,8 @@ class ShowerPart final : public Dataset {
   std::int64_t size() const noexcept override { return size_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
   SampleBlock read(std::size_t range) const override;
+  ReadPlan plan(std::size_t range) const override;
+  SampleBlock decode(std::size_t range, PlannedBytes bytes) const override;
   const DatasetSummary& summary() const override { return summary_; }
 
  private:

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "io/growing_buffer.hpp"
+
 namespace bunchtrain::data {
 
 /// One filter of a dataset's pipeline, in the order of writing.
@@ -26,22 +28,9 @@ std::string describe(const ChunkFilter& filter);
 /// What a user can do about a filter that neither we nor this HDF5 have.
 std::string way_out_of(const ChunkFilter& filter);
 
-/// A buffer that only grows and is never cleared: a thread uses it again and again.
-class GrowingBuffer {
- public:
-  /// `size` bytes with whatever was in them. Invalidates what was given before.
-  std::span<std::byte> take(std::size_t size) {
-    if (size > bytes_.size()) bytes_.resize(size + size / 4);
-    return std::span(bytes_).first(size);
-  }
-
- private:
-  std::vector<std::byte> bytes_;
-};
-
 /// What decoding needs, per thread.
 struct DecodeScratch {
-  GrowingBuffer stored, first, second;
+  GrowingBuffer first, second;
 };
 
 /// The chunk's `chunk_bytes` bytes from the stored ones; a bit of `skip_mask` says that this filter was not

@@ -42,69 +42,92 @@ void ChunkedRows::add_to(Hasher& hasher) const {
   hasher.update(bytes_of(map_.chunks));
 }
 
-void ChunkedRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
-  return is_raw() ? read_raw(first, count, sink) : read_decoded(first, count, sink);
+/// Rows of a request that lie in one block: the chunks at one place along the first axis.
+struct ChunkedRows::Run {
+  std::uint64_t block;
+  std::size_t at;      ///< in the request
+  std::size_t inside;  ///< the block
+  std::size_t rows;
+  std::size_t block_rows;
+
+  bool is_part() const { return rows < block_rows; }
+};
+
+template <class Visit>
+void ChunkedRows::for_each_run(std::size_t first, std::size_t count, const Visit& visit) const {
+  const auto chunk_rows = static_cast<std::size_t>(layout_.chunk[0]);
+  for (std::size_t row = first; row < first + count;) {
+    const std::size_t block = row / chunk_rows, inside = row % chunk_rows;
+    const std::size_t block_rows = std::min(chunk_rows, layout_.rows() - block * chunk_rows);
+    const std::size_t rows = std::min(block_rows - inside, first + count - row);
+    visit(Run{.block = block, .at = row - first, .inside = inside, .rows = rows, .block_rows = block_rows});
+    row += rows;
+  }
 }
 
-void ChunkedRows::read_raw(std::size_t first, std::size_t count, const RowSink& sink) const {
-  const std::size_t chunk_rows = static_cast<std::size_t>(layout_.chunk[0]);
-  for (std::size_t row = first; row < first + count;) {
-    const StoredChunk chunk = map_.at(row / chunk_rows);
-    const std::size_t inside = row % chunk_rows;
-    const std::size_t wanted = std::min(chunk_rows - inside, first + count - row);
-    const auto rows = thread_scratch().stored.take(wanted * layout_.row_bytes());
-    if (chunk.bytes > 0) {
-      bytes_->read(chunk.offset + inside * layout_.row_bytes(), rows);
+void ChunkedRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  for_each_run(first, count, [&](const Run& run) {
+    const StoredChunk stored = first_stored(run.block);
+    if (stored.bytes == 0) return;
+    if (is_raw()) {
+      plan.add(*bytes_, stored.offset + run.inside * layout_.row_bytes(), run.rows * layout_.row_bytes());
+    } else if (auto kept = run.is_part() ? decoded_->find({this, run.block}) : nullptr) {
+      plan.pieces.push_back({.source = bytes_.get(), .offset = stored.offset, .decoded = std::move(kept)});
     } else {
-      repeat(layout_.fill, rows);
+      const std::uint64_t chunks = map_.chunks_per_block();
+      for (std::uint64_t i = 0; i < chunks; ++i)
+        if (const StoredChunk chunk = map_.at(run.block * chunks + i); chunk.bytes > 0)
+          plan.add(*bytes_, chunk.offset, chunk.bytes);
     }
-    sink(row - first, wanted, rows.data());
-    row += wanted;
-  }
+  });
 }
 
-void ChunkedRows::read_decoded(std::size_t first, std::size_t count, const RowSink& sink) const {
-  const std::size_t chunk_rows = static_cast<std::size_t>(layout_.chunk[0]);
-  DecodeScratch& scratch = thread_scratch();
-  thread_local std::vector<std::byte> assembled;
-  for (std::size_t row = first; row < first + count;) {
-    const std::uint64_t block = row / chunk_rows;
-    const std::size_t inside = row % chunk_rows;
-    const std::size_t in_block = std::min(chunk_rows, layout_.rows() - block * chunk_rows);
-    const std::size_t wanted = std::min(in_block - inside, first + count - row);
-    const bool in_part = wanted < in_block;  // the rest will be asked for soon
-    const auto kept = in_part ? decoded_->find({this, block}) : nullptr;
-    const std::byte* rows = kept ? kept->data() : decode_row_block(block, scratch, assembled);
-    if (in_part && !kept) decoded_->keep({this, block}, {rows, rows + in_block * layout_.row_bytes()});
-    sink(row - first, wanted, rows + inside * layout_.row_bytes());
-    row += wanted;
-  }
+void ChunkedRows::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                         const RowSink& sink) const {
+  for_each_run(first, count, [&](const Run& run) { sink(run.at, run.rows, decode_run(run, bytes)); });
+}
+
+const std::byte* ChunkedRows::decode_run(const Run& run, PlannedBytes& bytes) const {
+  const std::size_t row_bytes = layout_.row_bytes();
+  const StoredChunk stored = first_stored(run.block);
+  if (stored.bytes == 0) return repeated(layout_.fill, run.rows * row_bytes).data();
+  if (is_raw())
+    return bytes.next(*bytes_, stored.offset + run.inside * row_bytes, run.rows * row_bytes).data();
+  if (const auto* kept = bytes.next_decoded(*bytes_, stored.offset))
+    return kept->data() + run.inside * row_bytes;
+  const std::byte* rows = decode_block(run, bytes);
+  if (run.is_part())  // the rest will be asked for soon
+    decoded_->keep({this, run.block}, {rows, rows + run.block_rows * row_bytes});
+  return rows + run.inside * row_bytes;
+}
+
+// The first that was written, so that it names the block; one of 0 bytes if none was.
+StoredChunk ChunkedRows::first_stored(std::uint64_t block) const {
+  const std::uint64_t chunks = map_.chunks_per_block();
+  for (std::uint64_t i = 0; i < chunks; ++i)
+    if (const StoredChunk chunk = map_.at(block * chunks + i); chunk.bytes > 0) return chunk;
+  return {};
 }
 
 // All rows of one chunk along the first axis; several chunks if they divide the other axes too.
-const std::byte* ChunkedRows::decode_row_block(std::uint64_t block, DecodeScratch& scratch,
-                                               std::vector<std::byte>& rows) const {
-  if (rows_are_whole()) return decode_one(block, scratch);
-  const auto chunk_rows = static_cast<std::size_t>(layout_.chunk[0]);
-  const std::size_t in_block = std::min(chunk_rows, layout_.rows() - block * chunk_rows);
-  rows.resize(in_block * layout_.row_bytes());
-  const std::uint64_t chunks_per_block = map_.chunks_per_block();
-  for (std::uint64_t i = 0; i < chunks_per_block; ++i)
-    place_chunk(decode_one(block * chunks_per_block + i, scratch), i, in_block, rows.data());
-  return rows.data();
+const std::byte* ChunkedRows::decode_block(const Run& run, PlannedBytes& bytes) const {
+  DecodeScratch& scratch = thread_scratch();
+  if (rows_are_whole()) return decode_one(run.block, bytes, scratch);
+  thread_local std::vector<std::byte> assembled;
+  assembled.resize(run.block_rows * layout_.row_bytes());
+  const std::uint64_t chunks = map_.chunks_per_block();
+  for (std::uint64_t i = 0; i < chunks; ++i)
+    place_chunk(decode_one(run.block * chunks + i, bytes, scratch), i, run.block_rows, assembled.data());
+  return assembled.data();
 }
 
 // The chunk in full, edge chunks too: they are stored so.
-const std::byte* ChunkedRows::decode_one(std::uint64_t place, DecodeScratch& scratch) const {
+const std::byte* ChunkedRows::decode_one(std::uint64_t place, PlannedBytes& bytes,
+                                         DecodeScratch& scratch) const {
   const StoredChunk chunk = map_.at(place);
   const std::size_t chunk_bytes = layout_.chunk_bytes();
-  if (chunk.bytes == 0) {
-    const auto filled = scratch.first.take(chunk_bytes);
-    repeat(layout_.fill, filled);
-    return filled.data();
-  }
-  const auto stored = scratch.stored.take(chunk.bytes);
-  bytes_->read(chunk.offset, stored);
+  if (chunk.bytes == 0) return repeated(layout_.fill, chunk_bytes).data();
+  const auto stored = bytes.next(*bytes_, chunk.offset, chunk.bytes);
   std::string why;
   const auto content = decode_chunk(layout_.filters, chunk.skip_mask, stored, chunk_bytes, scratch, why);
   if (content) return content->data();

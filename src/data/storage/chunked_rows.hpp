@@ -21,7 +21,8 @@ class ChunkedRows final : public RowReader {
   ChunkedRows(std::shared_ptr<const FileBytes> bytes, const DatasetLayout& layout, ChunkMap map,
               std::shared_ptr<DecodedChunks> decoded, const std::string& where);
 
-  void read(std::size_t first, std::size_t count, const RowSink& sink) const override;
+  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
+  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
   std::string way() const override { return is_raw() ? "pread of chunks" : "pread + own inflate"; }
   std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
   void add_to(Hasher& hasher) const override;
@@ -29,11 +30,13 @@ class ChunkedRows final : public RowReader {
  private:
   bool rows_are_whole() const;
   bool is_raw() const { return layout_.filters.empty() && rows_are_whole(); }
-  void read_raw(std::size_t first, std::size_t count, const RowSink& sink) const;
-  void read_decoded(std::size_t first, std::size_t count, const RowSink& sink) const;
-  const std::byte* decode_row_block(std::uint64_t block, DecodeScratch& scratch,
-                                    std::vector<std::byte>& rows) const;
-  const std::byte* decode_one(std::uint64_t place, DecodeScratch& scratch) const;
+  struct Run;
+  template <class Visit>
+  void for_each_run(std::size_t first, std::size_t count, const Visit& visit) const;
+  const std::byte* decode_run(const Run& run, PlannedBytes& bytes) const;
+  StoredChunk first_stored(std::uint64_t block) const;
+  const std::byte* decode_block(const Run& run, PlannedBytes& bytes) const;
+  const std::byte* decode_one(std::uint64_t place, PlannedBytes& bytes, DecodeScratch& scratch) const;
   void place_chunk(const std::byte* chunk, std::uint64_t index_in_block, std::size_t rows_in_block,
                    std::byte* rows) const;
 

@@ -25,14 +25,14 @@ ContiguousRows::ContiguousRows(std::shared_ptr<const FileBytes> bytes, const Dat
                     where, there / row_bytes_));
 }
 
-void ContiguousRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
-  thread_local GrowingBuffer buffer;
-  const auto rows = buffer.take(count * row_bytes_);
-  if (base_) {
-    bytes_->read(*base_ + first * row_bytes_, rows);
-  } else {
-    repeat(fill_, rows);
-  }
+void ContiguousRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  if (base_) plan.add(*bytes_, *base_ + first * row_bytes_, count * row_bytes_);
+}
+
+void ContiguousRows::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                            const RowSink& sink) const {
+  const auto rows = base_ ? bytes.next(*bytes_, *base_ + first * row_bytes_, count * row_bytes_)
+                          : repeated(fill_, count * row_bytes_);
   sink(0, count, rows.data());
 }
 

@@ -19,7 +19,8 @@ class ContiguousRows final : public RowReader {
   ContiguousRows(std::shared_ptr<const FileBytes> bytes, const DatasetLayout& layout,
                  std::optional<std::uint64_t> base, const std::string& where);
 
-  void read(std::size_t first, std::size_t count, const RowSink& sink) const override;
+  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
+  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
   std::string way() const override { return "pread"; }
   void add_to(Hasher& hasher) const override;
 

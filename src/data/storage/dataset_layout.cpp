@@ -140,6 +140,13 @@ void repeat(std::span<const std::byte> element, std::span<std::byte> out) {
     std::copy(element.begin(), element.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
+std::span<const std::byte> repeated(std::span<const std::byte> element, std::size_t bytes) {
+  thread_local GrowingBuffer buffer;
+  const auto copies = buffer.take(bytes);
+  repeat(element, copies);
+  return copies;
+}
+
 std::string to_string(const DatasetLayout& layout) {
   return fmt::format("[{}] {}", fmt::join(layout.shape, ", "), layout.type_text);
 }

@@ -50,6 +50,8 @@ DatasetLayout describe_dataset(hid_t dataset, std::string name, const std::strin
 
 /// Fills `out` with copies of one element.
 void repeat(std::span<const std::byte> element, std::span<std::byte> out);
+/// `bytes` of such copies, in memory of the thread that it uses again at its next call.
+std::span<const std::byte> repeated(std::span<const std::byte> element, std::size_t bytes);
 
 /// "[6000, 200, 4] float32".
 std::string to_string(const DatasetLayout& layout);

@@ -37,52 +37,70 @@ bool has_numbers(const DatasetLayout& layout) {
 
 }  // namespace
 
-void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t first, std::size_t count,
-                     const std::string& where, const RowSink& sink) {
-  std::vector<std::byte> rows(count * layout.row_bytes());
-  if (has_numbers(layout)) {
-    const hdf5::LibraryLock lock;
-    const std::string what = fmt::format("{}, rows {} to {}", where, first, first + count - 1);
-    std::vector<hsize_t> start(layout.shape.size(), 0);
-    std::vector<hsize_t> extent(layout.shape);
-    start[0] = first;
-    extent[0] = count;
-    const hdf5::Dataspace space(check(H5Dget_space(dataset), what));
-    check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
-          what);
-    const hdf5::Dataspace memory(
-        check(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), what));
-    const auto type = memory_type(dataset, layout, what);
-    const auto read = [&] {
-      return H5Dread(dataset, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data());
-    };
-    check(hdf5::try_again(read, hdf5::last_errno), what);
-  }
-  sink(0, count, rows.data());
+void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t first, std::span<std::byte> rows,
+                     const std::string& where) {
+  if (rows.empty()) return;
+  if (!layout.members.empty()) std::ranges::fill(rows, std::byte{});  // what lies between the numbers
+  if (!has_numbers(layout)) return;
+  const hdf5::LibraryLock lock;
+  const std::size_t count = rows.size() / layout.row_bytes();
+  const std::string what = fmt::format("{}, rows {} to {}", where, first, first + count - 1);
+  std::vector<hsize_t> start(layout.shape.size(), 0);
+  std::vector<hsize_t> extent(layout.shape);
+  start[0] = first;
+  extent[0] = count;
+  const hdf5::Dataspace space(check(H5Dget_space(dataset), what));
+  check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
+        what);
+  const hdf5::Dataspace memory(
+      check(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), what));
+  const auto type = memory_type(dataset, layout, what);
+  const auto read = [&] {
+    return H5Dread(dataset, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data());
+  };
+  check(hdf5::try_again(read, hdf5::last_errno), what);
 }
 
-LibraryRows::LibraryRows(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset,
-                         const DatasetLayout& layout, std::string reason,
-                         std::vector<std::string> other_files, const std::string& where)
+LibraryBytes::LibraryBytes(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset,
+                           const DatasetLayout& layout, std::string path, std::string where)
     : file_(std::move(file)),
       dataset_(std::move(dataset)),
       layout_(layout),
-      reason_(std::move(reason)),
-      other_files_(std::move(other_files)),
-      where_(where) {}
+      path_(std::move(path)),
+      where_(std::move(where)) {}
 
-LibraryRows::~LibraryRows() {
+LibraryBytes::~LibraryBytes() {
   const hdf5::LibraryLock lock;
   dataset_.reset();
   file_.reset();
 }
 
+void LibraryBytes::read(std::uint64_t offset, std::span<std::byte> out) const {
+  if (out.empty()) return;
+  read_by_library(dataset_.get(), layout_, static_cast<std::size_t>(offset) / layout_.row_bytes(), out,
+                  where_);
+}
+
+LibraryRows::LibraryRows(std::unique_ptr<const LibraryBytes> bytes, const DatasetLayout& layout,
+                         std::string reason, std::vector<std::string> other_files)
+    : bytes_(std::move(bytes)),
+      layout_(layout),
+      reason_(std::move(reason)),
+      other_files_(std::move(other_files)) {}
+
 std::size_t LibraryRows::rows_together() const {
   return layout_.chunk.empty() ? 1 : static_cast<std::size_t>(layout_.chunk[0]);
 }
 
-void LibraryRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
-  read_by_library(dataset_.get(), layout_, first, count, where_, sink);
+void LibraryRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  const std::size_t row_bytes = layout_.row_bytes();
+  plan.add(*bytes_, first * row_bytes, count * row_bytes);
+}
+
+void LibraryRows::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                         const RowSink& sink) const {
+  const std::size_t row_bytes = layout_.row_bytes();
+  sink(0, count, bytes.next(*bytes_, first * row_bytes, count * row_bytes).data());
 }
 
 void LibraryRows::add_to(Hasher& hasher) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/data/read_plan.hpp"
 #include "row_spans.hpp"
 
 namespace bunchtrain {
@@ -18,8 +19,8 @@ namespace bunchtrain::data {
 
 class StoredDataset;
 
-/// Gets consecutive rows: `rows` of them from the `first`-th of the request on; the
-/// bytes live until it returns.
+/// Gets consecutive rows: `rows` of them from the `first`-th of the request on; the bytes live until it
+/// returns, in memory of the thread into which it must not read others.
 using RowSink = std::function<void(std::size_t first, std::size_t rows, const std::byte* bytes)>;
 
 /// Bytes at either end of a dataset that its fingerprint takes in.
@@ -32,12 +33,18 @@ struct AbsentRows {
   bool may_be_filled = true;  ///< false: they are there but cannot be read now, for rights or descriptors
 };
 
-/// Immutable, thread-safe.
+/// Says which bytes rows are made of, and makes them of these bytes. Immutable, thread-safe.
 class RowReader {
  public:
   virtual ~RowReader() = default;
-  /// @pre first + count <= rows. @throws DataError naming the rows
-  virtual void read(std::size_t first, std::size_t count, const RowSink& sink) const = 0;
+  /// Adds the pieces that `decode` needs; rows that were never written need none.
+  /// @pre 0 < count, first + count <= rows
+  virtual void plan(std::size_t first, std::size_t count, ReadPlan& plan) const = 0;
+  /// The same rows from the pieces that `plan` added for them. @throws DataError naming the rows
+  virtual void decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                      const RowSink& sink) const = 0;
+  /// Plans, fetches into memory of the thread, decodes. @throws DataError, IoError
+  void read(std::size_t first, std::size_t count, const RowSink& sink) const;
   /// "pread + own inflate"
   virtual std::string way() const = 0;
   /// Rows that are decoded together; 1 if any row can be read by itself.

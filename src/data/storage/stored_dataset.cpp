@@ -82,6 +82,7 @@ struct StoredDataset::Impl {
   void read_by_library(std::string reason, std::vector<std::string> other_files = {});
   void compare_with_library();
   void require_filters() const;
+  std::size_t rows_at_once() const;
 };
 
 StoredDataset::StoredDataset(std::shared_ptr<const hdf5::File> file, std::shared_ptr<const FileBytes> bytes,
@@ -148,8 +149,24 @@ void StoredDataset::require_rows(bool fill) const {
   throw DataError(fmt::format("{}: {}{}; {}", where(), fmt::join(reasons, "; "), more, mend));
 }
 
+void StoredDataset::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  if (count > 0) impl_->reader->plan(first, count, plan);
+}
+
+void StoredDataset::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                           const RowSink& sink) const {
+  if (count > 0) impl_->reader->decode(first, count, bytes, sink);
+}
+
 void StoredDataset::read(std::size_t first, std::size_t count, const RowSink& sink) const {
-  if (count > 0) impl_->reader->read(first, count, sink);
+  const std::size_t step = impl_->rows_at_once();
+  for (std::size_t row = first; row < first + count;) {
+    const std::size_t rows = std::min(step - row % step, first + count - row);
+    impl_->reader->read(row, rows, [&](std::size_t at, std::size_t some, const std::byte* bytes) {
+      sink(row - first + at, some, bytes);
+    });
+    row += rows;
+  }
 }
 
 void StoredDataset::read_by_library(std::size_t first, std::size_t count, const RowSink& sink) const {
@@ -157,7 +174,9 @@ void StoredDataset::read_by_library(std::size_t first, std::size_t count, const 
   const hdf5::File file = hdf5::open_read_only(impl_->opened_path);
   const hdf5::Dataset dataset(
       check(H5Dopen2(file.get(), impl_->layout.name.c_str(), H5P_DEFAULT), impl_->where));
-  data::read_by_library(dataset.get(), impl_->layout, first, count, impl_->where, sink);
+  std::vector<std::byte> rows(count * impl_->layout.row_bytes());
+  data::read_by_library(dataset.get(), impl_->layout, first, rows, impl_->where);
+  sink(0, count, rows.data());
 }
 
 void StoredDataset::add_structure(Hasher& hasher) const {
@@ -247,8 +266,9 @@ void StoredDataset::Impl::look_at_sources_of(hid_t create) {
 }
 
 void StoredDataset::Impl::read_by_library(std::string reason, std::vector<std::string> other_files) {
-  reader = std::make_unique<LibraryRows>(std::move(file), std::move(dataset), layout, std::move(reason),
-                                         std::move(other_files), where);
+  auto rows =
+      std::make_unique<const LibraryBytes>(std::move(file), std::move(dataset), layout, bytes->path(), where);
+  reader = std::make_unique<LibraryRows>(std::move(rows), layout, std::move(reason), std::move(other_files));
 }
 
 // The last filter is the first to be undone; without it HDF5 cannot read a byte.
@@ -260,18 +280,23 @@ void StoredDataset::Impl::require_filters() const {
   }
 }
 
+// Whole chunks where they are small.
+std::size_t StoredDataset::Impl::rows_at_once() const {
+  constexpr std::size_t kBytesAtOnce = std::size_t{4} << 20;
+  const std::size_t together = reader->rows_together();
+  const std::size_t bytes = std::max<std::size_t>(together * layout.row_bytes(), 1);
+  return together * std::max<std::size_t>(kBytesAtOnce / bytes, 1);
+}
+
 // Address arithmetic has gone wrong in several versions of HDF5 (userblocks): one row tells.
 void StoredDataset::Impl::compare_with_library() {
   const std::size_t row = layout.rows() / 2;
   std::vector<std::byte> ours(layout.row_bytes()), theirs(layout.row_bytes());
-  const auto into = [](std::vector<std::byte>& copy) {
-    return [&copy](std::size_t, std::size_t, const std::byte* read) {
-      std::copy_n(read, copy.size(), copy.data());
-    };
-  };
   std::exception_ptr failure;
   try {
-    reader->read(row, 1, into(ours));
+    reader->read(row, 1, [&](std::size_t, std::size_t, const std::byte* bytes) {
+      std::copy_n(bytes, ours.size(), ours.data());
+    });
   } catch (const DataError&) {
     failure = std::current_exception();
   }
@@ -280,7 +305,7 @@ void StoredDataset::Impl::compare_with_library() {
       if (failure) std::rethrow_exception(failure);
       return release();
     }
-    data::read_by_library(dataset.get(), layout, row, 1, where, into(theirs));
+    data::read_by_library(dataset.get(), layout, row, theirs, where);
   } catch (const DataError&) {
     if (failure) std::rethrow_exception(failure);  // damaged: our words name the rows
     throw;

@@ -62,6 +62,11 @@ class StoredDataset {
   /// @param fill whether rows that are absent may be read as the fill value
   /// @throws DataError naming the absent rows, why, and the ways out.
   void require_rows(bool fill) const;
+  /// As `RowReader::plan`; nothing for no rows.
+  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const;
+  /// As `RowReader::decode`.
+  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const;
+  /// Both with fetching between, a few MiB of rows at a time.
   /// @pre first + count <= rows. @throws DataError naming the rows.
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
   /// The same through H5Dread, whatever the layout: the reference of the tests and of

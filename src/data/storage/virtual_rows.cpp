@@ -140,7 +140,16 @@ VirtualContents look_at_sources(hid_t create, const DatasetLayout& layout, const
 VirtualRows::VirtualRows(const DatasetLayout& layout, VirtualContents contents)
     : fill_(layout.fill), row_bytes_(layout.row_bytes()), contents_(std::move(contents)) {}
 
-void VirtualRows::read(std::size_t first, std::size_t count, const RowSink& sink) const {
+/// Rows of a request that come from one source, or from none.
+struct VirtualRows::Run {
+  std::size_t at;  ///< in the request
+  std::size_t rows;
+  const StoredDataset* source = nullptr;
+  std::size_t source_first = 0;
+};
+
+std::vector<VirtualRows::Run> VirtualRows::runs(std::size_t first, std::size_t count) const {
+  std::vector<Run> runs;
   const auto& pieces = contents_.pieces;
   auto piece =
       std::ranges::upper_bound(pieces, first, {}, [](const VirtualPiece& p) { return p.rows.first; });
@@ -150,25 +159,35 @@ void VirtualRows::read(std::size_t first, std::size_t count, const RowSink& sink
   for (; piece != pieces.end() && row < end; ++piece) {
     const std::size_t piece_end = piece->rows.first + piece->rows.count;
     if (piece_end <= row) continue;
-    const std::size_t begin = std::min<std::size_t>(std::max<std::size_t>(row, piece->rows.first), end);
-    fill(row, begin - row, first, sink);
-    const std::size_t wanted = std::min(end, piece_end) - std::min(begin, piece_end);
-    if (begin < end)
-      piece->source->read(piece->source_first + (begin - piece->rows.first), wanted,
-                          [&](std::size_t at, std::size_t rows, const std::byte* bytes) {
-                            sink(begin - first + at, rows, bytes);
-                          });
-    row = begin < end ? begin + wanted : end;
+    const std::size_t begin = std::clamp<std::size_t>(piece->rows.first, row, end);
+    if (begin > row) runs.push_back({.at = row - first, .rows = begin - row});
+    row = std::min(end, piece_end);
+    if (row > begin)
+      runs.push_back({.at = begin - first,
+                      .rows = row - begin,
+                      .source = piece->source.get(),
+                      .source_first = piece->source_first + (begin - piece->rows.first)});
   }
-  fill(row, end - row, first, sink);
+  if (row < end) runs.push_back({.at = row - first, .rows = end - row});
+  return runs;
 }
 
-void VirtualRows::fill(std::size_t first, std::size_t count, std::size_t asked_from,
-                       const RowSink& sink) const {
-  if (count == 0) return;
-  std::vector<std::byte> rows(count * row_bytes_);
-  repeat(fill_, rows);
-  sink(first - asked_from, count, rows.data());
+void VirtualRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+  for (const Run& run : runs(first, count))
+    if (run.source != nullptr) run.source->plan(run.source_first, run.rows, plan);
+}
+
+void VirtualRows::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+                         const RowSink& sink) const {
+  for (const Run& run : runs(first, count)) {
+    if (run.source == nullptr) {
+      sink(run.at, run.rows, repeated(fill_, run.rows * row_bytes_).data());
+      continue;
+    }
+    run.source->decode(
+        run.source_first, run.rows, bytes,
+        [&](std::size_t at, std::size_t rows, const std::byte* values) { sink(run.at + at, rows, values); });
+  }
 }
 
 std::string VirtualRows::way() const {

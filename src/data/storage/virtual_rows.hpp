@@ -39,7 +39,8 @@ class VirtualRows final : public RowReader {
  public:
   VirtualRows(const DatasetLayout& layout, VirtualContents contents);
 
-  void read(std::size_t first, std::size_t count, const RowSink& sink) const override;
+  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
+  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
   std::string way() const override;
   std::size_t rows_together() const override;
   void add_to(Hasher& hasher) const override;
@@ -47,7 +48,8 @@ class VirtualRows final : public RowReader {
   std::vector<std::string> other_files() const override { return contents_.files; }
 
  private:
-  void fill(std::size_t first, std::size_t count, std::size_t asked_from, const RowSink& sink) const;
+  struct Run;
+  std::vector<Run> runs(std::size_t first, std::size_t count) const;
 
   std::vector<std::byte> fill_;
   std::size_t row_bytes_;

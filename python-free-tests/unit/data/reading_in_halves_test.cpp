@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Datasets of jets and showers are read in halves, by a program of one's own or by the loader.
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+
+#include <atomic>
+#include <set>
+
+#include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/data/shower_dataset.hpp"
+#include "jet_file_fixture.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+using testing::HasSubstr;
+
+using ReadingInHalvesTest = JetFileTest;
+
+std::vector<std::byte> fetch_pieces(const ReadPlan& plan) {
+  std::vector<std::byte> bytes(plan.bytes());
+  std::span<std::byte> rest(bytes);
+  for (const Piece& piece : plan.pieces) {
+    piece.source->read(piece.offset, rest.first(piece.bytes));
+    rest = rest.subspan(piece.bytes);
+  }
+  return bytes;
+}
+
+// Plans come first and bytes later, as from an engine that has many reads under way.
+void expect_halves_make_what_is_read(const Dataset& dataset) {
+  std::vector<ReadPlan> plans;
+  for (std::size_t range = 0; range < dataset.ranges().size(); ++range) plans.push_back(dataset.plan(range));
+  for (std::size_t range = plans.size(); range-- > 0;) {
+    EXPECT_FALSE(plans[range].pieces.empty());
+    const auto bytes = fetch_pieces(plans[range]);
+    const SampleBlock block = dataset.decode(range, {plans[range], bytes});
+    const SampleBlock expected = dataset.read(range);
+    EXPECT_EQ(block.range.first, expected.range.first);
+    EXPECT_EQ(block.range.count, expected.range.count);
+    ASSERT_EQ(block.tensors.size(), expected.tensors.size());
+    for (const auto& [name, tensor] : expected.tensors)
+      EXPECT_TRUE(at::equal(block.tensors[name], tensor)) << name << " of range " << range;
+  }
+}
+
+std::string refusal_to_decode(const Dataset& dataset, std::size_t range, const ReadPlan& plan) {
+  const auto bytes = fetch_pieces(plan);
+  try {
+    dataset.decode(range, {plan, bytes});
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "decoded";
+}
+
+TEST_F(ReadingInHalvesTest, JetsAreThoseThatReadGives) {
+  const JetDataset jets({.files = {write_jets("a.h5"), write_jets("b.h5", {.rows = 130, .first_row = 500})},
+                         .card = write_card()});
+  expect_halves_make_what_is_read(*jets.all());
+  const auto [train, valid] = jets.split({.valid_fraction = 0.3, .seed = 3});
+  expect_halves_make_what_is_read(*train);
+  expect_halves_make_what_is_read(*valid);
+}
+
+TEST_F(ReadingInHalvesTest, ShowersAreThoseThatReadGives) {
+  Hdf5Writer writer(path("showers.h5"));
+  writer.create_dataset("ECAL", at::ones({60, 25, 25, 25}), 8);
+  writer.create_dataset("energy", at::arange(500, 560, at::kFloat), 60);
+  writer.commit();
+  const ShowerDataset showers({.files = {path("showers.h5")}, .card = "lcd_fixed", .select = false});
+  expect_halves_make_what_is_read(*showers.all());
+  EXPECT_THAT(refusal_to_decode(*showers.all(), 1, showers.all()->plan(0)), HasSubstr("showers.h5: "));
+}
+
+TEST_F(ReadingInHalvesTest, APlanOfAnotherRangeIsRefused) {
+  const auto jets = JetDataset({.files = {write_jets("jets.h5")}, .card = write_card()}).all();
+  EXPECT_EQ(refusal_to_decode(*jets, 2, jets->plan(2)), "decoded");
+  EXPECT_THAT(
+      refusal_to_decode(*jets, 2, jets->plan(1)),
+      testing::AllOf(HasSubstr("jets.h5: "), HasSubstr("serves only the samples that it was made for")));
+  ReadPlan longer = jets->plan(2);
+  longer.pieces.push_back(longer.pieces.front());
+  EXPECT_THAT(refusal_to_decode(*jets, 2, longer), HasSubstr("planned but not needed"));
+  longer.pieces.resize(longer.pieces.size() - 2);
+  EXPECT_THAT(refusal_to_decode(*jets, 2, longer), HasSubstr("the plan has no more"));
+}
+
+/// What it decodes must have been planned and fetched.
+class WatchedHalves final : public Dataset {
+ public:
+  explicit WatchedHalves(DatasetPtr inner) : inner_(std::move(inner)) {}
+  std::int64_t size() const noexcept override { return inner_->size(); }
+  std::span<const SampleRange> ranges() const noexcept override { return inner_->ranges(); }
+  const DatasetSummary& summary() const override { return inner_->summary(); }
+  SampleBlock read(std::size_t range) const override {
+    ++reads;
+    return inner_->read(range);
+  }
+  ReadPlan plan(std::size_t range) const override {
+    ++plans;
+    return inner_->plan(range);
+  }
+  SampleBlock decode(std::size_t range, PlannedBytes bytes) const override {
+    ++decodes;
+    inner_->read(0);  // a dataset may read others: the bytes of this one stay
+    return inner_->decode(range, bytes);
+  }
+
+  mutable std::atomic<std::size_t> reads = 0, plans = 0, decodes = 0;
+
+ private:
+  DatasetPtr inner_;
+};
+
+TEST_F(ReadingInHalvesTest, TheLoaderPlansFetchesDecodes) {
+  const auto jets = JetDataset({.files = {write_jets("jets.h5")}, .card = write_card()}).all();
+  for (const int threads : {1, 2}) {
+    const auto halves = std::make_shared<const WatchedHalves>(jets);
+    std::set<std::int64_t> seen;
+    {
+      DataLoader loader(halves, {.global_batch = 50, .threads = threads});
+      while (const auto batch = loader.next())
+        for (std::int64_t i = 0; i < batch->size(); ++i) {
+          const auto row = batch->sample_ids[i].item<std::int64_t>();
+          EXPECT_EQ(batch->tensors["observer.jet.pt"][i].item<double>(), 100.0 + static_cast<double>(row));
+          seen.insert(row);
+        }
+    }
+    EXPECT_EQ(seen.size(), 500U);
+    EXPECT_EQ(halves->plans, halves->decodes);
+    EXPECT_GE(halves->decodes, jets->ranges().size());
+    EXPECT_LE(halves->reads, 1U) << "names, types and shapes";
+  }
+}
+
+}  // namespace
+}  // namespace bunchtrain::data
