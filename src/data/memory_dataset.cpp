@@ -8,20 +8,33 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "row_splits.hpp"
 #include "sample_ranges.hpp"
 #include "weight_sums.hpp"
 
 namespace bunchtrain::data {
 namespace {
 
+/// What of a dataset is ragged, and how.
+struct Elements {
+  std::vector<std::string> ragged = {};
+  std::vector<std::int64_t> row_splits = {};
+};
+
 class MemoryDataset final : public Dataset {
  public:
-  MemoryDataset(NamedTensors tensors, std::int64_t samples, std::int64_t range_size)
-      : tensors_(std::move(tensors)), samples_(samples), ranges_(make_ranges(samples, range_size)) {
+  MemoryDataset(NamedTensors tensors, std::int64_t samples, std::int64_t range_size, Elements elements = {})
+      : tensors_(std::move(tensors)),
+        samples_(samples),
+        elements_(std::move(elements)),
+        ranges_(make_ranges(samples, range_size)) {
     summary_.description = fmt::format("{} samples in memory", samples);
+    if (!elements_.ragged.empty())
+      summary_.description += fmt::format(", with {} elements", elements_.row_splits.back());
     summary_.samples = summary_.rows.stored = samples;
     normalise_weights();
     summary_.fingerprint = fingerprint();
@@ -30,16 +43,38 @@ class MemoryDataset final : public Dataset {
 
   std::int64_t size() const noexcept override { return samples_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
+  std::span<const std::string> ragged() const noexcept override { return elements_.ragged; }
+  std::span<const std::int64_t> row_splits() const noexcept override { return elements_.row_splits; }
   const DatasetSummary& summary() const override { return summary_; }
 
   SampleBlock read(std::size_t range) const override {
     SampleBlock block{.tensors = {}, .range = ranges_.at(range)};
-    for (const auto& [name, tensor] : tensors_)
-      block.tensors.set(name, tensor.narrow(0, block.range.first, block.range.count));
+    const SampleRange samples = block.range;
+    const SampleRange elements = is_ragged_dataset() ? elements_of(samples) : SampleRange{};
+    for (const auto& [name, tensor] : tensors_) {
+      const SampleRange& rows = is_ragged(name) ? elements : samples;
+      block.tensors.set(name, tensor.narrow(0, rows.first, rows.count));
+    }
     return block;
   }
 
  private:
+  bool is_ragged_dataset() const { return !elements_.ragged.empty(); }
+  bool is_ragged(const std::string& name) const {
+    return std::ranges::find(elements_.ragged, name) != elements_.ragged.end();
+  }
+  SampleRange elements_of(const SampleRange& samples) const {
+    const std::int64_t first = elements_.row_splits[static_cast<std::size_t>(samples.first)];
+    const std::int64_t end = elements_.row_splits[static_cast<std::size_t>(samples.first + samples.count)];
+    return {.first = first, .count = end - first};
+  }
+
+  /// A tensor of that name that has one value per sample.
+  const at::Tensor* column(const std::string& name) const {
+    const at::Tensor* found = tensors_.find(name);
+    return found != nullptr && found->dim() == 1 && !is_ragged(name) ? found : nullptr;
+  }
+
   std::string fingerprint() const {
     Hasher hasher;
     for (const auto& [name, tensor] : tensors_) {
@@ -47,12 +82,14 @@ class MemoryDataset final : public Dataset {
       hasher.update(std::as_bytes(std::span(tensor.sizes().data(), tensor.sizes().size())));
       hasher.update({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
     }
+    for (const auto& name : elements_.ragged) hasher.update(std::as_bytes(std::span(name)));
+    hasher.update(std::as_bytes(std::span(elements_.row_splits)));
     return hasher.hex();
   }
 
   void normalise_weights() {
-    const at::Tensor* given = tensors_.find("weight");
-    if (given == nullptr || given->dim() != 1 || !given->is_floating_point()) return;
+    const at::Tensor* given = column("weight");
+    if (given == nullptr || !given->is_floating_point()) return;
     const at::Tensor weights = given->to(at::kDouble);
     WeightSums sums;
     for (std::int64_t i = 0; i < samples_; ++i) {
@@ -71,8 +108,8 @@ class MemoryDataset final : public Dataset {
   }
 
   void count_classes() {
-    const at::Tensor* labels = tensors_.find("label");
-    if (labels == nullptr || labels->dim() != 1 || labels->scalar_type() != at::kLong) return;
+    const at::Tensor* labels = column("label");
+    if (labels == nullptr || labels->scalar_type() != at::kLong) return;
     for (const auto label :
          std::span(labels->const_data_ptr<std::int64_t>(), static_cast<std::size_t>(samples_))) {
       if (label < 0) continue;
@@ -86,9 +123,26 @@ class MemoryDataset final : public Dataset {
 
   NamedTensors tensors_;
   std::int64_t samples_;
+  Elements elements_;
   std::vector<SampleRange> ranges_;
   DatasetSummary summary_;
 };
+
+/// On the CPU, contiguous. @throws DataError for a scalar
+at::Tensor as_rows(const std::string& name, const at::Tensor& tensor) {
+  if (tensor.dim() < 1)
+    throw DataError(fmt::format("tensor '{}' is a scalar: its first axis has to count samples", name));
+  return tensor.cpu().contiguous();
+}
+
+std::vector<std::int64_t> to_numbers(const at::Tensor& row_splits) {
+  if (!row_splits.defined() || row_splits.dim() != 1 || row_splits.scalar_type() != at::kLong ||
+      row_splits.numel() == 0)
+    throw DataError("row splits are a tensor [N + 1] int64 for N samples");
+  const at::Tensor splits = row_splits.cpu().contiguous();
+  const auto* first = splits.const_data_ptr<std::int64_t>();
+  return {first, first + splits.numel()};
+}
 
 }  // namespace
 
@@ -99,8 +153,7 @@ DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size) {
   std::int64_t samples = -1;
   std::string first_name;
   for (const auto& [name, tensor] : tensors) {
-    if (tensor.dim() < 1)
-      throw DataError(fmt::format("tensor '{}' is a scalar: its first axis has to count samples", name));
+    stored.set(name, as_rows(name, tensor));
     if (samples < 0) {
       samples = tensor.size(0);
       first_name = name;
@@ -108,9 +161,32 @@ DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size) {
     if (tensor.size(0) != samples)
       throw DataError(fmt::format("tensor '{}' has {} samples, tensor '{}' has {}", name, tensor.size(0),
                                   first_name, samples));
-    stored.set(name, tensor.cpu().contiguous());
   }
   return std::make_shared<MemoryDataset>(std::move(stored), samples, range_size);
+}
+
+DatasetPtr make_ragged_dataset(NamedTensors tensors, std::vector<std::string> ragged,
+                               const at::Tensor& row_splits, std::int64_t range_size) {
+  expects(range_size > 0, fmt::format("range_size is {}, must be positive", range_size));
+  expects(!ragged.empty(), "a ragged dataset needs at least one ragged tensor");
+  for (const auto& name : ragged)
+    if (!tensors.contains(name)) throw ConfigError("ragged", name, "the name of a tensor of the dataset");
+  std::vector<std::int64_t> splits = to_numbers(row_splits);
+  const auto samples = static_cast<std::int64_t>(splits.size()) - 1;
+  require_row_splits(splits, samples);
+  NamedTensors stored;
+  for (const auto& [name, tensor] : tensors) {
+    stored.set(name, as_rows(name, tensor));
+    const bool has_elements = std::ranges::find(ragged, name) != ragged.end();
+    if (has_elements && tensor.size(0) != splits.back())
+      throw DataError(fmt::format("ragged tensor '{}' has {} rows, the row splits end at {}", name,
+                                  tensor.size(0), splits.back()));
+    if (!has_elements && tensor.size(0) != samples)
+      throw DataError(fmt::format("tensor '{}' has {} rows, the row splits are those of {} samples", name,
+                                  tensor.size(0), samples));
+  }
+  return std::make_shared<MemoryDataset>(std::move(stored), samples, range_size,
+                                         Elements{std::move(ragged), std::move(splits)});
 }
 
 }  // namespace bunchtrain::data

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
@@ -29,13 +30,20 @@ using AllocateTensor = std::function<at::Tensor(at::IntArrayRef sizes, at::Scala
 class Collation {
  public:
   virtual ~Collation() = default;
+  /// "rows", "ragged", "padded to 64": what batches look like. A loader's state keeps it, and is refused by a
+  /// loader with another one.
+  virtual std::string kind() const = 0;
+  /// @param samples none at an uneven end of an epoch, and once before the first batch
   /// @param like a block of the dataset without samples: names, types, shapes. @param ragged names of its tensors
   /// that have one row per element. Tensors of blocks are contiguous.
+  /// @throws ConfigError if the dataset has no tensors that it can make batches of
   virtual NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
                                std::span<const std::string> ragged, const AllocateTensor& allocate) const = 0;
   /// Bytes of a batch of so many samples and elements, for bounds on memory.
   virtual std::int64_t bytes(std::int64_t samples, std::int64_t elements, const SampleBlock& like,
                              std::span<const std::string> ragged) const = 0;
+  /// How many of a sample's elements a batch takes: what `Batch::elements` and budgets count.
+  virtual std::int64_t taken(std::int64_t elements) const noexcept { return elements; }
 };
 
 using CollationPtr = std::shared_ptr<const Collation>;

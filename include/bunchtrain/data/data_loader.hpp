@@ -21,7 +21,8 @@ namespace bunchtrain::data {
 struct DataLoaderOptions {
   std::int64_t global_batch = 256;  ///< samples per optimizer step over all ranks
   /// Elements (hits, particles) per optimizer step over all ranks, for ragged datasets: a batch takes as many of
-  /// the next samples as stay within it, `global_batch` at most and one at least. 0: by samples alone.
+  /// the next samples as stay within it, `global_batch` at most and one at least, so that a sample with more is a
+  /// batch by itself. 0: by samples alone. The Trainer cuts by samples.
   std::int64_t global_elements = 0;
   /// How samples become tensors; nullptr: ragged where the dataset is, else rows.
   CollationPtr collation = nullptr;
@@ -41,6 +42,7 @@ struct DataLoaderOptions {
   Logger logger = {};
 
   /// @throws ConfigError: batch below the world size, fewer samples than ranks, ...
+  /// (and DataLoader's constructor for `global_elements` without ragged tensors)
   void validate(std::int64_t dataset_size) const;
 };
 
@@ -56,17 +58,19 @@ struct LoaderStatistics {
 /// to the next.
 ///
 /// All ranks see the same number of batches; the last one of an epoch may be smaller, and rank shares
-/// may differ by one or be empty. The sequence of global batches is the same for any world size and
+/// may differ by one or be empty (with `global_elements` in any step). The sequence of global batches is the same for any world size and
 /// thread count. Not thread-safe.
 class DataLoader {
  public:
+  /// @throws ConfigError for options that cannot be, DataError for row splits that cannot be
   DataLoader(DatasetPtr dataset, DataLoaderOptions options);
   ~DataLoader();
   DataLoader(DataLoader&&) noexcept;
   DataLoader& operator=(DataLoader&&) noexcept;
 
-  /// Of the current epoch; of all epochs, unless batches are cut by elements.
-  std::int64_t steps_per_epoch() const noexcept;
+  /// Of all epochs; with `global_elements` of the current one, which is gone through for it.
+  /// @throws what reading the data throws, in that case
+  std::int64_t steps_per_epoch() const;
   std::int64_t epoch() const noexcept;
   /// The next batch of the current epoch, or nothing at its end (the epoch counter then advances).
   std::optional<Batch> next();
@@ -90,7 +94,7 @@ class DataLoader {
 
   /// Position (epoch, step, seed, fingerprint): a few dozen bytes. `load` continues from
   /// there, at any world size.
-  /// @throws CheckpointError if the data is not the one the state belongs to.
+  /// @throws CheckpointError if the data is not the one the state belongs to, or batches are made of it otherwise.
   StateDict state() const;
   void load(const StateDict& state);
   const LoaderStatistics& statistics() const noexcept;

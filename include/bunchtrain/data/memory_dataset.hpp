@@ -14,8 +14,9 @@ namespace bunchtrain::data {
 /// or if weights are not finite or all 0.
 DatasetPtr make_memory_dataset(NamedTensors tensors, std::int64_t range_size = 256);
 /// The same with ragged tensors: those named in `ragged` are [E, ...] with one row per element, and
-/// `row_splits` [N + 1] int64 says whose. @throws DataError if they do not begin at 0, descend or end elsewhere than
-/// the tensors.
+/// `row_splits` [N + 1] int64 says whose: sample i has the elements row_splits[i] to row_splits[i + 1] - 1. A "label"
+/// or "weight" that is ragged is a tensor as any other. @throws DataError if the row splits do not begin at 0, descend,
+/// or end elsewhere than the tensors
 DatasetPtr make_ragged_dataset(NamedTensors tensors, std::vector<std::string> ragged,
                                const at::Tensor& row_splits, std::int64_t range_size = 256);
 

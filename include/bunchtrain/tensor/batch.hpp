@@ -14,8 +14,9 @@ namespace bunchtrain {
 /// This rank's share of one optimizer step.
 ///
 /// Tensors: "points" [B, P, 2], "features" [B, P, F], "mask" [B, P] bool, "label" [B] int64, optional
-/// "weight" [B]; all on the loader's device. A rank's share may be empty (B = 0) at the uneven end of an
-/// epoch: every rank still takes part in the step.
+/// "weight" [B]; all on the loader's device. Ragged ones are [E, ...], the elements (hits) of all samples one after
+/// another, with "row_splits" [B + 1] int64. A rank's share may be empty (B = 0) at the uneven end of an epoch, and
+/// have no elements at any time: every rank still takes part in the step.
 class Batch {
  public:
   NamedTensors tensors;

@@ -94,5 +94,56 @@ TEST(MemoryDatasetTest, RefusesScalarsByName) {
   }
 }
 
+NamedTensors ragged_tensors() {
+  NamedTensors tensors;
+  tensors.set("hits", at::arange(12, at::kFloat).reshape({6, 2}));
+  tensors.set("weight", at::arange(6, at::kFloat));  // of hits: not brought to a mean
+  tensors.set("label", at::tensor({0, 1, 1, 0}, at::kLong));
+  return tensors;
+}
+
+at::Tensor splits_of(std::vector<std::int64_t> numbers) { return at::tensor(numbers, at::kLong); }
+
+TEST(MemoryDatasetTest, RaggedRangesHaveTheElementsOfTheirSamples) {
+  const auto dataset =
+      make_ragged_dataset(ragged_tensors(), {"hits", "weight"}, splits_of({0, 2, 2, 5, 6}), 3);
+  ASSERT_EQ(dataset->size(), 4);
+  EXPECT_THAT(dataset->ragged(), testing::ElementsAre("hits", "weight"));
+  EXPECT_THAT(dataset->row_splits(), testing::ElementsAre(0, 2, 2, 5, 6));
+  EXPECT_THAT(dataset->summary().class_counts, testing::ElementsAre(2, 2));
+  EXPECT_EQ(dataset->summary().description, "4 samples in memory, with 6 elements");
+  EXPECT_EQ(dataset->summary().weight_factor, 1);
+  const SampleBlock first = dataset->read(0), last = dataset->read(1);
+  EXPECT_EQ(first.tensors["hits"].size(0), 5);
+  EXPECT_EQ(first.tensors["label"].size(0), 3);
+  EXPECT_EQ(last.tensors["hits"].size(0), 1);
+  EXPECT_EQ(last.tensors["hits"][0][0].item<float>(), 10);
+  const auto other = make_ragged_dataset(ragged_tensors(), {"hits", "weight"}, splits_of({0, 2, 3, 5, 6}), 3);
+  EXPECT_NE(other->summary().fingerprint, dataset->summary().fingerprint);
+}
+
+TEST(MemoryDatasetTest, RefusesRowSplitsThatDoNotFit) {
+  const auto refusal = [](const at::Tensor& splits,
+                          std::vector<std::string> ragged = {"hits", "weight"}) -> std::string {
+    try {
+      make_ragged_dataset(ragged_tensors(), std::move(ragged), splits);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "not refused";
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(refusal(splits_of({1, 2, 2, 5, 6})), HasSubstr("begin at 1"));
+  EXPECT_THAT(refusal(splits_of({0, 4, 3, 5, 6})), HasSubstr("descend at sample 1: from 4 to 3"));
+  EXPECT_THAT(refusal(splits_of({0, 2, 2, 5, 7})), HasSubstr("'hits' has 6 rows, the row splits end at 7"));
+  EXPECT_THAT(refusal(splits_of({0, 2, 6})),
+              HasSubstr("'label' has 4 rows, the row splits are those of 2 samples"));
+  for (const at::Tensor& splits :
+       {at::Tensor(), at::zeros({0}, at::kLong), at::zeros({5}), at::zeros({5, 1}, at::kLong)})
+    EXPECT_THAT(refusal(splits), HasSubstr("[N + 1] int64"));
+  EXPECT_THROW(make_ragged_dataset(ragged_tensors(), {"cells"}, splits_of({0, 2, 2, 5, 6})), ConfigError);
+  EXPECT_THROW(make_ragged_dataset(ragged_tensors(), {}, splits_of({0, 2, 2, 5, 6})), ConfigError);
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

@@ -8,6 +8,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/wording.hpp"
 #include "loader_pipeline.hpp"
+#include "row_splits.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -25,6 +26,16 @@ void require_same(std::string_view what, const std::string& saved, const std::st
         fmt::format("the loader state was saved with {} {}, here it is {}: {}", what, saved, here, mend));
 }
 
+/// Versions before ragged samples kept neither.
+void require_same_batches(const StateDict& state, const DataLoaderOptions& options) {
+  if (state.values.contains("elements"))
+    require_same("a budget of elements of", state.text("elements"), std::to_string(options.global_elements),
+                 "resume with the same global_elements");
+  if (state.values.contains("collation"))
+    require_same("the collation", state.text("collation"), options.collation->kind(),
+                 "resume with the same collation");
+}
+
 }  // namespace
 
 void DataLoaderOptions::validate(std::int64_t dataset_size) const {
@@ -35,6 +46,7 @@ void DataLoaderOptions::validate(std::int64_t dataset_size) const {
   require(prefetch_batches > 0, "prefetch_batches", prefetch_batches, kAnyPositive);
   require(prefetch_bytes > 0, "prefetch_bytes", prefetch_bytes, kAnyPositive);
   require(global_batch > 0, "batch", global_batch, kAnyPositive);
+  require(global_elements >= 0, "global_elements", global_elements, "a positive number, or 0 for none");
   require(global_batch >= world_size, "batch", global_batch,
           fmt::format("at least {}, one sample for each of the {} ranks: enlarge {} or start fewer ranks",
                       world_size, world_size, setting("batch")));
@@ -49,16 +61,48 @@ struct DataLoader::Impl {
   DataLoaderOptions options;
   std::int64_t epoch = 0;
   std::int64_t step = 0;
+  std::int64_t position = 0;  // of the step's first sample
   bool failed = false;
   LoaderStatistics statistics;
+  std::shared_ptr<const LoaderPlan> plan;    // reads a range: only when it is needed
+  std::optional<std::int64_t> steps_known;   // of this epoch, cut by elements
   std::unique_ptr<LoaderPipeline> pipeline;  // begins to read at the first `next`
 
-  std::int64_t steps() const { return (dataset->size() + options.global_batch - 1) / options.global_batch; }
+  bool by_elements() const { return options.global_elements > 0; }
+  const std::shared_ptr<const LoaderPlan>& planned() {
+    if (!plan) plan = std::make_shared<const LoaderPlan>(dataset, options);
+    return plan;
+  }
+  EpochBatches batches(std::int64_t of_epoch) { return planned()->batches(of_epoch); }
+  std::int64_t steps_of(std::int64_t of_epoch) {
+    if (by_elements() && dataset->size() > 0) return batches(of_epoch).steps();
+    return dataset->size() == 0 ? 0 : (dataset->size() - 1) / options.global_batch + 1;
+  }
+  std::int64_t steps() {
+    if (!by_elements()) return steps_of(epoch);
+    if (!steps_known) steps_known = steps_of(epoch);
+    return *steps_known;
+  }
+  /// Position of a step's first sample. @pre step <= steps_of(of_epoch)
+  std::int64_t begin_of(std::int64_t of_epoch, std::int64_t of_step) {
+    if (of_step == steps_of(of_epoch)) return dataset->size();
+    return by_elements() ? batches(of_epoch).begin(of_step) : of_step * options.global_batch;
+  }
+  void go_to(std::int64_t new_epoch, std::int64_t new_step, std::int64_t new_position) {
+    if (std::exchange(epoch, new_epoch) != new_epoch) steps_known.reset();
+    step = new_step;
+    position = new_position;
+  }
 };
 
 DataLoader::DataLoader(DatasetPtr dataset, DataLoaderOptions options) {
   expects(dataset != nullptr, "a DataLoader needs a dataset");
   options.validate(dataset->size());
+  const bool ragged = !dataset->ragged().empty();
+  if (ragged) require_row_splits(dataset->row_splits(), dataset->size());
+  require(ragged || options.global_elements == 0, "global_elements", options.global_elements,
+          "0: the dataset has no ragged tensors, its batches are cut by samples");
+  if (!options.collation) options.collation = ragged ? make_ragged_collation() : make_row_collation();
   impl_ = std::make_unique<Impl>();
   impl_->dataset = std::move(dataset);
   impl_->options = std::move(options);
@@ -68,25 +112,25 @@ DataLoader::~DataLoader() = default;
 DataLoader::DataLoader(DataLoader&&) noexcept = default;
 DataLoader& DataLoader::operator=(DataLoader&&) noexcept = default;
 
-std::int64_t DataLoader::steps_per_epoch() const noexcept { return impl_->steps(); }
+std::int64_t DataLoader::steps_per_epoch() const { return impl_->steps(); }
 std::int64_t DataLoader::epoch() const noexcept { return impl_->epoch; }
 const LoaderStatistics& DataLoader::statistics() const noexcept { return impl_->statistics; }
 const Dataset& DataLoader::dataset() const noexcept { return *impl_->dataset; }
 
 std::optional<Batch> DataLoader::next() {
   Impl& self = *impl_;
-  if (self.step == self.steps()) {
-    ++self.epoch;
-    self.step = 0;
+  if (self.position == self.dataset->size()) {
+    self.go_to(self.epoch + 1, 0, 0);
     return std::nullopt;
   }
   if (!self.pipeline)
-    self.pipeline = std::make_unique<LoaderPipeline>(self.dataset, self.options, self.epoch, self.step);
+    self.pipeline =
+        std::make_unique<LoaderPipeline>(self.dataset, self.planned(), self.options, self.epoch, self.step);
   if (self.step == 0) self.statistics = {};
   try {
     Batch batch = self.pipeline->take();
     self.pipeline->collect(self.statistics);
-    ++self.step;
+    self.go_to(self.epoch, self.step + 1, self.position + batch.global_samples);
     return batch;
   } catch (Error& error) {
     // The pipeline throws the same object again at every later call.
@@ -103,6 +147,8 @@ StateDict DataLoader::state() const {
   state.set("step", self.step);
   state.set("seed", std::to_string(self.options.seed));
   state.set("batch", self.options.global_batch);
+  state.set("elements", self.options.global_elements);
+  state.set("collation", self.options.collation->kind());
   state.set("samples", self.dataset->size());
   state.set("fingerprint", self.dataset->summary().fingerprint);
   return state;
@@ -115,19 +161,20 @@ void DataLoader::load(const StateDict& state) {
                "resume with the same " + setting("seed"));
   require_same("batch", state.text("batch"), std::to_string(self.options.global_batch),
                "resume with the same " + setting("batch"));
+  require_same_batches(state, self.options);
   require_same("data", state.text("fingerprint"), self.dataset->summary().fingerprint,
                "give the same files, or start a new run");
   require_same("number of samples", state.text("samples"), std::to_string(self.dataset->size()),
                "give the same files, card and split, or start a new run");
   const std::int64_t epoch = state.integer("epoch");
   const std::int64_t step = state.integer("step");
-  if (epoch < 0 || step < 0 || step > self.steps())
-    throw CheckpointError(fmt::format("the loader state says epoch {}, step {} of {}: it is damaged", epoch,
-                                      step, self.steps()));
+  const std::int64_t steps = self.steps_of(epoch);
+  if (epoch < 0 || step < 0 || step > steps)
+    throw CheckpointError(
+        fmt::format("the loader state says epoch {}, step {} of {}: it is damaged", epoch, step, steps));
+  self.go_to(epoch, step, self.begin_of(epoch, step));
   self.pipeline.reset();
   self.failed = false;
-  self.epoch = epoch;
-  self.step = step;
   self.statistics = {};
 }
 

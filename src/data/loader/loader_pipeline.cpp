@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "loader_pipeline.hpp"
 
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -23,23 +21,6 @@ double seconds_since(Clock::time_point begin) {
 }
 
 constexpr std::chrono::milliseconds kWaitingSlice{50};
-constexpr std::string_view kSampleIds = "sample_ids";  // travels to the device with the other tensors
-
-NamedTensors without_rows(const NamedTensors& tensors) {
-  NamedTensors empty;
-  for (const auto& [name, tensor] : tensors) {
-    auto sizes = tensor.sizes().vec();
-    sizes[0] = 0;
-    empty.set(name, at::empty(sizes, tensor.options()));
-  }
-  return empty;
-}
-
-std::int64_t row_bytes(const at::Tensor& tensor) {
-  auto bytes = static_cast<std::int64_t>(tensor.element_size());
-  for (std::int64_t axis = 1; axis < tensor.dim(); ++axis) bytes *= tensor.size(axis);
-  return bytes;
-}
 
 SampleBlock read_contiguous(const Dataset& dataset, std::size_t range) {
   thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
@@ -68,11 +49,7 @@ struct LoaderPipeline::Chunk {
 
 struct LoaderPipeline::PlannedBatch {
   enum class State { planned, assembling, ready };
-  struct Row {
-    Chunk* chunk;
-    std::int64_t row;
-  };
-  std::vector<Row> rows;
+  std::vector<CollatedSample> samples;
   std::vector<std::int64_t> ids;
   std::vector<Chunk*> chunks;  // distinct
   std::size_t missing = 0;
@@ -82,46 +59,20 @@ struct LoaderPipeline::PlannedBatch {
   std::exception_ptr error;
 };
 
-LoaderPipeline::LoaderPipeline(DatasetPtr dataset, const DataLoaderOptions& options, std::int64_t epoch,
-                               std::int64_t step)
+LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderPlan> plan,
+                               const DataLoaderOptions& options, std::int64_t epoch, std::int64_t step)
     : dataset_(std::move(dataset)),
+      plan_(std::move(plan)),
       options_(options),
       transfer_(options.device),
-      share_{.samples = dataset_->size(),
-             .global_batch = options.global_batch,
-             .rank = options.rank,
-             .world = options.world_size,
-             .strided = options.shuffle},
+      share_{.rank = options.rank, .world = options.world_size, .strided = options.shuffle},
+      keep_chunks_(plan_->bytes_of_all() <= options.prefetch_bytes),
       plan_epoch_(epoch),
       plan_step_(step),
       ahead_epoch_(epoch) {
-  const auto ranges = dataset_->ranges();
-  const auto filled =
-      std::find_if(ranges.begin(), ranges.end(), [](const SampleRange& r) { return r.count > 0; });
-  prototype_ = without_rows(dataset_->read(static_cast<std::size_t>(filled - ranges.begin())).tensors);
-  for (const auto& [name, tensor] : prototype_) sample_bytes_ += row_bytes(tensor);
-  keep_chunks_ = sample_bytes_ * share_.samples <= options_.prefetch_bytes;
-  order_options_ = choose_order(ranges, sample_bytes_, options_.global_batch);
-  order_options_.seed = options_.seed;
-  order_options_.shuffle = options_.shuffle;
-  options_.logger.info(describe());
+  options_.logger.info(plan_->describe(keep_chunks_));
   for (int i = 0; i < options_.threads; ++i)
     workers_.emplace_back([this](std::stop_token stop) { work(stop); });
-}
-
-std::string LoaderPipeline::describe() const {
-  constexpr double kMebibyte = 1 << 20;
-  const double all = static_cast<double>(sample_bytes_ * share_.samples) / kMebibyte;
-  const double bound = static_cast<double>(options_.prefetch_bytes) / kMebibyte;
-  const std::string order = options_.shuffle
-                                ? fmt::format("{} streams, shuffle window {} samples", order_options_.streams,
-                                              std::min(order_options_.window_samples, share_.samples))
-                                : "stored order";
-  const std::string memory =
-      keep_chunks_ ? fmt::format("decoded once and kept ({:.0f} MiB)", all)
-                   : fmt::format("decoded every epoch ({:.0f} MiB), at most {:.0f} MiB ahead", all, bound);
-  return fmt::format("loader: {} samples, {}, {}, {} thread{}", share_.samples, order, memory,
-                     options_.threads, options_.threads == 1 ? "" : "s");
 }
 
 LoaderPipeline::~LoaderPipeline() {
@@ -134,11 +85,11 @@ Batch LoaderPipeline::take() {
   wait_for_batch(lock);
   statistics_.wait_seconds += seconds_since(begin);
   if (failure_) std::rethrow_exception(failure_);
-  if (batches_.front()->error)
-    std::rethrow_exception(batches_.front()->error);  // stays in front: the loader has ended
+  if (queue_.front()->error)
+    std::rethrow_exception(queue_.front()->error);  // stays in front: the loader has ended
 
-  const auto planned = std::move(batches_.front());
-  batches_.pop_front();
+  const auto planned = std::move(queue_.front());
+  queue_.pop_front();
   ++statistics_.batches;
   bytes_held_ -= bytes_of(*planned);
   work_there_.notify_all();
@@ -157,7 +108,7 @@ Batch LoaderPipeline::take() {
 
 void LoaderPipeline::wait_for_batch(Lock& lock) {
   const auto there = [this] {
-    return failure_ || (!batches_.empty() && batches_.front()->state == PlannedBatch::State::ready);
+    return failure_ || (!queue_.empty() && queue_.front()->state == PlannedBatch::State::ready);
   };
   if (!options_.while_waiting) return batch_there_.wait(lock, there);
   while (!batch_there_.wait_for(lock, kWaitingSlice, there)) {
@@ -215,33 +166,37 @@ bool LoaderPipeline::work_once(Lock& lock) {
 }
 
 bool LoaderPipeline::may_plan() const {
-  return static_cast<std::int64_t>(batches_.size()) < options_.prefetch_batches;
+  return static_cast<std::int64_t>(queue_.size()) < options_.prefetch_batches;
 }
 
 void LoaderPipeline::plan_next() {
-  if (plan_step_ == share_.steps()) {
+  if (batches_of(plan_epoch_).begin(plan_step_) == dataset_->size()) {
     ++plan_epoch_;
     plan_step_ = 0;
-    orders_.erase(orders_.begin(), orders_.lower_bound(plan_epoch_));
+    epochs_.erase(epochs_.begin(), epochs_.lower_bound(plan_epoch_));
   }
-  const auto order = order_of(plan_epoch_);
-  const auto positions = share_.positions(plan_step_);
+  EpochBatches& batches = batches_of(plan_epoch_);
   auto planned = std::make_unique<PlannedBatch>();
   ++plan_number_;
   planned->batch.epoch = plan_epoch_;
   planned->batch.step = plan_step_;
-  planned->batch.global_samples = share_.global_samples(plan_step_);
-  for (std::int64_t i = 0; i < positions.count; ++i) {
-    const std::int64_t sample = (*order)[positions.first + i * positions.stride];
-    const std::size_t range = find_range(dataset_->ranges(), sample);
-    Chunk& chunk = chunk_of(plan_epoch_, range);
-    need(*planned, chunk);
-    planned->rows.push_back({&chunk, sample - dataset_->ranges()[range].first});
-    planned->ids.push_back(sample);
-  }
-  batches_.push_back(std::move(planned));
+  planned->batch.global_samples = batches.global_samples(plan_step_);
+  planned->batch.global_elements = batches.global_elements(plan_step_);
+  const auto positions = share_.positions(batches, plan_step_);
+  for (std::int64_t i = 0; i < positions.count; ++i)
+    plan_sample(*planned, batches.order()[positions.first + i * positions.stride]);
+  queue_.push_back(std::move(planned));
   ++plan_step_;
   expire();
+}
+
+void LoaderPipeline::plan_sample(PlannedBatch& planned, std::int64_t sample) {
+  const std::size_t range = find_range(dataset_->ranges(), sample);
+  Chunk& chunk = chunk_of(plan_epoch_, range);
+  need(planned, chunk);
+  planned.samples.push_back(plan_->locate(sample, range, chunk.block));
+  planned.ids.push_back(sample);
+  planned.batch.elements += plan_->taken().of(sample);
 }
 
 void LoaderPipeline::need(PlannedBatch& batch, Chunk& chunk) {
@@ -257,7 +212,7 @@ void LoaderPipeline::need(PlannedBatch& batch, Chunk& chunk) {
 }
 
 LoaderPipeline::PlannedBatch* LoaderPipeline::next_to_assemble() {
-  for (const auto& batch : batches_)
+  for (const auto& batch : queue_)
     if (batch->state == PlannedBatch::State::planned && batch->missing == 0) return batch.get();
   return nullptr;
 }
@@ -283,26 +238,11 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   work_there_.notify_all();
 }
 
-// Gathers the rows in the order of the batch: one copy per row and tensor.
 void LoaderPipeline::fill(PlannedBatch& planned) const {
-  const auto count = static_cast<std::int64_t>(planned.rows.size());
-  NamedTensors host;
-  for (const auto& [name, prototype] : prototype_) {
-    auto sizes = prototype.sizes().vec();
-    sizes[0] = count;
-    at::Tensor target = transfer_.allocate(sizes, prototype.scalar_type());
-    const auto bytes = static_cast<std::size_t>(row_bytes(prototype));
-    auto* out = static_cast<std::byte*>(target.mutable_data_ptr());
-    for (const auto& [chunk, row] : planned.rows) {
-      const at::Tensor& source = chunk->block.tensors[name];
-      std::memcpy(
-          out, static_cast<const std::byte*>(source.const_data_ptr()) + static_cast<std::size_t>(row) * bytes,
-          bytes);
-      out += bytes;
-    }
-    host.set(name, std::move(target));
-  }
-  at::Tensor ids = transfer_.allocate({count}, at::kLong);
+  NamedTensors host = plan_->collate(planned.samples, [this](at::IntArrayRef sizes, at::ScalarType type) {
+    return transfer_.allocate(sizes, type);
+  });
+  at::Tensor ids = transfer_.allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
   std::copy(planned.ids.begin(), planned.ids.end(), ids.mutable_data_ptr<std::int64_t>());
   host.set(std::string(kSampleIds), std::move(ids));
   planned.pending = transfer_.start(std::move(host));
@@ -321,21 +261,21 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
     ahead_index_ = 0;
   }
   while (ahead_epoch_ <= plan_epoch_ + 1) {
-    const auto order = order_of(ahead_epoch_);
-    const auto sequence = order->reading_order();
+    EpochBatches& batches = batches_of(ahead_epoch_);
+    const auto sequence = batches.order().reading_order();
     if (ahead_index_ == sequence.size()) {
       ++ahead_epoch_;
       ahead_index_ = 0;
       continue;
     }
     const std::size_t range = sequence[ahead_index_];
-    const auto residence = order->residence(range);
-    const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < share_.begin(plan_step_);
-    if (passed || !share_.reads_ahead(residence, order->streams())) {
+    const auto residence = batches.order().residence(range);
+    const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < batches.begin(plan_step_);
+    if (passed || !share_.reads_ahead(residence, batches)) {
       ++ahead_index_;
       continue;
     }
-    if (bytes_held_ + bytes_of(range) > options_.prefetch_bytes) return nullptr;
+    if (bytes_held_ + plan_->bytes_of(range) > options_.prefetch_bytes) return nullptr;
     ++ahead_index_;
     Chunk& chunk = chunk_of(ahead_epoch_, range);
     if (chunk.state == Chunk::State::absent) return &chunk;
@@ -345,13 +285,14 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
 
 void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   chunk.state = Chunk::State::reading;
-  hold(bytes_of(chunk.range));
+  hold(plan_->bytes_of(chunk.range));
   lock.unlock();
   const auto begin = Clock::now();
   SampleBlock block;
   std::exception_ptr error;
   try {
     block = read_contiguous(*dataset_, chunk.range);
+    plan_->require_fitting(chunk.range, block);
   } catch (...) {
     error = std::current_exception();
   }
@@ -372,14 +313,14 @@ LoaderPipeline::Chunk& LoaderPipeline::chunk_of(std::int64_t epoch, std::size_t 
     chunk = std::make_unique<Chunk>();
     chunk->key = key;
     chunk->range = range;
-    if (!keep_chunks_) expiry_.insert({{epoch, order_of(epoch)->residence(range).last}, key});
+    if (!keep_chunks_) expiry_.insert({{epoch, batches_of(epoch).order().residence(range).last}, key});
   }
   return *chunk;
 }
 
 // Marks the chunks that no batch after the last planned one needs.
 void LoaderPipeline::expire() {
-  const std::pair<std::int64_t, std::int64_t> reached{plan_epoch_, share_.begin(plan_step_)};
+  const std::pair<std::int64_t, std::int64_t> reached{plan_epoch_, batches_of(plan_epoch_).begin(plan_step_)};
   while (!expiry_.empty() && expiry_.begin()->first < reached) {
     Chunk& chunk = *chunks_.at(expiry_.begin()->second);
     expiry_.erase(expiry_.begin());
@@ -390,18 +331,13 @@ void LoaderPipeline::expire() {
 
 void LoaderPipeline::drop_if_unused(Chunk& chunk) {
   if (!chunk.expired || chunk.users > 0 || chunk.state == Chunk::State::reading) return;
-  if (chunk.state == Chunk::State::ready) bytes_held_ -= bytes_of(chunk.range);
+  if (chunk.state == Chunk::State::ready) bytes_held_ -= plan_->bytes_of(chunk.range);
   chunks_.erase(chunk.key);
 }
 
-std::shared_ptr<const EpochOrder> LoaderPipeline::order_of(std::int64_t epoch) {
-  auto& order = orders_[epoch];
-  if (!order) {
-    auto options = order_options_;
-    options.epoch = epoch;
-    order = std::make_shared<const EpochOrder>(dataset_->ranges(), options);
-  }
-  return order;
+EpochBatches& LoaderPipeline::batches_of(std::int64_t epoch) {
+  const auto found = epochs_.find(epoch);
+  return found != epochs_.end() ? found->second : epochs_.emplace(epoch, plan_->batches(epoch)).first->second;
 }
 
 void LoaderPipeline::hold(std::int64_t bytes) {
@@ -409,12 +345,8 @@ void LoaderPipeline::hold(std::int64_t bytes) {
   statistics_.bytes_peak = std::max(statistics_.bytes_peak, bytes_held_);
 }
 
-std::int64_t LoaderPipeline::bytes_of(const PlannedBatch& batch) const {
-  return static_cast<std::int64_t>(batch.rows.size()) * sample_bytes_;
-}
-
-std::int64_t LoaderPipeline::bytes_of(std::size_t range) const {
-  return dataset_->ranges()[range].count * sample_bytes_;
+std::int64_t LoaderPipeline::bytes_of(const PlannedBatch& planned) const {
+  return plan_->bytes_of_batch(static_cast<std::int64_t>(planned.samples.size()), planned.batch.elements);
 }
 
 }  // namespace bunchtrain::data

@@ -18,6 +18,7 @@
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/tensor/batch.hpp"
 #include "device_transfer.hpp"
+#include "loader_plan.hpp"
 #include "rank_share.hpp"
 
 namespace bunchtrain::data {
@@ -30,7 +31,8 @@ namespace bunchtrain::data {
 /// in `prefetch_bytes`, chunks are kept for ever and decoded only once. `take` is for one thread.
 class LoaderPipeline {
  public:
-  LoaderPipeline(DatasetPtr dataset, const DataLoaderOptions& options, std::int64_t epoch, std::int64_t step);
+  LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderPlan> plan, const DataLoaderOptions& options,
+                 std::int64_t epoch, std::int64_t step);
   ~LoaderPipeline();
   LoaderPipeline(const LoaderPipeline&) = delete;
   LoaderPipeline& operator=(const LoaderPipeline&) = delete;
@@ -51,6 +53,7 @@ class LoaderPipeline {
   bool work_once(Lock& lock);
   bool may_plan() const;
   void plan_next();
+  void plan_sample(PlannedBatch& planned, std::int64_t sample);
   void need(PlannedBatch& batch, Chunk& chunk);
   PlannedBatch* next_to_assemble();
   void assemble(PlannedBatch& batch, Lock& lock);
@@ -61,29 +64,25 @@ class LoaderPipeline {
   Chunk& chunk_of(std::int64_t epoch, std::size_t range);
   void expire();
   void drop_if_unused(Chunk& chunk);
-  std::shared_ptr<const EpochOrder> order_of(std::int64_t epoch);
+  EpochBatches& batches_of(std::int64_t epoch);
   void hold(std::int64_t bytes);
-  std::int64_t bytes_of(const PlannedBatch& batch) const;
-  std::int64_t bytes_of(std::size_t range) const;
-  std::string describe() const;
+  std::int64_t bytes_of(const PlannedBatch& planned) const;
 
   const DatasetPtr dataset_;
+  const std::shared_ptr<const LoaderPlan> plan_;
   const DataLoaderOptions options_;
   const DeviceTransfer transfer_;
   const RankShare share_;
-  EpochOrder::Options order_options_;
-  NamedTensors prototype_;  // no rows: names, types and shapes
-  std::int64_t sample_bytes_ = 0;
-  bool keep_chunks_ = false;
+  const bool keep_chunks_;
 
   std::mutex mutex_;
   std::condition_variable_any work_there_;
   std::condition_variable batch_there_;
-  std::map<std::int64_t, std::shared_ptr<const EpochOrder>> orders_;
+  std::map<std::int64_t, EpochBatches> epochs_;
   std::map<ChunkKey, std::unique_ptr<Chunk>> chunks_;
   std::multimap<std::pair<std::int64_t, std::int64_t>, ChunkKey>
-      expiry_;                                         // (epoch, last position) of chunks held
-  std::deque<std::unique_ptr<PlannedBatch>> batches_;  // in order of delivery
+      expiry_;                                       // (epoch, last position) of chunks held
+  std::deque<std::unique_ptr<PlannedBatch>> queue_;  // in order of delivery
   std::deque<Chunk*> wanted_;
   std::int64_t plan_epoch_, plan_step_;
   std::int64_t plan_number_ = 0;
