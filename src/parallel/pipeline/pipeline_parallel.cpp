@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+// Invariant: a pass is the schedule's list of this rank, action by action; what an action needs from other ranks is received
+// before it, what they need of it is sent after it, and nothing else waits.
+#include "bunchtrain/parallel/pipeline_parallel.hpp"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/mpi/comm.hpp"
+#include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/parallel/data_parallel.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
+#include "connections.hpp"
+#include "links.hpp"
+#include "pipeline_plan.hpp"
+#include "stage.hpp"
+#include "stage_module.hpp"
+
+namespace bunchtrain::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+/// The parts of a batch that pass through the pipeline one behind another; uneven by a sample at most.
+class Microbatches {
+ public:
+  Microbatches(const Batch& batch, int count) : batch_(&batch), count_(count) {}
+  std::int64_t begin(int index) const { return batch_->size() * index / count_; }
+  std::int64_t size(int index) const { return begin(index + 1) - begin(index); }
+  Batch operator[](int index) const {
+    Batch part = *batch_;
+    part.tensors = {};
+    for (const auto& [name, tensor] : batch_->tensors)
+      part.tensors.set(name, tensor.slice(0, begin(index), begin(index + 1)));
+    part.sample_ids = batch_->sample_ids.slice(0, begin(index), begin(index + 1));
+    return part;
+  }
+
+ private:
+  const Batch* batch_;
+  int count_;
+};
+
+/// What random numbers of a microbatch are keyed by: as in one pass over the whole batch.
+class MicrobatchContext {
+ public:
+  explicit MicrobatchContext(const Batch& part) {
+    if (const nn::StepContext* const whole = nn::StepContext::current())
+      context_.emplace(whole->seed(), whole->step(), part.sample_ids);
+  }
+
+ private:
+  std::optional<nn::StepContext> context_ = {};
+};
+
+c10::Device device_of(torch::nn::Module& module, const comm::Communicator& ranks,
+                      const PipelineOptions& options) {
+  if (options.device) return *options.device;
+  if (!ranks.device().is_cpu()) return ranks.device();
+  for (const at::Tensor& parameter : module.parameters()) return parameter.device();
+  return c10::Device(c10::kCPU);
+}
+
+}  // namespace
+
+struct PipelineParallel::Impl {
+  Impl(std::shared_ptr<torch::nn::Module> network, comm::Mesh ranks, const PipelineOptions& options);
+
+  /// A pass through the stages of this rank, with or without backward.
+  struct Run {
+    Microbatches parts;
+    const nn::Objective* objective;
+    std::int64_t global_samples;
+    bool differentiate;
+    std::map<int, nn::Losses> losses = {};              ///< of microbatches, on the last stage
+    std::map<int, NamedTensors> objective_leaves = {};  ///< what their gradients are asked for
+    std::map<int, NamedTensors> outputs = {};
+    device::LateSeconds forward = {}, backward = {};
+  };
+
+  void play(Run& run);
+  void act(Run& run, const PipelineAction& action);
+  void forward(Run& run, int stage, int microbatch);
+  StageValues take_values(int stage, int microbatch);
+  void give_values(const StageValues& values, int stage, int microbatch);
+  void judge(Run& run, const StageValues& values, int microbatch, const Batch& part);
+  /// Those of what a stage gave to others, and of the objective.
+  void take_gradients(Run& run, int stage, int microbatch);
+  void differentiate_objective(Run& run, int microbatch);
+  void give_gradients(int stage, int microbatch);
+  bool passed_over(const Run& run, int microbatch) const;
+  /// Means over the batch, on all ranks of the pipeline.
+  nn::Losses share_losses(const Run& run, std::int64_t samples);
+  /// What fails on one rank ends all.
+  template <class Action>
+  auto or_fail(Action&& action);
+
+  bool is_last() const { return schedule().rank_of(schedule().stages - 1) == ranks.rank(); }
+  const PipelineSchedule& schedule() const { return plan.schedule; }
+
+  std::shared_ptr<torch::nn::Module> network;
+  comm::Mesh mesh;
+  comm::Communicator ranks;  ///< of this pipeline
+  std::vector<nn::Unit> units;
+  std::vector<std::string> output_names;
+  PipelinePlan plan;
+  std::map<int, Stage> stages;  ///< of this rank
+  std::shared_ptr<StageModule> module;
+  DataParallel replicas;
+  Links links;
+  bool sync_batch_norm;
+  bool keep_timeline;
+  std::string description;
+  at::Tensor loss_scale = {};
+  std::vector<std::string> term_names = {};
+  bool terms_known = false;
+  std::vector<PipelineEvent> timeline = {};
+  Clock::time_point work_begin = {};                    ///< when all was there that the action needs
+  std::map<Message, Links::Received> handed_over = {};  ///< between stages of this rank
+  std::set<Message> entered = {};  ///< tensors whose gradients are wanted where they come from
+};
+
+namespace {
+
+std::vector<nn::Unit> units_of(torch::nn::Module& module) {
+  nn::UnitModel* const model = nn::as_unit_model(module);
+  if (model == nullptr)
+    throw ConfigError(
+        "a pipeline cuts networks between units: derive the network from nn::UnitModel (units, output_names) in the place "
+        "of nn::Model");
+  std::vector<nn::Unit> units = model->units();
+  nn::validate(units, model->input_names(), model->output_names());
+  require_units_cover(module, units);
+  return units;
+}
+
+/// Moves the network, and keeps of it what this rank has.
+std::shared_ptr<StageModule> keep_stages(const std::shared_ptr<torch::nn::Module>& network,
+                                         std::span<const nn::Unit> units, const PipelinePlan& plan,
+                                         int rank) {
+  std::vector<nn::Unit> ours, others;
+  for (int stage = 0; stage < plan.schedule.stages; ++stage) {
+    auto& owner = plan.schedule.rank_of(stage) == rank ? ours : others;
+    owner.insert(owner.end(), units.begin() + plan.begins[stage], units.begin() + plan.begins[stage + 1]);
+  }
+  auto module = std::make_shared<StageModule>(network, ours);
+  release(others);
+  return module;
+}
+
+/// Agreed on, for a rank alone would leave the others in a collective.
+void require_parameters(const comm::Communicator& ranks, const torch::nn::Module& module) {
+  const std::vector<std::string> counts =
+      ranks.control().all_gather(std::to_string(module.parameters().size()));
+  for (std::size_t rank = 0; rank < counts.size(); ++rank)
+    if (counts[rank] == "0")
+      throw ConfigError(fmt::format(
+          "rank {} of the pipeline has stages without a parameter: take fewer ranks along the pipeline axis, or cut the "
+          "network otherwise (PipelineOptions::begins)",
+          rank));
+}
+
+std::shared_ptr<torch::nn::Module> moved(std::shared_ptr<torch::nn::Module> network, c10::Device device,
+                                         const PipelineOptions& options) {
+  expects(network != nullptr, "PipelineParallel needs a module");
+  network->to(device);
+  if (options.dtype) network->to(*options.dtype);
+  return network;
+}
+
+}  // namespace
+
+PipelineParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> whole, comm::Mesh of_ranks,
+                             const PipelineOptions& options)
+    : network(std::move(whole)),
+      mesh(std::move(of_ranks)),
+      ranks(mesh.axis(comm::Axis::pipeline)),
+      units(units_of(*network)),
+      output_names(nn::as_unit_model(*network)->output_names()),
+      plan(create_plan(units, mesh.world(), ranks.size(), device_of(*network, ranks, options), options)),
+      module(keep_stages(moved(network, device_of(*network, ranks, options), options), units, plan,
+                         ranks.rank())),
+      replicas((require_parameters(ranks, *module), module), mesh.axis(comm::Axis::data),
+               {.plan = CollectivePlan::after_backward, .sync_batch_norm = options.sync_batch_norm}),
+      links(ranks, replicas.device(), plan.schedule, connections(units, plan.begins, output_names),
+            options.dynamic_shapes),
+      sync_batch_norm(!replicas.arithmetic().empty()),
+      keep_timeline(options.keep_timeline),
+      description(parallel::describe(plan, units)) {
+  for (int stage = 0; stage < schedule().stages; ++stage)
+    if (schedule().rank_of(stage) == ranks.rank())
+      stages.emplace(stage,
+                     Stage({units.begin() + plan.begins[stage], units.begin() + plan.begins[stage + 1]}));
+  if (mesh.world().rank() == 0) options.logger.info("pipeline: " + description);
+}
+
+template <class Action>
+auto PipelineParallel::Impl::or_fail(Action&& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    ranks.poison(error.message());
+    for (auto& [index, stage] : stages) stage.forget();
+    throw;
+  } catch (const std::exception& error) {
+    ranks.poison(error.what());
+    for (auto& [index, stage] : stages) stage.forget();
+    throw;
+  }
+}
+
+/// Statistics over replicas need all of them, with samples or without.
+bool PipelineParallel::Impl::passed_over(const Run& run, int microbatch) const {
+  return run.parts.size(microbatch) == 0 && !(sync_batch_norm && run.differentiate);
+}
+
+void PipelineParallel::Impl::play(Run& run) {
+  timeline.clear();
+  handed_over.clear();
+  entered.clear();
+  links.begin(
+      [&](const Message& message) {
+        return (run.differentiate || !message.gradient) && !passed_over(run, message.microbatch);
+      },
+      [&](int microbatch) { return 2 * run.parts.size(microbatch) + (run.differentiate ? 1 : 0); });
+  const Clock::time_point start = Clock::now();
+  for (const PipelineAction& action : schedule().ranks[ranks.rank()]) {
+    if (passed_over(run, action.microbatch)) continue;
+    if (!run.differentiate && action.work != PipelineWork::forward) continue;
+    try {
+      act(run, action);
+    } catch (Error& error) {
+      error.add_context(
+          fmt::format("in {} on rank {} of the pipeline", parallel::describe(action), ranks.rank()));
+      throw;
+    } catch (const std::exception& error) {
+      throw Error(fmt::format("{} on rank {} of the pipeline: {}", parallel::describe(action), ranks.rank(),
+                              error.what()));
+    }
+    if (keep_timeline)
+      timeline.push_back(
+          {.action = action, .begin = seconds(start, work_begin), .end = seconds(start, Clock::now())});
+    links.progress();
+  }
+  links.finish();
+}
+
+void PipelineParallel::Impl::act(Run& run, const PipelineAction& action) {
+  const device::Moment begin(replicas.device());
+  work_begin = Clock::now();
+  if (action.work == PipelineWork::forward) {
+    forward(run, action.stage, action.microbatch);
+    run.forward.add(begin, device::Moment(replicas.device()));
+    return;
+  }
+  Stage& stage = stages.at(action.stage);
+  if (action.work == PipelineWork::weight_gradient) {
+    stage.weight_gradient(action.microbatch);
+    stage.forget(action.microbatch);
+  } else {
+    take_gradients(run, action.stage, action.microbatch);
+    const bool both = action.work == PipelineWork::backward;
+    both ? stage.backward(action.microbatch) : stage.input_gradient(action.microbatch);
+    give_gradients(action.stage, action.microbatch);
+    if (both) stage.forget(action.microbatch);
+  }
+  run.backward.add(begin, device::Moment(replicas.device()));
+}
+
+void PipelineParallel::Impl::forward(Run& run, int stage, int microbatch) {
+  StageValues entering = take_values(stage, microbatch);
+  work_begin = Clock::now();
+  const Batch part = run.parts[microbatch];
+  const MicrobatchContext context(part);
+  const StageValues values = stages.at(stage).forward(microbatch, part.tensors, std::move(entering));
+  give_values(values, stage, microbatch);
+  if (stage == schedule().stages - 1) judge(run, values, microbatch, part);
+}
+
+StageValues PipelineParallel::Impl::take_values(int stage, int microbatch) {
+  StageValues entering;
+  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
+    const Connection& connection = links.connections()[i];
+    if (connection.to != stage) continue;
+    const Message message{.connection = i, .microbatch = microbatch, .gradient = false};
+    const Links::Received received = links.sender(message) == ranks.rank()
+                                         ? handed_over.extract(message).mapped()
+                                         : links.receive(message);
+    entering.tensors.set(connection.value, received.tensor);
+    if (!received.requires_grad) continue;
+    entering.differentiable.insert(connection.value);
+    entered.insert(message);
+  }
+  return entering;
+}
+
+void PipelineParallel::Impl::give_values(const StageValues& values, int stage, int microbatch) {
+  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
+    const Connection& connection = links.connections()[i];
+    if (connection.from != stage) continue;
+    const Message message{.connection = i, .microbatch = microbatch, .gradient = false};
+    const at::Tensor& tensor = values.tensors[connection.value];
+    const bool differentiable = values.differentiable.contains(connection.value);
+    if (links.receiver(message) == ranks.rank()) {
+      handed_over[message] = {.tensor = tensor, .requires_grad = differentiable};
+    } else {
+      links.send(message, tensor, differentiable);
+    }
+  }
+}
+
+void PipelineParallel::Impl::judge(Run& run, const StageValues& values, int microbatch, const Batch& part) {
+  NamedTensors outputs;
+  for (const std::string& name : output_names) {
+    at::Tensor leaf = values.tensors[name].detach();
+    if (run.differentiate && values.differentiable.contains(name)) leaf.requires_grad_(true);
+    outputs.set(name, std::move(leaf));
+  }
+  run.losses[microbatch] = (*run.objective)(outputs, part);
+  (run.differentiate ? run.objective_leaves : run.outputs)[microbatch] = std::move(outputs);
+}
+
+void PipelineParallel::Impl::differentiate_objective(Run& run, int microbatch) {
+  const at::Tensor& total = run.losses.at(microbatch).total;
+  const NamedTensors leaves = run.objective_leaves.extract(microbatch).mapped();
+  if (!total.requires_grad()) return;
+  at::Tensor root;
+  {
+    const at::NoGradGuard no_gradients;
+    root = at::full_like(
+        total, static_cast<double>(run.parts.size(microbatch)) / static_cast<double>(run.global_samples));
+    if (loss_scale.defined()) root.mul_(loss_scale);
+  }
+  torch::autograd::backward({total}, {root});
+  Stage& last = stages.at(schedule().stages - 1);
+  for (const auto& [name, leaf] : leaves) {
+    if (leaf.grad().defined()) last.add_gradient(microbatch, name, leaf.grad());
+  }
+}
+
+void PipelineParallel::Impl::take_gradients(Run& run, int stage, int microbatch) {
+  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
+    const Connection& connection = links.connections()[i];
+    if (connection.from != stage) continue;
+    const Message message{.connection = i, .microbatch = microbatch, .gradient = true};
+    if (links.sender(message) == ranks.rank()) continue;  // given when it was made
+    if (!links.has_gradient(message)) continue;
+    stages.at(stage).add_gradient(microbatch, connection.value, links.receive(message).tensor);
+  }
+  work_begin = Clock::now();
+  if (stage == schedule().stages - 1) differentiate_objective(run, microbatch);
+}
+
+void PipelineParallel::Impl::give_gradients(int stage, int microbatch) {
+  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
+    const Connection& connection = links.connections()[i];
+    const Message value{.connection = i, .microbatch = microbatch, .gradient = false};
+    if (connection.to != stage || !entered.contains(value)) continue;
+    const Message message{.connection = i, .microbatch = microbatch, .gradient = true};
+    const at::Tensor gradient = stages.at(stage).take_gradient(microbatch, connection.value);
+    if (links.receiver(message) == ranks.rank()) {
+      if (gradient.defined()) stages.at(connection.from).add_gradient(microbatch, connection.value, gradient);
+    } else {
+      links.send_gradient(message, gradient);
+    }
+  }
+}
+
+nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t samples) {
+  const int root = schedule().rank_of(schedule().stages - 1);
+  if (!terms_known && samples > 0) {
+    std::string names;
+    if (is_last())
+      for (const auto& [name, term] : run.losses.begin()->second.terms) names += name + '\n';
+    names = ranks.control().broadcast(std::move(names), root);
+    for (std::size_t begin = 0; begin < names.size(); begin = names.find('\n', begin) + 1)
+      term_names.push_back(names.substr(begin, names.find('\n', begin) - begin));
+    terms_known = true;
+  }
+  at::Tensor sums = at::zeros({static_cast<std::int64_t>(term_names.size()) + 1},
+                              at::TensorOptions(at::kDouble).device(replicas.device()));
+  for (const auto& [microbatch, losses] : run.losses) {
+    const double share = static_cast<double>(run.parts.size(microbatch)) /
+                         static_cast<double>(std::max<std::int64_t>(samples, 1));
+    if (share == 0) continue;
+    std::vector<at::Tensor> values = {losses.total.detach()};
+    for (const std::string& name : term_names) values.push_back(losses.terms[name].detach());
+    sums.add_(at::stack(values).to(at::kDouble), share);
+  }
+  ranks.broadcast(sums, root).wait();
+  nn::Losses shared(sums[0]);
+  for (std::size_t i = 0; i < term_names.size(); ++i)
+    shared.terms.set(term_names[i], sums[static_cast<std::int64_t>(i) + 1]);
+  return shared;
+}
+
+PipelineParallel::PipelineParallel(std::shared_ptr<torch::nn::Module> module, comm::Mesh mesh,
+                                   PipelineOptions options)
+    : impl_(std::make_unique<Impl>(std::move(module), std::move(mesh), options)) {}
+PipelineParallel::~PipelineParallel() = default;
+
+PassResult PipelineParallel::run(const Pass& pass) {
+  return impl_->or_fail([&] {
+    const std::int64_t samples = pass.batch.size();
+    Impl::Run run{.parts = Microbatches(pass.batch, impl_->schedule().microbatches),
+                  .objective = &pass.objective,
+                  .global_samples = pass.global_samples,
+                  .differentiate = true};
+    impl_->replicas.begin_pass({.samples = samples,
+                                .global_samples = pass.global_samples,
+                                .last = pass.last,
+                                .zero_first = pass.first});
+    impl_->play(run);
+    if (!pass.last) impl_->replicas.finish();
+    return PassResult{.losses = impl_->share_losses(run, samples),
+                      .samples = samples,
+                      .forward = run.forward,
+                      .backward = run.backward};
+  });
+}
+
+void PipelineParallel::finish() {
+  impl_->or_fail([&] { impl_->replicas.finish(); });
+}
+
+void PipelineParallel::backward(const at::Tensor& /*loss*/, const PassOptions& /*options*/) {
+  throw ConfigError(
+      "a manual step differentiates losses of its own, for which a rank needs the whole network: train it by DataParallel, or "
+      "give the Trainer an objective");
+}
+
+Evaluation PipelineParallel::evaluate(const Batch& batch, const nn::Objective& objective) {
+  return impl_->or_fail([&] {
+    const at::NoGradGuard no_gradients;
+    Impl::Run run{.parts = Microbatches(batch, impl_->schedule().microbatches),
+                  .objective = &objective,
+                  .global_samples = batch.size(),
+                  .differentiate = false};
+    impl_->play(run);
+    Evaluation evaluation{.losses = impl_->share_losses(run, batch.size())};
+    if (run.outputs.empty()) return evaluation;
+    for (const std::string& name : impl_->output_names) {
+      std::vector<at::Tensor> parts;
+      for (const auto& [microbatch, outputs] : run.outputs) parts.push_back(outputs[name]);
+      evaluation.outputs.set(name, at::cat(parts));
+    }
+    return evaluation;
+  });
+}
+
+bool PipelineParallel::has_outputs() const noexcept { return impl_->is_last(); }
+
+void PipelineParallel::scale_losses_by(const at::Tensor& scale) {
+  expects(scale.defined() && scale.dim() == 0 && scale.device() == device(),
+          "scale_losses_by needs a scalar on the network's device");
+  impl_->loss_scale = scale.detach();
+}
+
+at::Tensor PipelineParallel::gradient_norm() {
+  at::Tensor norm = impl_->replicas.gradient_norm();
+  if (impl_->ranks.size() == 1) return norm;
+  norm = norm.square().reshape({1});
+  impl_->ranks.all_reduce(norm).wait();
+  return norm.sqrt_().squeeze(0);
+}
+
+tensor::ParameterArenas& PipelineParallel::arenas() noexcept { return impl_->replicas.arenas(); }
+std::vector<OwnedRange> PipelineParallel::owned_ranges() const { return impl_->replicas.owned_ranges(); }
+torch::nn::Module& PipelineParallel::module() noexcept { return *impl_->module; }
+c10::Device PipelineParallel::device() const noexcept { return impl_->replicas.device(); }
+comm::Communicator& PipelineParallel::replicas() noexcept { return impl_->replicas.replicas(); }
+
+void PipelineParallel::synchronize_buffers(std::int64_t samples) {
+  impl_->replicas.synchronize_buffers(samples);
+}
+
+NetworkState PipelineParallel::state(std::int64_t samples) {
+  NetworkState state = impl_->replicas.state(samples);
+  if (impl_->ranks.size() == 1) return state;
+  if (replicas().rank() > 0) state.network = {};
+  for (const auto& [name, tensor] : state.network.tensors)
+    state.network.slices.emplace(name, tensor::Slice::whole(tensor.sizes()));
+  return state;
+}
+
+void PipelineParallel::load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
+                            std::string_view origin) {
+  NamedTensors ours;
+  for (const auto& [name, tensor] : weights::named_state(module()))
+    if (const at::Tensor* const saved = network.find(name)) ours.set(name, *saved);
+  impl_->replicas.load(ours, buffers_of_rank, origin);
+}
+
+device::LateSeconds PipelineParallel::total_exposed() const { return impl_->replicas.total_exposed(); }
+const std::string& PipelineParallel::describe() const noexcept { return impl_->description; }
+std::string PipelineParallel::arithmetic() const { return impl_->replicas.arithmetic(); }
+const PipelineSchedule& PipelineParallel::schedule() const noexcept { return impl_->plan.schedule; }
+const std::vector<int>& PipelineParallel::begins() const noexcept { return impl_->plan.begins; }
+const std::vector<PipelineEvent>& PipelineParallel::timeline() const noexcept { return impl_->timeline; }
+
+}  // namespace bunchtrain::parallel
