@@ -98,9 +98,10 @@ void run_body(train::Session& session, const Body& body) {
   std::_Exit(kExitRetry);
 }
 
-train::Session start_session(const config::Options& options, const mpi::Environment& environment) {
+train::Session start_session(const config::Options& options, const mpi::Environment& environment,
+                             const std::vector<comm::Axis>& axes) {
   const auto phase = environment.world().in_phase("starting the job");
-  return open_session(options, environment.world(), make_logger(options, environment.world().rank()));
+  return open_session(options, environment.world(), make_logger(options, environment.world().rank()), axes);
 }
 
 /// What a library leaves to its host: this is one.
@@ -123,9 +124,9 @@ int end_interrupted(const train::Session& session, const train::Interrupted& int
   return exit_code_after(by_user ? SIGINT : signal);
 }
 
-int run_session(const config::Options& options, const mpi::Environment& environment,
+int run_session(const config::Options& options, const mpi::Environment& environment, const Program& program,
                 std::optional<StopWatcher>& watcher, const Body& body) {
-  train::Session session = start_session(options, environment);
+  train::Session session = start_session(options, environment, program.axes);
   furnish(session);
   int code = 0;
   try {
@@ -211,7 +212,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
     }
     mpi::Comm world = environment->world();
     world.on_slow_peer([name](const std::string& text) { fmt::print(stderr, "{}: {}\n", name, text); });
-    return run_session(options, *environment, watcher, body);
+    return run_session(options, *environment, program, watcher, body);
   } catch (const std::exception& error) {
     watcher.reset();
     if (environment) end_job(*environment, name, error);

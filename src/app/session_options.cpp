@@ -104,11 +104,14 @@ train::SessionOptions session_options(const Options& given) {
   return asked;
 }
 
-train::Session open_session(const Options& options, const mpi::Comm& control, const Logger& logger) {
+train::Session open_session(const Options& options, const mpi::Comm& control, const Logger& logger,
+                            std::vector<comm::Axis> axes) {
   mpi::Comm(control).set_timeout(timeout_of(options));
   train::require_same_options(control, options);
   for (const auto& notice : options.notices()) logger.warning(notice);
-  return {session_options(options), control, logger};
+  train::SessionOptions asked = session_options(options);
+  asked.axes = std::move(axes);
+  return {std::move(asked), control, logger};
 }
 
 std::chrono::milliseconds timeout_of(const Options& options) {

@@ -5,9 +5,7 @@
 
 #include "bunchtrain/core/version.hpp"
 #include "bunchtrain/mpi/comm.hpp"
-#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
-#include "bunchtrain/weights/module_weights.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -34,9 +32,9 @@ std::map<std::string, std::string> describe(const TrainingRecord& record) {
 
 }  // namespace
 
-weights::Bundle make_bundle(const torch::nn::Module& module, const TrainingRecord& record) {
-  weights::Bundle bundle{.weights = weights::named_state(module),
-                         .model = nn::describe(module),
+weights::Bundle make_bundle(const BundledNetwork& network, const TrainingRecord& record) {
+  weights::Bundle bundle{.weights = network.weights,
+                         .model = network.description,
                          .card = record.data.card,
                          .classes = record.data.classes,
                          .metadata = describe(record)};
@@ -53,8 +51,8 @@ void write_run_bundles(Session& session, std::span<const BundledNetwork> network
     if (!session.is_root()) return;
     const bool alone = networks.size() == 1;
     for (const BundledNetwork& network : networks) {
-      if (!alone && nn::describe(*network.module).empty()) continue;
-      weights::Bundle bundle = make_bundle(*network.module, record);
+      if (!alone && network.description.empty()) continue;
+      weights::Bundle bundle = make_bundle(network, record);
       bundle.metadata["run"] = folder.path().string();
       weights::write_bundle(folder.bundle(alone ? "" : network.name), bundle);
     }

@@ -11,16 +11,13 @@
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/weights/bundle.hpp"
 
-namespace torch::nn {
-class Module;
-}
-
 namespace bunchtrain::train {
 
 /// A network under the name that the Trainer has for it.
 struct BundledNetwork {
   std::string name;
-  const torch::nn::Module* module;
+  std::string description;  ///< `nn::describe`
+  NamedTensors weights;     ///< of the whole network, on rank 0
 };
 
 /// What a bundle says of the training beside the network itself.
@@ -35,8 +32,8 @@ struct TrainingRecord {
       {};  ///< of the Trainer; "model" where a network does not say itself
 };
 
-/// The bundle of a network as it is now. Weights are shared, not copied.
-weights::Bundle make_bundle(const torch::nn::Module& module, const TrainingRecord& record);
+/// Weights are shared, not copied.
+weights::Bundle make_bundle(const BundledNetwork& network, const TrainingRecord& record);
 
 /// Collective. Replaces RUN/bundle by the only network of a run, or RUN/bundle-NAME by each of several that
 /// says how it is built. Rank 0 writes; buffers must be combined over ranks (`Engine::synchronize_buffers`).

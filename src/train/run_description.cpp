@@ -163,7 +163,8 @@ RunDescription describe_run(const Session& session, const TrainingPlan& plan,
   if (const auto model = metadata.find("model"); model != metadata.end()) summary["Model"] = model->second;
   for (const auto& network : networks) {
     const std::string which = networks.size() == 1 ? "" : fmt::format(" ({})", network.name);
-    summary["Parameters" + which] = format_integer(trainable(network));
+    summary["Parameters" + which] =
+        format_integer(trainable(network)) + (network.engine->is_whole() ? "" : " on this rank");
     summary["Optimizer" + which] = network.optimizer->describe();
     if (const auto& groups = network.optimizer->groups(); !groups.empty())
       summary["Parameter groups" + which] = describe_groups(groups);

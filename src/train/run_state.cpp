@@ -7,6 +7,7 @@
 #include <torch/nn/module.h>
 
 #include <cmath>
+#include <set>
 #include <sstream>
 #include <string_view>
 
@@ -59,6 +60,24 @@ StateDict kept(StateDict state, bool is_view) {
     tensors.set(name, is_view && tensor.is_cpu() ? tensor.clone() : tensor.cpu());
   state.tensors = std::move(tensors);
   return state;
+}
+
+/// What a rank has beside its part of a network, which together with those of others is the whole ("exp_avg.PARAMETER"): written
+/// by the first of its replicas.
+StateDict of_parts(StateDict state, parallel::Engine& engine) {
+  if (engine.is_whole()) return state;
+  std::set<std::string, std::less<>> parameters;
+  for (const auto& arena : engine.arenas())
+    for (const auto& segment : arena.segments()) parameters.insert(segment.name);
+  StateDict parts = state;
+  parts.tensors = {};
+  for (const auto& [name, tensor] : state.tensors) {
+    const bool of_part = parameters.contains(name.substr(name.find('.') + 1)) && !state.slices.contains(name);
+    if (of_part && engine.replicas().rank() > 0) continue;
+    parts.tensors.set(name, tensor);
+    if (of_part) parts.slices.emplace(name, tensor::Slice::whole(tensor.sizes()));
+  }
+  return parts;
 }
 
 const StateDict& part_of(const checkpoint::Snapshot& snapshot, const std::string& name) {
@@ -152,8 +171,13 @@ std::string component_name(std::span<const TrainedNetwork> networks, const Train
   return networks.size() == 1 ? std::string(part) : network.name + "-" + std::string(part);
 }
 
-void add_averages(CapturedState& captured, checkpoint::Components averages) {
-  for (auto& [component, state] : averages) captured.replicated[component] = kept(std::move(state), true);
+void add_averages(CapturedState& captured, checkpoint::Components averages,
+                  std::span<const TrainedNetwork> networks) {
+  for (const auto& network : networks) {
+    const auto found = averages.find(component_name(networks, network, "ema"));
+    if (found != averages.end())
+      captured.replicated[found->first] = kept(of_parts(std::move(found->second), *network.engine), true);
+  }
 }
 
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
@@ -166,7 +190,7 @@ CapturedState capture(const RunState& state, std::span<const TrainedNetwork> net
     captured.of_rank[component_name(networks, network, "buffers")] =
         kept(std::move(of_network.buffers_of_rank), false);
     captured.replicated[component_name(networks, network, "optimizer")] =
-        kept(network.optimizer->state(), true);
+        kept(of_parts(network.optimizer->state(), *network.engine), true);
   }
   captured.replicated["loader"] = loader.state();
   StateDict& trainer = captured.replicated["trainer"] = counters(state);

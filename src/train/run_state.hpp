@@ -62,7 +62,8 @@ CapturedState capture(const RunState& state, std::span<const TrainedNetwork> net
                       const data::DataLoader& loader, const SavedPlan& plan);
 
 /// The same of averaged weights.
-void add_averages(CapturedState& captured, checkpoint::Components averages);
+void add_averages(CapturedState& captured, checkpoint::Components averages,
+                  std::span<const TrainedNetwork> networks);
 
 /// The order of samples that a snapshot goes on in.
 enum class SampleOrder {

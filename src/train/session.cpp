@@ -131,14 +131,20 @@ device::Precision choose_precision(SessionOptions& asked, const mpi::Comm& contr
   return precision;
 }
 
-/// So far only replicas share a training.
+std::string names_of(const std::vector<comm::Axis>& axes) {
+  std::vector<std::string_view> names;
+  for (const comm::Axis axis : axes) names.push_back(comm::to_string(axis));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+/// Before the data are read; whether an engine goes along an axis, the Trainer finds.
 comm::MeshShape mesh_shape(const SessionOptions& asked, int world) {
   const auto shape = comm::MeshShape::parse(asked.mesh, world, asked.mesh_order);
   for (const comm::Axis axis : comm::kAxes) {
-    if (axis != comm::Axis::data && shape.size(axis) > 1)
-      throw ConfigError(
-          "mesh", asked.mesh,
-          fmt::format("data={} only: nothing here trains along the {} axis", world, comm::to_string(axis)));
+    if (std::ranges::find(asked.axes, axis) == asked.axes.end() && shape.size(axis) > 1)
+      throw ConfigError("mesh", asked.mesh,
+                        fmt::format("sizes of {} only: nothing here trains along the {} axis",
+                                    names_of(asked.axes), comm::to_string(axis)));
   }
   return shape;
 }

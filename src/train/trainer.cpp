@@ -57,6 +57,23 @@ void require_wide_network(const Session& session, const TrainingTask& task) {
       "or call module->to(at::kDouble) before");
 }
 
+/// @throws ConfigError for ranks along an axis that a network's engine knows nothing of.
+void require_served_mesh(const Session& session, const TrainingTask& task) {
+  const comm::Mesh mesh = session.mesh();
+  for (const TrainedNetwork& network : task.networks) {
+    const std::vector<comm::Axis> served = network.engine->axes();
+    for (const comm::Axis axis : comm::kAxes)
+      if (mesh.size(axis) > 1 && std::ranges::find(served, axis) == served.end())
+        throw ConfigError("mesh", mesh.shape().to_string(),
+                          fmt::format("data={}: network '{}' does not train along the {} axis",
+                                      session.size(), network.name, comm::to_string(axis)));
+    if (network.engine->replicas().size() != mesh.size(comm::Axis::data))
+      throw ConfigError("mesh", mesh.shape().to_string(),
+                        fmt::format("a data axis of {} ranks, as many as have network '{}'",
+                                    network.engine->replicas().size(), network.name));
+  }
+}
+
 /// Collective: what one rank finds is an error on all.
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
@@ -125,6 +142,7 @@ void Trainer::add_callback(std::shared_ptr<Callback> callback) {
 FitResult Trainer::fit(const data::DatasetPtr& train, const data::DatasetPtr& valid) {
   expects(train && train->size() > 0, "the training data is empty");
   require_names_of_their_own(impl_->task.callbacks);
+  require_served_mesh(impl_->session, impl_->task);
   const TrainingTask task = with_description(impl_->task);
   TrainingPlan plan = make_plan(impl_->session, task, *train, valid.get());
   require_wide_network(impl_->session, task);

@@ -281,7 +281,8 @@ void TrainingLoop::act_on(const Wishes& wishes) {
   if (wishes.commit) commit_snapshot();  // the loss of a later step was finite
   if (!wishes.halt.empty()) halt(wishes.halt, wishes.halt_step);
   if (wishes.halted) halt(agreed(wishes.of_rank.halt), state_.step);
-  if (replicas_due()) require_equal_replicas(session_.control(), task_.networks, state_.step);
+  if (replicas_due())
+    require_equal_replicas(session_.mesh().shape(), session_.control(), task_.networks, state_.step);
   state_.epoch_trained = epoch_done();
   if (wishes.finish) result_.finished_early = agreed(wishes.of_rank.finish);
   if (state_.epoch_trained) return;  // saved, and looked at for signals, by `finish_epoch`
@@ -432,7 +433,10 @@ void TrainingLoop::keep_bundle(const ValidationResult& found) {
   if (const auto best = snapshots_.best(); best && *best != state_.step) return;
   const Averages::Exchanged averaged(averages_);
   std::vector<BundledNetwork> networks;
-  for (const auto& network : task_.networks) networks.push_back({network.name, &network.engine->module()});
+  for (const auto& network : task_.networks)
+    networks.push_back({.name = network.name,
+                        .description = nn::describe(network.engine->module()),
+                        .weights = network.engine->gather()});
   Watching(session_.logger()).try_to("write the bundle", [&] {
     write_run_bundles(session_, networks,
                       {.data = train_->summary(),
@@ -470,12 +474,13 @@ void TrainingLoop::save() {
   commit_snapshot();  // the one before
   last_end_.reset();
   session_.run_folder().require_owned(session_.control());
-  if (settings_.check_replicas >= 0) require_equal_replicas(session_.control(), task_.networks, state_.step);
+  if (settings_.check_replicas >= 0)
+    require_equal_replicas(session_.mesh().shape(), session_.control(), task_.networks, state_.step);
   CapturedState captured = capture(state_, task_.networks, loader_,
                                    {.facts = plan_.facts,
                                     .steps_per_epoch = plan_.length.steps_per_epoch,
                                     .schedule_steps = plan_.length.schedule_steps});
-  add_averages(captured, averages_.state());
+  add_averages(captured, averages_.state(), task_.networks);
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/comm/mesh_shape.hpp"
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/train/session.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
@@ -22,6 +23,7 @@ struct Program {
   std::string summary = {};                      ///< first line of --help
   std::vector<config::OptionSpec> options = {};  ///< one with a standard name takes the standard one's place
   std::map<std::string, config::OptionValue> defaults = {};  ///< of standard options, where they differ
+  std::vector<comm::Axis> axes = {comm::Axis::data};         ///< along which it can train (--mesh)
   std::vector<std::string> without = {};  ///< options that mean nothing here: not in --help, refused as flags
 };
 

@@ -19,8 +19,10 @@ train::SessionOptions session_options(const config::Options& options);
 
 /// Collective. The session that parsed options ask for; warns of their notices. The ranks compare options before
 /// they are read: what one rank was given otherwise is an error on all.
+/// @param axes along which the program can train
 /// @throws ConfigError, and as the session's constructor does
-train::Session open_session(const config::Options& options, const mpi::Comm& control, const Logger& logger);
+train::Session open_session(const config::Options& options, const mpi::Comm& control, const Logger& logger,
+                            std::vector<comm::Axis> axes = {comm::Axis::data});
 
 /// `--timeout`. @throws ConfigError unless it is positive.
 std::chrono::milliseconds timeout_of(const config::Options& options);

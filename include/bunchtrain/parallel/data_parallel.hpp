@@ -94,6 +94,7 @@ class DataParallel final : public Engine {
   NetworkState state(std::int64_t samples) override;
   void load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
             std::string_view origin) override;
+  NamedTensors gather() override;
   /// Collective: parameters and buffers of `root` on every rank.
   void broadcast(int root = 0);
 

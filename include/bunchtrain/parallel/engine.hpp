@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/comm/mesh_shape.hpp"
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/nn/objective.hpp"
 #include "bunchtrain/tensor/batch.hpp"
@@ -71,7 +72,7 @@ struct NetworkState {
 
 /// A network with its arenas, and the way in which ranks train it together: each has a copy (DataParallel).
 /// The Trainer, validation and snapshots know no other face of it. Use from one thread. Collective:
-/// construction, `run` of a last pass, `finish`, `evaluate`, `gradient_norm`, `synchronize_buffers`, `state`.
+/// construction, `run` of a last pass, `finish`, `evaluate`, `gradient_norm`, `synchronize_buffers`, `state`, `gather`.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -86,6 +87,11 @@ class Engine {
   virtual void backward(const at::Tensor& loss, const PassOptions& options = {}) = 0;
   /// Losses and outputs without gradients, in the mode (`train`, `eval`) that the module is in.
   virtual Evaluation evaluate(const Batch& batch, const nn::Objective& objective) = 0;
+  /// The axes of a mesh along which its ranks work together.
+  virtual std::vector<comm::Axis> axes() const { return {comm::Axis::data}; }
+  /// Whether each rank has the whole network. Else what ranks have of it together is the whole.
+  virtual bool is_whole() const noexcept { return true; }
+
   /// Whether `evaluate` gives this rank the outputs.
   virtual bool has_outputs() const noexcept = 0;
   /// From now on `run` and `backward` differentiate losses times the scalar `scale` on `device()`, as it is when
@@ -114,6 +120,9 @@ class Engine {
   /// @throws CheckpointError naming the first differing name and shape.
   virtual void load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
                     std::string_view origin) = 0;
+  /// Parameters and buffers of the whole network, as they are, by name; empty on ranks that are not the first of those
+  /// that share it.
+  virtual NamedTensors gather() = 0;
 
   /// Seconds, of all steps since construction, that this rank waited for gradient collectives; known when the
   /// device got there.

@@ -42,13 +42,13 @@ struct PipelineOptions {
 /// The network as stages along the pipeline axis of a mesh, each stage replicated along its data axis. Gradients, losses and
 /// buffers are those of one rank that computes the same microbatches one after another. Batch norm sees a microbatch at a
 /// time. Skip connections go straight from the stage that writes a tensor to those that read it. All ranks of a pipeline read
-/// the same batch: any unit may read inputs, and the last stage the labels; outputs are known to its rank alone.
+/// the same batch: any unit may read inputs, and the last stage the labels. What `evaluate` finds is known to all of them.
 ///
 /// A microbatch without samples is passed over. If a stage throws, all ranks of the mesh throw a CommError that names the
 /// stage, the action and the microbatch; so does a rank that waits for another longer than the communicator's timeout.
 ///
 /// Use from one thread. Collective over the mesh: construction, `run`, `finish`, `evaluate`, `gradient_norm`,
-/// `synchronize_buffers`, `state`.
+/// `synchronize_buffers`, `state`, `gather`.
 class PipelineParallel final : public Engine {
  public:
   /// Keeps the parameters of this rank's stages; those of others have no elements afterwards.
@@ -68,10 +68,12 @@ class PipelineParallel final : public Engine {
   /// Not served: a `ManualStep` needs the whole network on a rank. @throws ConfigError
   void backward(const at::Tensor& loss, const PassOptions& options = {}) override;
   Evaluation evaluate(const Batch& batch, const nn::Objective& objective) override;
-  bool has_outputs() const noexcept override;
+  bool has_outputs() const noexcept override { return true; }
   void scale_losses_by(const at::Tensor& scale) override;
   at::Tensor gradient_norm() override;
 
+  std::vector<comm::Axis> axes() const override { return {comm::Axis::data, comm::Axis::pipeline}; }
+  bool is_whole() const noexcept override;
   tensor::ParameterArenas& arenas() noexcept override;
   std::vector<OwnedRange> owned_ranges() const override;
   /// The stages of this rank, under the names that they have in the network, with its description.
@@ -85,6 +87,7 @@ class PipelineParallel final : public Engine {
   /// @param network of all stages, or of this rank's
   void load(const NamedTensors& network, const NamedTensors* buffers_of_rank,
             std::string_view origin) override;
+  NamedTensors gather() override;
 
   device::LateSeconds total_exposed() const override;
   /// "1f1b of 4 stages on 4 ranks, 8 microbatches; stage 0: embed, down1 | ..."

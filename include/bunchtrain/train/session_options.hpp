@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/comm/mesh_shape.hpp"
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/precision.hpp"
@@ -32,6 +34,7 @@ struct SessionOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(10);  ///< that ranks wait for one another
   /// Ranks along each axis, as `comm::MeshShape::parse` reads it; empty = all along data.
   std::string mesh = {};
+  std::vector<comm::Axis> axes = {comm::Axis::data};        ///< along which the program can train
   std::string mesh_order = "tensor,spatial,pipeline,data";  ///< the axis whose ranks are consecutive first
 
   std::filesystem::path run = {};  ///< run folder; empty = a new one under runs/

@@ -312,6 +312,8 @@ void DataParallel::load(const NamedTensors& network, const NamedTensors* buffers
   for (auto& arena : impl_->arenas) arena.bump_versions();
 }
 
+NamedTensors DataParallel::gather() { return weights::named_state(module()); }
+
 void DataParallel::broadcast(int root) {
   if (impl_->communicator.size() == 1) return;
   const at::NoGradGuard no_grad;

@@ -5,6 +5,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
@@ -24,6 +25,7 @@
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "connections.hpp"
+#include "gather_tensors.hpp"
 #include "links.hpp"
 #include "pipeline_plan.hpp"
 #include "stage.hpp"
@@ -108,6 +110,8 @@ struct PipelineParallel::Impl {
   bool passed_over(const Run& run, int microbatch) const;
   /// Means over the batch, on all ranks of the pipeline.
   nn::Losses share_losses(const Run& run, std::int64_t samples);
+  /// Of all microbatches, on all ranks of the pipeline.
+  NamedTensors share_outputs(const Run& run);
   /// What fails on one rank ends all.
   template <class Action>
   auto or_fail(Action&& action);
@@ -411,6 +415,28 @@ nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t sam
   return shared;
 }
 
+NamedTensors PipelineParallel::Impl::share_outputs(const Run& run) {
+  const int root = schedule().rank_of(schedule().stages - 1);
+  NamedTensors shared;
+  for (const std::string& name : output_names) {
+    at::Tensor numbers = at::zeros({TensorHeader::kNumbers}, at::kLong), whole;
+    if (!run.outputs.empty()) {
+      std::vector<at::Tensor> parts;
+      for (const auto& [microbatch, outputs] : run.outputs) parts.push_back(outputs[name]);
+      whole = at::cat(parts).contiguous();
+      numbers = TensorHeader::of(whole, false).to_tensor();
+    }
+    numbers = numbers.to(replicas.device());
+    ranks.broadcast(numbers, root).wait();
+    const TensorHeader header = TensorHeader::from(numbers.cpu());
+    if (!whole.defined())
+      whole = at::empty(header.sizes, at::TensorOptions(header.dtype).device(replicas.device()));
+    ranks.broadcast(whole, root).wait();
+    shared.set(name, whole);
+  }
+  return shared;
+}
+
 PipelineParallel::PipelineParallel(std::shared_ptr<torch::nn::Module> module, comm::Mesh mesh,
                                    PipelineOptions options)
     : impl_(std::make_unique<Impl>(std::move(module), std::move(mesh), options)) {}
@@ -454,18 +480,9 @@ Evaluation PipelineParallel::evaluate(const Batch& batch, const nn::Objective& o
                   .global_samples = batch.size(),
                   .differentiate = false};
     impl_->play(run);
-    Evaluation evaluation{.losses = impl_->share_losses(run, batch.size())};
-    if (run.outputs.empty()) return evaluation;
-    for (const std::string& name : impl_->output_names) {
-      std::vector<at::Tensor> parts;
-      for (const auto& [microbatch, outputs] : run.outputs) parts.push_back(outputs[name]);
-      evaluation.outputs.set(name, at::cat(parts));
-    }
-    return evaluation;
+    return Evaluation{.losses = impl_->share_losses(run, batch.size()), .outputs = impl_->share_outputs(run)};
   });
 }
-
-bool PipelineParallel::has_outputs() const noexcept { return impl_->is_last(); }
 
 void PipelineParallel::scale_losses_by(const at::Tensor& scale) {
   expects(scale.defined() && scale.dim() == 0 && scale.device() == device(),
@@ -506,6 +523,13 @@ void PipelineParallel::load(const NamedTensors& network, const NamedTensors* buf
   for (const auto& [name, tensor] : weights::named_state(module()))
     if (const at::Tensor* const saved = network.find(name)) ours.set(name, *saved);
   impl_->replicas.load(ours, buffers_of_rank, origin);
+}
+
+bool PipelineParallel::is_whole() const noexcept { return impl_->ranks.size() == 1; }
+
+NamedTensors PipelineParallel::gather() {
+  return impl_->or_fail(
+      [&] { return gather_tensors(impl_->ranks, weights::named_state(module()), device()); });
 }
 
 device::LateSeconds PipelineParallel::total_exposed() const { return impl_->replicas.total_exposed(); }
