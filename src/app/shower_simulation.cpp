@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/app/shower_simulation.hpp"
 
+#include <charconv>
 #include <optional>
+#include <sstream>
 
 #include "bunchtrain/core/error.hpp"
 #include "training_files.hpp"
@@ -20,6 +22,20 @@ bool measured_theta(const Text& text) {
 std::optional<double> weight(const config::Options& options, std::string_view name) {
   const auto value = options.get<double>(name);
   return value >= 0 ? std::optional(value) : std::nullopt;
+}
+
+/// "16,32,64".
+std::vector<std::int64_t> channels_of(const Text& text) {
+  std::vector<std::int64_t> channels;
+  std::istringstream words(text);
+  for (Text word; std::getline(words, word, ',');) {
+    std::int64_t count = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), count);
+    if (error != std::errc() || end != word.data() + word.size())
+      throw ConfigError("channels", text, "whole numbers with commas between them, such as 16,32,64");
+    channels.push_back(count);
+  }
+  return channels;
 }
 
 }  // namespace
@@ -74,6 +90,45 @@ shower_simulation::ShowerGanOptions shower_gan_options(const train::Session& ses
           .weight_counts = weight(options, "weight-counts"),
           .generator_weights = options.get<Text>("generator-weights"),
           .discriminator_weights = options.get<Text>("discriminator-weights")};
+}
+
+std::vector<config::OptionSpec> shower_diffusion_specs() {
+  return {{"preset",
+           Text{"tiny"},
+           "size of the network: 0.5, 5 or 50 million parameters",
+           "",
+           {"tiny", "base", "large"}},
+          {"channels", Text{}, "of each level, the finest first, such as 16,32,64; empty = the preset's",
+           "N,N,..."},
+          {"attention", true, "between all cells of the coarsest level"},
+          {"pipeline-schedule",
+           Text{"1f1b"},
+           "of the stages of --mesh pipeline=N",
+           "",
+           {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"}},
+          {"microbatches", std::int64_t{0}, "of a pass through the stages of a pipeline; 0 = twice its ranks",
+           "N"},
+          {"showers", std::int64_t{10'000}, "without --data: GFlash showers per epoch, validation included"},
+          {"inclined", false, "without --data: showers at angles, 51x51x25 cells"}};
+}
+
+std::map<std::string, config::OptionValue> shower_diffusion_defaults() {
+  return {{"batch", std::int64_t{64}},  {"reference-batch", std::int64_t{0}},
+          {"learning-rate", 1e-3},      {"optimizer", Text("adamw")},
+          {"schedule", Text("cosine")}, {"ema", 0.999},
+          {"weight-decay", 0.0},        {"clip-norm", 1.0}};
+}
+
+shower_simulation::ShowerDiffusionOptions shower_diffusion_options(const train::Session& session) {
+  const config::Options options = session.options();
+  return {.files = training_files(options),
+          .showers = options.get<std::int64_t>("showers"),
+          .inclined = options.get<bool>("inclined"),
+          .preset = options.get<Text>("preset"),
+          .channels = channels_of(options.get<Text>("channels")),
+          .attention = options.get<bool>("attention"),
+          .schedule = parallel::parse_pipeline_kind(options.get<Text>("pipeline-schedule")),
+          .microbatches = options.get<std::int64_t>("microbatches")};
 }
 
 }  // namespace bunchtrain::app

@@ -10,6 +10,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/nearest.hpp"
 #include "bunchtrain/models/3dgan/generator.hpp"
+#include "bunchtrain/models/calo_diffusion.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/nn/model.hpp"
 
@@ -31,6 +32,7 @@ std::vector<NamedModel>& known_models() {
       {"particlenet", make<ParticleNetImpl, ParticleNetOptions>},
       {"particlenet-lite", make<ParticleNetImpl, ParticleNetOptions>},
       {"3dgan-generator", make<ShowerGeneratorImpl, ShowerGeneratorOptions>},
+      {"calo-diffusion", make<CaloDiffusionImpl, CaloDiffusionOptions>},
   };
   return models;
 }

@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/metrics/classification.hpp"
+#include "bunchtrain/nn/step_context.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -130,6 +131,7 @@ std::exception_ptr add_next(const Session& session, const ValidationTask& task, 
     auto batch = loader.next();
     if (!batch || batch->size() == 0) return nullptr;
     const device::PrecisionGuard precision(session.precision(), session.device().type());
+    const nn::StepContext context(session.seed(), 0, batch->sample_ids);  // every validation draws alike
     evaluate(task, in_precision(std::move(*batch), session.precision()), found);
     return nullptr;
   } catch (const CommError&) {

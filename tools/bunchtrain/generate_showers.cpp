@@ -34,25 +34,39 @@ shower_simulation::GenerateShowersOptions shower_options(const config::Options& 
   return options;
 }
 
+models::DiffusionSamplingOptions sampling_options(const config::Options& given) {
+  models::DiffusionSamplingOptions options{
+      .sampler = models::parse_diffusion_sampler(given.get<std::string>("sampler")),
+      .steps = given.get<std::int64_t>("steps")};
+  options.validate();
+  return options;
+}
+
 shower_simulation::ShowerSource open_source(const config::Options& given, std::uint64_t seed) {
   const auto model = given.get<std::string>("model");
   if (model.empty())
-    throw ConfigError("model", "",
-                      "a run folder of train_3dgan, a bundle, a safetensors file or a Keras weight file");
+    throw ConfigError(
+        "model", "",
+        "a run folder of train_3dgan or train_calo_diffusion, a bundle, a safetensors file or a Keras "
+        "weight file");
   const auto device = device::choose_device(device::parse_device(given.get<std::string>("device")), 0, {});
   const auto precision = device::parse_precision(given.get<std::string>("precision"));
   device::require_supported(precision, device.type());
-  return shower_simulation::ShowerSource::open(model,
-                                               {.device = device,
-                                                .precision = precision,
-                                                .seed = seed,
-                                                .checkpoint = given.get<std::string>("checkpoint"),
-                                                .averaged = given.get<std::string>("average") == "on"});
+  return shower_simulation::ShowerSource::open(model, {.device = device,
+                                                       .precision = precision,
+                                                       .seed = seed,
+                                                       .checkpoint = given.get<std::string>("checkpoint"),
+                                                       .averaged = given.get<std::string>("average") == "on",
+                                                       .sampling = sampling_options(given)});
 }
 
 /// An option that the network cannot follow would be a promise.
-void require_angle(const shower_simulation::ShowerSource& source, const config::Options& given) {
-  if (given.given("theta") && source.variant() == models::ShowerVariant::fixed_angle)
+void require_used(const shower_simulation::ShowerSource& source, const config::Options& given) {
+  for (const char* name : {"sampler", "steps"})
+    if (given.given(name) && !source.is_sampled())
+      throw ConfigError(
+          name, "", "nothing: a 3DGAN makes showers in one pass (calo-diffusion takes noise off in steps)");
+  if (given.given("theta") && !source.needs_theta())
     throw ConfigError(
         "theta", given.get<std::string>("theta"),
         "nothing: this generator was trained at one angle and has no other (train_3dgan --variant "
@@ -81,7 +95,7 @@ void generate(const config::Options& given) {
   const auto options = shower_options(given);
   device::keep_freed_memory();
   shower_simulation::ShowerSource source = open_source(given, options.seed);
-  require_angle(source, given);
+  require_used(source, given);
   warn_outside(source, options);
   const auto start = std::chrono::steady_clock::now();
   bunchtrain::report::Progress progress({.samples = "showers"});
@@ -94,19 +108,26 @@ void generate(const config::Options& given) {
                                       });
   progress.close();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print("{}: {} 3DGAN showers in {:.1f} s ({} showers/s, writing included)\n", out,
-             bunchtrain::format_integer(options.count), seconds,
+  fmt::print("{}: {} {} showers in {:.1f} s ({} showers/s, writing included)\n", out,
+             bunchtrain::format_integer(options.count), source.network(), seconds,
              bunchtrain::format_count(static_cast<double>(options.count) / seconds));
 }
 
 }  // namespace
 
 int generate_showers(int argc, char** argv) {
-  config::Options options("bunchtrain generate showers",
-                          "Makes calorimeter showers with a trained 3DGAN, in the layout of the LCD files.");
+  config::Options options(
+      "bunchtrain generate showers",
+      "Makes calorimeter showers with a trained 3DGAN or calo-diffusion, in the layout of the LCD files.");
   options.declare(
       {{"model", std::string{}, "run folder, bundle, safetensors or Keras weight file of a generator",
         "RUN_OR_WEIGHTS"},
+       {"sampler",
+        std::string{"heun"},
+        "of calo-diffusion: ddim, or heun, which asks the network twice per step",
+        "",
+        {"ddim", "heun"}},
+       {"steps", std::int64_t{16}, "of the sampler of calo-diffusion", "N"},
        {"checkpoint", std::string{"best"}, "of a run: best, latest or one by its name (step-000042)", "NAME"},
        {"average",
         std::string{"on"},

@@ -56,10 +56,11 @@ void GenerateShowersOptions::validate() const {
 void generate_showers(const OutputFile& output, ShowerSource& source, const GenerateShowersOptions& options,
                       const std::function<void(std::int64_t showers)>& progress) {
   options.validate();
-  const bool inclined = source.variant() == models::ShowerVariant::variable_angle;
-  data::ShowerWriter file(output, {.inclined = inclined,
-                                   .description = "showers of a 3DGAN trained by bunchtrain",
-                                   .seed = options.seed});
+  const bool inclined = source.needs_theta();
+  data::ShowerWriter file(
+      output, {.inclined = inclined,
+               .description = fmt::format("showers of a {} trained by bunchtrain", source.network()),
+               .seed = options.seed});
   for (std::int64_t first = 0; first < options.count; first += options.batch) {
     const std::int64_t count = std::min(options.batch, options.count - first);
     const at::Tensor showers = at::arange(first, first + count, at::kLong);

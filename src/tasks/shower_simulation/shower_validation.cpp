@@ -16,8 +16,9 @@ class ShowerValidation final : public train::Validation {
  public:
   ShowerValidation(models::ShowerGenerator generator, metrics::ShowerBinning binning, bool measured_theta,
                    const ShowerSourceOptions& options)
-      : source_(std::move(generator), options),
-        geometry_(metrics::CellGeometry::grid(models::shower_shape(source_.variant()))),
+      : variant_(generator->options().variant),
+        source_(std::move(generator), options),
+        geometry_(metrics::CellGeometry::grid(models::shower_shape(variant_))),
         binning_(std::move(binning)),
         measured_theta_(measured_theta) {
     start();
@@ -25,8 +26,8 @@ class ShowerValidation final : public train::Validation {
 
   void add(const Batch& batch, const NamedTensors& /*outputs*/) override {
     const at::Tensor energy = batch["energy"].cpu();
-    const at::Tensor cells = models::to_gev(source_.variant(), batch["image"].to(at::kFloat)).cpu();
-    if (source_.variant() == models::ShowerVariant::fixed_angle) {
+    const at::Tensor cells = models::to_gev(variant_, batch["image"].to(at::kFloat)).cpu();
+    if (variant_ == models::ShowerVariant::fixed_angle) {
       reference_->add(cells, energy);
       candidate_->add(source_.make(batch.sample_ids, energy), energy);
       return;
@@ -62,6 +63,7 @@ class ShowerValidation final : public train::Validation {
     candidate_.emplace(geometry_, binning_);
   }
 
+  models::ShowerVariant variant_;
   ShowerSource source_;
   metrics::CellGeometry geometry_;
   metrics::ShowerBinning binning_;
