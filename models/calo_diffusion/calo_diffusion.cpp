@@ -6,6 +6,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/sin.h>
 #include <fmt/format.h>
@@ -175,6 +176,14 @@ std::vector<std::string> CaloDiffusionImpl::output_names() const {
 }
 
 std::string CaloDiffusionImpl::description() const { return options_.describe().to_json(); }
+
+NamedTensors CaloDiffusionImpl::example_inputs(std::int64_t samples) const {
+  const auto& [x, y, z] = options_.cells;
+  const at::Tensor cells = at::arange(samples * x * y * z, at::kFloat).view({samples, x, y, z}).sin();
+  NamedTensors inputs = {{"image", cells.clamp_min(0)}, {"energy", at::full({samples}, 50.0)}};
+  if (options_.inclined) inputs.set("theta", at::full({samples}, 1.5));
+  return inputs;
+}
 
 /// Of the finest level, which has most: about six images of its channels per block, down and up.
 std::int64_t CaloDiffusionImpl::predicted_activation_bytes(std::int64_t samples, std::int64_t /*entries*/,

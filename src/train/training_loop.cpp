@@ -12,6 +12,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/early_stopping.hpp"

@@ -23,15 +23,16 @@ struct Command {
   int (*run)(int, char**);
 };
 
-constexpr std::array<Command, 8> kCommands = {{
+constexpr std::array<Command, 9> kCommands = {{
     {"info", "what this build and this machine can do", bunchtrain::tool::info},
     {"inspect", "what an HDF5 file holds and which data card fits", bunchtrain::tool::inspect},
     {"generate jets", "make toy jets to try the trainers with", bunchtrain::tool::generate_jets},
     {"generate gflash", "make calorimeter showers by GFlash", bunchtrain::tool::generate_gflash},
-    {"generate showers", "make calorimeter showers with a trained 3DGAN", bunchtrain::tool::generate_showers},
+    {"generate showers", "make calorimeter showers with a trained network", bunchtrain::tool::generate_showers},
     {"validate showers", "compare showers, or a generator's, with a reference",
      bunchtrain::tool::validate_showers},
     {"evaluate", "apply a run's best checkpoint to files: table, ROC, scores.h5", bunchtrain::tool::evaluate},
+    {"plan", "predict which layouts of ranks train a network fastest", bunchtrain::tool::plan},
     {"report", "write a run folder's report.html again", bunchtrain::tool::report},
 }};
 

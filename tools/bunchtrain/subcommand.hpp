@@ -15,6 +15,7 @@ int generate_jets(int argc, char** argv);
 int generate_showers(int argc, char** argv);
 int info(int argc, char** argv);
 int inspect(int argc, char** argv);
+int plan(int argc, char** argv);
 int report(int argc, char** argv);
 int validate_showers(int argc, char** argv);
 

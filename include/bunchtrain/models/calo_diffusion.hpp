@@ -66,6 +66,7 @@ class CaloDiffusionImpl : public torch::nn::Module, public nn::UnitModel {
   std::vector<std::string> output_names() const override;
   std::vector<nn::Unit> units() override;
   std::string description() const override;
+  NamedTensors example_inputs(std::int64_t samples) const override;
   std::int64_t predicted_activation_bytes(std::int64_t samples, std::int64_t entries,
                                           nn::EdgeStorage storage = {}) const override;
 

@@ -49,6 +49,8 @@ class UnitModel : public Model {
  public:
   /// In the order of computation. The same on all ranks.
   virtual std::vector<Unit> units() = 0;
+  /// Inputs of so many samples, on the CPU, with the shapes of real ones, for measurements; empty: not known.
+  virtual NamedTensors example_inputs(std::int64_t /*samples*/) const { return {}; }
   /// Which of the tensors that units write are the outputs.
   virtual std::vector<std::string> output_names() const = 0;
   /// All units in order.

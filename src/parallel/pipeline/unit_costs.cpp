@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "bunchtrain/device/device_time.hpp"
+#include "bunchtrain/parallel/unit_profile.hpp"
 #include "stage.hpp"
 
 namespace bunchtrain::parallel {
@@ -117,6 +118,25 @@ void measure_units(std::span<const nn::Unit> units, const NamedTensors& example,
     for (const std::string& name : units[skip.to].reads)
       if (std::ranges::find(units[skip.from].writes, name) != units[skip.from].writes.end())
         skip.bytes += bytes[name];
+}
+
+UnitProfile profile_units(nn::UnitModel& network, const NamedTensors& example) {
+  const std::vector<nn::Unit> units = network.units();
+  nn::validate(units, network.input_names(), network.output_names());
+  PartitionProblem problem;
+  describe_units(units, problem);
+  measure_units(units, example, problem);
+  const auto samples = static_cast<double>(example.begin()->tensor.size(0));
+  for (PipelineUnit& unit : problem.units) {
+    unit.costs.forward /= samples;
+    unit.costs.input_gradient /= samples;
+    unit.costs.weight_gradient /= samples;
+    unit.costs.activation_bytes /= samples;
+    unit.output_bytes /= samples;
+  }
+  for (PipelineSkip& skip : problem.skips) skip.bytes /= samples;
+  return {
+      .model = network.description(), .units = std::move(problem.units), .skips = std::move(problem.skips)};
 }
 
 }  // namespace bunchtrain::parallel
