@@ -57,11 +57,23 @@ void require_wide_network(const Session& session, const TrainingTask& task) {
       "or call module->to(at::kDouble) before");
 }
 
+/// @throws ConfigError for a mean over elements of data that have none.
+void require_elements(const nn::Objective& objective, const data::Dataset& data) {
+  if (objective.mean_over() == nn::MeanOver::elements && data.ragged().empty())
+    throw ConfigError("objective", "a mean over elements",
+                      fmt::format("one over samples: {} has no elements (hits, particles), only rows",
+                                  data.summary().description));
+}
+
 /// Collective: what one rank finds is an error on all.
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
   session.control().together([&] {
-    if (task.objective) require_classes(train.summary(), task.options.samples);
+    if (task.objective) {
+      require_classes(train.summary(), task.options.samples);
+      require_elements(task.objective, train);
+      if (valid) require_elements(task.objective, *valid);
+    }
     if (valid) data::require_disjoint(train, *valid);
   });
 }
