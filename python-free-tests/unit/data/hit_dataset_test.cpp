@@ -384,8 +384,13 @@ TEST_F(HitDatasetTest, SplitsThatCannotBeAreNamedWithFileDatasetAndRow) {
   splits.pop_back();
   EXPECT_THAT(with_splits(splits),
               AllOf(HasSubstr("dataset 'number': has 12 rows"), HasSubstr("tells of 11 events")));
-  EXPECT_THAT(refusal({.files = {write_csr()}, .card = write_card("type = \"csr\"\ncounts = \"number\"\n")}),
-              HasSubstr("dataset 'number'"));
+  splits = running_sums(events.counts);
+  splits[12] = std::int64_t{1} << 40;
+  EXPECT_THAT(with_splits(splits),
+              AllOf(HasSubstr("sample 11 has 1099511627740 elements"), HasSubstr("2147483647")));
+  EXPECT_THAT(
+      refusal({.files = {write_csr()}, .card = write_card("type = \"csr\"\ncounts = \"number\"\n")}),
+      AllOf(HasSubstr("dataset 'hits': has 37 rows"), HasSubstr("dataset 'number' gives samples 318")));
   EXPECT_THAT(
       refusal({.files = {write_csr()}, .card = write_card("type = \"csr\"\nrow_splits = \"split\"\n")}),
       AllOf(HasSubstr("has no dataset 'split'"), HasSubstr("present: hits, kind, number, splits")));

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -169,17 +171,7 @@ std::vector<std::int64_t> group_by_list(const NumberColumn& column, const Number
   return running_sums(counts);
 }
 
-}  // namespace
-
-void ElementRows::cut(std::size_t first, std::size_t count, features::RawColumns& raw) const {
-  raw.row_splits.clear();
-  raw.counts.clear();
-  for (std::size_t i = first; i < first + count && !counts.empty(); ++i) raw.counts.push_back(counts[i]);
-  for (std::size_t i = first; i <= first + count && ragged(); ++i)
-    raw.row_splits.push_back(row_splits[i] - row_splits[first]);
-}
-
-ElementRows read_element_rows(const OpenedFile& file, const features::Card& card) {
+ElementRows find_element_rows(const OpenedFile& file, const features::Card& card) {
   const features::LayoutSpec& layout = card.layout;
   ElementRows rows;
   const auto keep = [&](NumberColumn column) { rows.datasets.push_back(std::move(column).release()); };
@@ -206,6 +198,33 @@ ElementRows read_element_rows(const OpenedFile& file, const features::Card& card
     keep(std::move(column));
     if (layout.type == ElementLayout::csr) rows.row_splits = running_sums(std::exchange(rows.counts, {}));
   }
+  return rows;
+}
+
+/// Elements of a sample are numbered in 32 bits.
+void require_samples_that_can_be(const ElementRows& elements) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const auto& splits = elements.row_splits;
+  for (std::size_t i = 1; i < splits.size(); ++i)
+    if (splits[i] - splits[i - 1] > kMost)
+      throw DataError(
+          fmt::format("{}: sample {} has {} elements; one sample has {} at most: cut it in several",
+                      elements.origin, i - 1, splits[i] - splits[i - 1], kMost));
+}
+
+}  // namespace
+
+void ElementRows::cut(std::size_t first, std::size_t count, features::RawColumns& raw) const {
+  raw.row_splits.clear();
+  raw.counts.clear();
+  for (std::size_t i = first; i < first + count && !counts.empty(); ++i) raw.counts.push_back(counts[i]);
+  for (std::size_t i = first; i <= first + count && ragged(); ++i)
+    raw.row_splits.push_back(row_splits[i] - row_splits[first]);
+}
+
+ElementRows read_element_rows(const OpenedFile& file, const features::Card& card) {
+  ElementRows rows = find_element_rows(file, card);
+  require_samples_that_can_be(rows);
   return rows;
 }
 

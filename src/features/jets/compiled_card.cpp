@@ -132,6 +132,25 @@ Program number_program(const ExpressionGraph& graph, int node) {
   return Program(graph, std::span(&output, 1));
 }
 
+/// What decides about rows and what their numbers are, each a program of its own.
+void compile_numbers(CompiledCard& card, const ExpressionGraph& graph, const CardNodes& nodes) {
+  card.select = number_program(graph, nodes.select);
+  card.label = number_program(graph, nodes.label);
+  card.split = number_program(graph, nodes.split);
+  card.weight = number_program(graph, nodes.weight);
+  card.label_of_elements = varies_over_elements(graph, nodes.label);
+  card.weight_of_elements = varies_over_elements(graph, nodes.weight);
+  for (const int node : nodes.targets) {
+    card.targets.push_back(number_program(graph, node));
+    card.target_of_elements.push_back(varies_over_elements(graph, node));
+  }
+  card.has_mask = nodes.mask >= 0;
+  card.has_select = nodes.select >= 0;
+  card.has_label = nodes.label >= 0;
+  card.has_split = nodes.split >= 0;
+  card.has_weight = nodes.weight >= 0;
+}
+
 }  // namespace
 
 CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted) {
@@ -161,21 +180,7 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   num_given = given.size();
   num_observers = nodes.observers.size();
 
-  select = number_program(graph, nodes.select);
-  label = number_program(graph, nodes.label);
-  split = number_program(graph, nodes.split);
-  weight = number_program(graph, nodes.weight);
-  label_of_elements = varies_over_elements(graph, nodes.label);
-  weight_of_elements = varies_over_elements(graph, nodes.weight);
-  for (const int node : nodes.targets) {
-    targets.push_back(number_program(graph, node));
-    target_of_elements.push_back(varies_over_elements(graph, node));
-  }
-  has_mask = nodes.mask >= 0;
-  has_select = nodes.select >= 0;
-  has_label = nodes.label >= 0;
-  has_split = nodes.split >= 0;
-  has_weight = nodes.weight >= 0;
+  compile_numbers(*this, graph, nodes);
 
   std::vector<int> needed = nodes.inputs;
   needed.insert(needed.end(), nodes.observers.begin(), nodes.observers.end());
