@@ -458,6 +458,47 @@ TEST_F(HitDatasetTest, DatasetsOfDifferentLengthsAndOddValues) {
       AllOf(HasSubstr("row 5, hit 1: hit.x is NaN"), HasSubstr("under [hits] of the card:\n  nan = 0.0")));
 }
 
+TEST_F(HitDatasetTest, EventsMayHaveTheLabels) {
+  std::string sources(kSources);
+  sources.replace(sources.find("hit.kind"), 8, "event.number - 10 > 15");
+  const Events events;
+  const HitDataset dataset({.files = {write_csr()}, .card = write_card(kCsr, "", sources)});
+  EXPECT_THAT(dataset.all()->summary().class_counts, ElementsAre(6, 6)) << "events";
+  DataLoader loader(dataset.all(), {.global_batch = 12, .shuffle = false});
+  const Batch batch = loader.next().value();
+  EXPECT_TRUE(batch["label"].equal(events.numbers().gt(25).to(at::kLong)));
+  EXPECT_EQ(batch["features"].size(0), dataset.hits());
+}
+
+/// HDF5 reads chunks that nobody wrote as zeros, without a word.
+TEST_F(HitDatasetTest, HitsNeverWrittenAreRefusedOrCountedByTheirEvents) {
+  const hid_t file = create_file(path("killed.h5"));
+  const std::vector<float> hits(40, 1.0F);
+  const std::vector<std::int64_t> splits = {0, 3, 10, 10, 14, 20};
+  write_floats(file, "written", {20, 2}, hits);
+  write_dataset(file, "hits", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, {20, 2}, nullptr, {.chunk = {5, 2}});
+  write_dataset(file, "splits", H5T_STD_I64LE, H5T_NATIVE_INT64, {6}, splits.data());
+  const hid_t dataset = H5Dopen2(file, "hits", H5P_DEFAULT);
+  const hsize_t first[2] = {0, 0}, count[2] = {10, 2};
+  const hid_t space = H5Dget_space(dataset), memory = H5Screate_simple(2, count, nullptr);
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, first, nullptr, count, nullptr);
+  H5Dwrite(dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, hits.data());
+  for (const hid_t one : {space, memory}) H5Sclose(one);
+  H5Dclose(dataset);
+  H5Fclose(file);
+  constexpr std::string_view kPlain =
+      "[[read.hit]]\nfrom = \"hits\"\ncolumns = [\"energy\", \"x\"]\n[inputs]\nfeatures = [\"hit.energy\"]\n";
+  const std::string card = write_card(kCsr, "", kPlain);
+  EXPECT_THAT(
+      refusal({.files = {path("killed.h5")}, .card = card}),
+      AllOf(HasSubstr("dataset 'hits': rows 10 to 19 were never written"), HasSubstr("missing = \"fill\"")));
+  std::ofstream filled(path("filled.toml"));
+  filled << "card = 1\nkind = \"hits\"\nmissing = \"fill\"\n[layout]\n" << kCsr << kPlain;
+  filled.close();
+  const HitDataset events({.files = {path("killed.h5")}, .card = path("filled.toml")});
+  EXPECT_EQ(events.all()->summary().rows.filled, 2) << "events 3 and 4";
+}
+
 TEST_F(HitDatasetTest, FilesWithoutLabelsAreReadForEvaluation) {
   const Events events;
   const std::string file = write({{"hits", events.hits()},
