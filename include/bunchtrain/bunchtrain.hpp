@@ -9,6 +9,7 @@
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/data/hit_dataset.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "bunchtrain/models/particle_net.hpp"

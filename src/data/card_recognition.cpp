@@ -26,9 +26,9 @@ std::string recognise_card(const hdf5::File& file, const std::string& path) {
 std::string suggest_card(const hdf5::File& file, const std::string& path, const std::string& card) {
   const auto known = features::recognise(shapes_of(contents_of(file, path)));
   if (!known || *known == card) return {};
-  const bool showers = features::names_shower_card(*known);
-  return fmt::format(" It looks like card '{}' ({}), of {}.", *known, setting("card", *known),
-                     showers ? "showers" : "jets");
+  const features::CardKind kind = features::kind_of_card(*known);
+  return fmt::format(" It looks like card '{}' ({}), of {}s.", *known, setting("card", *known),
+                     kind == features::CardKind::hits ? "hit" : features::sample_word(kind));
 }
 
 }  // namespace bunchtrain::data

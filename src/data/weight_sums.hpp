@@ -22,6 +22,13 @@ class WeightSums {
     }
   }
 
+  /// Many weights that are not negative, of which the sum is known.
+  void add_sum(double sum, std::int64_t count) {
+    if (sum > largest_) rescale(sum);
+    count_ += count;
+    if (sum > 0) magnitudes_ += sum / largest_;
+  }
+
   std::int64_t count() const noexcept { return count_; }
   double mean_magnitude() const noexcept {
     return count_ == 0 ? 0 : largest_ * (magnitudes_ / static_cast<double>(count_));

@@ -26,12 +26,27 @@ at::Tensor wide(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
 }
 
-/// Terms [B] to their weighted mean over samples; 0 with a graph if there are none.
-at::Tensor mean_over_samples(at::Tensor terms, const Batch& batch, const std::string& weight_name) {
-  const auto samples = static_cast<double>(std::max<std::int64_t>(terms.size(0), 1));
-  if (const at::Tensor* weight = batch.tensors.find(weight_name))
+/// A ragged batch has two kinds of rows; ranks would count the wrong ones in silence.
+void require_rows_of(nn::MeanOver mean_over, const std::string& target, std::int64_t rows,
+                     const Batch& batch) {
+  if (!batch.element_splits.defined()) return;
+  const bool elements = mean_over == nn::MeanOver::elements;
+  const std::int64_t expected = elements ? batch.elements : batch.size();
+  if (rows != expected)
+    throw ConfigError(fmt::format(
+        "'{}' has {} rows, and the objective is a mean over the batch's {} {} (mean_over): '{}' must have "
+        "one row for each of them",
+        target, rows, expected, elements ? "elements" : "samples", target));
+}
+
+/// Terms [B] to their weighted mean over samples or elements; 0 with a graph if there are none.
+template <class Target>
+at::Tensor mean_of(at::Tensor terms, const Batch& batch, const Target& names, const std::string& target) {
+  require_rows_of(names.mean_over, target, terms.size(0), batch);
+  const auto count = static_cast<double>(std::max<std::int64_t>(terms.size(0), 1));
+  if (const at::Tensor* weight = batch.tensors.find(names.weight))
     terms = terms * weight->to(terms.scalar_type());
-  return terms.sum() / samples;
+  return terms.sum() / count;
 }
 
 /// [B] of an output [B] or [B, 1].
@@ -76,19 +91,24 @@ void validate(const std::vector<Head>& heads) {
   expects(!heads.empty(), "a network needs a head or more");
   std::set<std::string> names;
   for (const Head& head : heads) {
-    expects(head.objective != nullptr, fmt::format("head '{}' has no objective", head.name));
+    expects(static_cast<bool>(head.objective), fmt::format("head '{}' has no objective", head.name));
     if (!names.insert(head.name).second)
       throw ConfigError("heads", head.name, "names that differ: terms and metrics are told apart by them");
     if (!std::isfinite(head.weight) || head.weight < 0)
       throw ConfigError(fmt::format("weight of head '{}'", head.name), fmt::format("{}", head.weight),
                         "0 or more");
+    if (head.objective.mean_over() != heads.front().objective.mean_over())
+      throw ConfigError(
+          "mean_over", head.name,
+          fmt::format("means over the same as of head '{}': samples or elements", heads.front().name));
   }
 }
 
 }  // namespace
 
 nn::Objective classification(ClassificationTarget names) {
-  return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+  const nn::MeanOver mean_over = names.mean_over;
+  auto loss = [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
     const at::Tensor& logits = detail::output_of(outputs, names.output);
     const at::Tensor& label = detail::label_of(batch, names.label);
     if (logits.dim() != 2 || logits.size(0) != label.size(0))
@@ -96,24 +116,28 @@ nn::Objective classification(ClassificationTarget names) {
                                     names.output, label.size(0), fmt::join(logits.sizes(), ", ")));
     const at::Tensor log_probability =
         at::log_softmax(wide(logits), 1).gather(1, label.unsqueeze(1)).squeeze(1);
-    return mean_over_samples(-log_probability, batch, names.weight);
+    return mean_of(-log_probability, batch, names, names.label);
   };
+  return {std::move(loss), mean_over};
 }
 
 nn::Objective regression(RegressionTarget names) {
   validate(names);
-  return [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+  const nn::MeanOver mean_over = names.mean_over;
+  auto loss = [names = std::move(names)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
     const at::Tensor& given = detail::target_of(batch, names.target);
     const at::Tensor target = given.reshape({given.size(0)});
     const at::Tensor estimate = as_column(outputs, names.output, target.size(0));
-    return mean_over_samples(regression_terms(names, estimate, target.to(estimate.scalar_type()), outputs),
-                             batch, names.weight);
+    return mean_of(regression_terms(names, estimate, target.to(estimate.scalar_type()), outputs), batch,
+                   names, names.target);
   };
+  return {std::move(loss), mean_over};
 }
 
 nn::Objective heads(std::vector<Head> heads) {
   validate(heads);
-  return [heads = std::move(heads)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
+  const nn::MeanOver mean_over = heads.front().objective.mean_over();
+  auto loss = [heads = std::move(heads)](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
     nn::Losses all;
     for (const Head& head : heads) {
       try {
@@ -127,6 +151,7 @@ nn::Objective heads(std::vector<Head> heads) {
     }
     return all;
   };
+  return {std::move(loss), mean_over};
 }
 
 }  // namespace bunchtrain::train

@@ -22,7 +22,7 @@ StateDict counters(const RunState& state) {
   values.set("step", state.step);
   values.set("epoch", state.epoch);
   values.set("loss_sum", state.loss_sum);
-  values.set("samples", state.samples);
+  values.set("samples", state.loss_count);
   values.set("epoch_steps", state.epoch_steps);
   values.set("epoch_trained", state.epoch_trained ? 1 : 0);
   values.set("unplanned_steps", state.unplanned_steps);
@@ -141,7 +141,7 @@ void RunState::start_next_epoch() {
 }
 
 void RunState::start_epoch_anew() {
-  loss_sum = samples = seconds = timed_samples = 0;
+  loss_sum = loss_count = seconds = timed_samples = 0;
   term_sums.clear();
   term_names.clear();
   epoch_steps = timed_steps = 0;
@@ -218,7 +218,7 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.step = values.integer("step");
   state.epoch = values.integer("epoch");
   state.loss_sum = values.real("loss_sum");
-  state.samples = values.real("samples");
+  state.loss_count = values.real("samples");
   state.epoch_steps = values.integer("epoch_steps");
   state.epoch_trained = integer_or_zero(values, "epoch_trained") != 0;
   state.unplanned_steps = integer_or_zero(values, "unplanned_steps");

@@ -18,11 +18,11 @@ namespace bunchtrain::train {
 
 /// The counters of a run. Sums are over the current epoch and over all ranks.
 struct RunState {
-  std::int64_t step = 0;   ///< optimizer steps done
-  std::int64_t epoch = 0;  ///< the current epoch, from 0
-  double loss_sum = 0;     ///< loss times samples
-  double samples = 0;
-  std::vector<double> term_sums = {};  ///< loss terms times samples, in the order of the step
+  std::int64_t step = 0;               ///< optimizer steps done
+  std::int64_t epoch = 0;              ///< the current epoch, from 0
+  double loss_sum = 0;                 ///< loss times what it is a mean over
+  double loss_count = 0;               ///< samples; elements, if the objective is a mean over them
+  std::vector<double> term_sums = {};  ///< loss terms likewise, in the order of the step
   std::vector<std::string> term_names = {};
   std::int64_t epoch_steps = 0;
   bool epoch_trained = false;  ///< its steps are done; what is missing is its validation

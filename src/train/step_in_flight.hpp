@@ -18,7 +18,7 @@ namespace bunchtrain::train {
 
 /// What this rank adds to the means over all ranks.
 struct RankLosses {
-  double loss = 0;                   ///< times samples
+  double loss = 0;                   ///< times what it is a mean over: samples, elements
   std::vector<LossTerm> terms = {};  ///< likewise: heads of an objective, losses of a manual step
 };
 
@@ -39,6 +39,7 @@ struct StepInFlight {
   StepEvent event;  ///< what is known beforehand
   std::int64_t samples = 0;
   std::int64_t global_samples = 0;
+  std::int64_t global_count = 0;        ///< of what losses are means over
   std::vector<PassLosses> passes = {};  ///< of the Trainer
   LossTerms terms = {};                 ///< of a manual step
   StepLog log = {};

@@ -67,18 +67,26 @@ void require_served_mesh(const Session& session, const TrainingTask& task) {
         throw ConfigError("mesh", mesh.shape().to_string(),
                           fmt::format("data={}: network '{}' does not train along the {} axis",
                                       session.size(), network.name, comm::to_string(axis)));
-    if (network.engine->replicas().size() != mesh.size(comm::Axis::data))
-      throw ConfigError("mesh", mesh.shape().to_string(),
-                        fmt::format("a data axis of {} ranks, as many as have network '{}'",
-                                    network.engine->replicas().size(), network.name));
   }
+}
+
+/// @throws ConfigError for a mean over elements of data that have none.
+void require_elements(const nn::Objective& objective, const data::Dataset& data) {
+  if (objective.mean_over() == nn::MeanOver::elements && data.ragged().empty())
+    throw ConfigError("objective", "a mean over elements",
+                      fmt::format("one over samples: {} has no elements (hits, particles), only rows",
+                                  data.summary().description));
 }
 
 /// Collective: what one rank finds is an error on all.
 void check_data(const Session& session, const TrainingTask& task, const data::Dataset& train,
                 const data::Dataset* valid) {
   session.control().together([&] {
-    if (task.objective) require_classes(train.summary(), task.options.samples);
+    if (task.objective) {
+      require_classes(train.summary(), task.options.samples);
+      require_elements(task.objective, train);
+      if (valid) require_elements(task.objective, *valid);
+    }
     if (valid) data::require_disjoint(train, *valid);
   });
 }

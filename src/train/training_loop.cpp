@@ -419,12 +419,12 @@ report::EpochRow TrainingLoop::make_row() {
   report::EpochRow row{.epoch = state_.epoch + 1,
                        .epochs = plan_.length.epochs(),
                        .step = state_.step,
-                       .train_loss = state_.loss_sum / std::max(state_.samples, 1.0),
+                       .train_loss = state_.loss_sum / std::max(state_.loss_count, 1.0),
                        .learning_rate = task_.networks.front().optimizer->learning_rate()};
   if (state_.timed_steps > 0) row.samples_per_second = samples_per_second();
   row.split = mean_split();
   for (std::size_t i = 0; i < state_.term_names.size(); ++i)
-    row.losses.push_back({state_.term_names[i], state_.term_sums[i] / std::max(state_.samples, 1.0)});
+    row.losses.push_back({state_.term_names[i], state_.term_sums[i] / std::max(state_.loss_count, 1.0)});
   return row;
 }
 

@@ -19,15 +19,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Rows [begin, end) of a rank's share, for gradient accumulation.
-Batch slice(const Batch& batch, std::int64_t begin, std::int64_t end) {
-  Batch part = batch;
-  part.tensors = {};
-  for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
-  part.sample_ids = batch.sample_ids.slice(0, begin, end);
-  return part;
-}
-
 void append_sums(const std::vector<std::string>& names, const std::vector<LoggedSum>& of_rank,
                  std::vector<double>& sums) {
   for (const std::string& name : names) {
@@ -54,10 +45,12 @@ std::string joined_names(const std::vector<LoggedSum>& logged) {
 }  // namespace
 
 void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
-  StepInFlight step{.event = {.step = state_.step + 1, .epoch = state_.epoch},
-                    .samples = batch.size(),
-                    .global_samples = batch.global_size(),
-                    .data_seconds = data_seconds};
+  StepInFlight step{
+      .event = {.step = state_.step + 1, .epoch = state_.epoch},
+      .samples = batch.size(),
+      .global_samples = batch.global_size(),
+      .global_count = task_.objective ? task_.objective.global_count(batch) : batch.global_size(),
+      .data_seconds = data_seconds};
   const optim::ScheduleOptions schedule{.kind = settings_.schedule,
                                         .learning_rate = 1,
                                         .total_steps = plan_.length.schedule_steps,
@@ -108,20 +101,21 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
   append_logged(logged, mine);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
   event.logged = read_logged(logged, std::span(sums).subspan(kTerms + of_rank.terms.size()));
-  const auto global_samples = static_cast<double>(step.global_samples);
-  event.loss = sums[kLoss] / global_samples;
+  const auto count = static_cast<double>(step.global_count);
+  const auto mean = [count](double sum) { return sum / std::max(count, 1.0); };  // of no elements: 0
+  event.loss = mean(sums[kLoss]);
   state_.term_sums.resize(of_rank.terms.size());
   state_.term_names.clear();
   for (std::size_t i = 0; i < of_rank.terms.size(); ++i) {
-    event.terms.push_back({of_rank.terms[i].name, sums[kTerms + i] / global_samples});
+    event.terms.push_back({of_rank.terms[i].name, mean(sums[kTerms + i])});
     state_.term_names.push_back(of_rank.terms[i].name);
   }
   if (is_finite(event)) {  // else the run ends, or goes on without this step
     for (std::size_t i = 0; i < of_rank.terms.size(); ++i) state_.term_sums[i] += sums[kTerms + i];
     state_.loss_sum += sums[kLoss];
-    state_.samples += global_samples;
+    state_.loss_count += count;
   }
-  state_.timed_samples += global_samples;
+  state_.timed_samples += static_cast<double>(step.global_samples);
   state_.timed_steps += 1;
   state_.seconds += seconds_since(start);
   event.samples_per_second = samples_per_second();
@@ -249,7 +243,8 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const std::int64_t passes = settings_.accumulate;
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const Batch part =
-        passes == 1 ? batch : slice(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
+        passes == 1 ? batch
+                    : slice_samples(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
     const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
     const parallel::PassResult result = network.engine->run({.batch = part,
                                                              .objective = task_.objective,

@@ -79,23 +79,25 @@ void throw_fault(const Session& session, const std::exception_ptr& fault) {
   }
 }
 
-/// The objective over the samples of this rank.
+/// The objective over the samples or elements of this rank.
 class MeanLoss {
  public:
-  void add(const at::Tensor& loss, std::int64_t samples) {
-    sum_ += loss.item<double>() * static_cast<double>(samples);
-    samples_ += static_cast<double>(samples);
+  /// @param count of what the loss is a mean over; a mean over none may be NaN and counts nothing.
+  void add(const at::Tensor& loss, std::int64_t count) {
+    if (count == 0) return;
+    sum_ += loss.item<double>() * static_cast<double>(count);
+    count_ += static_cast<double>(count);
   }
-  /// Collective. Over the samples of all ranks; none if there are none.
+  /// Collective. Over those of all ranks; none if there are none.
   std::optional<double> over(comm::Communicator& ranks) const {
-    at::Tensor sums = at::tensor({sum_, samples_}, at::kDouble);
+    at::Tensor sums = at::tensor({sum_, count_}, at::kDouble);
     ranks.all_reduce(sums).wait();
     const double* total = sums.const_data_ptr<double>();
     return total[1] > 0 ? std::optional(total[0] / total[1]) : std::nullopt;
   }
 
  private:
-  double sum_ = 0, samples_ = 0;
+  double sum_ = 0, count_ = 0;
 };
 
 struct Found {
@@ -116,7 +118,7 @@ void evaluate(const ValidationTask& task, const Batch& batch, Found& found) {
   if (task.objective) {
     parallel::Evaluation evaluation = task.networks.front().engine->evaluate(
         task.weighted ? batch : without_weights(batch), *task.objective);
-    found.loss.add(evaluation.losses.total, batch.size());
+    found.loss.add(evaluation.losses.total, task.objective->count(batch));
     outputs = std::move(evaluation.outputs);
   }
   if (task.validation) task.validation->add(batch, outputs);

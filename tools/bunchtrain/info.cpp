@@ -25,6 +25,7 @@ void print_info(const config::Options&) {
   fmt::print("launched by  {}\n", launch.by_mpi ? launch.launcher : "no MPI launcher: one rank");
   fmt::print("cards        {}\n", fmt::join(features::builtin_cards(), ", "));
   fmt::print("shower cards {}\n", fmt::join(features::builtin_shower_cards(), ", "));
+  fmt::print("hit cards    {}\n", fmt::join(features::builtin_hit_cards(), ", "));
   fmt::print("models       {}\n", fmt::join(models::names(), ", "));
 }
 

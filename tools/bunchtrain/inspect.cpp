@@ -13,6 +13,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/data/file_contents.hpp"
+#include "bunchtrain/data/hit_dataset.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "subcommand.hpp"
@@ -156,9 +157,34 @@ void print_showers(const std::string& file, const Reading& reading) {
   for (const auto& path : summary.paths) print_text(2, path);
 }
 
+void print_hits(const std::string& file, const Reading& reading) {
+  const data::HitDataset events(
+      {.files = {file}, .card = reading.card, .labels_required = false, .allow_plugins = reading.plugins});
+  const auto all = events.all();
+  const auto& summary = all->summary();
+  print_text(0, summary.description);
+  std::int64_t least = events.hits(), most = 0;
+  for (std::size_t i = 0; i + 1 < all->row_splits().size(); ++i) {
+    const std::int64_t hits = all->row_splits()[i + 1] - all->row_splits()[i];
+    least = std::min(least, hits);
+    most = std::max(most, hits);
+  }
+  fmt::print("  {:<18} {} to {}\n", "hits per event", least, most);
+  if (!events.card().label.empty()) print_text(2, "labels " + features::describe_labels(events.card()));
+  for (std::size_t i = 0; i < summary.classes.size() && i < summary.class_counts.size(); ++i)
+    fmt::print("  {:<12} {}\n", summary.classes[i], summary.class_counts[i]);
+  for (const auto& path : summary.paths) print_text(2, path);
+}
+
 void print_card(const std::string& file, const Reading& reading) {
-  if (features::names_shower_card(reading.card)) return print_showers(file, reading);
-  print_jets(file, reading);
+  switch (features::kind_of_card(reading.card)) {
+    case features::CardKind::showers:
+      return print_showers(file, reading);
+    case features::CardKind::hits:
+      return print_hits(file, reading);
+    case features::CardKind::jets:
+      return print_jets(file, reading);
+  }
 }
 
 /// Which built-in card fits; how to come by one if none does.
@@ -182,8 +208,12 @@ void write_card(const std::filesystem::path& path, const std::string& file,
   write_file_atomically(path, card);
   const std::string name = shell_word(path.string());
   print_text(0, fmt::format("card written to {}: look at inputs and labels, then", name));
+  const features::CardKind kind = features::kind_of_text(card);
+  if (kind == features::CardKind::hits)
+    return fmt::print("  bunchtrain inspect {} --card {}\n", shell_word(file), name);
   fmt::print("  {} --data {} --card {}\n",
-             features::is_shower_card(card) ? "train_3dgan" : "train_particlenet", shell_word(file), name);
+             kind == features::CardKind::showers ? "train_3dgan" : "train_particlenet", shell_word(file),
+             name);
 }
 
 void require_files(const std::vector<std::string>& files, const std::string& target) {

@@ -35,7 +35,8 @@ class Collation {
   virtual std::string kind() const = 0;
   /// @param samples none at an uneven end of an epoch, and once before the first batch
   /// @param like a block of the dataset without samples: names, types, shapes. @param ragged names of its tensors
-  /// that have one row per element. Tensors of blocks are contiguous.
+  /// that have one row per element. Tensors of blocks are contiguous. A batch with "row_splits" is a ragged one: its
+  /// tensors of these names are [E, ...].
   /// @throws ConfigError if the dataset has no tensors that it can make batches of
   virtual NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
                                std::span<const std::string> ragged, const AllocateTensor& allocate) const = 0;

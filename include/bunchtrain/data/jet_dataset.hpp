@@ -20,7 +20,10 @@ struct JetDatasetOptions {
   std::vector<ClassFiles> class_files = {};
   /// built-in name, path of a .toml, or "auto": recognised if exactly one built-in card fits.
   std::string card = "auto";
-  std::int64_t length = 0;                ///< 0 = the card's padded length
+  std::int64_t length = 0;  ///< 0 = the card's padded length
+  /// Batches have all particles, one jet's behind another's, with row splits, instead of the padded length for each
+  /// (also a card's `batches = "ragged"`).
+  bool ragged = false;
   std::vector<std::string> classes = {};  ///< empty = the card's order
   /// Which of the card's targets are read; files need the columns of these alone.
   std::vector<std::string> targets = {};

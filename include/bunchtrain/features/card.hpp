@@ -14,6 +14,43 @@
 
 namespace bunchtrain::features {
 
+/// What the samples of a card are.
+enum class CardKind { jets, showers, hits };
+/// "jet", "shower", "event": for messages.
+std::string_view sample_word(CardKind kind) noexcept;
+/// "particle", "cell", "hit".
+std::string_view element_word(CardKind kind) noexcept;
+
+/// A column as a card of that kind calls it: "hit.energy" for "part.energy", which it is within the library.
+std::string column_text(CardKind kind, std::string_view column);
+
+/// How the particles (hits) of jets (events) lie in a file.
+enum class ElementLayout {
+  padded,  ///< as many slots for each, which a mask or a dataset of counts cuts
+  csr,     ///< one behind the other, with row splits or counts: in a dataset of their own
+  flat,    ///< one behind the other, each with the number of its event
+};
+
+/// A dataset of numbers, or a member of a compound one; no name: the layout has none.
+struct NumberPlace {
+  std::string dataset = {};
+  std::string member = {};
+
+  bool empty() const noexcept { return dataset.empty(); }
+  bool operator==(const NumberPlace&) const = default;
+};
+
+/// `[layout]`: where a file says which particles belong to which jet.
+struct LayoutSpec {
+  ElementLayout type = ElementLayout::padded;
+  NumberPlace row_splits = {};  ///< csr: [jets + 1] from 0 on
+  NumberPlace counts = {};      ///< csr, padded: [jets], in place of row splits or a mask
+  NumberPlace event = {};       ///< flat: [particles], the number of the event of each; does not descend
+  NumberPlace events = {};      ///< flat: [events], its number in the datasets of events; may be missing
+
+  bool operator==(const LayoutSpec&) const = default;
+};
+
 /// One `[[read.jet]]` or `[[read.part]]` entry: a dataset, or all datasets of a group, and
 /// the names of the columns.
 struct ReadSource {
@@ -66,6 +103,11 @@ struct TargetSpec {
 /// A parsed card with all defaults filled in ("kinematics7" expanded).
 struct Card {
   std::string name;  ///< built-in name or file stem
+  CardKind kind = CardKind::jets;
+  LayoutSpec layout = {};
+  /// Batches have the particles of all jets one after another, with row splits, instead of `length` slots for each;
+  /// always of hits. What is said of particles and jets below, holds for hits and events.
+  bool ragged = false;
   std::vector<ReadSource> sources;
   std::string mask;                          ///< expression, true = real particle; empty = every slot
   std::int64_t length = 128;                 ///< padded length P
@@ -110,17 +152,24 @@ struct Card {
 /// @throws ConfigError naming the entry.
 void validate(const Card& card);
 
-/// Parses TOML text; `origin` (a path or a name) is what messages call it. @throws ConfigError with the line
+/// Parses TOML text of a card of jets or hits; `origin` (a path or a name) is what messages call it. @throws ConfigError with the line
 /// and, for unknown keys, the nearest known one.
 Card parse_card(std::string_view toml, std::string_view origin);
 /// A built-in name ("top_tagging") or a path to a .toml file. @throws ConfigError listing the built-in names.
 Card load_card(std::string_view name_or_path);
 /// Names of the cards of jets inside the library; the same files are installed under share/bunchtrain/cards.
 std::vector<std::string> builtin_cards();
-/// The text of a built-in card, of jets or showers, with its comments. @throws ConfigError listing the names.
+/// The same of hits. `load_card` and `parse_card` read both kinds.
+std::vector<std::string> builtin_hit_cards();
+/// What a card given as a built-in name, a path of a .toml file or TOML text is of. @throws as load_card
+CardKind kind_of_card(std::string_view name_or_path);
+CardKind kind_of_text(std::string_view toml);
+/// The text of a built-in card of any kind, with its comments. @throws ConfigError listing the names.
 std::string_view builtin_card_text(std::string_view name);
 /// TOML text of the fully resolved card: parses back to an equal card.
 std::string to_toml(const Card& card);
+/// Whether particles lie one behind the other in the file, as many as each jet has.
+inline bool has_ragged_rows(const Card& card) noexcept { return card.layout.type != ElementLayout::padded; }
 /// Replaces the padded length P. @throws ConfigError if it is not positive.
 void override_length(Card& card, std::int64_t length);
 /// Replaces the order of the classes (`--classes top,qcd`). @throws ConfigError unless the

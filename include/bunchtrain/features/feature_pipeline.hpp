@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
@@ -61,6 +62,20 @@ class UnknownLabels {
   std::int64_t others_ = 0;
 };
 
+/// What is known of the elements (hits) of rows before they are read: all vectors are parallel to `kept`.
+struct ElementCounts {
+  std::vector<std::int64_t> real = {};       ///< elements that pass the mask
+  std::vector<std::int64_t> per_class = {};  ///< [kept, classes], where elements have labels
+  std::vector<double> weights =
+      {};  ///< [kept, classes or 1]: sums of their weights by class, where they have some
+  /// Sum, and squares of the distances from the mean.
+  struct Moments {
+    double sum = 0, squares = 0;
+  };
+  std::vector<std::vector<Moments>> targets =
+      {};  ///< of each target asked for; empty unless elements have it
+};
+
 /// Which rows of a block are kept, and what decides about them. Vectors are parallel to `kept`.
 struct RowSelection {
   std::vector<std::int64_t> kept;            ///< positions within the raw block, ascending
@@ -68,6 +83,7 @@ struct RowSelection {
   std::vector<std::int64_t> keys;            ///< values of `split.by`; empty if card or file has none
   std::vector<double> weights;               ///< values of `weights.sample`; empty if card or file has none
   std::vector<std::vector<double>> targets;  ///< of each target asked for; empty if the file has none
+  ElementCounts elements;                    ///< of ragged cards
   FeatureCounts counts;
   UnknownLabels unknown;  ///< of rows that are neither kept nor dropped: `require_known` refuses them
 };
@@ -76,6 +92,9 @@ struct RowSelection {
 /// float32; 0 at padding), "mask" [N, P] bool (real particles come first), "label" [N] int64 (-1 unknown;
 /// absent if the card has none), "weight" [N] float32 (if the card has weights), the targets asked for by
 /// their names [N] float32 (NaN in a file without them), and the observers as "observer.<name>" [N] float64.
+///
+/// Of a ragged card inputs are [E, F], the elements of all rows one after another, and there is no mask; what a card
+/// of hits says of hits is [E]: label, weight, targets.
 struct FeatureBlock {
   NamedTensors tensors;
   std::vector<std::int64_t> kept_rows;  ///< the rows asked for: positions within the raw block
@@ -107,6 +126,12 @@ class FeaturePipeline {
 
   const Card& card() const noexcept;
   const std::vector<std::string>& targets() const noexcept;
+  /// Names of the tensors with a row per element; empty unless the card is ragged.
+  std::vector<std::string> ragged_tensors() const;
+  /// Whether a label, the weight, a target asked for is one of elements (hits), not of rows.
+  bool labels_elements() const noexcept;
+  bool weighs_elements() const noexcept;
+  bool is_of_elements(std::string_view target) const;
   /// Column names that must be read, with prefix ("jet.pt", "part.e").
   const std::vector<std::string>& required_columns() const noexcept;
   /// Those among them that only label, targets, weights and the split key need: a file without them is

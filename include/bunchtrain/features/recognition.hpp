@@ -42,7 +42,7 @@ struct CardFit {
   std::vector<std::string>
       problems;  ///< "jet_label is missing", "X has shape [100, 4], the card reads 4 columns per particle"
   bool labelled = true;  ///< false: everything but the label is there
-  bool showers = false;  ///< a card of showers, not of jets
+  CardKind kind = CardKind::jets;
 
   bool fits() const noexcept { return problems.empty(); }
 };

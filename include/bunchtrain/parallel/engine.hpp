@@ -25,6 +25,7 @@ class Module;
 namespace bunchtrain::parallel {
 
 /// Counts of a backward pass; they enter as the root gradient, so that the summed gradient is the global mean.
+/// For a loss that is a mean over elements "samples" are elements.
 struct PassOptions {
   std::int64_t samples = 1;  ///< samples behind this loss on this rank (its mean); 0 is allowed
   /// Samples of the whole optimizer step over all ranks and passes; 0 = samples * world
@@ -35,7 +36,8 @@ struct PassOptions {
 };
 
 /// One pass of an optimizer step: forward, objective and backward over a rank's share of the samples, or over
-/// a part of it (gradient accumulation).
+/// a part of it (gradient accumulation). An objective that is a mean over elements counts by `batch.elements` and
+/// `batch.global_elements`.
 struct Pass {
   const Batch& batch;
   const nn::Objective& objective;
@@ -47,8 +49,10 @@ struct Pass {
 /// What a pass found, for records. Tensors are detached and on the engine's device: a host that reads them at
 /// once waits for a GPU.
 struct PassResult {
-  nn::Losses losses = {};    ///< on every rank, means over `samples`
-  std::int64_t samples = 0;  ///< of this rank, or of the ranks that share a network, behind the losses
+  nn::Losses losses = {};  ///< on every rank, means over `samples`
+  /// Of this rank, or of the ranks that share a network, behind the losses; elements, where the objective is a
+  /// mean over them.
+  std::int64_t samples = 0;
   device::LateSeconds forward = {}, backward = {};
 };
 

@@ -5,11 +5,16 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain {
+
+/// The tensor of a ragged batch that says which elements belong to which sample.
+inline constexpr std::string_view kRowSplits = "row_splits";
 
 /// This rank's share of one optimizer step.
 ///
@@ -25,6 +30,10 @@ class Batch {
   /// Elements (hits, particles) of this rank and of the step over all ranks, for losses that are means over them; 0
   /// unless the dataset is ragged.
   std::int64_t elements = 0, global_elements = 0;
+  /// [B + 1] int64 on the host: sample i has the elements element_splits[i] to element_splits[i + 1] - 1 of this
+  /// rank's, so that a batch can be cut without waiting for a device. Undefined unless the dataset is ragged.
+  at::Tensor element_splits;
+  std::vector<std::string> ragged;  ///< names of the tensors [E, ...]; none where elements are padded
   std::int64_t epoch = 0;
   std::int64_t step = 0;  ///< step within the epoch, from 0
 
@@ -32,5 +41,10 @@ class Batch {
   std::int64_t size() const noexcept { return sample_ids.defined() ? sample_ids.size(0) : 0; }
   std::int64_t global_size() const noexcept { return global_samples; }
 };
+
+/// The samples [begin, end) of a rank's share, a microbatch: tensors are views, ragged ones with the elements of
+/// these samples and row splits that begin at 0; what is global is that of the step. Does not wait for a device.
+/// @throws ConfigError for samples that the batch does not have, or row splits without `element_splits`
+Batch slice_samples(const Batch& batch, std::int64_t begin, std::int64_t end);
 
 }  // namespace bunchtrain

@@ -14,9 +14,11 @@ struct ClassificationTarget {
   std::string output = "logits";  ///< [B, C] of the network, before the softmax
   std::string label = "label";    ///< [B] int64 of the batch
   std::string weight = "weight";  ///< [B] of the batch, weights of mean 1; none of that name: all count 1
+  /// Elements: output, label and weight have a row for each of them, [E, C] and [E].
+  nn::MeanOver mean_over = nn::MeanOver::samples;
 };
 
-/// Cross-entropy, mean over the batch's samples, in float32 (float64 stays).
+/// Cross-entropy, mean over the batch's samples or elements, in float32 (float64 stays).
 /// An empty batch gives 0 with a graph.
 ///
 /// The objective throws ConfigError if the network has no such output, if its shape does not fit, or if the
@@ -34,10 +36,11 @@ struct RegressionTarget {
   std::string width = {};   ///< [B] or [B, 1] of the network, positive: its own error; `gaussian` alone
   RegressionLoss loss = RegressionLoss::mse;
   double scale = 1;  ///< the loss is of (output - target) / scale, and of width / scale: their usual size
-  std::string weight = "weight";  ///< as of `ClassificationTarget`
+  std::string weight = "weight";                   ///< as of `ClassificationTarget`
+  nn::MeanOver mean_over = nn::MeanOver::samples;  ///< likewise
 };
 
-/// Mean loss over the batch's samples, in float32 (float64 stays). An empty batch gives 0 with a graph.
+/// Mean loss over the batch's samples or elements, in float32 (float64 stays). An empty batch gives 0 with a graph.
 /// @throws ConfigError for names that are empty, a scale that is not above 0, or a width where the loss uses
 /// none. The objective throws as that of `classification` does.
 nn::Objective regression(RegressionTarget target);
@@ -51,7 +54,8 @@ struct Head {
 
 /// The weighted sum of the heads' losses; `Losses::terms` has each head's own, not weighted, by its name. What
 /// a head throws says which head it is.
-/// @throws ConfigError for no heads, two of a name, or a weight that is not finite or negative.
+/// @throws ConfigError for no heads, two of a name, a weight that is not finite or negative, or means of which
+/// some are over samples and some over elements.
 nn::Objective heads(std::vector<Head> heads);
 
 }  // namespace bunchtrain::train

@@ -185,6 +185,17 @@ TEST_F(InspectTest, ADraftOfShowersIsRead) {
   EXPECT_THAT(output_of(tool("inspect " + file + " --card " + card)), HasSubstr("6 x 5 x 4 cells of images"));
 }
 
+TEST_F(InspectTest, ADraftOfHitsIsRead) {
+  const std::string file = write("events.h5", [](auto& w) {
+    w.write("rechits", {6, 2}, std::vector<float>(12, 0.5F));
+    w.write("offsets", {4}, std::vector<std::int32_t>{0, 2, 2, 6});
+  });
+  const std::string card = path("events.toml");
+  EXPECT_THAT(output_of(tool("inspect " + file + " --write-card " + card)), HasSubstr("bunchtrain inspect"));
+  EXPECT_THAT(on_one_line(output_of(tool("inspect " + file + " --card " + card))),
+              AllOf(HasSubstr("3 of 3 events (6 hits)"), HasSubstr("hits per event 0 to 4")));
+}
+
 /// JetNet as it is published: the printed words are what trains, evaluates and resumes.
 TEST_F(InspectTest, FilesWithoutLabelsAreToldTheWordsThatTrain) {
   const std::string g = write("g.h5", [](auto& w) { w.write_jetnet("", false); });

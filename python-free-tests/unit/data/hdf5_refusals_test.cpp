@@ -186,7 +186,7 @@ TEST_F(Hdf5RefusalsTest, EveryMisfitOfCardAndFileSaysWhatIsThereAndWhatIsWanted)
   for (const auto& [from, to, words] : std::vector<Misfit>{
            {particles,
             "from = \"particles[0:9]\"",
-            {"jets.h5, dataset 'particles'", "[500, 6, 4]", "values 0 to 9 of 4", "--write-card"}},
+            {"jets.h5, dataset 'particles'", "[500, 6, 4]", "values 0 to 9 of 4", "features::draft_card"}},
            {"[particles]",
             "[[read.part]]\nfrom = \"extra\"\ncolumns = [\"q\"]\n[particles]",
             {"holds 3 particles per jet in column 'q'", "dataset 'particles' holds 6"}},

@@ -163,7 +163,7 @@ TEST_F(RowCountsTest, NoParticleAtAllIsAnError) {
   jets.particles.zero_();
   EXPECT_THAT(refusal(jets, card_text()),
               AllOf(HasSubstr("none of the 200 jets in jets.h5 has a real particle"),
-                    HasSubstr("part.real > 0"), HasSubstr("bunchtrain inspect")));
+                    HasSubstr("part.real > 0"), HasSubstr("data::list_contents")));
 }
 
 TEST_F(RowCountsTest, ParticlesAnywhereAreEnough) {

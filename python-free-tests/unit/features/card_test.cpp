@@ -141,6 +141,68 @@ TEST(CardTest, TheDocumentedCardParses) {
   EXPECT_TRUE(quoted.sources[0].group);
   EXPECT_EQ(quoted.sources[1].dataset, "odd:name[0]");
   EXPECT_EQ(parse_card(to_toml(quoted), "again"), quoted);
+
+  const std::size_t hits = page.find("```toml\ncard = 1\nkind = \"hits\"") + 8;
+  const Card of_hits = parse_card(page.substr(hits, page.find("```", hits) - hits), "docs/cards.md");
+  EXPECT_EQ(of_hits.kind, CardKind::hits);
+  EXPECT_TRUE(of_hits.ragged);
+  EXPECT_EQ(parse_card(to_toml(of_hits), "again"), of_hits);
+}
+
+/// A card of hits that parses; `extra` is put behind it.
+std::string hit_card(std::string_view extra = "",
+                     std::string_view layout = "type = \"csr\"\nrow_splits = \"s\"") {
+  return "card = 1\nkind = \"hits\"\n[layout]\n" + std::string(layout) + R"toml(
+[[read.hit]]
+from = "hits"
+columns = ["energy", "x"]
+[inputs]
+features = ["log(hit.energy)"]
+)toml" + std::string(extra);
+}
+
+TEST(HitCardTest, LayoutsAreWrittenAsTheyAreRead) {
+  EXPECT_THAT(builtin_hit_cards(), ElementsAre("hgcal_rechits"));
+  EXPECT_EQ(kind_of_card("hgcal_rechits"), CardKind::hits);
+  EXPECT_EQ(kind_of_card("top_tagging"), CardKind::jets);
+  EXPECT_EQ(kind_of_card("lcd_fixed"), CardKind::showers);
+  for (const char* layout : {"type = \"csr\"\nrow_splits = \"a/s\"", "type = \"csr\"\ncounts = \"events:n\"",
+                             "type = \"flat\"\nevent = \"'odd:hits':event\"\nevents = \"events:event\"",
+                             "type = \"padded\"", "type = \"padded\"\ncounts = \"n\""}) {
+    const Card card = parse_card(hit_card("", layout), "my.toml");
+    EXPECT_EQ(card.kind, CardKind::hits);
+    EXPECT_EQ(parse_card(to_toml(card), "again"), card) << layout;
+  }
+  EXPECT_EQ(parse_card(hit_card("", "type = \"flat\"\nevent = \"'odd:hits':event\""), "my.toml").layout.event,
+            (NumberPlace{.dataset = "odd:hits", .member = "event"}));
+}
+
+TEST(HitCardTest, MistakesAreNamedWithWhatIsNear) {
+  const auto error = [](std::string_view extra, std::string_view layout) {
+    return error_of(hit_card(extra, layout));
+  };
+  constexpr std::string_view kCsr = "type = \"csr\"\nrow_splits = \"s\"";
+  EXPECT_THAT(error("", "type = \"csr\"\nrow_split = \"s\""),
+              AllOf(HasSubstr("row_split"), HasSubstr("did you mean \"row_splits\"?")));
+  EXPECT_THAT(error("", "type = \"crs\""), HasSubstr("\"csr\", \"flat\" or \"padded\""));
+  EXPECT_THAT(error("", "type = \"csr\""), HasSubstr("row_splits or counts"));
+  EXPECT_THAT(error("", "type = \"flat\""), HasSubstr("layout.event"));
+  EXPECT_THAT(error("", "type = \"padded\"\nevent = \"e\""), HasSubstr("only in a layout of type \"flat\""));
+  EXPECT_THAT(error("", "type = \"csr\"\nrow_splits = \"s[0:3]\""), HasSubstr("a dataset, or a member"));
+  EXPECT_THAT(error("", "row_splits = \"s\""), HasSubstr("needs \"type\""));
+  EXPECT_THAT(error("[hits]\nlength = 4\n", kCsr), HasSubstr("unknown key \"length\" in [hits]"));
+  EXPECT_THAT(error("[particles]\nlength = 4\n", kCsr), HasSubstr("unknown key \"particles\" at top level"));
+  EXPECT_THAT(error("[select]\nevents = \"hit.x > 0\"\n", kCsr),
+              HasSubstr("\"hit.x > 0\" varies over hits, but one value per event is needed"));
+  EXPECT_THAT(error("[define]\npart.y = \"hit.x\"\n", kCsr), HasSubstr("begins with \"event.\" or \"hit.\""));
+  EXPECT_THAT(error("[output]\nobservers = [\"event.q\"]\n", kCsr), HasSubstr("unknown name \"event.q\""));
+  EXPECT_THAT(error("[label]\nof = \"hit.x\"\nclasses = [[\"a\", 0], [\"b\", 1]]\n[weights]\nsample = "
+                    "\"sum(hit.x)\"\n",
+                    kCsr),
+              HasSubstr("a weight of hits where hits have labels"));
+  std::string unknown = hit_card();
+  unknown.replace(unknown.find("\"hits\""), 6, "\"hit\"");
+  EXPECT_THAT(error_of(unknown), HasSubstr("\"jets\" or \"hits\""));
 }
 
 TEST(CardTest, DerivesWhatKinematicsNeed) {

@@ -73,7 +73,7 @@ TEST(RecognitionTest, ShowersThatDoNotFitSayWhy) {
   const ShowerCard card = load_shower_card("lcd_fixed");
   const auto problems = [&](const Shapes& shapes) {
     const CardFit fit = fit_card(card, shapes);
-    EXPECT_TRUE(fit.showers);
+    EXPECT_EQ(fit.kind, CardKind::showers);
     EXPECT_FALSE(fit.fits());
     return fit.problems.empty() ? std::string() : fit.problems.front();
   };

@@ -164,6 +164,38 @@ TEST(HeadsObjectiveTest, AHeadWithoutItsTensorIsNamed) {
               AllOf(HasSubstr("in head 'flavour'"), HasSubstr("no tensor 'label'"), HasSubstr("[label]")));
 }
 
+/// A batch of two events of 1 and 3 hits, with a label for each hit.
+TEST(ElementObjectiveTest, SaysWhetherItIsAMeanOverSamplesOrElements) {
+  Batch events = batch_of({{"label", labels_of({0, 1, 1, 0})}});
+  events.sample_ids = labels_of({0, 1});
+  events.element_splits = labels_of({0, 1, 4});
+  events.elements = events.global_elements = 4;
+  events.global_samples = 2;
+  const nn::Objective over_hits = classification({.mean_over = nn::MeanOver::elements});
+  EXPECT_EQ(over_hits.count(events), 4);
+  EXPECT_EQ(classification().count(events), 2);
+  EXPECT_EQ(heads({{"noise", over_hits}}).global_count(events), 4);
+  const at::Tensor logits = at::randn({4, 2}, at::kDouble);
+  EXPECT_DOUBLE_EQ(loss_of(over_hits, {{"logits", logits}}, events),
+                   at::cross_entropy_loss(logits, events["label"]).item<double>());
+  EXPECT_THAT(refusal(classification(), {{"logits", logits}}, events),
+              AllOf(HasSubstr("'label' has 4 rows"), HasSubstr("mean over the batch's 2 samples")));
+  events.tensors.set("energy", reals({1, 2}));
+  EXPECT_THAT(refusal(regression({.output = "e", .target = "energy", .mean_over = nn::MeanOver::elements}),
+                      {{"e", reals({1, 2})}}, events),
+              AllOf(HasSubstr("'energy' has 2 rows"), HasSubstr("mean over the batch's 4 elements")));
+}
+
+TEST(HeadsObjectiveTest, RefusesMeansOverDifferentThings) {
+  try {
+    heads({{"noise", classification({.mean_over = nn::MeanOver::elements})},
+           {"energy", regression({.output = "e", .target = "energy"})}});
+    FAIL() << "the sum is a mean of nothing";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("energy"), HasSubstr("'noise'"), HasSubstr("mean_over")));
+  }
+}
+
 TEST(HeadsObjectiveTest, RefusesHeadsThatCannotBeToldApart) {
   EXPECT_THROW(heads({}), ConfigError);
   EXPECT_THROW(heads({{"a", nullptr}}), ConfigError);

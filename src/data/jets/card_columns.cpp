@@ -47,7 +47,8 @@ Values values_of_member(const ReadSource& source, std::string_view name, const D
 
 // Members by their own names: jets[N], tracks[N, slots].
 std::optional<ColumnLayout> column_by_member(const ReadSource& source, std::string_view column,
-                                             const DatasetLayout& dataset, const std::string& where) {
+                                             const DatasetLayout& dataset, const std::string& where,
+                                             std::string_view row) {
   const auto& names = source.columns;
   if (!names.empty() && std::find(names.begin(), names.end(), column) == names.end()) return std::nullopt;
   if (dataset.find(column) == nullptr) return std::nullopt;
@@ -55,7 +56,7 @@ std::optional<ColumnLayout> column_by_member(const ReadSource& source, std::stri
   const std::size_t rank = source.per_particle ? 2 : 1;
   if (dataset.shape.size() != rank || values.count != 1)
     refuse(source, dataset, where,
-           source.per_particle ? "a compound [jets, particles]" : "a compound [jets]");
+           source.per_particle ? "a compound [jets, particles]" : fmt::format("a compound [{}s]", row));
   return ColumnLayout{.type = values.type,
                       .row_bytes = dataset.row_bytes(),
                       .offset = values.offset,
@@ -79,7 +80,7 @@ Slice slice_of(const ReadSource& source, std::size_t available, const DatasetLay
 // Numbered values [N], [N, columns], [N, slots, columns], or [N, slots * columns] to be folded; of a dataset
 // or of a member.
 ColumnLayout column_by_number(const ReadSource& source, std::size_t index, const DatasetLayout& dataset,
-                              const std::string& where) {
+                              const std::string& where, std::string_view row) {
   Values values{.type = {}, .offset = 0, .count = 1};
   std::vector<std::size_t> axes;  // behind the jets
   if (!source.member.empty()) {
@@ -110,13 +111,14 @@ ColumnLayout column_by_number(const ReadSource& source, std::size_t index, const
   }
   if (axes.size() > 1 || (source.per_particle && axes.empty()))
     refuse(source, dataset, where,
-           source.per_particle ? "particles [jets, particles, columns]" : "values [jets, columns]");
+           source.per_particle ? "particles [jets, particles, columns]"
+                               : fmt::format("values [{}s, columns]", row));
   const Slice slice = slice_of(source, axes.empty() ? 1 : axes[0], dataset, where);
   const bool fits =
       source.per_particle ? slice.count % columns == 0 && slice.count > 0 : slice.count == columns;
   if (!fits)
     refuse(source, dataset, where,
-           fmt::format("{} columns {}", columns, source.per_particle ? "per particle" : "per jet"));
+           fmt::format("{} columns per {}", columns, source.per_particle ? "particle" : row));
   layout.offset += (slice.begin + index) * bytes;
   layout.slots = source.per_particle ? slice.count / columns : 1;
   layout.slot_bytes = columns * bytes;
@@ -126,14 +128,16 @@ ColumnLayout column_by_number(const ReadSource& source, std::size_t index, const
 }  // namespace
 
 std::optional<ColumnLayout> find_column(const ReadSource& source, std::string_view column,
-                                        const DatasetLayout& dataset, const std::string& where) {
-  if (dataset.shape.empty()) refuse(source, dataset, where, "one row per jet");
+                                        const DatasetLayout& dataset, const std::string& where,
+                                        std::string_view row) {
+  if (dataset.shape.empty()) refuse(source, dataset, where, fmt::format("one row per {}", row));
   if (!dataset.members.empty() && source.member.empty())
-    return column_by_member(source, column, dataset, where);
+    return column_by_member(source, column, dataset, where, row);
   if (!source.member.empty() && dataset.find(source.member) == nullptr) return std::nullopt;
   const auto found = std::find(source.columns.begin(), source.columns.end(), column);
   if (found == source.columns.end()) return std::nullopt;
-  return column_by_number(source, static_cast<std::size_t>(found - source.columns.begin()), dataset, where);
+  return column_by_number(source, static_cast<std::size_t>(found - source.columns.begin()), dataset, where,
+                          row);
 }
 
 std::string describe_members(const DatasetLayout& dataset, const ReadSource& source,

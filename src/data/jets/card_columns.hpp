@@ -17,9 +17,10 @@ namespace bunchtrain::data {
 /// Where `column` of `source` lies in the rows of a dataset, which `source.dataset` names.
 /// @return nothing if the source does not have that column, or the dataset not that member. @throws
 /// DataError if rank, type or number of columns are not what the card says. @param where for
-/// messages: "FILE, dataset 'NAME'".
+/// messages: "FILE, dataset 'NAME'". @param row what a row of the dataset is
 std::optional<ColumnLayout> find_column(const features::ReadSource& source, std::string_view column,
-                                        const DatasetLayout& dataset, const std::string& where);
+                                        const DatasetLayout& dataset, const std::string& where,
+                                        std::string_view row = "jet");
 
 /// Why a dataset does not have the member that a source wants for `column`: "dataset 'jets' (members a, b;
 /// did you mean 'a'?)", for messages.

@@ -12,6 +12,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "card_columns.hpp"
 #include "card_recognition.hpp"
+#include "hits/element_rows.hpp"
 #include "io/slab.hpp"
 #include "storage/opened_file.hpp"
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::size_t kSmallestRange = 64;
 constexpr std::size_t kRangeOfUnchunked = 256;
+constexpr std::size_t kElementsPerRange = 16384;  // of ragged rows
 
 // "part.pt": a column of a kind.
 struct ColumnName {
@@ -85,6 +87,7 @@ struct JetFile::Impl {
   std::vector<Source> sources;  // by dataset: one that several sources name is read once
   std::size_t rows = 0;
   std::size_t slots = 0;
+  ElementRows elements;
   std::optional<std::int64_t> class_value;
   std::vector<MissingColumn> missing;
 
@@ -96,6 +99,12 @@ struct JetFile::Impl {
   bool reads(ColumnSet set, bool per_particle, const std::string& column) const;
   void find(const std::string& full_name, const features::FeaturePipeline& pipeline);
   std::optional<std::size_t> open(const std::string& dataset, bool fill_missing);
+  /// Those of the columns, and those of the layout that are none of them.
+  std::vector<const StoredDataset*> all_datasets() const;
+  /// Rows of a source's dataset that hold `samples`.
+  RowSpan rows_of(const Source& source, RowSpan samples) const;
+  RowSpans samples_of(const Source& source, const RowSpans& rows_of_source) const;
+  void choose_rows(const features::Card& card);
   void check_rows(const features::Card& card);
   void check_slots();
   std::string describe_missing(const std::string& column, const features::Card& card,
@@ -106,7 +115,9 @@ struct JetFile::Impl {
 JetFile::JetFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
                  std::optional<std::int64_t> class_value)
     : impl_(std::make_unique<Impl>(path, class_value)) {
+  impl_->elements = read_element_rows(impl_->file, pipeline.card());
   for (const auto& name : pipeline.required_columns()) impl_->find(name, pipeline);
+  impl_->choose_rows(pipeline.card());
   impl_->check_rows(pipeline.card());
   impl_->check_slots();
   impl_->file.close();
@@ -125,13 +136,21 @@ std::size_t JetFile::rows_per_range() const noexcept {
       std::find_if(sources.begin(), sources.end(), [](const auto& s) { return s.per_particle; });
   const auto& leading = particles == sources.end() ? sources.front() : *particles;
   const std::size_t chunk = leading.dataset.rows_per_chunk();
+  if (impl_->elements.ragged()) {
+    const auto all = static_cast<std::size_t>(impl_->elements.row_splits.back());
+    const std::size_t usual = std::max<std::size_t>(all / std::max<std::size_t>(impl_->rows, 1), 1);
+    return std::clamp<std::size_t>(std::max(kElementsPerRange, chunk) / usual, 1, impl_->rows);
+  }
   if (chunk <= 1) return kRangeOfUnchunked;
   return (kSmallestRange + chunk - 1) / chunk * chunk;
 }
 
 void JetFile::plan(std::size_t first, std::size_t count, ColumnSet set, ReadPlan& plan) const {
-  for (const auto& source : impl_->sources)
-    if (source.is_in(set)) source.dataset.plan(first, count, plan);
+  for (const auto& source : impl_->sources) {
+    if (!source.is_in(set)) continue;
+    const RowSpan rows = impl_->rows_of(source, {first, count});
+    source.dataset.plan(rows.first, rows.count, plan);
+  }
 }
 
 void JetFile::decode(std::size_t first, std::size_t count, ColumnSet set, PlannedBytes& bytes,
@@ -140,14 +159,17 @@ void JetFile::decode(std::size_t first, std::size_t count, ColumnSet set, Planne
   raw.slots = static_cast<std::int64_t>(impl_->slots);
   raw.first_row = static_cast<std::int64_t>(first);
   raw.file = impl_->file.path();
+  impl_->elements.cut(first, count, raw);
   impl_->drop_foreign_columns(set, raw);
   if (impl_->class_value)
     raw.jet[std::string(features::kFileColumn)].assign(count, static_cast<double>(*impl_->class_value));
   for (const auto& source : impl_->sources) {
     if (!source.is_in(set)) continue;
-    const auto targets = source.targets(count, set, raw);
+    const RowSpan taken = impl_->rows_of(source, {first, count});
+    const auto targets = source.targets(taken.count, set, raw);
+    if (taken.count == 0) continue;
     source.dataset.decode(
-        first, count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* values) {
+        taken.first, taken.count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* values) {
           for (const auto& target : targets) {
             if (target.particle != nullptr) {
               widen(*target.layout, values, rows, target.particle + at * target.layout->slots);
@@ -168,24 +190,57 @@ void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features
 
 std::vector<std::string> JetFile::paths() const {
   std::vector<std::string> lines;
-  for (const auto& source : impl_->sources)
-    lines.push_back(fmt::format("{}: {}", source.dataset.layout().name, source.dataset.path_text()));
+  for (const StoredDataset* dataset : impl_->all_datasets())
+    lines.push_back(fmt::format("{}: {}", dataset->layout().name, dataset->path_text()));
   return lines;
 }
 
 RowSpans JetFile::filled_rows() const {
   RowSpans rows;
   for (const auto& source : impl_->sources) {
-    const RowSpans absent = source.dataset.absent_rows();
+    const RowSpans absent = impl_->samples_of(source, source.dataset.absent_rows());
     rows.insert(rows.end(), absent.begin(), absent.end());
   }
   return normalised(std::move(rows));
 }
 
 std::vector<FileIdentity> JetFile::identities(bool hash_data) const {
+  return impl_->file.identities(impl_->all_datasets(), hash_data);
+}
+
+std::vector<const StoredDataset*> JetFile::Impl::all_datasets() const {
   std::vector<const StoredDataset*> datasets;
-  for (const auto& source : impl_->sources) datasets.push_back(&source.dataset);
-  return impl_->file.identities(datasets, hash_data);
+  const auto add = [&datasets](const StoredDataset& dataset) {
+    const bool known = std::ranges::any_of(
+        datasets, [&](const StoredDataset* other) { return other->layout().name == dataset.layout().name; });
+    if (!known) datasets.push_back(&dataset);
+  };
+  for (const auto& source : sources) add(source.dataset);
+  for (const auto& dataset : elements.datasets) add(dataset);
+  return datasets;
+}
+
+RowSpan JetFile::Impl::rows_of(const Source& source, RowSpan samples) const {
+  if (!source.per_particle || !elements.ragged()) return samples;
+  const std::int64_t begin = elements.row_splits[samples.first];
+  const std::int64_t end = elements.row_splits[samples.first + samples.count];
+  return {static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end - begin)};
+}
+
+/// The samples that have something in these rows.
+RowSpans JetFile::Impl::samples_of(const Source& source, const RowSpans& rows_of_source) const {
+  if (!source.per_particle || !elements.ragged()) return rows_of_source;
+  const auto& splits = elements.row_splits;
+  const auto sample_of = [&splits](std::uint64_t row) {
+    return static_cast<std::uint64_t>(std::ranges::upper_bound(splits, static_cast<std::int64_t>(row)) -
+                                      splits.begin() - 1);
+  };
+  RowSpans samples;
+  for (const RowSpan& span : rows_of_source) {
+    const std::uint64_t first = sample_of(span.first), last = sample_of(span.first + span.count - 1);
+    samples.push_back({first, last - first + 1});
+  }
+  return samples;
 }
 
 std::vector<JetFile::Impl::Target> JetFile::Impl::Source::targets(std::size_t rows, ColumnSet set,
@@ -226,14 +281,19 @@ void JetFile::Impl::find(const std::string& full_name, const features::FeaturePi
   std::vector<std::string> absent, compounds;
   for (const auto& source : pipeline.card().sources) {
     if (!may_have(source, column)) continue;
-    const auto place = place_of_column(source, column.name);
+    auto place = place_of_column(source, column.name);
     const auto index = open(place.dataset, pipeline.card().fill_missing);
     if (!index) {
       absent.push_back(place.dataset);
       continue;
     }
     Source& opened = sources[*index];
-    const auto layout = find_column(place, column.name, opened.dataset.layout(), opened.dataset.where());
+    // Of elements one behind the other each row is one, with its columns.
+    if (elements.ragged()) place.per_particle = false;
+    const features::CardKind kind = pipeline.card().kind;
+    const auto layout =
+        find_column(place, column.name, opened.dataset.layout(), opened.dataset.where(),
+                    column.per_particle ? features::element_word(kind) : features::sample_word(kind));
     if (!layout) {
       compounds.push_back(describe_members(opened.dataset.layout(), place, column.name));
       continue;
@@ -244,7 +304,8 @@ void JetFile::Impl::find(const std::string& full_name, const features::FeaturePi
     opened.per_particle |= column.per_particle;
     return;
   }
-  const std::string message = describe_missing(full_name, pipeline.card(), absent, compounds);
+  const std::string message = describe_missing(features::column_text(pipeline.card().kind, full_name),
+                                               pipeline.card(), absent, compounds);
   if (!contains(pipeline.optional_columns(), full_name))
     throw DataError(message + suggest_card(file.file(), file.path(), pipeline.card().name));
   missing.push_back({full_name, message});
@@ -272,24 +333,42 @@ std::string JetFile::Impl::describe_missing(const std::string& column, const fea
                      card.name, column, there);
 }
 
-void JetFile::Impl::check_rows(const features::Card& card) {
+void JetFile::Impl::choose_rows(const features::Card& card) {
   std::erase_if(sources, [](const Source& source) { return source.columns.empty(); });
   if (sources.empty())
     throw DataError(fmt::format("{}: card '{}' reads no column of it", file.path(), card.name));
-  const auto& first = sources.front().dataset;
-  for (const auto& source : sources)
-    if (source.dataset.layout().rows() != first.layout().rows())
-      throw DataError(
-          fmt::format("{}: has {} rows, dataset '{}' has {}; all datasets of a card need one row per jet",
-                      source.dataset.where(), source.dataset.layout().rows(), first.layout().name,
-                      first.layout().rows()));
-  rows = first.layout().rows();
+  const StoredDataset& first = sources.front().dataset;
+  const bool told = elements.samples() > 0 || elements.ragged();
+  rows = told ? elements.samples() : first.layout().rows();
   if (rows == 0)
-    throw DataError(
-        fmt::format("{}: is empty (0 rows); leave the file out or write it again", first.where()));
+    throw DataError(fmt::format("{}: is empty (0 rows); leave the file out or write it again",
+                                told ? elements.origin : first.where()));
+}
+
+void JetFile::Impl::check_rows(const features::Card& card) {
+  const std::string_view sample = features::sample_word(card.kind);
+  const std::string told =
+      elements.datasets.empty()
+          ? fmt::format("dataset '{}' has {}", sources.front().dataset.layout().name, rows)
+          : fmt::format("{} tells of {} {}s", elements.origin, rows, sample);
+  for (const auto& source : sources) {
+    const std::string& where = source.dataset.where();
+    const std::size_t found = source.dataset.layout().rows();
+    if (elements.ragged() && source.per_particle) {
+      if (std::ranges::any_of(source.columns, [](const Column& column) { return !column.per_particle; }))
+        throw DataError(
+            fmt::format("{}: has one row per {}, and card '{}' reads columns of the {} from it, too", where,
+                        features::element_word(card.kind), card.name, sample));
+      require_element_rows(elements, where, found);
+    } else if (found != rows) {
+      throw DataError(fmt::format("{}: has {} rows, {}; all datasets of a card need one row per {}", where,
+                                  found, told, sample));
+    }
+  }
 }
 
 void JetFile::Impl::check_slots() {
+  if (elements.ragged()) return;
   const Source* leading = nullptr;
   for (const auto& source : sources) {
     for (const auto& column : source.columns) {
@@ -302,6 +381,7 @@ void JetFile::Impl::check_slots() {
                                     leading->dataset.layout().name, slots));
     }
   }
+  if (leading != nullptr) require_counts_within(elements, leading->dataset.where(), slots);
 }
 
 }  // namespace bunchtrain::data

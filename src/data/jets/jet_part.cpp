@@ -20,6 +20,8 @@ namespace bunchtrain::data {
 namespace {
 
 constexpr std::int64_t kRowsDescribed = 4096;
+constexpr std::int64_t kElementsPerRow =
+    64;  // of jets; rows with many more elements are surveyed in smaller number
 
 std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files) {
   std::vector<std::vector<std::string>> lines;
@@ -32,6 +34,7 @@ std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files
 JetPart::JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part)
     : source_(std::move(source)), pipeline_(std::move(card), source_->targets()), rule_(std::move(rule)) {
   summary_.part = std::move(part);
+  ragged_ = pipeline_.ragged_tensors();
   count();
   describe();
 }
@@ -46,15 +49,36 @@ std::vector<std::int64_t> JetPart::rows_in(const RowRange& range) const {
 
 void JetPart::count() {
   summary_.class_counts.assign(pipeline_.card().classes.size(), 0);
+  if (pipeline_.card().ragged) row_splits_.push_back(0);
   for (const auto& range : source_->ranges()) {
     const auto rows = rows_in(range);
     ranges_.push_back({.first = size_, .count = static_cast<std::int64_t>(rows.size())});
     size_ += ranges_.back().count;
-    for (const auto row : rows) {
-      const auto label = source_->label(range.first_row + static_cast<std::size_t>(row));
+    for (const auto in_range : rows) {
+      const std::size_t row = range.first_row + static_cast<std::size_t>(in_range);
+      count_elements(row);
+      const auto label = source_->label(row);
       if (label >= 0) ++summary_.class_counts[static_cast<std::size_t>(label)];
     }
   }
+}
+
+void JetPart::count_elements(std::size_t row) {
+  if (row_splits_.empty()) return;
+  const features::ElementCounts& elements = source_->elements();
+  row_splits_.push_back(row_splits_.back() + elements.real[row]);
+  if (elements.per_class.empty()) return;
+  const std::size_t classes = summary_.class_counts.size();
+  for (std::size_t i = 0; i < classes; ++i) summary_.class_counts[i] += elements.per_class[row * classes + i];
+}
+
+/// "9 of 10 events (489986 hits)".
+std::string JetPart::count_text() const {
+  const features::CardKind kind = pipeline_.card().kind;
+  std::string text = fmt::format("{} of {} {}s", size_, source_->rows(), features::sample_word(kind));
+  if (!row_splits_.empty())
+    text += fmt::format(" ({} {}s)", row_splits_.back(), features::element_word(kind));
+  return text;
 }
 
 void JetPart::describe() {
@@ -63,7 +87,7 @@ void JetPart::describe() {
   const std::string& name = summary_.part.name;
   const std::string part = name.empty() ? "" : name + ": ";
   summary_.description =
-      fmt::format("{}{} of {} jets in {}, card {}", part, size_, source_->rows(),
+      fmt::format("{}{} in {}, card {}", part, count_text(),
                   name_files(source_->files().front().path(), source_->files().size()), card.name);
   summary_.samples = size_;
   if (!card.label.empty()) summary_.labels = features::describe_labels(card);
@@ -136,7 +160,7 @@ SampleBlock JetPart::read(std::size_t range) const {
 
 SampleBlock JetPart::decode(std::size_t range, PlannedBytes bytes) const {
   SampleBlock block{.tensors = evaluate(range, bytes).tensors, .range = ranges_.at(range)};
-  if (!block.tensors.contains("label"))
+  if (pipeline_.card().kind == features::CardKind::jets && !block.tensors.contains("label"))
     block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
   return block;
 }
@@ -150,6 +174,8 @@ std::vector<std::size_t> JetPart::filled_ranges() const {
 
 JetPart::Survey JetPart::survey(std::int64_t most_rows) const {
   features::StandardisationFit fit(pipeline_.card());
+  if (!row_splits_.empty() && row_splits_.back() > kElementsPerRow * size_)
+    most_rows = std::max<std::int64_t>(most_rows * kElementsPerRow * size_ / row_splits_.back(), 1);
   const auto filled = filled_ranges();
   // As many ranges as hold the rows wanted, at equal distances.
   const std::int64_t per_range =
@@ -185,11 +211,11 @@ void JetPart::require_particles(const std::vector<std::size_t>& ranges) const {
   }
   const auto& card = pipeline_.card();
   const auto& file = source_->files().front();
-  throw DataError(
-      fmt::format("{}: none of the {} jets in {} has a real particle by the mask \"{}\" of card '{}'; "
-                  "look at the columns with {}, then change mask under [particles] of the card",
-                  file.path(), size_, name_files(file.path(), source_->files().size()), card.mask, card.name,
-                  way_to(Advice::look_at_data, file.path())));
+  throw DataError(fmt::format(
+      "{}: none of the {} {}s in {} has a real {} by the mask \"{}\" of card '{}'; "
+      "look at the columns with {}, then change mask in the card",
+      file.path(), size_, features::sample_word(card.kind), name_files(file.path(), source_->files().size()),
+      features::element_word(card.kind), card.mask, card.name, way_to(Advice::look_at_data, file.path())));
 }
 
 WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
@@ -197,6 +223,10 @@ WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
   for (const auto& range : source_->ranges()) {
     for (const auto in_range : rows_in(range)) {
       const std::size_t row = range.first_row + static_cast<std::size_t>(in_range);
+      if (pipeline_.weighs_elements()) {
+        add_element_weights(row, class_weights, sums);
+        continue;
+      }
       const auto label = source_->label(row);
       const bool has_class = label >= 0 && !class_weights.empty();
       sums.add(source_->weight(row) * (has_class ? class_weights[static_cast<std::size_t>(label)] : 1));
@@ -205,8 +235,44 @@ WeightSums JetPart::weigh(const std::vector<double>& class_weights) const {
   return sums;
 }
 
+/// Sums of each class times its weight; where only classes have weights, their numbers.
+void JetPart::add_element_weights(std::size_t row, const std::vector<double>& class_weights,
+                                  WeightSums& sums) const {
+  const features::ElementCounts& elements = source_->elements();
+  const bool by_class = !elements.per_class.empty();
+  const std::size_t classes = by_class ? pipeline_.card().classes.size() : 1;
+  for (std::size_t i = 0; i < classes; ++i) {
+    const std::size_t at = row * classes + i;
+    const std::int64_t count = by_class ? elements.per_class[at] : elements.real[row];
+    const double sum = elements.weights.empty() ? static_cast<double>(count) : elements.weights[at];
+    sums.add_sum(sum * (class_weights.empty() ? 1 : class_weights[i]), count);
+  }
+}
+
+/// Moments of samples put together: squares are those within each and those between their means.
+JetPart::Spread JetPart::spread_over_elements(std::size_t number) const {
+  const features::ElementCounts& elements = source_->elements();
+  double sum = 0, squares = 0;
+  std::int64_t count = 0;
+  for (const RowRange& range : source_->ranges())
+    for (const auto in_range : rows_in(range)) {
+      const std::size_t row = range.first_row + static_cast<std::size_t>(in_range);
+      const features::ElementCounts::Moments& more = elements.targets[number][row];
+      const auto mine = static_cast<double>(count), others = static_cast<double>(elements.real[row]);
+      if (others == 0) continue;
+      const double distance = count == 0 ? 0 : more.sum / others - sum / mine;
+      squares += more.squares + distance * distance * mine * others / (mine + others);
+      sum += more.sum;
+      count += elements.real[row];
+    }
+  if (count == 0) return {};
+  const auto all = static_cast<double>(count);
+  return {.mean = sum / all, .width = std::sqrt(squares / all), .samples = count};
+}
+
 /// In the order of rows: the same to the bit wherever it is computed.
 JetPart::Spread JetPart::spread(std::size_t number) const {
+  if (pipeline_.is_of_elements(source_->targets()[number])) return spread_over_elements(number);
   std::vector<double> values;
   for (const auto& range : source_->ranges())
     for (const auto in_range : rows_in(range)) {

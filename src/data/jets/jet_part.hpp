@@ -26,6 +26,8 @@ class JetPart final : public Dataset {
   SampleBlock read(std::size_t range) const override;
   ReadPlan plan(std::size_t range) const override;
   SampleBlock decode(std::size_t range, PlannedBytes bytes) const override;
+  std::span<const std::string> ragged() const noexcept override { return ragged_; }
+  std::span<const std::int64_t> row_splits() const noexcept override { return row_splits_; }
   const DatasetSummary& summary() const override { return summary_; }
   const features::Card* card() const noexcept override { return &pipeline_.card(); }
 
@@ -58,6 +60,10 @@ class JetPart final : public Dataset {
   features::FeatureBlock evaluate(std::size_t range) const;
   features::FeatureBlock evaluate(std::size_t range, PlannedBytes bytes) const;
   void count();
+  void count_elements(std::size_t row);
+  void add_element_weights(std::size_t row, const std::vector<double>& class_weights, WeightSums& sums) const;
+  Spread spread_over_elements(std::size_t number) const;
+  std::string count_text() const;
   void describe();
   void describe_weights();
   std::string text_of_use() const;
@@ -70,6 +76,8 @@ class JetPart final : public Dataset {
   RowRule rule_;
   std::vector<SampleRange> ranges_;
   std::int64_t size_ = 0;
+  std::vector<std::string> ragged_;
+  std::vector<std::int64_t> row_splits_;  ///< of ragged cards
   DatasetSummary summary_;
 };
 

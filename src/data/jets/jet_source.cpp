@@ -40,7 +40,7 @@ JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledF
     files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()));
   if (options.labels_required)
     require_labels(files_, pipeline_.card());
-  else if (const std::string missing = describe_missing(files_); !missing.empty())
+  else if (const std::string missing = describe_missing(files_, pipeline_.card().kind); !missing.empty())
     logger_.info(missing);
   ranges_ = cut_rows(files_);
   const std::size_t rows = ranges_.empty() ? 0 : ranges_.back().first_row + ranges_.back().count;
@@ -48,6 +48,7 @@ JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledF
   if (!pipeline_.card().split_by.empty()) keys_.assign(rows, 0);
   if (!pipeline_.card().sample_weight.empty()) weights_.assign(rows, 1);
   targets_.assign(targets().size(), std::vector<double>(rows, std::numeric_limits<double>::quiet_NaN()));
+  make_room_for_elements();
   count_filled_rows();
   read_labels(options.threads);
   take_fingerprint(files, options.hash_data);
@@ -76,6 +77,7 @@ features::RowSelection JetSource::read_labels(const RowRange& range) {
   files_[range.file].read(range.first, range.count, ColumnSet::selection, raw);
   features::RowSelection selection;
   pipeline_.select_rows(raw, selection);
+  keep_elements(selection, range.first_row);
   for (std::size_t i = 0; i < selection.kept.size(); ++i) {
     const std::size_t row = range.first_row + static_cast<std::size_t>(selection.kept[i]);
     labels_[row] = static_cast<std::int16_t>(selection.labels[i]);
@@ -89,6 +91,35 @@ features::RowSelection JetSource::read_labels(const RowRange& range) {
     keys_[row] = static_cast<std::uint32_t>(mix64(range.file, key));
   }
   return selection;
+}
+
+/// Threads read ranges of rows in any order.
+void JetSource::make_room_for_elements() {
+  const features::Card& card = pipeline_.card();
+  if (!card.ragged) return;
+  elements_.real.assign(rows(), 0);
+  const std::size_t classes = pipeline_.labels_elements() ? card.classes.size() : 0;
+  elements_.per_class.assign(rows() * classes, 0);
+  if (pipeline_.weighs_elements() && !card.sample_weight.empty())
+    elements_.weights.assign(rows() * std::max<std::size_t>(classes, 1), 0);
+  for (const std::string& target : targets())
+    elements_.targets.emplace_back(pipeline_.is_of_elements(target) ? rows() : 0);
+}
+
+/// Ranges do not overlap here either.
+void JetSource::keep_elements(const features::RowSelection& selection, std::size_t first_row) {
+  const features::ElementCounts& found = selection.elements;
+  if (found.real.empty()) return;
+  const std::size_t kept = selection.kept.size();
+  const auto scatter = [&](const auto& from, auto& to) {
+    const std::size_t width = from.size() / kept;
+    for (std::size_t i = 0; i < from.size(); ++i)
+      to[(first_row + static_cast<std::size_t>(selection.kept[i / width])) * width + i % width] = from[i];
+  };
+  scatter(found.real, elements_.real);
+  scatter(found.per_class, elements_.per_class);
+  scatter(found.weights, elements_.weights);
+  for (std::size_t i = 0; i < found.targets.size(); ++i) scatter(found.targets[i], elements_.targets[i]);
 }
 
 void JetSource::count_filled_rows() {
@@ -108,6 +139,8 @@ void JetSource::take_fingerprint(std::span<const LabelledFile> named, bool hash_
   hasher.update(bytes_of(keys_));
   hasher.update(bytes_of(weights_));
   for (const auto& target : targets_) hasher.update(bytes_of(target));
+  hasher.update(bytes_of(elements_.real));
+  hasher.update(bytes_of(elements_.per_class));
   fingerprint_ = hasher.hex();
 }
 

@@ -16,7 +16,7 @@
 namespace bunchtrain::data {
 
 /// Opens the files, reads label, selection, split key, weight and targets of every row once. Memory: 2 bytes
-/// per row, 4 more with a split key, 8 more with weights and for each target. Immutable, thread-safe.
+/// per row, 4 more with a split key, 8 more with weights, for each target, and where rows are ragged. Immutable, thread-safe.
 class JetSource {
  public:
   static constexpr std::int16_t kDropped = -2;  ///< as a label: not selected, or of no class
@@ -37,6 +37,9 @@ class JetSource {
   const std::vector<std::string>& targets() const noexcept { return pipeline_.targets(); }
   /// Value of one of them, by its place among `targets()`; NaN where the file has none.
   double target(std::size_t number, std::size_t row) const noexcept { return targets_[number][row]; }
+  /// What is known of the elements of rows, by row; empty vectors unless the card is ragged.
+  const features::ElementCounts& elements() const noexcept { return elements_; }
+  const features::FeaturePipeline& pipeline() const noexcept { return pipeline_; }
   /// Rows left out or read as fill values, by reason.
   const RowCounts& counts() const noexcept { return counts_; }
   /// The card with its classes and length as the user chose, nothing fitted yet.
@@ -48,6 +51,8 @@ class JetSource {
  private:
   void read_labels(int threads);
   features::RowSelection read_labels(const RowRange& range);
+  void make_room_for_elements();
+  void keep_elements(const features::RowSelection& selection, std::size_t first_row);
   void count_filled_rows();
   void take_fingerprint(std::span<const LabelledFile> named, bool hash_data);
 
@@ -59,6 +64,7 @@ class JetSource {
   std::vector<std::uint32_t> keys_;
   std::vector<double> weights_;
   std::vector<std::vector<double>> targets_;
+  features::ElementCounts elements_;
   RowCounts counts_;
   std::string fingerprint_;
   std::vector<FileIdentity> identities_;

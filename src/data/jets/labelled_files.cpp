@@ -200,7 +200,8 @@ void require_labels(std::span<const JetFile> files, const features::Card& card) 
       std::find_if(files.begin(), files.end(), [](const JetFile& file) { return !file.missing().empty(); });
   if (lacking == files.end()) return;
   const auto columns = label_columns(card);
-  if (has_all(*lacking, columns)) throw DataError(lacking->missing().front().message);
+  if (card.kind == features::CardKind::hits || has_all(*lacking, columns))
+    throw DataError(lacking->missing().front().message);
   if (card.label == features::kFileLabel)
     throw DataError(fmt::format("{}: its class ({}) is not said, card '{}' takes it from the words of {}: {}",
                                 lacking->path(), fmt::join(names_of(card.classes), ", "), card.name,
@@ -209,18 +210,19 @@ void require_labels(std::span<const JetFile> files, const features::Card& card) 
                               lacking->missing().front().message, class_words(files, card)));
 }
 
-std::string describe_missing(std::span<const JetFile> files) {
+std::string describe_missing(std::span<const JetFile> files, features::CardKind kind) {
   std::set<std::string> names;
   std::size_t count = 0;
   for (const JetFile& file : files) {
     count += file.missing().empty() ? 0 : 1;
     for (const MissingColumn& column : file.missing())
-      names.insert(column.name.ends_with(features::kFileColumn) ? "the class of the file" : column.name);
+      names.insert(column.name.ends_with(features::kFileColumn) ? "the class of the file"
+                                                                : features::column_text(kind, column.name));
   }
   if (count == 0) return {};
   return fmt::format(
-      "{} of {} files have no {}: their jets are read without it (label -1, weight 1, targets NaN)", count,
-      files.size(), fmt::join(names, ", "));
+      "{} of {} files have no {}: their {}s are read without it (label -1, weight 1, targets NaN)", count,
+      files.size(), fmt::join(names, ", "), features::sample_word(kind));
 }
 
 }  // namespace bunchtrain::data

@@ -36,6 +36,6 @@ void check_own_labels(std::span<const LabelledFile> files, const features::Card&
 void require_labels(std::span<const JetFile> files, const features::Card& card);
 
 /// "2 of 3 files have no jet.kind: ...": what evaluation goes without; empty if nothing.
-std::string describe_missing(std::span<const JetFile> files);
+std::string describe_missing(std::span<const JetFile> files, features::CardKind kind);
 
 }  // namespace bunchtrain::data

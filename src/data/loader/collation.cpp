@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/tensor/batch.hpp"
 #include "row_bytes.hpp"
 
 namespace bunchtrain::data {
 namespace {
 
-constexpr std::string_view kRowSplits = "row_splits";
 constexpr std::string_view kMask = "mask";
 
 bool contains(std::span<const std::string> names, std::string_view name) {

@@ -242,6 +242,7 @@ void LoaderPipeline::fill(PlannedBatch& planned) const {
   NamedTensors host = plan_->collate(planned.samples, [this](at::IntArrayRef sizes, at::ScalarType type) {
     return transfer_.allocate(sizes, type);
   });
+  plan_->mark_elements(planned.batch, host, planned.ids);
   at::Tensor ids = transfer_.allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
   std::copy(planned.ids.begin(), planned.ids.end(), ids.mutable_data_ptr<std::int64_t>());
   host.set(std::string(kSampleIds), std::move(ids));

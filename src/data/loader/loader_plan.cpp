@@ -102,6 +102,19 @@ NamedTensors LoaderPlan::collate(std::span<const CollatedSample> samples,
   return batch;
 }
 
+void LoaderPlan::mark_elements(Batch& batch, const NamedTensors& tensors,
+                               std::span<const std::int64_t> samples) const {
+  if (row_splits_.empty()) return;
+  batch.element_splits = at::empty({static_cast<std::int64_t>(samples.size()) + 1}, at::kLong);
+  std::int64_t* end = batch.element_splits.mutable_data_ptr<std::int64_t>();
+  *end = 0;
+  for (const std::int64_t sample : samples) {
+    end[1] = *end + taken().of(sample);
+    ++end;
+  }
+  if (tensors.contains(kRowSplits)) batch.ragged.assign(ragged_.begin(), ragged_.end());
+}
+
 void LoaderPlan::require_fitting(std::size_t range, const SampleBlock& block) const {
   const SampleRange& samples = dataset_->ranges()[range];
   const auto refuse = [&](const std::string& name, const std::string& what) {
@@ -173,6 +186,10 @@ std::string LoaderPlan::describe(bool kept_chunks) const {
 std::string LoaderPlan::describe_batches() const {
   if (ragged_.empty()) return {};
   std::string text = fmt::format(" with {} elements, {}", elements(), collation_->kind());
+  std::int64_t cut = 0;
+  for (std::size_t i = 1; i < row_splits_.size(); ++i)
+    cut += taken().of(static_cast<std::int64_t>(i) - 1) < row_splits_[i] - row_splits_[i - 1];
+  if (cut > 0) text += fmt::format(" ({} {} longer and cut)", cut, cut == 1 ? "sample is" : "samples are");
   const std::int64_t budget = options_.global_elements;
   if (budget == 0) return text;
   std::int64_t alone = 0;

@@ -29,6 +29,8 @@ class LoaderPlan {
   TakenElements taken() const noexcept { return {row_splits_, collation_.get()}; }
   /// @throws ConfigError if the collation makes no batch of them
   NamedTensors collate(std::span<const CollatedSample> samples, const AllocateTensor& allocate) const;
+  /// Says on the host which elements a batch of these samples has, and which of its tensors are ragged.
+  void mark_elements(Batch& batch, const NamedTensors& tensors, std::span<const std::int64_t> samples) const;
   /// @throws DataError unless the block's tensors are those of the other blocks and as long as the range.
   void require_fitting(std::size_t range, const SampleBlock& block) const;
 

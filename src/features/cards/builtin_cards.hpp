@@ -7,12 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/features/card.hpp"
+
 namespace bunchtrain::features::detail {
 
 struct BuiltinCard {
   std::string_view name;
   std::string_view text;
-  bool showers;  ///< else jets
+  CardKind kind;
 };
 
 std::span<const BuiltinCard> builtin_card_list();

@@ -66,14 +66,21 @@ std::string judge_source(const ReadSource& source, const DatasetShape& dataset) 
   return judge_numbers(source, dataset, available, source.per_particle && folded);
 }
 
-/// Collects what a card finds and misses, column by column where columns have names in the file.
+/// Of elements one behind the other each row is one, with its columns.
+ReadSource as_rows(ReadSource source) {
+  source.per_particle = false;
+  return source;
+}
+
+/// Collects what a card of jets or hits finds and misses, column by column where columns have names in the file.
 class JetFit {
  public:
   JetFit(const Card& card, std::span<const DatasetShape> datasets)
       : card_(card),
         datasets_(datasets),
         pipeline_(card),
-        fit_{.card = card.name, .matched = {}, .problems = {}} {
+        fit_{.card = card.name, .matched = {}, .problems = {}, .kind = card.kind} {
+    judge_layout();
     for (const ReadSource& source : card.sources) judge(source);
     judge_open_columns();
   }
@@ -81,6 +88,35 @@ class JetFit {
   CardFit result() && { return std::move(fit_); }
 
  private:
+  /// The datasets that say how many elements samples have.
+  void judge_layout() {
+    const LayoutSpec& layout = card_.layout;
+    const auto rows_of = [this](const NumberPlace& place) -> std::int64_t {
+      if (place.empty()) return -1;
+      const DatasetShape* dataset = find_dataset(datasets_, place.dataset);
+      const bool lacks_member =
+          dataset && !place.member.empty() &&
+          std::ranges::find(dataset->members, place.member, &MemberShape::name) == dataset->members.end();
+      if (!dataset || dataset->shape.empty() || lacks_member) {
+        fit_.problems.push_back(!dataset ? fmt::format("{} is missing", place.dataset)
+                                : lacks_member
+                                    ? fmt::format("{} has no member {}", place.dataset, place.member)
+                                    : fmt::format("{} is a single value", place.dataset));
+        return -1;
+      }
+      match(dataset->name);
+      return dataset->shape.front();
+    };
+    if (const std::int64_t splits = rows_of(layout.row_splits); splits > 0) rows_ = splits - 1;
+    for (const NumberPlace* place : {&layout.counts, &layout.events})
+      if (const std::int64_t rows = rows_of(*place); rows >= 0) rows_ = rows;
+    element_rows_ = rows_of(layout.event);
+  }
+
+  bool is_row_of_elements(const ReadSource& source) const {
+    return source.per_particle && has_ragged_rows(card_);
+  }
+
   void judge(const ReadSource& source) {
     if (source.group) {
       for (const std::string& column : source.columns) judge_dataset_of_group(source, column);
@@ -92,8 +128,11 @@ class JetFit {
       return lack_all(source, fmt::format("{} has no member {}", dataset->name, source.member));
     if (!contains(fit_.matched, dataset->name)) add(fit_.present, dataset->name);
     const bool by_member = dataset->kind == ElementKind::compound && source.member.empty();
-    std::string problem = by_member ? judge_compound(source, *dataset) : judge_source(source, *dataset);
-    if (problem.empty()) problem = judge_rows(*dataset);
+    const bool elements = is_row_of_elements(source);
+    std::string problem = by_member  ? judge_compound(source, *dataset)
+                          : elements ? judge_source(as_rows(source), *dataset)
+                                     : judge_source(source, *dataset);
+    if (problem.empty()) problem = judge_rows(*dataset, elements ? element_rows_ : rows_);
     if (problem.empty())
       match(dataset->name);
     else
@@ -110,7 +149,7 @@ class JetFit {
 
   /// Members that are listed; those that are not needed may be missing.
   std::string judge_compound(const ReadSource& source, const DatasetShape& dataset) {
-    const std::size_t rank = source.per_particle ? 2 : 1;
+    const std::size_t rank = source.per_particle && !is_row_of_elements(source) ? 2 : 1;
     if (dataset.shape.size() != rank)
       return fmt::format("{}, the card reads a compound of rank {}", shape_text(dataset), rank);
     std::vector<std::string> missing;
@@ -159,10 +198,10 @@ class JetFit {
     });
   }
 
-  std::string judge_rows(const DatasetShape& dataset) {
-    if (rows_ < 0) rows_ = dataset.shape.front();
-    if (dataset.shape.front() == rows_) return {};
-    return fmt::format("{} has {} rows, other datasets have {}", dataset.name, dataset.shape.front(), rows_);
+  static std::string judge_rows(const DatasetShape& dataset, std::int64_t& rows) {
+    if (rows < 0) rows = dataset.shape.front();
+    if (dataset.shape.front() == rows) return {};
+    return fmt::format("{} has {} rows, other datasets have {}", dataset.name, dataset.shape.front(), rows);
   }
 
   void match(const std::string& dataset) {
@@ -200,7 +239,7 @@ class JetFit {
   std::span<const DatasetShape> datasets_;
   FeaturePipeline pipeline_;
   CardFit fit_;
-  std::int64_t rows_ = -1;
+  std::int64_t rows_ = -1, element_rows_ = -1;
 };
 
 bool is_part_of(const CardFit& one, const CardFit& other) {
@@ -210,7 +249,7 @@ bool is_part_of(const CardFit& one, const CardFit& other) {
 }
 
 std::string choice_text(const CardFit& fit) {
-  if (fit.showers) return setting("card", fit.card);
+  if (fit.kind != CardKind::jets) return setting("card", fit.card);
   return fmt::format("{} ({})", setting("card", fit.card), describe_labels(load_card(fit.card)));
 }
 
@@ -223,6 +262,7 @@ CardFit fit_card(const Card& card, std::span<const DatasetShape> datasets) {
 std::vector<CardFit> fit_builtin_cards(std::span<const DatasetShape> datasets) {
   std::vector<CardFit> fits;
   for (const std::string& name : builtin_cards()) fits.push_back(fit_card(load_card(name), datasets));
+  for (const std::string& name : builtin_hit_cards()) fits.push_back(fit_card(load_card(name), datasets));
   for (const std::string& name : builtin_shower_cards())
     fits.push_back(fit_card(load_shower_card(name), datasets));
   std::ranges::stable_sort(fits, [](const CardFit& a, const CardFit& b) {
@@ -261,8 +301,9 @@ std::optional<std::string> recognise(std::span<const DatasetShape> datasets) {
 std::string describe(const LayoutFit& layout) {
   if (layout.card) {
     const CardFit& fit = *layout.card;
-    const std::string labels =
-        fit.showers || !fit.labelled ? "" : fmt::format(" ({})", describe_labels(load_card(fit.card)));
+    const std::string labels = fit.kind != CardKind::jets || !fit.labelled
+                                   ? ""
+                                   : fmt::format(" ({})", describe_labels(load_card(fit.card)));
     return fmt::format("card {} fits{}{}", fit.card, labels, fit.labelled ? "" : ", without labels");
   }
   std::vector<std::string> choices;

@@ -14,11 +14,8 @@
 namespace bunchtrain::features::detail {
 namespace {
 
-constexpr std::string_view kJetPrefix = "jet.";
-constexpr std::string_view kParticlePrefix = "part.";
-
-std::string with_prefix(bool per_particle, std::string_view column) {
-  return fmt::format("{}{}", per_particle ? kParticlePrefix : kJetPrefix, column);
+std::string with_prefix(const CardWords& words, bool per_particle, std::string_view column) {
+  return fmt::format("{}{}", per_particle ? words.element_prefix : words.sample_prefix, column);
 }
 
 double factor_of(std::string_view unit, std::string_view column) {
@@ -29,11 +26,13 @@ double factor_of(std::string_view unit, std::string_view column) {
 
 }  // namespace
 
-CardExpressions::CardExpressions(const Card& card) {
+CardExpressions::CardExpressions(const Card& card) : words_(words_of(card.kind)) {
   for (const ReadSource& source : card.sources) add_source(source);
   for (const auto& [name, expression] : card.define) {
-    if (!is_name(name) || !(name.starts_with(kJetPrefix) || name.starts_with(kParticlePrefix))) {
-      throw ConfigError(fmt::format("definition \"{}\": a name begins with \"jet.\" or \"part.\"", name));
+    if (!is_name(name) ||
+        !(name.starts_with(words_.sample_prefix) || name.starts_with(words_.element_prefix))) {
+      throw ConfigError(fmt::format("definition \"{}\": a name begins with \"{}\" or \"{}\"", name,
+                                    words_.sample_prefix, words_.element_prefix));
     }
     add_name(name, "defined");
     definitions_.emplace(name, expression);
@@ -44,7 +43,7 @@ void CardExpressions::add_source(const ReadSource& source) {
   const auto all = source.units.find("*");
   const double common = all == source.units.end() ? 1 : factor_of(all->second, source.dataset);
   for (const std::string& column : source.columns) {
-    const std::string name = with_prefix(source.per_particle, column);
+    const std::string name = with_prefix(words_, source.per_particle, column);
     add_name(name, "read");
     const auto unit = source.units.find(column);
     columns_.emplace(name, unit == source.units.end() ? common : factor_of(unit->second, name));
@@ -52,7 +51,7 @@ void CardExpressions::add_source(const ReadSource& source) {
   if (source.columns.empty()) add_open_source(source, common);
   for (const auto& [column, unit] : source.units) {
     if (column == "*") continue;
-    const std::string name = with_prefix(source.per_particle, column);
+    const std::string name = with_prefix(words_, source.per_particle, column);
     if (source.columns.empty()) {
       open_units_.emplace(name, factor_of(unit, name));
     } else if (std::ranges::find(source.columns, column) == source.columns.end()) {
@@ -83,8 +82,8 @@ bool CardExpressions::certainly_knows(std::string_view name) const {
 }
 
 bool CardExpressions::knows(std::string_view name) const {
-  return certainly_knows(name) || (open_jet_.count > 0 && name.starts_with(kJetPrefix)) ||
-         (open_particle_.count > 0 && name.starts_with(kParticlePrefix));
+  return certainly_knows(name) || (open_jet_.count > 0 && name.starts_with(words_.sample_prefix)) ||
+         (open_particle_.count > 0 && name.starts_with(words_.element_prefix));
 }
 
 int CardExpressions::compile(std::string_view expression) {
@@ -104,9 +103,10 @@ int CardExpressions::resolve(std::string_view name) {
 int CardExpressions::resolve_column(std::string_view name) {
   if (name == kFileLabel) return graph_.column(Level::jet, kFileColumn);
   if (!knows(name)) fail_unknown(name);
-  const bool per_particle = name.starts_with(kParticlePrefix);
+  const bool per_particle = name.starts_with(words_.element_prefix);
   const Level level = per_particle ? Level::particle : Level::jet;
-  const int column = graph_.column(level, name.substr((per_particle ? kParticlePrefix : kJetPrefix).size()));
+  const int column =
+      graph_.column(level, name.substr((per_particle ? words_.element_prefix : words_.sample_prefix).size()));
   double factor = (per_particle ? open_particle_ : open_jet_).factor;
   if (const auto known = columns_.find(name); known != columns_.end()) factor = known->second;
   if (const auto known = open_units_.find(name); known != open_units_.end()) factor = known->second;
@@ -126,9 +126,9 @@ int CardExpressions::resolve_definition(const std::string& name, const std::stri
   in_progress_.push_back(name);
   const int node = compile(expression);
   in_progress_.pop_back();
-  if (name.starts_with(kJetPrefix) && graph_.node(node).level == Level::particle) {
-    throw ConfigError(
-        fmt::format("{} = \"{}\" varies over particles; call it part.* or take its sum()", name, expression));
+  if (name.starts_with(words_.sample_prefix) && graph_.node(node).level == Level::particle) {
+    throw ConfigError(fmt::format("{} = \"{}\" varies over {}s; call it {}* or take its sum()", name,
+                                  expression, words_.element, words_.element_prefix));
   }
   return node;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
+#include "cards/card_words.hpp"
 #include "expression_graph.hpp"
 
 namespace bunchtrain::features::detail {
@@ -38,6 +39,7 @@ class CardExpressions {
   void add_name(const std::string& name, std::string_view what);
   [[noreturn]] void fail_unknown(std::string_view name) const;
 
+  const CardWords& words_;
   ExpressionGraph graph_;
   std::map<std::string, double, std::less<>> columns_;     ///< name with prefix -> factor to our units
   std::map<std::string, double, std::less<>> open_units_;  ///< factors of columns of compounds without a list

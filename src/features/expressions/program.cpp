@@ -98,7 +98,7 @@ bool Program::available(const RawColumns& raw) const {
 
 BoundColumns Program::bind(const RawColumns& raw) const {
   BoundColumns bound;
-  bound.slots = raw.slots;
+  bound.raw = &raw;
   const auto find = [&](const auto& map, const Column& column, std::size_t expected) {
     const auto found = map.find(column.name);
     if (found == map.end()) {
@@ -122,7 +122,7 @@ BoundColumns Program::bind(const RawColumns& raw) const {
       bound.jet.push_back(find(raw.jet, column, rows));
       bound.particle.push_back(nullptr);
     } else {
-      bound.particle.push_back(find(raw.particle, column, rows * static_cast<std::size_t>(raw.slots)));
+      bound.particle.push_back(find(raw.particle, column, static_cast<std::size_t>(raw.entries())));
       bound.jet.push_back(nullptr);
     }
   }
@@ -141,10 +141,10 @@ void Program::run(const BoundColumns& columns, std::span<const std::int64_t> row
 
 namespace {
 
-void gather_particles(const float* column, std::int64_t slots, std::span<const std::int64_t> rows,
+void gather_particles(const float* column, const RawColumns& raw, std::span<const std::int64_t> rows,
                       const PackedRows& packed, float* out) {
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    const float* source = column + rows[row] * slots;
+    const float* source = column + raw.begin_of(rows[row]);
     const std::span<const std::int32_t> chosen = packed.slots_of(row);
     float* target = out + packed.begin[row];
     // Usually the real particles are the leading slots: then they are one piece.
@@ -166,7 +166,7 @@ void Program::run_particle_step(const Step& step, const BoundColumns& columns,
   float* out = workspace.particles(static_cast<std::size_t>(step.out), count);
   switch (step.kind) {
     case Kind::load:
-      gather_particles(columns.particle[static_cast<std::size_t>(step.a)], columns.slots, rows, packed, out);
+      gather_particles(columns.particle[static_cast<std::size_t>(step.a)], *columns.raw, rows, packed, out);
       return;
     case Kind::fill:
       std::fill_n(out, count, static_cast<float>(step.value));

@@ -24,7 +24,7 @@ struct ProgramOutput {
 struct BoundColumns {
   std::vector<const float*> particle;  ///< nullptr where the column is a jet column
   std::vector<const double*> jet;
-  std::int64_t slots = 0;
+  const RawColumns* raw = nullptr;  ///< the block, which knows where rows begin
 };
 
 /// Arrays of one thread, reused from group to group. Grows, never shrinks.

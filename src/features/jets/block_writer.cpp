@@ -76,26 +76,33 @@ BlockWriter::BlockWriter(const Card& card, const CompiledCard& compiled, const R
       jet_columns_(compiled.jets.bind(raw)),
       input_columns_(compiled.inputs.bind(raw)) {
   const auto count = static_cast<std::int64_t>(rows.size());
+  std::int64_t most_elements = 0;  // as many as are real without a mask
+  for (const std::int64_t row : rows) most_elements += raw.slots_of(row);
   std::size_t columns = 0;
   for (const auto& [name, specs] : card.inputs) {
-    inputs_.push_back(at::empty({count, card.length, static_cast<std::int64_t>(specs.size())}, at::kFloat));
+    const auto width = static_cast<std::int64_t>(specs.size());
+    inputs_.push_back(card.ragged ? at::empty({most_elements, width}, at::kFloat)
+                                  : at::empty({count, card.length, width}, at::kFloat));
     auto& transforms = transforms_.emplace_back();
     for (const InputSpec& spec : specs) transforms.push_back(standardisation_of(spec));
     columns += specs.size();
   }
   for (std::size_t i = 0; i < card.observers.size(); ++i)
     observers_.push_back(at::empty({count}, at::kDouble));
-  mask_ = at::empty({count, card.length}, at::kBool);
+  if (!card.ragged) mask_ = at::empty({count, card.length}, at::kBool);
   replaced_.assign(columns, 0);
 }
 
 void BlockWriter::write(FeatureBlock& block) {
-  const std::size_t step = rows_per_group(raw_.slots);
+  const std::size_t step = rows_per_group(raw_);
   for (std::size_t begin = 0; begin < rows_.size(); begin += step) {
     write_group(begin, rows_.subspan(begin, std::min(step, rows_.size() - begin)));
   }
-  for (std::size_t i = 0; i < inputs_.size(); ++i) block.tensors.set(card_.inputs[i].first, inputs_[i]);
-  block.tensors.set("mask", mask_);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const bool whole = !card_.ragged || elements_ == inputs_[i].size(0);
+    block.tensors.set(card_.inputs[i].first, whole ? inputs_[i] : inputs_[i].narrow(0, 0, elements_).clone());
+  }
+  if (!card_.ragged) block.tensors.set("mask", mask_);
   for (std::size_t i = 0; i < observers_.size(); ++i)
     block.tensors.set("observer." + card_.observers[i], observers_[i]);
   block.counts.truncated = truncated_;
@@ -105,12 +112,14 @@ void BlockWriter::write(FeatureBlock& block) {
 
 void BlockWriter::write_group(std::size_t first, std::span<const std::int64_t> group) {
   if (!run_programs(first, group).empty()) refuse();
-  write_mask(first);
+  if (!card_.ragged) write_mask(first);
   std::size_t column = 0;
   for (std::size_t tensor = 0; tensor < inputs_.size(); ++tensor) {
-    write_input(tensor, first, column, group);
+    transform_columns(tensor, column, group);
+    card_.ragged ? write_packed(tensor) : write_padded(tensor, first);
     column += transforms_[tensor].size();
   }
+  elements_ += static_cast<std::int64_t>(packed_.particles());
 }
 
 /// Leaves the inputs of the group in the workspace. What a program has loaded lies there too, packed and in
@@ -129,7 +138,7 @@ std::vector<OddValue> BlockWriter::run_programs(std::size_t first, std::span<con
   if (card_.sort_by_pt) {
     sort_rows(packed_, compiled_.jets.particle_output(compiled_.num_given + observers_.size(), workspace_));
   }
-  truncated_ += truncate_rows(packed_, card_.length);
+  if (!card_.ragged) truncated_ += truncate_rows(packed_, card_.length);
   compiled_.inputs.run(input_columns_, group, packed_, given_pointers_, workspace_);
   collect_odd(compiled_.inputs, compiled_.inputs_need, group, packed_, workspace_, rules, odd);
   return odd;
@@ -172,10 +181,10 @@ void BlockWriter::write_mask(std::size_t first) {
   }
 }
 
-void BlockWriter::write_input(std::size_t tensor, std::size_t first, std::size_t first_column,
-                              std::span<const std::int64_t> group) {
+void BlockWriter::transform_columns(std::size_t tensor, std::size_t first_column,
+                                    std::span<const std::int64_t> group) {
   const auto& transforms = transforms_[tensor];
-  const std::size_t width = transforms.size(), length = static_cast<std::size_t>(card_.length);
+  const std::size_t width = transforms.size();
   columns_.resize(std::max(columns_.size(), width));
   for (std::size_t i = 0; i < width; ++i) {
     columns_[i].resize((packed_.particles() / kVectorPadding + 2) * kVectorPadding);
@@ -184,6 +193,21 @@ void BlockWriter::write_input(std::size_t tensor, std::size_t first, std::size_t
       replaced_[first_column + i] += mend_column(columns_[i].data(), card_.inputs[tensor].second[i], group);
     }
   }
+}
+
+/// The elements of all rows of the group one after another.
+void BlockWriter::write_packed(std::size_t tensor) {
+  const std::size_t width = transforms_[tensor].size();
+  float* out = inputs_[tensor].mutable_data_ptr<float>() + static_cast<std::size_t>(elements_) * width;
+  for (std::size_t i = 0; i < width; ++i) {
+    const float* source = columns_[i].data();
+    for (std::size_t element = 0; element < packed_.particles(); ++element)
+      out[element * width + i] = source[element];
+  }
+}
+
+void BlockWriter::write_padded(std::size_t tensor, std::size_t first) {
+  const std::size_t width = transforms_[tensor].size(), length = static_cast<std::size_t>(card_.length);
   float* out = inputs_[tensor].mutable_data_ptr<float>() + first * length * width;
   for (std::size_t row = 0; row < packed_.rows(); ++row, out += length * width) {
     const auto begin = static_cast<std::size_t>(packed_.begin[row]);
@@ -201,16 +225,17 @@ void BlockWriter::write_input(std::size_t tensor, std::size_t first, std::size_t
 /// logarithm of a negative number). Returns how often. @throws DataError without that policy.
 std::int64_t BlockWriter::mend_column(float* values, const InputSpec& spec,
                                       std::span<const std::int64_t> group) const {
+  const CardWords& words = words_of(card_.kind);
   std::int64_t mended = 0;
   for (std::size_t row = 0; row < packed_.rows(); ++row) {
     for (std::int32_t i = packed_.begin[row]; i < packed_.begin[row + 1]; ++i) {
       if (std::isfinite(values[i])) continue;
       if (!card_.nan) {
-        throw DataError(
-            fmt::format("{}, row {}, particle {}: \"{}\" is {}. Repair the file, or paste under [particles] "
-                        "of the card:\n  nan = 0.0",
-                        raw_.file, raw_.first_row + group[row], packed_.slot[static_cast<std::size_t>(i)],
-                        spec.expression, values[i]));
+        throw DataError(fmt::format(
+            "{}, row {}, {} {}: \"{}\" is {}. Repair the file, or paste under [{}] "
+            "of the card:\n  nan = 0.0",
+            raw_.file, raw_.first_row + group[row], words.element, packed_.slot[static_cast<std::size_t>(i)],
+            spec.expression, values[i], words.section));
       }
       values[i] = static_cast<float>(*card_.nan);
       ++mended;

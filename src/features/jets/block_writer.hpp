@@ -34,8 +34,9 @@ class BlockWriter {
   [[noreturn]] void refuse();
   void take_jet_values(std::size_t first, std::size_t count);
   void write_mask(std::size_t first);
-  void write_input(std::size_t tensor, std::size_t first, std::size_t first_column,
-                   std::span<const std::int64_t> group);
+  void transform_columns(std::size_t tensor, std::size_t first_column, std::span<const std::int64_t> group);
+  void write_packed(std::size_t tensor);
+  void write_padded(std::size_t tensor, std::size_t first);
   std::int64_t mend_column(float* values, const InputSpec& spec, std::span<const std::int64_t> group) const;
 
   const Card& card_;
@@ -52,7 +53,8 @@ class BlockWriter {
   std::vector<std::vector<Standardisation>> transforms_;  ///< per input tensor
   std::vector<std::vector<float>> columns_;               ///< transformed columns of the tensor being written
   std::vector<at::Tensor> inputs_, observers_;
-  at::Tensor mask_;
+  at::Tensor mask_;            ///< of padded rows
+  std::int64_t elements_ = 0;  ///< of ragged rows, written so far
   std::int64_t truncated_ = 0, without_particles_ = 0;
   std::vector<std::int64_t> replaced_;  ///< per input column
 };

@@ -71,10 +71,11 @@ void validate_weights(const Card& card) {
 }
 
 void validate_inputs(const Card& card) {
-  std::set<std::string> names{"mask", "label", "weight"};
+  std::set<std::string> names{"mask", "label", "weight", "row_splits"};
   for (const auto& [tensor, columns] : card.inputs) {
     if (!names.insert(tensor).second) {
-      throw ConfigError("inputs", tensor, "names that differ from each other and from mask, label, weight");
+      throw ConfigError("inputs", tensor,
+                        "names that differ from each other and from mask, label, weight, row_splits");
     }
     if (columns.empty()) throw ConfigError("inputs." + tensor, "[]", "at least one column");
     for (const InputSpec& column : columns) {
@@ -85,9 +86,41 @@ void validate_inputs(const Card& card) {
   }
 }
 
+/// Which places a layout has, and what they are called.
+void validate_layout(const Card& card) {
+  const LayoutSpec& layout = card.layout;
+  const bool csr = layout.type == ElementLayout::csr, flat = layout.type == ElementLayout::flat;
+  const auto require = [](bool condition, std::string_view field, const NumberPlace& place,
+                          std::string_view allowed) {
+    if (!condition) throw ConfigError(fmt::format("layout.{}", field), place.dataset, allowed);
+  };
+  require(csr || layout.row_splits.empty(), "row_splits", layout.row_splits,
+          "only in a layout of type \"csr\"");
+  require(!flat || layout.counts.empty(), "counts", layout.counts,
+          "only in a layout of type \"csr\" or \"padded\"");
+  require(flat || layout.event.empty(), "event", layout.event, "only in a layout of type \"flat\"");
+  require(flat || layout.events.empty(), "events", layout.events, "only in a layout of type \"flat\"");
+  require(!csr || layout.row_splits.empty() != layout.counts.empty(), "row_splits", layout.row_splits,
+          "row_splits or counts, one of them: where each event's elements are");
+  require(!flat || !layout.event.empty(), "event", layout.event,
+          "the number of the event of each element: \"hits:event\"");
+}
+
+void validate_kind(const Card& card) {
+  if (card.kind == CardKind::showers)
+    throw ConfigError("kind", "showers", "jets or hits: a card of showers is a ShowerCard");
+  if (card.kind == CardKind::hits && !card.ragged)
+    throw ConfigError("kind", "hits", "ragged batches; a padded collation makes padded ones of them");
+  if (card.kind == CardKind::jets || card.label.empty() || card.sample_weight.empty()) return;
+  const detail::CompiledCard compiled(card);
+  if (compiled.label_of_elements != compiled.weight_of_elements)
+    throw ConfigError("weights.sample", card.sample_weight,
+                      "a weight of hits where hits have labels, and one of events where events have them");
+}
+
 /// A target is a tensor beside the others.
 void validate_targets(const Card& card) {
-  std::set<std::string> taken{"mask", "label", "weight", "logits", "row", "selected"};
+  std::set<std::string> taken{"mask", "label", "weight", "row_splits", "logits", "row", "selected"};
   for (const auto& [tensor, columns] : card.inputs) taken.insert(tensor);
   for (const TargetSpec& target : card.targets) {
     const std::string entry = "targets." + target.name;
@@ -97,7 +130,9 @@ void validate_targets(const Card& card) {
       throw ConfigError(entry, target.expression,
                         "a name that is no input, no other target, and not mask, label, weight, logits, row "
                         "or selected");
-    if (target.expression.empty()) throw ConfigError(entry, "", "an expression of the jet: \"jet.e\"");
+    if (target.expression.empty())
+      throw ConfigError(entry, "",
+                        fmt::format("an expression of the {}", detail::words_of(card.kind).sample));
     if (target.mean.has_value() != target.width.has_value())
       throw ConfigError(entry, target.expression, "mean and width together, or neither");
     if (target.mean && !std::isfinite(*target.mean))
@@ -108,6 +143,22 @@ void validate_targets(const Card& card) {
 }
 
 }  // namespace
+
+std::string_view sample_word(CardKind kind) noexcept {
+  return kind == CardKind::showers ? "shower" : detail::words_of(kind).sample;
+}
+std::string_view element_word(CardKind kind) noexcept {
+  return kind == CardKind::showers ? "cell" : detail::words_of(kind).element;
+}
+
+std::string column_text(CardKind kind, std::string_view column) {
+  const detail::CardWords& words = detail::words_of(kind);
+  const bool of_element = column.starts_with(detail::kElementPrefix);
+  if (!of_element && !column.starts_with(detail::kSamplePrefix)) return std::string(column);
+  const std::string_view known = of_element ? detail::kElementPrefix : detail::kSamplePrefix;
+  return std::string(of_element ? words.element_prefix : words.sample_prefix)
+      .append(column.substr(known.size()));
+}
 
 const TargetSpec& Card::target(std::string_view wanted) const {
   const auto found = std::ranges::find(targets, wanted, &TargetSpec::name);
@@ -133,12 +184,18 @@ std::size_t Card::num_inputs(std::string_view tensor) const {
 }
 
 void validate(const Card& card) {
-  if (card.sources.empty()) throw ConfigError("read", "", "at least one [[read.jet]] or [[read.part]]");
+  const detail::CardWords& words = detail::words_of(card.kind);
+  if (card.sources.empty())
+    throw ConfigError(
+        "read", "",
+        fmt::format("at least one [[read.{}]] or [[read.{}]]", words.sample_source, words.element_source));
   if (card.length < 1) throw ConfigError("particles.length", fmt::format("{}", card.length), "at least 1");
   if (!(card.valid_fraction >= 0 && card.valid_fraction < 1)) {
     throw ConfigError("split.fractions.valid", fmt::format("{}", card.valid_fraction),
                       "at least 0 and below 1");
   }
+  validate_layout(card);
+  validate_kind(card);
   validate_inputs(card);
   validate_classes(card);
   validate_weights(card);
@@ -161,23 +218,44 @@ std::string card_text(std::string_view name_or_path, const std::vector<std::stri
 
 }  // namespace detail
 
+namespace {
+
+std::vector<std::string> all_builtin_cards() {
+  std::vector<std::string> names;
+  for (const detail::BuiltinCard& card : detail::builtin_card_list()) names.emplace_back(card.name);
+  return names;
+}
+
+}  // namespace
+
 Card load_card(std::string_view name_or_path) {
-  return parse_card(detail::card_text(name_or_path, builtin_cards()), name_or_path);
+  std::vector<std::string> names = builtin_cards();
+  for (std::string& name : builtin_hit_cards()) names.push_back(std::move(name));
+  return parse_card(detail::card_text(name_or_path, names), name_or_path);
 }
 
 std::vector<std::string> builtin_cards() {
   std::vector<std::string> names;
   for (const detail::BuiltinCard& card : detail::builtin_card_list())
-    if (!card.showers) names.emplace_back(card.name);
+    if (card.kind == CardKind::jets) names.emplace_back(card.name);
   return names;
+}
+
+std::vector<std::string> builtin_hit_cards() {
+  std::vector<std::string> names;
+  for (const detail::BuiltinCard& card : detail::builtin_card_list())
+    if (card.kind == CardKind::hits) names.emplace_back(card.name);
+  return names;
+}
+
+CardKind kind_of_card(std::string_view name_or_path) {
+  return kind_of_text(detail::card_text(name_or_path, all_builtin_cards()));
 }
 
 std::string_view builtin_card_text(std::string_view name) {
   for (const detail::BuiltinCard& card : detail::builtin_card_list())
     if (card.name == name) return card.text;
-  throw ConfigError("card", name,
-                    fmt::format("one of {}, {}", fmt::join(builtin_cards(), ", "),
-                                fmt::join(builtin_shower_cards(), ", ")));
+  throw ConfigError("card", name, fmt::format("one of {}", fmt::join(all_builtin_cards(), ", ")));
 }
 
 void override_length(Card& card, std::int64_t length) {

@@ -12,6 +12,7 @@
 #include "cards/dataset_shapes.hpp"
 #include "cards/place_text.hpp"
 #include "cards/toml_text.hpp"
+#include "hits/hit_draft.hpp"
 #include "jet_draft.hpp"
 
 namespace bunchtrain::features {
@@ -114,11 +115,14 @@ std::string draft_card(std::span<const DatasetShape> datasets, std::string_view 
   }
   if (auto card = table_of_another_key(datasets, file)) return *card;
   if (auto card = card_in_a_group(datasets, file)) return *card;
+  if (std::string card = detail::draft_hits(datasets, file); !card.empty()) return card;
   if (std::string card = detail::draft_jets(datasets, file); !card.empty()) return card;
   if (std::string card = draft_showers(datasets, file); !card.empty()) return card;
+  if (std::string card = detail::draft_flat_hits(datasets, file); !card.empty()) return card;
   throw DataError(fmt::format(
       "{}: holds neither particles (numbers [jets, particles, columns] or [jets, particles], a compound "
-      "[jets, particles], long rows of numbers) nor showers [showers, x, y, z]; write a card by hand: docs/cards.md",
+      "[jets, particles], long rows of numbers) nor hits (with row splits or event numbers) nor showers "
+      "[showers, x, y, z]; write a card by hand: docs/cards.md",
       file));
 }
 

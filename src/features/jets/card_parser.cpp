@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// TOML text to cards of jets.
+// TOML text to cards of jets and of hits.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "cards/card_words.hpp"
 #include "cards/toml_reader.hpp"
 #include "expressions/card_expressions.hpp"
 #include "kinematics.hpp"
@@ -26,7 +27,9 @@ class CardReader : private detail::TomlReader {
  private:
   std::string as_expression(const toml::node& node, std::string_view what);
 
+  void read_kind(const toml::table& root);
   void read_sections(const toml::table& root);
+  void read_layout(const toml::table& table);
   void read_sources(const toml::table& read);
   ReadSource read_source(const toml::table& table, bool per_particle) const;
   void read_place(const toml::node& node, ReadSource& source) const;
@@ -43,6 +46,8 @@ class CardReader : private detail::TomlReader {
   void read_weights(const toml::table& table);
   void read_split(const toml::table& table);
   void check_expressions() const;
+
+  const detail::CardWords& words() const noexcept { return detail::words_of(card_.kind); }
 
   Card card_;
   bool uses_kinematics_ = false;
@@ -61,6 +66,7 @@ Card CardReader::read() {
   if (root.contains("shower"))
     throw ConfigError(fmt::format(
         "card {} is a card of showers (it has a table [shower]): train_3dgan reads it", origin()));
+  read_kind(root);
   read_sections(root);
   if (uses_kinematics_) {
     try {
@@ -73,14 +79,26 @@ Card CardReader::read() {
   return validated(std::move(card_));
 }
 
+void CardReader::read_kind(const toml::table& root) {
+  const toml::node* node = root.get("kind");
+  if (!node) return;
+  const std::string kind = as_string(*node, "kind");
+  if (kind != "jets" && kind != "hits")
+    fail(*node,
+         fmt::format("kind = \"{}\": \"jets\" or \"hits\"; a card of showers has a table [shower]", kind));
+  card_.kind = kind == "hits" ? CardKind::hits : CardKind::jets;
+  card_.ragged = card_.kind == CardKind::hits;
+}
+
 void CardReader::read_sections(const toml::table& root) {
   check_keys(root, "at top level",
-             {"card", "name", "missing", "read", "particles", "define", "inputs", "label", "targets",
-              "select", "weights", "split", "output"});
+             {"card", "kind", "name", "missing", "layout", "read", words().section, "define", "inputs",
+              "label", "targets", "select", "weights", "split", "output"});
+  section(root, "layout", [&](const toml::table& table) { read_layout(table); });
   card_.name = name_of(root);
   read_missing(root, card_.fill_missing);
   section(root, "read", [&](const toml::table& table) { read_sources(table); });
-  section(root, "particles", [&](const toml::table& table) { read_particles(table); });
+  section(root, words().section, [&](const toml::table& table) { read_particles(table); });
   section(root, "define", [&](const toml::table& table) { read_definitions(table, ""); });
   section(root, "inputs", [&](const toml::table& table) { read_inputs(table); });
   section(root, "label", [&](const toml::table& table) { read_label(table); });
@@ -89,8 +107,9 @@ void CardReader::read_sections(const toml::table& root) {
       card_.targets.push_back(read_target(entry));
   });
   section(root, "select", [&](const toml::table& table) {
-    check_keys(table, "in [select]", {"jets", "not_finite"});
-    if (const toml::node* jets = table.get("jets")) card_.select = as_expression(*jets, "select.jets");
+    check_keys(table, "in [select]", {words().selection, "not_finite"});
+    if (const toml::node* chosen = table.get(words().selection))
+      card_.select = as_expression(*chosen, fmt::format("select.{}", words().selection));
     if (const toml::node* choice = table.get("not_finite"))
       card_.drop_not_finite = chooses_drop(*choice, "not_finite");
   });
@@ -106,17 +125,47 @@ void CardReader::read_sections(const toml::table& root) {
   });
 }
 
+void CardReader::read_layout(const toml::table& table) {
+  check_keys(table, "in [layout]", {"type", "row_splits", "counts", "event", "events"});
+  const toml::node* type = table.get("type");
+  if (!type) fail(table, "[layout] needs \"type\": \"csr\", \"flat\" or \"padded\"");
+  const std::string name = as_string(*type, "type");
+  if (name == "csr") {
+    card_.layout.type = ElementLayout::csr;
+  } else if (name == "flat") {
+    card_.layout.type = ElementLayout::flat;
+  } else if (name != "padded") {
+    fail(*type, fmt::format("type = \"{}\": \"csr\", \"flat\" or \"padded\"", name));
+  }
+  const auto place = [&](std::string_view key, NumberPlace& target) {
+    const toml::node* node = table.get(key);
+    if (!node) return;
+    detail::PlaceText parts = as_place(*node, key);
+    if (parts.group || parts.brackets)
+      fail(*node, fmt::format("{} is a dataset, or a member of one: \"hits:event\"", key));
+    target = {.dataset = std::move(parts.dataset), .member = std::move(parts.member)};
+  };
+  place("row_splits", card_.layout.row_splits);
+  place("counts", card_.layout.counts);
+  place("event", card_.layout.event);
+  place("events", card_.layout.events);
+}
+
 void CardReader::read_sources(const toml::table& read) {
-  check_keys(read, "in [[read]]", {"jet", "part"});
+  check_keys(read, "in [[read]]", {words().sample_source, words().element_source});
   struct Place {
     const toml::table* table;
     bool per_particle;
   };
   std::vector<Place> places;
   for (const auto& [key, list] : read) {
-    const bool per_particle = key.str() == "part";
-    for (const toml::node& source : as_array(list, "read.jet and read.part: [[read.jet]]; each")) {
-      places.push_back({&as_table(source, "[[read.jet]] or [[read.part]]"), per_particle});
+    const bool per_particle = key.str() == words().element_source;
+    for (const toml::node& source :
+         as_array(list, fmt::format("read.{0} and read.{1}: [[read.{0}]]; each", words().sample_source,
+                                    words().element_source))) {
+      places.push_back({&as_table(source, fmt::format("[[read.{}]] or [[read.{}]]", words().sample_source,
+                                                      words().element_source)),
+                        per_particle});
     }
   }
   std::ranges::sort(places, {}, [](const Place& place) { return place.table->source().begin.line; });
@@ -124,7 +173,9 @@ void CardReader::read_sources(const toml::table& read) {
 }
 
 ReadSource CardReader::read_source(const toml::table& table, bool per_particle) const {
-  check_keys(table, per_particle ? "in [[read.part]]" : "in [[read.jet]]", {"from", "columns", "unit"});
+  check_keys(table,
+             fmt::format("in [[read.{}]]", per_particle ? words().element_source : words().sample_source),
+             {"from", "columns", "unit"});
   ReadSource source;
   source.per_particle = per_particle;
   const toml::node* from = table.get("from");
@@ -186,10 +237,20 @@ void CardReader::read_units(const toml::node& node, ReadSource& source) const {
 }
 
 void CardReader::read_particles(const toml::table& table) {
-  check_keys(table, "in [particles]", {"mask", "length", "nan", "sort_by_pt"});
+  if (card_.kind == CardKind::hits) {
+    check_keys(table, "in [hits]", {"mask", "nan"});
+  } else {
+    check_keys(table, "in [particles]", {"mask", "length", "nan", "sort_by_pt", "batches"});
+  }
   if (const toml::node* mask = table.get("mask")) card_.mask = as_expression(*mask, "mask");
   if (const toml::node* nan = table.get("nan")) card_.nan = as_number(*nan, "nan");
   if (const toml::node* sort = table.get("sort_by_pt")) card_.sort_by_pt = as_flag(*sort, "sort_by_pt");
+  if (const toml::node* batches = table.get("batches")) {
+    const std::string form = as_string(*batches, "batches");
+    if (form != "padded" && form != "ragged")
+      fail(*batches, fmt::format("batches = \"{}\": \"padded\" or \"ragged\"", form));
+    card_.ragged = form == "ragged";
+  }
   if (const toml::node* length = table.get("length")) {
     card_.length = as_integer(*length, "length");
     constexpr std::int64_t kLongest = 1 << 20;
@@ -205,8 +266,9 @@ void CardReader::read_definitions(const toml::table& table, const std::string& p
       read_definitions(*inner, name + ".");  // jet.pt = "..." is a table jet with a key pt
       continue;
     }
-    if (!name.starts_with("jet.") && !name.starts_with("part.")) {
-      fail(*entry.value, fmt::format("definition \"{}\": a name begins with \"jet.\" or \"part.\"", name));
+    if (!name.starts_with(words().sample_prefix) && !name.starts_with(words().element_prefix)) {
+      fail(*entry.value, fmt::format("definition \"{}\": a name begins with \"{}\" or \"{}\"", name,
+                                     words().sample_prefix, words().element_prefix));
     }
     card_.define.emplace_back(name, as_string(*entry.value, name));
     expressions_.emplace_back(entry.value, name);
@@ -217,7 +279,7 @@ void CardReader::read_inputs(const toml::table& table) {
   for (const detail::TomlEntry& tensor : detail::entries_of(table)) {
     std::vector<InputSpec> columns;
     for (const toml::node& node : as_array(*tensor.value, "an input tensor")) {
-      if (node.value<std::string>() == "kinematics7") {
+      if (card_.kind == CardKind::jets && node.value<std::string>() == "kinematics7") {
         const auto seven = detail::kinematics7();
         columns.insert(columns.end(), seven.begin(), seven.end());
         uses_kinematics_ = true;
@@ -295,7 +357,7 @@ TargetSpec CardReader::read_target(const detail::TomlEntry& entry) {
   }
   check_keys(*table, "of a target", {"of", "unit", "relative", "mean", "width"});
   const toml::node* of = table->get("of");
-  if (!of) fail(*table, "a target needs \"of\": an expression of the jet");
+  if (!of) fail(*table, fmt::format("a target needs \"of\": an expression of the {}", words().sample));
   target.expression = as_expression(*of, "of");
   if (const toml::node* unit = table->get("unit")) target.unit = as_string(*unit, "unit");
   if (const toml::node* relative = table->get("relative")) target.relative = as_flag(*relative, "relative");
@@ -362,5 +424,15 @@ void CardReader::check_expressions() const {
 }  // namespace
 
 Card parse_card(std::string_view toml, std::string_view origin) { return CardReader(toml, origin).read(); }
+
+CardKind kind_of_text(std::string_view toml) {
+  try {
+    const toml::table root = toml::parse(toml);
+    if (root.contains("shower")) return CardKind::showers;
+    return root["kind"].value<std::string>() == "hits" ? CardKind::hits : CardKind::jets;
+  } catch (const toml::parse_error&) {
+    return CardKind::jets;  // whoever parses it says what is wrong
+  }
+}
 
 }  // namespace bunchtrain::features

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cards of jets as TOML text.
+// Cards of jets and hits as TOML text.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <limits>
 
 #include "bunchtrain/features/card.hpp"
+#include "cards/card_words.hpp"
 #include "cards/place_text.hpp"
 #include "cards/toml_text.hpp"
 
@@ -28,8 +29,27 @@ std::string place(const ReadSource& source) {
   return text;
 }
 
-std::string source_text(const ReadSource& source) {
-  std::string text = fmt::format("\n[[read.{}]]\nfrom = {}\n", source.per_particle ? "part" : "jet",
+std::string layout_text(const LayoutSpec& layout) {
+  const char* type = layout.type == ElementLayout::csr    ? "csr"
+                     : layout.type == ElementLayout::flat ? "flat"
+                                                          : "padded";
+  std::string text = fmt::format("\n[layout]\ntype = \"{}\"\n", type);
+  const auto add = [&text](std::string_view key, const NumberPlace& place) {
+    if (place.empty()) return;
+    std::string name = detail::quote_name(place.dataset);
+    if (!place.member.empty()) name += ":" + detail::quote_name(place.member);
+    text += fmt::format("{} = {}\n", key, toml_quote(name));
+  };
+  add("row_splits", layout.row_splits);
+  add("counts", layout.counts);
+  add("event", layout.event);
+  add("events", layout.events);
+  return text;
+}
+
+std::string source_text(const ReadSource& source, const detail::CardWords& words) {
+  std::string text = fmt::format("\n[[read.{}]]\nfrom = {}\n",
+                                 source.per_particle ? words.element_source : words.sample_source,
                                  toml_quote(place(source)));
   if (!source.columns.empty()) text += fmt::format("columns = {}\n", toml_list(source.columns));
   const auto all = source.units.find("*");
@@ -56,9 +76,10 @@ std::string input_text(const InputSpec& input) {
 }
 
 std::string particles_text(const Card& card) {
-  std::string text = "\n[particles]\n";
+  std::string text = fmt::format("\n[{}]\n", detail::words_of(card.kind).section);
   if (!card.mask.empty()) text += fmt::format("mask = {}\n", toml_quote(card.mask));
-  text += fmt::format("length = {}\n", card.length);
+  if (card.kind == CardKind::jets) text += fmt::format("length = {}\n", card.length);
+  if (card.kind == CardKind::jets && card.ragged) text += "batches = \"ragged\"\n";
   if (card.sort_by_pt) text += "sort_by_pt = true\n";
   if (card.nan) text += fmt::format("nan = {}\n", toml_number(*card.nan));
   return text;
@@ -101,7 +122,8 @@ std::string targets_text(const Card& card) {
 
 std::string select_text(const Card& card) {
   std::string text = "\n[select]\n";
-  if (!card.select.empty()) text += fmt::format("jets = {}\n", toml_quote(card.select));
+  if (!card.select.empty())
+    text += fmt::format("{} = {}\n", detail::words_of(card.kind).selection, toml_quote(card.select));
   if (card.drop_not_finite) text += "not_finite = \"drop\"\n";
   return text;
 }
@@ -122,9 +144,13 @@ std::string weights_text(const Card& card) {
 }  // namespace
 
 std::string to_toml(const Card& card) {
-  std::string text = fmt::format("card = 1\nname = {}\n", toml_quote(card.name));
+  const detail::CardWords& words = detail::words_of(card.kind);
+  std::string text =
+      fmt::format("card = 1\n{}name = {}\n", card.kind == CardKind::hits ? "kind = \"hits\"\n" : "",
+                  toml_quote(card.name));
   if (card.fill_missing) text += "missing = \"fill\"\n";
-  for (const ReadSource& source : card.sources) text += source_text(source);
+  if (card.layout != LayoutSpec{} || card.kind == CardKind::hits) text += layout_text(card.layout);
+  for (const ReadSource& source : card.sources) text += source_text(source, words);
   text += particles_text(card);
   if (!card.define.empty()) {
     text += "\n[define]\n";

@@ -19,12 +19,14 @@ struct CardNodes {
   int mask = -1, sort_key = -1, select = -1, label = -1, split = -1, weight = -1;
 };
 
-int compile_one(CardExpressions& expressions, const std::string& text, std::string_view use, Level highest) {
+int compile_one(CardExpressions& expressions, const std::string& text, const std::string& use, Level highest,
+                const CardWords& words) {
   if (text.empty()) return -1;
   try {
     const int node = expressions.compile(text);
     if (expressions.graph().node(node).level > highest) {
-      throw ConfigError(fmt::format("\"{}\" varies over particles, but one value per jet is needed", text));
+      throw ConfigError(fmt::format("\"{}\" varies over {}s, but one value per {} is needed", text,
+                                    words.element, words.sample));
     }
     return node;
   } catch (Error& error) {
@@ -33,12 +35,18 @@ int compile_one(CardExpressions& expressions, const std::string& text, std::stri
   }
 }
 
+/// Of a label, a weight, a target.
+Level level_of_numbers(const Card& card) {
+  return card.kind == CardKind::hits ? Level::particle : Level::jet;
+}
+
 /// All are compiled, so that a mistake is found before they are asked for.
 std::vector<int> compile_targets(const Card& card, std::span<const std::string> wanted,
                                  CardExpressions& expressions) {
   std::map<std::string_view, int> known;
   for (const TargetSpec& target : card.targets)
-    known[target.name] = compile_one(expressions, target.expression, "[targets] " + target.name, Level::jet);
+    known[target.name] = compile_one(expressions, target.expression, "[targets] " + target.name,
+                                     level_of_numbers(card), words_of(card.kind));
   std::vector<int> nodes;
   for (const std::string& name : wanted) nodes.push_back(known.at(card.target(name).name));
   return nodes;
@@ -46,23 +54,22 @@ std::vector<int> compile_targets(const Card& card, std::span<const std::string> 
 
 CardNodes compile_nodes(const Card& card, std::span<const std::string> targets,
                         CardExpressions& expressions) {
+  const CardWords& words = words_of(card.kind);
+  const auto compile = [&](const std::string& text, const std::string& use, Level highest) {
+    return compile_one(expressions, text, use, highest, words);
+  };
   CardNodes nodes;
-  nodes.mask = compile_one(expressions, card.mask, "[particles] mask", Level::particle);
-  for (const auto& [tensor, columns] : card.inputs) {
-    for (const InputSpec& column : columns) {
-      nodes.inputs.push_back(
-          compile_one(expressions, column.expression, "[inputs] " + tensor, Level::particle));
-    }
-  }
-  for (const std::string& observer : card.observers) {
-    nodes.observers.push_back(compile_one(expressions, observer, "[output] observers", Level::jet));
-  }
-  if (card.sort_by_pt)
-    nodes.sort_key = compile_one(expressions, "part.pt", "[particles] sort_by_pt", Level::particle);
-  nodes.select = compile_one(expressions, card.select, "[select] jets", Level::jet);
-  nodes.label = compile_one(expressions, card.label, "[label] of", Level::jet);
-  nodes.split = compile_one(expressions, card.split_by, "[split] by", Level::jet);
-  nodes.weight = compile_one(expressions, card.sample_weight, "[weights] sample", Level::jet);
+  nodes.mask = compile(card.mask, fmt::format("[{}] mask", words.section), Level::particle);
+  for (const auto& [tensor, columns] : card.inputs)
+    for (const InputSpec& column : columns)
+      nodes.inputs.push_back(compile(column.expression, "[inputs] " + tensor, Level::particle));
+  for (const std::string& observer : card.observers)
+    nodes.observers.push_back(compile(observer, "[output] observers", Level::jet));
+  if (card.sort_by_pt) nodes.sort_key = compile("part.pt", "[particles] sort_by_pt", Level::particle);
+  nodes.select = compile(card.select, fmt::format("[select] {}", words.selection), Level::jet);
+  nodes.label = compile(card.label, "[label] of", level_of_numbers(card));
+  nodes.split = compile(card.split_by, "[split] by", Level::jet);
+  nodes.weight = compile(card.sample_weight, "[weights] sample", level_of_numbers(card));
   nodes.targets = compile_targets(card, targets, expressions);
   return nodes;
 }
@@ -114,10 +121,34 @@ std::vector<std::string> particles_outside(const std::vector<std::string>& used,
   return names;
 }
 
-Program jet_program(const ExpressionGraph& graph, int node) {
+bool varies_over_elements(const ExpressionGraph& graph, int node) {
+  return node >= 0 && graph.node(node).level == Level::particle;
+}
+
+/// A number of each jet, or of each hit where it varies over them.
+Program number_program(const ExpressionGraph& graph, int node) {
   if (node < 0) return {};
-  const ProgramOutput output{node, Level::jet};
+  const ProgramOutput output{node, varies_over_elements(graph, node) ? Level::particle : Level::jet};
   return Program(graph, std::span(&output, 1));
+}
+
+/// What decides about rows and what their numbers are, each a program of its own.
+void compile_numbers(CompiledCard& card, const ExpressionGraph& graph, const CardNodes& nodes) {
+  card.select = number_program(graph, nodes.select);
+  card.label = number_program(graph, nodes.label);
+  card.split = number_program(graph, nodes.split);
+  card.weight = number_program(graph, nodes.weight);
+  card.label_of_elements = varies_over_elements(graph, nodes.label);
+  card.weight_of_elements = varies_over_elements(graph, nodes.weight);
+  for (const int node : nodes.targets) {
+    card.targets.push_back(number_program(graph, node));
+    card.target_of_elements.push_back(varies_over_elements(graph, node));
+  }
+  card.has_mask = nodes.mask >= 0;
+  card.has_select = nodes.select >= 0;
+  card.has_label = nodes.label >= 0;
+  card.has_split = nodes.split >= 0;
+  card.has_weight = nodes.weight >= 0;
 }
 
 }  // namespace
@@ -133,8 +164,8 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
     const auto used = graph.reachable({nodes.mask});
     for (int id = 0; id < graph.size(); ++id) {
       if (used[static_cast<std::size_t>(id)] && graph.node(id).op == Op::sum) {
-        throw ConfigError(
-            fmt::format("[particles] mask \"{}\" uses sum(), which itself needs the mask", card.mask));
+        throw ConfigError(fmt::format("[{}] mask \"{}\" uses sum(), which itself needs the mask",
+                                      words_of(card.kind).section, card.mask));
       }
     }
   }
@@ -149,16 +180,7 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   num_given = given.size();
   num_observers = nodes.observers.size();
 
-  select = jet_program(graph, nodes.select);
-  label = jet_program(graph, nodes.label);
-  split = jet_program(graph, nodes.split);
-  weight = jet_program(graph, nodes.weight);
-  for (const int node : nodes.targets) targets.push_back(jet_program(graph, node));
-  has_mask = nodes.mask >= 0;
-  has_select = nodes.select >= 0;
-  has_label = nodes.label >= 0;
-  has_split = nodes.split >= 0;
-  has_weight = nodes.weight >= 0;
+  compile_numbers(*this, graph, nodes);
 
   std::vector<int> needed = nodes.inputs;
   needed.insert(needed.end(), nodes.observers.begin(), nodes.observers.end());
@@ -172,6 +194,8 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   required = graph.columns_of(needed);
   std::ranges::set_difference(required, always, std::back_inserter(optional));
   of_jets.push_back(nodes.select);
+  // Ragged batches know beforehand how many elements they have: those that pass the mask.
+  if (card.ragged) of_jets.push_back(nodes.mask);
   selection = graph.columns_of(with_mask(graph, std::move(of_jets), nodes.mask));
 
   const std::vector<std::string> used = graph.columns_of(users_of_inputs(nodes));
@@ -184,25 +208,20 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   if (has_mask) beside_mask = particles_outside(used, graph.columns_of({nodes.mask}));
 }
 
-std::size_t rows_per_group(std::int64_t slots) noexcept {
+std::size_t rows_per_group(const RawColumns& raw) noexcept {
   constexpr std::int64_t kSlotsPerGroup = 2048;
+  const std::int64_t slots = raw.entries() / std::max<std::int64_t>(raw.rows, 1);
   return static_cast<std::size_t>(
       std::clamp<std::int64_t>(kSlotsPerGroup / std::max<std::int64_t>(slots, 1), 1, 256));
 }
 
 ParticlePacker::ParticlePacker(const CompiledCard& compiled, const RawColumns& raw)
-    : compiled_(compiled), slots_(raw.slots) {
+    : compiled_(compiled), raw_(raw) {
   if (compiled.has_mask) mask_columns_ = compiled.mask.bind(raw);
 }
 
 void ParticlePacker::pack(std::span<const std::int64_t> rows, Workspace& workspace, PackedRows& real) {
-  if (all_.rows() != rows.size()) {
-    all_.clear();
-    for (std::size_t row = 0; row < rows.size(); ++row) {
-      for (std::int32_t slot = 0; slot < slots_; ++slot) all_.slot.push_back(slot);
-      all_.end_row();
-    }
-  }
+  take_all(rows);
   if (!compiled_.has_mask) {
     real = all_;
     return;
@@ -210,11 +229,25 @@ void ParticlePacker::pack(std::span<const std::int64_t> rows, Workspace& workspa
   compiled_.mask.run(mask_columns_, rows, all_, {}, workspace);
   const float* is_real = compiled_.mask.particle_output(0, workspace);
   real.clear();
-  for (std::size_t row = 0; row < rows.size(); ++row, is_real += slots_) {
-    for (std::int32_t slot = 0; slot < slots_; ++slot) {
+  for (const std::int64_t row : rows) {
+    const std::int64_t slots = raw_.slots_of(row);
+    for (std::int32_t slot = 0; slot < slots; ++slot) {
       if (is_real[slot] < 0 || is_real[slot] > 0) real.slot.push_back(slot);  // NaN is not real
     }
     real.end_row();
+    is_real += slots;
+  }
+}
+
+/// Every slot of the rows: always the same where all rows have as many.
+void ParticlePacker::take_all(std::span<const std::int64_t> rows) {
+  const bool alike = raw_.row_splits.empty() && raw_.counts.empty();
+  if (alike && all_.rows() == rows.size()) return;
+  all_.clear();
+  for (const std::int64_t row : rows) {
+    const std::int64_t slots = raw_.slots_of(row);
+    for (std::int32_t slot = 0; slot < slots; ++slot) all_.slot.push_back(slot);
+    all_.end_row();
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 /// The programs of a card, and the packing of real particles that they run on.
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -29,6 +30,14 @@ struct CompiledCard {
   std::size_t num_given = 0;             ///< leading outputs of `jets` that `inputs` takes
   std::size_t num_observers = 0;
   bool has_mask = false, has_select = false, has_label = false, has_split = false, has_weight = false;
+  /// Whether they are values of hits, not of events: particle output 0 then. Only cards of hits have such.
+  bool label_of_elements = false, weight_of_elements = false;
+  std::vector<bool> target_of_elements;
+
+  bool has_element_numbers() const noexcept {
+    return (has_label && label_of_elements) || (has_weight && weight_of_elements) ||
+           std::ranges::find(target_of_elements, true) != target_of_elements.end();
+  }
 
   std::vector<std::string> required, optional, selection;  ///< column names with prefix
 
@@ -41,7 +50,7 @@ struct CompiledCard {
 
 /// Rows per group: small enough for the arrays of a group to stay in the cache, large
 /// enough to pay for the calls.
-std::size_t rows_per_group(std::int64_t slots) noexcept;
+std::size_t rows_per_group(const RawColumns& raw) noexcept;
 
 /// Finds the real particles of groups of rows of one raw block. Keeps references: short-lived, one thread.
 class ParticlePacker {
@@ -51,8 +60,10 @@ class ParticlePacker {
   void pack(std::span<const std::int64_t> rows, Workspace& workspace, PackedRows& real);
 
  private:
+  void take_all(std::span<const std::int64_t> rows);
+
   const CompiledCard& compiled_;
-  std::int64_t slots_;
+  const RawColumns& raw_;
   BoundColumns mask_columns_;
   PackedRows all_;
 };

@@ -14,6 +14,7 @@
 #include "block_writer.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "compiled_card.hpp"
+#include "hits/element_numbers.hpp"
 #include "label_map.hpp"
 #include "odd_values.hpp"
 
@@ -43,7 +44,7 @@ JetValues evaluate_jets(const CompiledCard& compiled, const Program& program, co
   PackedRows real;
   JetValues result;
   result.values.reserve(rows.size());
-  const std::size_t step = detail::rows_per_group(raw.slots);
+  const std::size_t step = detail::rows_per_group(raw);
   for (std::size_t begin = 0; begin < rows.size(); begin += step) {
     const auto group = rows.subspan(begin, std::min(step, rows.size() - begin));
     if (packer) packer->pack(group, workspace, real);
@@ -98,6 +99,10 @@ struct FeaturePipeline::Impl {
                      const std::vector<std::int64_t>& labels) const;
   at::Tensor target(std::size_t number, const RawColumns& raw, std::span<const std::int64_t> rows) const;
 
+  detail::ElementNumbers elements(const RawColumns& raw) const {
+    return {card, compiled, label_map, targets, raw};
+  }
+
   Card card;
   std::vector<std::string> targets;
   CompiledCard compiled;
@@ -125,6 +130,26 @@ FeaturePipeline& FeaturePipeline::operator=(FeaturePipeline&&) noexcept = defaul
 
 const Card& FeaturePipeline::card() const noexcept { return impl_->card; }
 const std::vector<std::string>& FeaturePipeline::targets() const noexcept { return impl_->targets; }
+bool FeaturePipeline::labels_elements() const noexcept { return impl_->compiled.label_of_elements; }
+bool FeaturePipeline::weighs_elements() const noexcept {
+  return detail::weighs_elements(impl_->card, impl_->compiled);
+}
+bool FeaturePipeline::is_of_elements(std::string_view target) const {
+  const auto place = std::ranges::find(impl_->targets, target) - impl_->targets.begin();
+  return impl_->compiled.target_of_elements.at(static_cast<std::size_t>(place));
+}
+
+std::vector<std::string> FeaturePipeline::ragged_tensors() const {
+  std::vector<std::string> names;
+  if (!impl_->card.ragged) return names;
+  for (const auto& [tensor, columns] : impl_->card.inputs) names.push_back(tensor);
+  if (labels_elements()) names.emplace_back("label");
+  if (weighs_elements()) names.emplace_back("weight");
+  for (const std::string& target : impl_->targets)
+    if (is_of_elements(target)) names.push_back(target);
+  return names;
+}
+
 const std::vector<std::string>& FeaturePipeline::required_columns() const noexcept {
   return impl_->compiled.required;
 }
@@ -143,6 +168,7 @@ void FeaturePipeline::select_rows(const RawColumns& raw, RowSelection& selection
   impl_->take_keys(raw, selection);
   impl_->take_weights(raw, selection);
   impl_->take_targets(raw, selection);
+  if (impl_->card.ragged) impl_->elements(raw).count(selection);
   FeatureCounts& counts = selection.counts;
   counts.rows = raw.rows;
   counts.selected = std::ssize(selection.kept);
@@ -163,7 +189,7 @@ void FeaturePipeline::Impl::select(const RawColumns& raw, RowSelection& selectio
 
 /// Rows without a class are dropped or left for `require_known`.
 void FeaturePipeline::Impl::take_labels(const RawColumns& raw, RowSelection& selection) const {
-  if (!compiled.has_label || !compiled.label.available(raw)) {
+  if (!compiled.has_label || compiled.label_of_elements || !compiled.label.available(raw)) {
     selection.labels.assign(selection.kept.size(), -1);
     return;
   }
@@ -189,7 +215,7 @@ void FeaturePipeline::Impl::take_keys(const RawColumns& raw, RowSelection& selec
 }
 
 void FeaturePipeline::Impl::take_weights(const RawColumns& raw, RowSelection& selection) const {
-  if (!compiled.has_weight || !compiled.weight.available(raw)) return;
+  if (!compiled.has_weight || compiled.weight_of_elements || !compiled.weight.available(raw)) return;
   selection.weights = sound_values(raw, compiled.weight, selection, "the weight", card.sample_weight);
 }
 
@@ -198,7 +224,7 @@ void FeaturePipeline::Impl::take_targets(const RawColumns& raw, RowSelection& se
   selection.targets.resize(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const Program& program = compiled.targets[i];
-    if (!program.available(raw)) continue;
+    if (compiled.target_of_elements[i] || !program.available(raw)) continue;
     selection.targets[i] =
         sound_values(raw, program, selection, fmt::format("the target '{}'", targets[i]),
                      card.target(targets[i]).expression, std::numeric_limits<float>::max());
@@ -214,7 +240,7 @@ std::vector<double> FeaturePipeline::Impl::sound_values(const RawColumns& raw, c
   if (&program != &compiled.select) add_odd_results(found, selection.kept, expression, largest);
   if (found.odd.empty()) return std::move(found.values);
   if (!card.drop_not_finite)
-    throw DataError(detail::describe_odd_jet(raw, found.odd.front(), std::ssize(found.odd),
+    throw DataError(detail::describe_odd_jet(card, raw, found.odd.front(), std::ssize(found.odd),
                                              std::ssize(selection.kept), use, expression));
   std::vector<bool> is_odd(static_cast<std::size_t>(raw.rows), false);
   for (const OddValue& odd : found.odd) is_odd[static_cast<std::size_t>(odd.row)] = true;
@@ -280,19 +306,20 @@ void FeaturePipeline::Impl::set_jet_tensors(FeatureBlock& block, const RawColumn
                                             std::span<const std::int64_t> rows) const {
   FeatureCounts& counts = block.counts;
   std::vector<std::int64_t> labels(rows.size(), -1);
-  if (compiled.has_label && compiled.label.available(raw)) {
+  const bool has_label = compiled.has_label && !compiled.label_of_elements;
+  if (has_label && compiled.label.available(raw)) {
     labels = class_numbers(evaluate_jets(compiled, compiled.label, raw, rows).values);
   }
   count_classes(labels, counts);
-  if (compiled.has_label) {
+  if (has_label) {
     at::Tensor tensor = at::empty({static_cast<std::int64_t>(rows.size())}, at::kLong);
     std::ranges::copy(labels, tensor.mutable_data_ptr<std::int64_t>());
     block.tensors.set("label", std::move(tensor));
   }
-  if (card.has_weights()) {
+  if (card.has_weights() && !detail::weighs_elements(card, compiled))
     block.tensors.set("weight", weights(raw, rows, labels));
-  }
-  for (std::size_t i = 0; i < targets.size(); ++i) block.tensors.set(targets[i], target(i, raw, rows));
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    if (!compiled.target_of_elements[i]) block.tensors.set(targets[i], target(i, raw, rows));
 }
 
 FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const {
@@ -305,6 +332,7 @@ FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const st
   block.counts.rows = block.counts.selected = static_cast<std::int64_t>(rows.size());
   detail::BlockWriter(impl_->card, impl_->compiled, raw, rows).write(block);
   impl_->set_jet_tensors(block, raw, rows);
+  if (impl_->card.ragged) impl_->elements(raw).set_tensors(block, rows);
   return block;
 }
 

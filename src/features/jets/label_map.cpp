@@ -23,10 +23,13 @@ std::int64_t LabelMap::class_of(double value) const noexcept {
 
 std::string describe_unknown_labels(const Card& card, const UnknownLabels& labels) {
   constexpr std::size_t kShown = 12;
+  // Hits of an event stay together: none of them can be left out because of its label.
+  const bool of_hits = card.kind == CardKind::hits;
+  const std::string_view noun = of_hits ? "values" : "jets";
   std::vector<std::string> values, classes, others;
-  const auto show = [&values](const std::string& value, const UnknownLabels::Entry& entry) {
+  const auto show = [&values, noun](const std::string& value, const UnknownLabels::Entry& entry) {
     if (entry.count == 0) return;
-    values.push_back(fmt::format("{} ({} jets, the first: {})", value, entry.count, entry.first));
+    values.push_back(fmt::format("{} ({} {}, the first: {})", value, entry.count, noun, entry.first));
   };
   show("NaN", labels.nan());
   for (const auto& [value, entry] : labels.values()) {
@@ -34,17 +37,20 @@ std::string describe_unknown_labels(const Card& card, const UnknownLabels& label
     show(fmt::format("{}", value), entry);
     if (value == std::nearbyint(value) && std::isfinite(value)) others.push_back(fmt::format("{}", value));
   }
-  if (values.size() == kShown) values.push_back(fmt::format("... ({} jets in all)", labels.total()));
+  if (values.size() == kShown) values.push_back(fmt::format("... ({} {} in all)", labels.total(), noun));
   for (const ClassSpec& spec : card.classes) {
     classes.push_back(fmt::format("[\"{}\", {}]", spec.name, fmt::join(spec.values, ", ")));
   }
-  std::string text = fmt::format(
-      "{} has values outside the classes: {}. To leave these jets out, paste under [label] of the card:\n  "
-      "others = \"drop\"",
-      card.label, fmt::join(values, ", "));
+  std::string text =
+      fmt::format("{} has values outside the classes: {}. ", card.label, fmt::join(values, ", "));
+  if (!of_hits) text += "To leave these jets out, paste under [label] of the card:\n  others = \"drop\"";
   if (!others.empty()) {
     classes.push_back(fmt::format("[\"other\", {}]", fmt::join(others, ", ")));
-    text += fmt::format("\nor, to give them a class:\n  classes = [{}]", fmt::join(classes, ", "));
+    text +=
+        of_hits ? "To give them a class, paste under [label] of the card:" : "\nor, to give them a class:";
+    text += fmt::format("\n  classes = [{}]", fmt::join(classes, ", "));
+  } else if (of_hits) {
+    text += "Repair the file, or leave such hits out by mask under [hits] of the card";
   }
   return text;
 }

@@ -42,8 +42,9 @@ void collect_particles(const std::string& column, const float* values, std::span
 
 std::string value_text(double value) { return std::isnan(value) ? "NaN" : fmt::format("{}", value); }
 
-std::string place_text(const RawColumns& raw, const OddValue& odd) {
-  const std::string particle = odd.slot < 0 ? "" : fmt::format(", particle {}", odd.slot);
+std::string place_text(const Card& card, const RawColumns& raw, const OddValue& odd) {
+  const std::string particle =
+      odd.slot < 0 ? "" : fmt::format(", {} {}", words_of(card.kind).element, odd.slot);
   return fmt::format("{}, row {}{}: ", raw.file, raw.first_row + odd.row, particle);
 }
 
@@ -72,7 +73,7 @@ void collect_odd(const Program& program, const std::vector<bool>& needed, std::s
 }
 
 MaskCheck::MaskCheck(const CompiledCard& compiled, const RawColumns& raw, bool nan_is_fine)
-    : compiled_(compiled), slots_(raw.slots), nan_is_fine_(nan_is_fine) {
+    : compiled_(compiled), raw_(raw), nan_is_fine_(nan_is_fine) {
   for (const std::string& name : compiled.beside_mask)
     if (const auto found = raw.particle.find(name); found != raw.particle.end())
       beside_.push_back(found->second.data());
@@ -81,7 +82,8 @@ MaskCheck::MaskCheck(const CompiledCard& compiled, const RawColumns& raw, bool n
 void MaskCheck::collect(std::span<const std::int64_t> rows, const PackedRows& packed, Workspace& workspace,
                         std::vector<OddValue>& odd) const {
   const auto& columns = compiled_.mask.columns();
-  const std::size_t entries = rows.size() * static_cast<std::size_t>(slots_);
+  std::size_t entries = 0;
+  for (const std::int64_t row : rows) entries += static_cast<std::size_t>(raw_.slots_of(row));
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (columns[i].level == Level::jet) {
       collect_jets(columns[i].full_name(), compiled_.mask.loaded_jets(i, workspace), rows,
@@ -98,7 +100,7 @@ void MaskCheck::collect_particles(std::size_t column, std::span<const std::int64
                                   std::vector<OddValue>& odd) const {
   const OddRules rules{.nan_is_fine = nan_is_fine_};
   const std::string name = compiled_.mask.columns()[column].full_name();
-  for (std::size_t row = 0; row < rows.size(); ++row, values += slots_) {
+  for (std::size_t row = 0; row < rows.size(); values += raw_.slots_of(rows[row++])) {
     for (const std::int32_t slot : packed.slots_of(row))
       if (const double value = values[slot]; is_odd(value, rules))
         add(odd, {.row = rows[row], .slot = slot, .column = name, .value = value});
@@ -112,9 +114,10 @@ void MaskCheck::collect_particles(std::size_t column, std::span<const std::int64
 /// Usually NaN pads all columns alike, which one comparison of two columns tells.
 std::int32_t MaskCheck::find_hidden(std::int64_t row, const float* values) const {
   if (nan_is_fine_ || beside_.empty()) return -1;
-  const float* first = beside_.front() + row * slots_;
-  if (!has_nan_beside_number(values, first, static_cast<std::size_t>(slots_))) return -1;
-  for (std::int32_t slot = 0; slot < slots_; ++slot)
+  const float* first = beside_.front() + raw_.begin_of(row);
+  const std::int64_t slots = raw_.slots_of(row);
+  if (!has_nan_beside_number(values, first, static_cast<std::size_t>(slots))) return -1;
+  for (std::int32_t slot = 0; slot < slots; ++slot)
     if (std::isnan(values[slot]) && holds_particle(row, slot)) return slot;
   return -1;
 }
@@ -122,7 +125,7 @@ std::int32_t MaskCheck::find_hidden(std::int64_t row, const float* values) const
 bool MaskCheck::holds_particle(std::int64_t row, std::int64_t slot) const {
   bool any = false;
   for (const float* column : beside_) {
-    const float value = column[row * slots_ + slot];
+    const float value = column[raw_.begin_of(row) + slot];
     if (!std::isfinite(value)) return false;
     any = any || value != 0;
   }
@@ -131,37 +134,41 @@ bool MaskCheck::holds_particle(std::int64_t row, std::int64_t slot) const {
 
 std::string describe_odd_input(const Card& card, const RawColumns& raw, const OddValue& odd,
                                std::int64_t odd_rows, std::int64_t rows) {
-  std::string text = fmt::format("{}{} is {}", place_text(raw, odd), odd.column, value_text(odd.value));
+  const CardWords& words = words_of(card.kind);
+  const std::string column = column_text(card.kind, odd.column);
+  std::string text = fmt::format("{}{} is {}", place_text(card, raw, odd), column, value_text(odd.value));
   if (odd.hidden_by_mask)
     text += fmt::format(
-        ", so that the mask \"{}\" takes for padding what looks like a particle by its other "
+        ", so that the mask \"{}\" takes for padding what looks like a {} by its other "
         "columns",
-        card.mask);
+        card.mask, words.element);
   text += fmt::format(" ({}). Repair the file, or ", count_text(odd_rows, rows));
   if (std::isnan(odd.value)) {
-    return text + (odd.hidden_by_mask ? "to leave such particles out, " : "") +
-           "paste under [particles] of the card:\n  nan = 0.0";
+    return text + (odd.hidden_by_mask ? fmt::format("to leave such {}s out, ", words.element) : "") +
+           fmt::format("paste under [{}] of the card:\n  nan = 0.0", words.section);
   }
-  const std::string condition = fmt::format("abs({}) < 1e30", odd.column);
+  const std::string condition = fmt::format("abs({}) < 1e30", column);
   if (odd.slot >= 0)
-    return text +
-           fmt::format("leave such particles out; paste under [particles] of the card:\n  mask = \"{}\"",
-                       with_condition(card.mask, condition));
+    return text + fmt::format("leave such {}s out; paste under [{}] of the card:\n  mask = \"{}\"",
+                              words.element, words.section, with_condition(card.mask, condition));
   return text + fmt::format(
-                    "leave such jets out; paste under [select] of the card:\n  jets = \"{}\"\n  "
+                    "leave such {0} out; paste under [select] of the card:\n  {0} = \"{1}\"\n  "
                     "not_finite = \"drop\"",
-                    with_condition(card.select, condition));
+                    words.selection, with_condition(card.select, condition));
 }
 
-std::string describe_odd_jet(const RawColumns& raw, const OddValue& odd, std::int64_t odd_rows,
-                             std::int64_t rows, std::string_view use, std::string_view expression) {
-  const std::string what = odd.column == expression
-                               ? fmt::format("{} \"{}\"", use, expression)
-                               : fmt::format("{}, which {} \"{}\" reads,", odd.column, use, expression);
+std::string describe_odd_jet(const Card& card, const RawColumns& raw, const OddValue& odd,
+                             std::int64_t odd_rows, std::int64_t rows, std::string_view use,
+                             std::string_view expression) {
+  const std::string what =
+      odd.column == expression
+          ? fmt::format("{} \"{}\"", use, expression)
+          : fmt::format("{}, which {} \"{}\" reads,", column_text(card.kind, odd.column), use, expression);
   return fmt::format(
-      "{}{} is {} ({}). Repair the file, or leave such jets out; paste under [select] of the "
+      "{}{} is {} ({}). Repair the file, or leave such {} out; paste under [select] of the "
       "card:\n  not_finite = \"drop\"",
-      place_text(raw, odd), what, value_text(odd.value), count_text(odd_rows, rows));
+      place_text(card, raw, odd), what, value_text(odd.value), count_text(odd_rows, rows),
+      words_of(card.kind).selection);
 }
 
 }  // namespace bunchtrain::features::detail

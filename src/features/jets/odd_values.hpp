@@ -51,7 +51,7 @@ class MaskCheck {
                          const float* values, std::vector<OddValue>& odd) const;
 
   const CompiledCard& compiled_;
-  std::int64_t slots_;
+  const RawColumns& raw_;
   bool nan_is_fine_;
   std::vector<const float*> beside_;  ///< columns that inputs use and the mask does not
 };
@@ -61,7 +61,8 @@ class MaskCheck {
 std::string describe_odd_input(const Card& card, const RawColumns& raw, const OddValue& odd,
                                std::int64_t odd_rows, std::int64_t rows);
 /// The same for what decides about a jet. @param use "the selection", @param expression its text
-std::string describe_odd_jet(const RawColumns& raw, const OddValue& odd, std::int64_t odd_rows,
-                             std::int64_t rows, std::string_view use, std::string_view expression);
+std::string describe_odd_jet(const Card& card, const RawColumns& raw, const OddValue& odd,
+                             std::int64_t odd_rows, std::int64_t rows, std::string_view use,
+                             std::string_view expression);
 
 }  // namespace bunchtrain::features::detail

@@ -49,20 +49,21 @@ void StandardisationFit::merge_moments(Moments& into, const Moments& from) const
 }
 
 void StandardisationFit::add(const FeatureBlock& block) {
-  const at::Tensor& mask = block.tensors["mask"];
-  const bool* is_real = mask.const_data_ptr<bool>();
-  const std::int64_t slots = mask.numel();
+  const at::Tensor* mask =
+      block.tensors.find("mask");  // of padded rows; elements of ragged ones are all real
+  const bool* is_real = mask ? mask->const_data_ptr<bool>() : nullptr;
   std::size_t column = 0;
   for (const auto& [tensor, specs] : card_.inputs) {
     const float* values = block.tensors[tensor].const_data_ptr<float>();
     const auto width = static_cast<std::int64_t>(specs.size());
+    const std::int64_t slots = block.tensors[tensor].numel() / width;
     for (std::int64_t i = 0; i < width; ++i, ++column) {
       Moments seen;
       double sum = 0, sum_of_squares = 0;
       // Near the values: the squares stay small.
       const auto offset = static_cast<double>(slots > 0 ? values[i] : 0);
       for (std::int64_t slot = 0; slot < slots; ++slot) {
-        if (!is_real[slot]) continue;
+        if (is_real && !is_real[slot]) continue;
         const auto value = static_cast<double>(values[slot * width + i]);
         seen.minimum = seen.count == 0 ? value : std::min(seen.minimum, value);
         seen.maximum = seen.count == 0 ? value : std::max(seen.maximum, value);

@@ -110,7 +110,7 @@ bool names_shower_card(std::string_view name_or_path) {
 std::vector<std::string> builtin_shower_cards() {
   std::vector<std::string> names;
   for (const detail::BuiltinCard& card : detail::builtin_card_list())
-    if (card.showers) names.emplace_back(card.name);
+    if (card.kind == CardKind::showers) names.emplace_back(card.name);
   return names;
 }
 

@@ -44,7 +44,8 @@ std::string grid_text(const std::vector<const CellBlock*>& blocks) {
 class ShowerFit {
  public:
   ShowerFit(const ShowerCard& card, std::span<const DatasetShape> datasets)
-      : datasets_(datasets), fit_{.card = card.name, .matched = {}, .problems = {}, .showers = true} {
+      : datasets_(datasets),
+        fit_{.card = card.name, .matched = {}, .problems = {}, .kind = CardKind::showers} {
     std::map<std::string, std::vector<const CellBlock*>> blocks;
     for (const CellBlock& block : card.cells) blocks[block.dataset].push_back(&block);
     for (const CellBlock& block : card.cells)

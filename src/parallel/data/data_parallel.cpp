@@ -87,6 +87,24 @@ void copy_into(const NamedTensors& target, const NamedTensors& source) {
   for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
 }
 
+/// Whether no rank has anything that the objective could be a mean of: samples, all of them without elements.
+bool is_empty_step(const Pass& pass) {
+  if (pass.objective.mean_over() == nn::MeanOver::samples || pass.batch.global_elements > 0) return false;
+  expects(pass.batch.element_splits.defined(),
+          "the objective is a mean over elements (nn::MeanOver), and the batch has none: its dataset is not "
+          "ragged");
+  return true;
+}
+
+/// In an empty step samples are counted, so that the ranks still find out whether they count the same one.
+PassOptions counts_of(const Pass& pass) {
+  const bool by_elements = pass.objective.mean_over() == nn::MeanOver::elements && !is_empty_step(pass);
+  return {.samples = by_elements ? pass.batch.elements : pass.batch.size(),
+          .global_samples = by_elements ? pass.batch.global_elements : pass.global_samples,
+          .last = pass.last,
+          .zero_first = pass.first};
+}
+
 void share_statistics(torch::nn::Module& module, const comm::Communicator& communicator) {
   const auto reducer = std::make_shared<CommunicatorStatistics>(communicator);
   for (const auto& part : module.modules()) {
@@ -101,6 +119,7 @@ struct DataParallel::Impl {
        const DataParallelOptions& options);
 
   void begin(const PassOptions& options, bool one_backward);
+  /// The one backward of a pass that has begun.
   void differentiate(const at::Tensor& loss, const PassOptions& options);
   /// What fails in a pass leaves none open.
   template <class Action>
@@ -221,7 +240,6 @@ DataParallel::DataParallel(DataParallel&&) noexcept = default;
 DataParallel& DataParallel::operator=(DataParallel&&) noexcept = default;
 
 void DataParallel::Impl::differentiate(const at::Tensor& loss, const PassOptions& options) {
-  begin(options, /*one_backward=*/true);
   // A mean over no samples is NaN, and NaN times zero too.
   // With shared statistics this rank must take part in backward.
   if (options.samples > 0 || (sync_batch_norm && loss.defined()))
@@ -240,21 +258,21 @@ auto DataParallel::Impl::or_abandon(Action&& action) {
 
 void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) {
   impl_->or_abandon([&] {
+    impl_->begin(options, /*one_backward=*/true);
     impl_->differentiate(loss, options);
     impl_->finish();
   });
 }
 
 PassResult DataParallel::run(const Pass& pass) {
-  PassResult result{.samples = pass.batch.size()};
+  PassResult result{.samples = pass.objective.count(pass.batch)};
+  const PassOptions counts = counts_of(pass);
   const device::Moment begin(device());
   nn::Losses losses = pass.objective(impl_->call(pass.batch.tensors), pass.batch);
   const device::Moment middle(device());
   impl_->or_abandon([&] {
-    impl_->differentiate(losses.total, {.samples = result.samples,
-                                        .global_samples = pass.global_samples,
-                                        .last = pass.last,
-                                        .zero_first = pass.first});
+    impl_->begin(counts, /*one_backward=*/true);
+    if (!is_empty_step(pass)) impl_->differentiate(losses.total, counts);
     if (!pass.last) impl_->finish();
   });
   result.forward.add(begin, middle);

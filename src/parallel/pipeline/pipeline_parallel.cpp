@@ -45,15 +45,9 @@ class Microbatches {
  public:
   Microbatches(const Batch& batch, int count) : batch_(&batch), count_(count) {}
   std::int64_t begin(int index) const { return batch_->size() * index / count_; }
+  bool any() const { return batch_->size() > 0; }
   std::int64_t size(int index) const { return begin(index + 1) - begin(index); }
-  Batch operator[](int index) const {
-    Batch part = *batch_;
-    part.tensors = {};
-    for (const auto& [name, tensor] : batch_->tensors)
-      part.tensors.set(name, tensor.slice(0, begin(index), begin(index + 1)));
-    part.sample_ids = batch_->sample_ids.slice(0, begin(index), begin(index + 1));
-    return part;
-  }
+  Batch operator[](int index) const { return slice_samples(*batch_, begin(index), begin(index + 1)); }
 
  private:
   const Batch* batch_;
@@ -89,8 +83,9 @@ struct PipelineParallel::Impl {
   struct Run {
     Microbatches parts;
     const nn::Objective* objective;
-    std::int64_t global_samples;
+    double global_count;  ///< of what the objective is a mean over, in the whole step
     bool differentiate;
+    std::map<int, double> counts = {};                  ///< behind the losses
     std::map<int, nn::Losses> losses = {};              ///< of microbatches, on the last stage
     std::map<int, NamedTensors> objective_leaves = {};  ///< what their gradients are asked for
     std::map<int, NamedTensors> outputs = {};
@@ -109,7 +104,7 @@ struct PipelineParallel::Impl {
   void give_gradients(int stage, int microbatch);
   bool passed_over(const Run& run, int microbatch) const;
   /// Means over the batch, on all ranks of the pipeline.
-  nn::Losses share_losses(const Run& run, std::int64_t samples);
+  nn::Losses share_losses(const Run& run, std::int64_t count);
   /// Of all microbatches, on all ranks of the pipeline.
   NamedTensors share_outputs(const Run& run);
   /// What fails on one rank ends all.
@@ -338,6 +333,7 @@ void PipelineParallel::Impl::judge(Run& run, const StageValues& values, int micr
     outputs.set(name, std::move(leaf));
   }
   run.losses[microbatch] = (*run.objective)(outputs, part);
+  run.counts[microbatch] = static_cast<double>(run.objective->count(part));
   (run.differentiate ? run.objective_leaves : run.outputs)[microbatch] = std::move(outputs);
 }
 
@@ -387,9 +383,9 @@ void PipelineParallel::Impl::give_gradients(int stage, int microbatch) {
   }
 }
 
-nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t samples) {
+nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t count) {
   const int root = schedule().rank_of(schedule().stages - 1);
-  if (!terms_known && samples > 0) {
+  if (!terms_known && run.parts.any()) {
     std::string names;
     if (is_last())
       for (const auto& [name, term] : run.losses.begin()->second.terms) names += name + '\n';
@@ -401,8 +397,7 @@ nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t sam
   at::Tensor sums = at::zeros({static_cast<std::int64_t>(term_names.size()) + 1},
                               at::TensorOptions(at::kDouble).device(replicas.device()));
   for (const auto& [microbatch, losses] : run.losses) {
-    const double share = static_cast<double>(run.parts.size(microbatch)) /
-                         static_cast<double>(std::max<std::int64_t>(samples, 1));
+    const double share = run.counts.at(microbatch) / static_cast<double>(std::max<std::int64_t>(count, 1));
     if (share == 0) continue;
     std::vector<at::Tensor> values = {losses.total.detach()};
     for (const std::string& name : term_names) values.push_back(losses.terms[name].detach());
@@ -444,19 +439,21 @@ PipelineParallel::~PipelineParallel() = default;
 
 PassResult PipelineParallel::run(const Pass& pass) {
   return impl_->or_fail([&] {
-    const std::int64_t samples = pass.batch.size();
+    // A step without an element counts samples, so that the ranks still find out whether they count the same one.
+    const bool by_elements =
+        pass.objective.mean_over() == nn::MeanOver::elements && pass.batch.global_elements > 0;
+    const std::int64_t count = by_elements ? pass.batch.elements : pass.batch.size();
+    const std::int64_t global_count = by_elements ? pass.batch.global_elements : pass.global_samples;
     Impl::Run run{.parts = Microbatches(pass.batch, impl_->schedule().microbatches),
                   .objective = &pass.objective,
-                  .global_samples = pass.global_samples,
+                  .global_count = static_cast<double>(global_count),
                   .differentiate = true};
-    impl_->replicas.begin_pass({.samples = samples,
-                                .global_samples = pass.global_samples,
-                                .last = pass.last,
-                                .zero_first = pass.first});
+    impl_->replicas.begin_pass(
+        {.samples = count, .global_samples = global_count, .last = pass.last, .zero_first = pass.first});
     impl_->play(run);
     if (!pass.last) impl_->replicas.finish();
-    return PassResult{.losses = impl_->share_losses(run, samples),
-                      .samples = samples,
+    return PassResult{.losses = impl_->share_losses(run, pass.objective.count(pass.batch)),
+                      .samples = pass.objective.count(pass.batch),
                       .forward = run.forward,
                       .backward = run.backward};
   });
@@ -477,10 +474,11 @@ Evaluation PipelineParallel::evaluate(const Batch& batch, const nn::Objective& o
     const at::NoGradGuard no_gradients;
     Impl::Run run{.parts = Microbatches(batch, impl_->schedule().microbatches),
                   .objective = &objective,
-                  .global_samples = batch.size(),
+                  .global_count = static_cast<double>(objective.count(batch)),
                   .differentiate = false};
     impl_->play(run);
-    return Evaluation{.losses = impl_->share_losses(run, batch.size()), .outputs = impl_->share_outputs(run)};
+    return Evaluation{.losses = impl_->share_losses(run, objective.count(batch)),
+                      .outputs = impl_->share_outputs(run)};
   });
 }
 

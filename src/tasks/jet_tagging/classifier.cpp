@@ -48,6 +48,12 @@ data::DatasetSplit disjoint(data::DatasetSplit split) {
 data::DatasetSplit open_files(const train::Session& session, const JetDataOptions& options,
                               const std::vector<std::string>& targets) {
   const data::JetDataset jets(dataset_options(session, options, targets, options.files.data));
+  if (jets.card().ragged)
+    throw ConfigError(
+        "particles.batches", "ragged",
+        fmt::format("\"padded\" in card '{}': the networks of this task take [jets, length, columns] "
+                    "and a mask",
+                    jets.card().name));
   session.use("valid");
   if (const auto& files = options.files.valid; !files.empty()) {
     const data::JetDataset valid(dataset_options(session, options, targets, files), jets.card());
