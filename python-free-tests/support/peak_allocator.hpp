@@ -42,10 +42,13 @@ class PeakAllocator : public c10::Allocator {
   c10::Allocator* inner_;
 };
 
+/// Once, and for good: tensors made with it outlive any scope.
+inline void use_peak_allocator() { static PeakAllocator allocator; }
+
 /// Bytes above what was in use before, at the worst moment of `action`.
 template <class Action>
 double peak_bytes(Action action) {
-  static PeakAllocator allocator;  // stays in place: tensors made with it outlive any scope
+  use_peak_allocator();
   const std::size_t before = PeakAllocator::in_use;
   PeakAllocator::peak = before;
   action();

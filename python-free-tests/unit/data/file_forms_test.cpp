@@ -292,7 +292,7 @@ TEST_F(FileFormsTest, ForeignFilesAreNamedWithTheirConversion) {
       {"version https://git-lfs.github.com/spec/v1\n"s, "a Git LFS pointer", "git lfs pull"},
       {"\n<!DOCTYPE html>\n<html>"s, "an HTML page", "fetch it again"},
       {"<HTML><body>404"s, "an HTML page", "fetch it again"},
-      {"card = 1\n"s, "a text", "--card"},
+      {"card = 1\n"s, "a text", "a card is given by"},
       {"1.0, 2.0, 3.0\n"s, "a text", "convert"},
       {std::string(257, '\0') + "ustar\0"s, "a tar archive", "tar xf"},
       {""s, "an empty file", "again"},

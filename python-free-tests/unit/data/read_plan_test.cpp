@@ -179,18 +179,19 @@ TEST_F(ReadPlanTest, OfAChunkThatWasDecodedIsNothing) {
     SCOPED_TRACE(storage.name);
     const auto dataset = open(write(storage));
     const std::size_t chunks = storage.name == "split" ? 2 : 1;
-    const ReadPlan early = plan_rows(dataset, 2, 3);
+    // Opening has compared row 30 with HDF5, and so keeps the first block.
+    const ReadPlan early = plan_rows(dataset, 34, 3);
     ASSERT_EQ(early.pieces.size(), chunks);
     EXPECT_EQ(early.pieces.front().decoded, nullptr);
-    EXPECT_EQ(fetch_and_decode(dataset, 4, 8), read_by_library(dataset, 4, 8));
+    EXPECT_EQ(fetch_and_decode(dataset, 36, 8), read_by_library(dataset, 36, 8));
 
-    const ReadPlan plan = plan_rows(dataset, 20, 4);
+    const ReadPlan plan = plan_rows(dataset, 50, 4);
     ASSERT_EQ(plan.pieces.size(), 1U);
     EXPECT_NE(plan.pieces.front().decoded, nullptr);
     EXPECT_EQ(plan.bytes(), 0U);
-    EXPECT_EQ(decode(dataset, 20, 4, {plan, {}}), read_by_library(dataset, 20, 4));
+    EXPECT_EQ(decode(dataset, 50, 4, {plan, {}}), read_by_library(dataset, 50, 4));
     const Bytes bytes = fetch_backwards(early);
-    EXPECT_EQ(decode(dataset, 2, 3, {early, bytes}), read_by_library(dataset, 2, 3)) << "planned before";
+    EXPECT_EQ(decode(dataset, 34, 3, {early, bytes}), read_by_library(dataset, 34, 3)) << "planned before";
   }
 }
 
@@ -198,7 +199,7 @@ TEST_F(ReadPlanTest, OfRowsNeverWrittenIsNothing) {
   const auto nothing = open(write({"nothing", {}, minus_seven}, false));
   const auto no_chunk = open(write({"no chunk", {16, 5}, minus_seven}, false));
   for (const StoredDataset* dataset : {&nothing, &no_chunk}) {
-    EXPECT_TRUE(plan_rows(*dataset, 3, 50).pieces.empty());
+    EXPECT_TRUE(plan_rows(*dataset, 3, 50).pieces.empty()) << dataset->path_text();
     EXPECT_EQ(fetch_and_decode(*dataset, 3, 50), read_by_library(*dataset, 3, 50));
   }
   const std::string name = write_partly("some.h5", {"", {16, 5}, shuffle_deflate}, 20, 10);
@@ -215,7 +216,8 @@ TEST_F(ReadPlanTest, OfAVirtualDatasetIsThatOfItsSources) {
   EXPECT_EQ(plan.pieces[0].bytes, 10 * kRowBytes);
   EXPECT_EQ(plan.pieces[1].source->path(), path("b.h5"));
   EXPECT_EQ((Place{plan.pieces[1].offset, plan.pieces[1].bytes}), chunk_at(path("b.h5"), 0));
-  EXPECT_EQ((Place{plan.pieces[2].offset, plan.pieces[2].bytes}), chunk_at(path("b.h5"), 16));
+  EXPECT_EQ(plan.pieces[2].offset, chunk_at(path("b.h5"), 16).offset);
+  EXPECT_NE(plan.pieces[2].decoded, nullptr) << "opening has compared row 30 with HDF5";
   EXPECT_TRUE(plan_rows(dataset, 60, 5).pieces.empty());
   EXPECT_EQ(fetch_and_decode(dataset, 50, 40), read_by_library(dataset, 50, 40));
 }

@@ -193,11 +193,11 @@ struct ControlChannel::Impl {
     wire->forget_sent();
     while (const auto taken = wire->take()) {
       const auto& [said, from] = *taken;
-      if (said.kind == NoticeKind::failed && !wire->failure)
-        wire->failure = Failure{.rank = from, .reason = said.reason.data()};
-      const auto addressee = wire->channels.find(said.channel);
-      if (addressee != wire->channels.end() && addressee->second->knows(from))
-        addressee->second->hear(said, from);
+      const bool failed = said.kind == NoticeKind::failed;
+      if (failed && !wire->failure) wire->failure = Failure{.rank = from, .reason = said.reason.data()};
+      // Who has failed answers nobody any more: all channels that it is in hear of it.
+      for (const auto& [channel, addressee] : wire->channels)
+        if ((failed || channel == said.channel) && addressee->knows(from)) addressee->hear(said, from);
       if (said.kind != NoticeKind::question) continue;
       Notice answer = notice(NoticeKind::answer, mine);
       answer.channel = said.channel;
