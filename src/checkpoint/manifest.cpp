@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -108,6 +109,7 @@ Json to_json(const Manifest& manifest) {
                {"step", manifest.info.step},
                {"sequence", manifest.info.sequence},
                {"world", manifest.info.world}};
+  if (manifest.info.saved_at) content["saved_at"] = manifest.info.saved_at->time_since_epoch().count();
   if (manifest.info.metric && std::isfinite(*manifest.info.metric)) {
     content["metric"] = {{"name", manifest.metric_name},
                          {"value", *manifest.info.metric},
@@ -134,6 +136,9 @@ Manifest parse_content(const Json& content) {
   manifest.info.step = content.at("step").get<std::int64_t>();
   manifest.info.sequence = content.at("sequence").get<std::int64_t>();
   manifest.info.world = content.at("world").get<int>();
+  if (content.contains("saved_at"))
+    manifest.info.saved_at =
+        std::chrono::sys_seconds(std::chrono::seconds(content["saved_at"].get<std::int64_t>()));
   manifest.info.judged = content.value("judged", true);
   manifest.info.lost = content.value("lost", std::string());
   manifest.info.metadata = content.at("metadata").get<Metadata>();
@@ -235,6 +240,8 @@ std::string write_manifest(const std::filesystem::path& folder, const Manifest& 
                         print(Json{{"content", content}, {"xxh3_128", checksum}}) + '\n');
   return checksum;
 }
+
+std::string content_text(const Manifest& manifest) { return to_json(manifest).dump(); }
 
 Manifest parse_manifest_content(std::string_view json) {
   try {

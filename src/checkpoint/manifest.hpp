@@ -63,7 +63,9 @@ void check_complete(const std::vector<FileEntry>& files);
 
 /// Writes `folder`/manifest.json atomically. Returns its checksum.
 std::string write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
-/// The JSON text of a manifest's content, read without trust. @throws CheckpointError
+/// A manifest's content as JSON.
+std::string content_text(const Manifest& manifest);
+/// Such text, read without trust. @throws CheckpointError
 Manifest parse_manifest_content(std::string_view json);
 /// @throws CheckpointError naming what is missing or damaged.
 Manifest read_manifest(const std::filesystem::path& folder);

@@ -10,6 +10,7 @@
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/wording.hpp"
+#include "retention.hpp"
 #include "snapshot_folders.hpp"
 
 namespace bunchtrain::checkpoint {

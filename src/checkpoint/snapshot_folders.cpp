@@ -66,22 +66,27 @@ Inventory take_inventory(const fs::path& store) {
   return inventory;
 }
 
-std::vector<const Manifest*> find_bests(const std::vector<Manifest>& snapshots) {
-  std::vector<const Manifest*> bests;
-  for (const Manifest& candidate : snapshots) {
-    if (!candidate.info.metric) continue;
-    const auto best = std::ranges::find(bests, candidate.metric_name, &Manifest::metric_name);
-    const double sign = candidate.higher_is_better ? 1 : -1;
-    if (best == bests.end())
-      bests.push_back(&candidate);
-    else if (sign * *candidate.info.metric > sign * *(*best)->info.metric)
-      *best = &candidate;
-  }
-  return bests;
+void put(Inventory& inventory, Manifest manifest) {
+  drop(inventory, manifest.info.folder);
+  auto& manifests = manifest.info.lost.empty() ? inventory.snapshots : inventory.lost;
+  const auto earlier = std::ranges::find_if(
+      manifests, [&](const Manifest& other) { return other.info.sequence < manifest.info.sequence; });
+  manifests.insert(earlier, std::move(manifest));
+}
+
+void drop(Inventory& inventory, const fs::path& folder) {
+  const auto is_there = [&](const Manifest& manifest) { return manifest.info.folder == folder; };
+  std::erase_if(inventory.snapshots, is_there);
+  std::erase_if(inventory.lost, is_there);
+  std::erase_if(inventory.damaged, [&](const DamagedSnapshot& damaged) { return damaged.folder == folder; });
 }
 
 fs::path snapshot_folder(const fs::path& store, std::int64_t step) {
   return store / fmt::format("step-{:06}", step);
+}
+
+fs::path partial_folder(const fs::path& store, std::int64_t step) {
+  return with_suffix(snapshot_folder(store, step), kPartial);
 }
 
 std::int64_t step_of(const fs::path& folder) {
@@ -97,7 +102,7 @@ void remove_torn_files(const fs::path& folder, std::string_view name) {
 }
 
 fs::path create_partial_folder(const fs::path& store, std::int64_t step) {
-  const fs::path partial = with_suffix(snapshot_folder(store, step), kPartial);
+  const fs::path partial = partial_folder(store, step);
   fs::remove_all(partial);
   fs::create_directories(partial);
   return partial;
@@ -124,7 +129,7 @@ void clean_leftovers(const fs::path& store) {
 void publish(const fs::path& store, std::int64_t step) {
   const fs::path place = snapshot_folder(store, step), replaced = with_suffix(place, kReplaced);
   if (fs::exists(place)) fs::rename(place, replaced);
-  fs::rename(with_suffix(place, kPartial), place);
+  fs::rename(partial_folder(store, step), place);
   synchronise_folder(store);  // a rename is on the disk only when its folder is
   if (fs::exists(replaced)) remove_snapshot(replaced);
 }

@@ -30,13 +30,16 @@ struct Inventory {
 /// Empty for a folder that does not exist.
 Inventory take_inventory(const std::filesystem::path& store);
 
-/// The best snapshot by each metric that judged any, the newest judgement's first:
-/// values of two metrics cannot be compared.
-std::vector<const Manifest*> find_bests(const std::vector<Manifest>& snapshots);
+/// Adds a snapshot in its place, instead of what was there in its folder.
+void put(Inventory& inventory, Manifest manifest);
+/// Takes out what is in `folder`.
+void drop(Inventory& inventory, const std::filesystem::path& folder);
 
 /// step-000123
 std::filesystem::path snapshot_folder(const std::filesystem::path& store, std::int64_t step);
-/// step-000123.partial, new and empty: what stood there is removed.
+/// step-000123.partial
+std::filesystem::path partial_folder(const std::filesystem::path& store, std::int64_t step);
+/// The same, new and empty: what stood there is removed.
 std::filesystem::path create_partial_folder(const std::filesystem::path& store, std::int64_t step);
 /// The step that the name of a snapshot's folder tells; -1 if none.
 std::int64_t step_of(const std::filesystem::path& folder);

@@ -14,39 +14,46 @@
 #include <system_error>
 #include <utility>
 
-#include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "local_tier.hpp"
+#include "retention.hpp"
 #include "snapshot_choice.hpp"
 #include "snapshot_files.hpp"
 #include "snapshot_folders.hpp"
+#include "tier.hpp"
 
 namespace bunchtrain::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::int64_t next_sequence(const Inventory& inventory) {
-  std::int64_t greatest = 0;
-  for (const auto* manifests : {&inventory.snapshots, &inventory.lost})
-    for (const Manifest& manifest : *manifests) greatest = std::max(greatest, manifest.info.sequence);
-  return greatest + 1;
+/// A local folder within the run folder would be on the same disk, and part of the run.
+void require_apart(const fs::path& local, const fs::path& store) {
+  const fs::path run = fs::weakly_canonical(fs::absolute(store)).parent_path();
+  const fs::path inside = fs::weakly_canonical(fs::absolute(local)).lexically_relative(run);
+  if (inside.empty() || *inside.begin() == "..") return;
+  throw ConfigError("checkpoint_local", local.string(),
+                    fmt::format("a folder on the node's own disk, not in the run folder {}", run.string()));
 }
 
 }  // namespace
 
 void StoreOptions::validate() const {
   if (keep_last < 1) throw ConfigError("keep_last", std::to_string(keep_last), "1 or more");
-  if (keep_best && metric.empty())
+  if (keep_best < 0) throw ConfigError("keep_best", std::to_string(keep_best), "0 (none) or more");
+  if (keep_every.count() < 0)
+    throw ConfigError("keep_every", fmt::format("{} s", keep_every.count()), "0 (none) or a duration");
+  if (keep_best > 0 && metric.empty())
     throw ConfigError("metric", "", "the name of a metric, since keep_best is on");
 }
 
 /// A save that was begun.
 struct Pending {
   Manifest manifest;
-  SaveRequest request;  ///< while its files are written
+  SaveRequest request;    ///< while its files are written
+  fs::path partial = {};  ///< where
   std::future<std::vector<FileEntry>> files = {};
 
-  fs::path partial() const { return fs::path(manifest.info.folder) += ".partial"; }
   std::string doing() const { return fmt::format("save a checkpoint of step {}", manifest.info.step); }
 };
 
@@ -54,6 +61,8 @@ struct Store::Impl {
   fs::path folder;
   comm::Communicator communicator;
   StoreOptions options;
+  Tier tier{folder, options};             ///< rank 0 alone works there
+  std::unique_ptr<LocalTier> local = {};  ///< if one was asked for
   std::unique_ptr<Pending> pending = {};
 
   const mpi::Comm& control() const { return communicator.control(); }
@@ -61,11 +70,16 @@ struct Store::Impl {
 
   // Runs `action` here and throws on every rank if it failed on any.
   void together(std::string_view doing, const std::function<void()>& action) const {
+    explain(doing, [&] { control().together(action); });
+  }
+
+  // Says in errors of `action` what could not be done.
+  void explain(std::string_view doing, const std::function<void()>& action) const {
     const auto message = [&](const Error& error) {
       return fmt::format("cannot {} in {}: {}", doing, folder.string(), error.message());
     };
     try {
-      control().together(action);
+      action();
     } catch (const CommError&) {
       throw;
     } catch (const IoError& error) {
@@ -77,29 +91,17 @@ struct Store::Impl {
     }
   }
 
-  // What must not stop a training whose snapshot is safe already.
-  void try_to(std::string_view doing, const std::function<void()>& action) const {
-    try {
-      action();
-    } catch (const std::exception& error) {
-      options.logger.warning(fmt::format("cannot {} in {}: {}", doing, folder.string(), error.what()));
-    }
-  }
-
   Manifest manifest_of(const SaveRequest& request) const;
+  Inventory inventory();
+  void publish(Pending& save, std::vector<FileEntry> mine);
   void begin(SaveRequest request, std::launch how);
   SnapshotInfo commit();
   void abandon();
-  void finish(const fs::path& partial, Manifest& manifest) const;
-  void judge(std::int64_t step, const Judgement& judgement) const;
-  void tidy() const;
-  void tidy_up() const;
-  void update_pointers_and_prune() const;
-  std::size_t kept(const Inventory& inventory) const;
+  void judge(std::int64_t step, const Judgement& judgement);
   Snapshot read(const std::string& name, const ComponentNames& wanted, const WantedSlices& slices) const;
-  std::vector<std::int64_t> steps() const;
-  std::optional<std::int64_t> best() const;
-  std::optional<Snapshot> load_latest(const WantedSlices& slices) const;
+  std::vector<std::int64_t> steps();
+  std::optional<std::int64_t> best();
+  std::optional<Snapshot> load_latest(const WantedSlices& slices);
   std::optional<Snapshot> load(std::string_view which, const ComponentNames& wanted,
                                const WantedSlices& slices) const;
 };
@@ -109,6 +111,7 @@ Manifest Store::Impl::manifest_of(const SaveRequest& request) const {
                    .step = request.step,
                    .sequence = 0,
                    .world = communicator.size(),
+                   .saved_at = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
                    .metric = request.metric,
                    .judged = request.judged,
                    .lost = {},
@@ -128,13 +131,18 @@ void Store::Impl::begin(SaveRequest request, std::launch how) {
   together(next->doing(), [&] {
     expects(next->request.step >= 0, "a checkpoint's step must not be negative");
     if (!is_writer()) return;
-    clean_leftovers(folder);
-    next->manifest.info.sequence = next_sequence(take_inventory(folder));
-    create_partial_folder(folder, next->request.step);  // last: what fails before it leaves nothing
+    next->manifest.info.sequence = local ? tier.look() : tier.begin_save(next->request.step);
   });
+  next->partial = partial_folder(folder, next->manifest.info.step);
+  if (local)
+    explain(next->doing(), [&] {
+      const std::int64_t on_nodes = local->begin_save(next->manifest.info.step);
+      next->manifest.info.sequence = std::max(next->manifest.info.sequence, on_nodes);
+      next->partial = local->partial(next->manifest.info.step);
+    });
   const auto write = [rank = communicator.rank(), world = communicator.size(), save = next.get()] {
-    auto files = write_own(save->partial(), save->request.rank_components, rank);
-    for (FileEntry& entry : write_shared(save->partial(), save->request.components, rank, world))
+    auto files = write_own(save->partial, save->request.rank_components, rank);
+    for (FileEntry& entry : write_shared(save->partial, save->request.components, rank, world))
       files.push_back(std::move(entry));
     return files;
   };
@@ -158,86 +166,54 @@ SnapshotInfo Store::Impl::commit() {
     for (const std::string& line : control().all_gather(to_json_line(mine))) {
       for (FileEntry& entry : parse_json_line(line)) manifest.files.push_back(std::move(entry));
     }
-    together(save->doing(), [&] {
-      if (is_writer()) finish(save->partial(), manifest);
-    });
+    publish(*save, std::move(mine));
   } catch (...) {
     std::error_code ignored;
-    if (is_writer()) fs::remove_all(save->partial(), ignored);
+    if (is_writer() || local) fs::remove_all(save->partial, ignored);
     throw;
   }
-  tidy();
-  manifest.info.hash = control().broadcast(manifest.info.hash);
-  manifest.info.sequence = std::stoll(control().broadcast(std::to_string(manifest.info.sequence)));
   return manifest.info;
+}
+
+// All nodes get the manifest of rank 0.
+void Store::Impl::publish(Pending& save, std::vector<FileEntry> mine) {
+  Manifest& manifest = save.manifest;
+  const fs::path place = manifest.info.folder;
+  together(save.doing(), [&] { check_complete(manifest.files); });
+  manifest = parse_manifest_content(control().broadcast(content_text(manifest)));
+  manifest.info.folder = place;
+  if (local) {
+    explain(save.doing(), [&] { local->publish(manifest, std::move(mine)); });
+  } else {
+    together(save.doing(), [&] {
+      if (is_writer()) tier.publish(manifest);
+    });
+    if (is_writer()) tier.tidy();
+  }
+  manifest.info.hash = control().broadcast(manifest.info.hash);
 }
 
 void Store::Impl::abandon() {
   expects(pending != nullptr, "a checkpoint is abandoned after it was begun");
   const std::unique_ptr<Pending> save = std::move(pending);
   save->files.wait();
-  control().barrier();  // no rank writes any more
-  if (is_writer()) try_to("remove an abandoned checkpoint", [&] { fs::remove_all(save->partial()); });
+  control().barrier();   // no rank writes any more
+  std::error_code left;  // the next save removes it
+  if (local)
+    local->abandon(save->manifest.info.step);
+  else if (is_writer())
+    fs::remove_all(save->partial, left);
 }
 
-void Store::Impl::finish(const fs::path& partial, Manifest& manifest) const {
-  check_complete(manifest.files);
-  manifest.info.hash = write_manifest(partial, manifest);
-  publish(folder, manifest.info.step);
-}
-
-void Store::Impl::judge(std::int64_t step, const Judgement& judgement) const {
+void Store::Impl::judge(std::int64_t step, const Judgement& judgement) {
   const auto phase = control().in_phase(fmt::format("judging snapshot {}", step), mpi::Waits::for_disk);
-  together(fmt::format("judge the checkpoint of step {}", step), [&] {
-    if (!is_writer()) return;
-    const fs::path place = snapshot_folder(folder, step);
-    remove_torn_files(place, kManifestName);
-    Manifest manifest = read_manifest(place);
-    manifest.info.judged = true;
-    manifest.info.lost = judgement.lost;
-    if (judgement.metric) manifest.info.metric = judgement.metric;
-    if (!judgement.metric_name.empty()) manifest.metric_name = judgement.metric_name;
-    for (const auto& [name, text] : judgement.metadata) manifest.info.metadata[name] = text;
-    write_manifest(place, manifest);
+  const std::string doing = fmt::format("judge the checkpoint of step {}", step);
+  bool on_nodes = false;
+  if (local) explain(doing, [&] { on_nodes = local->judge(step, judgement); });
+  together(doing, [&] {
+    if (is_writer() && (!on_nodes || fs::exists(snapshot_folder(folder, step)))) tier.judge(step, judgement);
   });
-  tidy();
-}
-
-void Store::Impl::tidy() const {
-  if (is_writer()) try_to("tidy up", [&] { update_pointers_and_prune(); });
-}
-
-void Store::Impl::tidy_up() const {
-  if (!is_writer()) return;
-  try_to("tidy up", [&] { clean_leftovers(folder); });
-  tidy();
-}
-
-// A snapshot that nothing has judged yet must not push out the last one that is known to be good.
-std::size_t Store::Impl::kept(const Inventory& inventory) const {
-  const int least = inventory.snapshots.front().info.judged ? 1 : 2;
-  return static_cast<std::size_t>(std::max(options.keep_last, least));
-}
-
-void Store::Impl::update_pointers_and_prune() const {
-  const Inventory inventory = take_inventory(folder);
-  if (inventory.snapshots.empty()) return;
-  const auto point = [&](const char* pointer, const Manifest& target) {
-    try_to(fmt::format("update '{}'", pointer),
-           [&] { write_file_atomically(folder / pointer, target.info.folder.filename().string() + '\n'); });
-  };
-  const auto remove = [&](const Manifest& old) {
-    try_to("remove an old checkpoint", [&] { remove_snapshot(old.info.folder); });
-  };
-  const Manifest& newest = inventory.snapshots.front();
-  point("latest", newest);
-  std::vector<const Manifest*> bests;
-  if (options.keep_best) bests = find_bests(inventory.snapshots);
-  if (!bests.empty()) point("best", *bests.front());
-  for (std::size_t i = kept(inventory); i < inventory.snapshots.size(); ++i)
-    if (std::ranges::find(bests, &inventory.snapshots[i]) == bests.end()) remove(inventory.snapshots[i]);
-  for (const Manifest& lost : inventory.lost)
-    if (lost.info.sequence < newest.info.sequence) remove(lost);
+  if (is_writer()) tier.tidy();
 }
 
 Snapshot Store::Impl::read(const std::string& name, const ComponentNames& wanted,
@@ -250,23 +226,34 @@ Snapshot Store::Impl::read(const std::string& name, const ComponentNames& wanted
   return snapshot;
 }
 
-std::vector<std::int64_t> Store::Impl::steps() const {
+// Of rank 0, with those that are on the nodes alone.
+Inventory Store::Impl::inventory() {
+  Inventory all = tier.inventory();
+  if (!local) return all;
+  for (const auto* manifests : {&local->inventory().snapshots, &local->inventory().lost})
+    for (Manifest manifest : *manifests) {
+      manifest.info.folder = snapshot_folder(folder, manifest.info.step);
+      put(all, std::move(manifest));
+    }
+  return all;
+}
+
+std::vector<std::int64_t> Store::Impl::steps() {
   std::string text;
   together("look for checkpoints", [&] {
     if (!is_writer()) return;
-    for (const Manifest& manifest : take_inventory(folder).snapshots)
-      text += fmt::format("{} ", manifest.info.step);
+    for (const Manifest& manifest : inventory().snapshots) text += fmt::format("{} ", manifest.info.step);
   });
   std::istringstream words(control().broadcast(text));
   return {std::istream_iterator<std::int64_t>(words), {}};
 }
 
-std::optional<std::int64_t> Store::Impl::best() const {
+std::optional<std::int64_t> Store::Impl::best() {
   std::string text;
   together("look for checkpoints", [&] {
     if (!is_writer()) return;
-    const Inventory inventory = take_inventory(folder);
-    if (const auto bests = find_bests(inventory.snapshots); !bests.empty())
+    const Inventory all = inventory();
+    if (const auto bests = find_bests(all.snapshots); !bests.empty())
       text = std::to_string(bests.front()->info.step);
   });
   text = control().broadcast(text);
@@ -274,8 +261,17 @@ std::optional<std::int64_t> Store::Impl::best() const {
 }
 
 // Rank 0 alone chooses, so that all ranks take the same one.
-std::optional<Snapshot> Store::Impl::load_latest(const WantedSlices& slices) const {
+std::optional<Snapshot> Store::Impl::load_latest(const WantedSlices& slices) {
   const auto phase = control().in_phase("reading a snapshot", mpi::Waits::for_disk);
+  if (local) {
+    if (const auto on_nodes = local->recover()) {
+      Snapshot snapshot;
+      together("load a checkpoint", [&] {
+        snapshot = read_files(*on_nodes, communicator.rank(), communicator.size(), {}, slices);
+      });
+      return snapshot;
+    }
+  }
   std::string name;
   together("load a checkpoint", [&] {
     if (is_writer()) name = choose_newest(folder, options.logger);
@@ -300,6 +296,9 @@ std::optional<Snapshot> Store::Impl::load(std::string_view which, const Componen
 Store::Store(fs::path folder, comm::Communicator communicator, StoreOptions options)
     : impl_(std::make_unique<Impl>(Impl{std::move(folder), std::move(communicator), std::move(options)})) {
   impl_->options.validate();
+  if (impl_->options.local.empty()) return;
+  require_apart(impl_->options.local, impl_->folder);
+  impl_->local = std::make_unique<LocalTier>(impl_->communicator, impl_->options, impl_->tier);
 }
 Store::~Store() = default;
 Store::Store(Store&&) noexcept = default;
@@ -320,7 +319,22 @@ void Store::abandon() { impl_->abandon(); }
 std::vector<std::int64_t> Store::steps() const { return impl_->steps(); }
 std::optional<std::int64_t> Store::best() const { return impl_->best(); }
 void Store::judge(std::int64_t step, const Judgement& judgement) { impl_->judge(step, judgement); }
-void Store::tidy_up() const { impl_->tidy_up(); }
+void Store::tidy_up() const {
+  if (impl_->is_writer()) impl_->tier.tidy_up();
+  if (impl_->local) impl_->local->remove();
+}
+void Store::require_local() const {
+  if (impl_->local) impl_->local->require_writable();
+}
+bool Store::uploading() const noexcept { return impl_->local && impl_->local->uploading(); }
+bool Store::uploaded() const { return impl_->local && impl_->local->uploaded(); }
+void Store::finish_upload() {
+  expects(uploading(), "an upload is finished after it was begun");
+  impl_->local->finish_upload();
+}
+void Store::upload_all() {
+  if (impl_->local) impl_->local->upload_all();
+}
 std::optional<Snapshot> Store::load_latest(const WantedSlices& slices) const {
   return impl_->load_latest(slices);
 }

@@ -2,6 +2,7 @@
 #pragma once
 /// One complete checkpoint on disk: a folder of safetensors files with a manifest.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -25,6 +26,8 @@ struct SnapshotInfo {
   /// Counts the saves of a store, also over resumed runs: the greatest is the latest.
   std::int64_t sequence = 0;
   int world = 1;  ///< ranks that wrote it
+  /// When its state was taken, by the clock of rank 0; nothing of snapshots before format 2 had it.
+  std::optional<std::chrono::sys_seconds> saved_at = {};
   std::optional<double> metric = {};
   /// False as long as nothing has shown that its weights are good: its validation is still to come.
   bool judged = true;

@@ -3,6 +3,7 @@
 /// The checkpoints of a run: written so that a kill at any moment, a full disk or a damaged file costs one of
 /// them at most.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -17,9 +18,17 @@
 
 namespace bunchtrain::checkpoint {
 
+/// Which snapshots stay: those that any of the three rules keeps. One whose weights nothing has judged yet never pushes out the
+/// last good one.
 struct StoreOptions {
-  int keep_last = 3;
-  bool keep_best = true;  ///< by each metric that judged any; `best` is that of the newest judgement
+  int keep_last = 3;  ///< the newest; at least 1
+  int keep_best =
+      1;  ///< of each metric that judged any; `best` is the first of the newest judgement's; 0 = none
+  /// The oldest of every span of this length, counted from 1970 in UTC (24 h: one a day); 0 = none.
+  std::chrono::seconds keep_every{0};
+  /// A folder on each node's own disk. Snapshots are written and published there, where they count, and a thread brings the newest
+  /// into the store's folder. Empty: they are written there at once. May differ from rank to rank.
+  std::filesystem::path local = {};
   std::string metric = "valid_auc";  ///< name of what `best` means, for the manifest and messages
   bool higher_is_better = true;
   Logger logger = {};
@@ -61,8 +70,8 @@ class Store {
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;
 
-  /// Collective. Writes, synchronises and publishes a snapshot, then removes those that are neither among the
-  /// last nor the best. A snapshot of the same step is replaced. @throws IoError if the system refused for a
+  /// Collective. Writes, synchronises and publishes a snapshot, then removes those that no rule keeps. The
+  /// folder's manifests are read once per save, judgement included. A snapshot of the same step is replaced. @throws IoError if the system refused for a
   /// reason that may pass (a full disk), else CheckpointError; with the reason and the ranks that failed.
   SnapshotInfo save(SaveRequest request);
 
@@ -79,16 +88,30 @@ class Store {
   /// Collective. Ends a save that nobody wants any more (its weights are lost): waits for the threads, leaves nothing.
   void abandon();
 
+  /// Collective. That the local folder can be made and written on every node. @throws ConfigError naming the node.
+  void require_local() const;
+  /// Whether a snapshot is on its way from the nodes to the store's folder. Not collective.
+  bool uploading() const noexcept;
+  /// Whether this rank has brought its files there, or failed to. Not collective; never waits.
+  bool uploaded() const;
+  /// Collective. Waits for all ranks' files, publishes the snapshot in the store's folder and begins with the newest that is not
+  /// there. A fault is a warning: the snapshot stays on the nodes, and the next upload tries again.
+  void finish_upload();
+  /// Collective. Until the newest is there, or could not be brought there once more: before a job ends.
+  void upload_all();
+
   /// Collective. Adds to the snapshot of `step`, by a new manifest alone, then chooses the best anew and
   /// removes old ones. @throws as `save`.
   void judge(std::int64_t step, const Judgement& judgement);
   /// Finishes what a kill interrupted: removes half-written and half-removed files, points to the latest and the
-  /// best, removes old snapshots. Only for the owner of the run folder; what fails is a warning.
+  /// best, removes old snapshots, and local ones once the newest is in the store's folder. Only for the owner of the run folder;
+  /// what fails is a warning.
   void tidy_up() const;
 
   /// Collective. The newest valid snapshot, to go on from; every damaged or lost one met on the way is logged
   /// as a warning with its fault, and what that costs. Nothing if there is none: the run starts afresh.
-  /// Of tensors that are named in `slices` this rank gets that part alone, whatever ranks wrote them.
+  /// With a local folder, what the nodes have and the store's folder has not is brought there first; a node whose folder is gone
+  /// has the others fall back to what is there. Of tensors that are named in `slices` this rank gets that part alone, whatever ranks wrote them.
   /// @throws CheckpointError if snapshots exist but none is valid, or if a rank cannot read what
   /// rank 0 found valid; IoError.
   std::optional<Snapshot> load_latest(const WantedSlices& slices = {}) const;
