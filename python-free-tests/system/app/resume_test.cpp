@@ -147,12 +147,12 @@ TEST_F(ResumeTest, PatienceEndsARunWith0AndItsTable) {
 
 TEST_F(ResumeTest, ADamagedNewestSnapshotIsNamedAndTheOneBeforeUsed) {
   run_undisturbed(1);
-  ASSERT_EQ(run(command("disturbed")).exit_code, 0);
+  ASSERT_EQ(run(mpirun(1, command("disturbed"))).exit_code, 0);  // mpirun binds to a core: as many threads
   const auto newest = latest("disturbed");
   for (const auto& entry : std::filesystem::directory_iterator(newest))
     if (entry.path().extension() == ".safetensors")
       std::filesystem::resize_file(entry.path(), std::filesystem::file_size(entry.path()) / 2);
-  const Finished resumed = run(command("disturbed", "--resume"));
+  const Finished resumed = run(mpirun(1, command("disturbed", "--resume")));
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   EXPECT_NE(resumed.output.find(newest.filename().string()), std::string::npos) << resumed.output;
   expect_same_weights("undisturbed", "disturbed");
