@@ -344,8 +344,7 @@ void PipelineParallel::Impl::differentiate_objective(Run& run, int microbatch) {
   at::Tensor root;
   {
     const at::NoGradGuard no_gradients;
-    root = at::full_like(
-        total, static_cast<double>(run.parts.size(microbatch)) / static_cast<double>(run.global_samples));
+    root = at::full_like(total, run.global_count > 0 ? run.counts.at(microbatch) / run.global_count : 0.0);
     if (loss_scale.defined()) root.mul_(loss_scale);
   }
   torch::autograd::backward({total}, {root});
