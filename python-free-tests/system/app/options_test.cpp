@@ -21,10 +21,10 @@ class OptionsTest : public UserSession {
  protected:
   static std::vector<Program> programs() {
     std::vector<Program> all;
-    for (const char* name : {"train_particlenet", "train_3dgan"})
+    for (const char* name : {"train_particlenet", "train_3dgan", "train_calo_diffusion"})
       all.push_back({name, example(name, "--help")});
     for (const char* name : {"evaluate", "generate jets", "generate gflash", "generate showers",
-                             "validate showers", "inspect", "report", "info"})
+                             "validate showers", "inspect", "plan", "report", "info"})
       all.push_back({std::string("bunchtrain ") + name, tool(std::string(name) + " --help")});
     return all;
   }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// calo-diffusion as a user trains it: in replicas, in stages, its showers, and the layouts that are planned for it.
+#include <gmock/gmock.h>
+
+#include "user_session.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class DiffusionTest : public UserSession {
+ protected:
+  std::string train(const std::string& run, const std::string& more = "") const {
+    return example("train_calo_diffusion",
+                   "--showers 40 --valid-fraction 0.2 --batch 8 --epochs 1 --channels 8,16 --run " +
+                       path(run) + " " + more);
+  }
+};
+
+TEST_F(DiffusionTest, TrainsInStagesAndMakesShowers) {
+  const Finished trained =
+      run(mpirun(2, train("stages", "--mesh pipeline=2 --pipeline-schedule zb-v --microbatches 4")));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  EXPECT_THAT(trained.output, HasSubstr("zb-v of 4 stages on 2 ranks, 4 microbatches"));
+  for (const char* model : {"stages", "stages/bundle"}) {
+    const Finished made = run(tool("generate showers --model " + path(model) +
+                                   " --count 5 --steps 3 --energy 20:80 --force --out " + path("fast.h5")));
+    ASSERT_EQ(made.exit_code, 0) << made.output;
+    EXPECT_THAT(made.output, HasSubstr("5 calo-diffusion showers"));
+  }
+  const Finished reference = run(tool("generate gflash --count 40 --out " + path("reference.h5")));
+  ASSERT_EQ(reference.exit_code, 0) << reference.output;
+  const Finished compared =
+      run(tool("validate showers --reference " + path("reference.h5") + " --candidate " + path("fast.h5")));
+  EXPECT_THAT(compared.output, HasSubstr("score"));
+}
+
+TEST_F(DiffusionTest, GoesOnWithReplicasWhereStagesStopped) {
+  ASSERT_EQ(run(mpirun(2, train("run", "--mesh pipeline=2 --max-steps 2"))).exit_code, 0);
+  const Finished resumed = run(mpirun(2, train("run", "--resume --allow-changed --epochs 2")));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+}
+
+TEST_F(DiffusionTest, OptionsOfOtherGeneratorsAreRefused) {
+  const Finished gan = run(example("train_3dgan", "--mesh pipeline=2"));
+  EXPECT_NE(gan.exit_code, 0);
+  const Finished bad = run(train("bad", "--channels 8,twelve"));
+  EXPECT_EQ(bad.exit_code, 78) << bad.output;
+  EXPECT_THAT(bad.output, HasSubstr("whole numbers with commas"));
+}
+
+TEST_F(DiffusionTest, PlansLayouts) {
+  const std::string question = "plan --model calo-diffusion-tiny --ranks 4 --batch 32 --memory 80G ";
+  const Finished planned =
+      run(tool(question + "--save-profile " + path("profile.json") + " --picture " + path("step.svg")));
+  ASSERT_EQ(planned.exit_code, 0) << planned.output;
+  EXPECT_THAT(planned.output,
+              AllOf(HasSubstr("data=2,pipeline=2"), HasSubstr("mpirun -n 4 train_calo_diffusion --mesh")));
+  EXPECT_THAT(read_file(path("step.svg")), HasSubstr("weight gradient"));
+  const Finished again = run(tool(question + "--profile " + path("profile.json")));
+  EXPECT_EQ(again.exit_code, 0) << again.output;
+  const Finished small =
+      run(tool("plan --model calo-diffusion-tiny --ranks 2 --memory 1K --profile " + path("profile.json")));
+  EXPECT_EQ(small.exit_code, 78);
+  EXPECT_THAT(small.output, HasSubstr("the least that a layout on 2 ranks needs"));
+  EXPECT_THAT(run(tool("plan --model 3dgan-generator")).output,
+              HasSubstr("a network that is a sequence of units"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::test
