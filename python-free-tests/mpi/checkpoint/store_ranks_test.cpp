@@ -107,6 +107,82 @@ TEST_F(StoreRanksTest, ASaveBesideTheTrainingIsOfAllRanks) {
   EXPECT_EQ(loaded->rank_components.at("random").integer("rank"), rank());
 }
 
+/// Each rank is a node of its own, with a folder that the others do not see.
+class NodesTest : public StoreRanksTest {
+ protected:
+  void SetUp() override {
+    StoreRanksTest::SetUp();
+    node_ = folder_.parent_path() / ("node-" + std::to_string(rank()));
+    folder_ = folder_.parent_path() / "run" / "checkpoints";
+  }
+  void TearDown() override {
+    folder_ = folder_.parent_path();
+    StoreRanksTest::TearDown();
+  }
+  Store make_local() { return Store(folder_, communicator_, {.local = node_}); }
+  /// A large tensor that all have is dealt out: every node has files that no other has.
+  SaveRequest spread_request(std::int64_t step) const {
+    SaveRequest spread = request(step);
+    for (const char* name : {"a", "b", "c"})
+      spread.components["model"].tensors.set(name,
+                                             at::full({200'000}, static_cast<double>(step), at::kFloat));
+    return spread;
+  }
+  void expect_loaded(std::int64_t step) {
+    const auto loaded = make_local().load_latest();
+    ASSERT_TRUE(loaded.has_value());
+    EXPECT_EQ(loaded->info.step, step);
+    EXPECT_TRUE(
+        loaded->components.at("model").tensors["weight"].equal(at::full({5}, static_cast<double>(step))));
+    EXPECT_EQ(loaded->rank_components.at("random").integer("rank"), rank());
+  }
+  fs::path node_;
+};
+
+TEST_F(NodesTest, WhatTheNodesHaveTogetherIsGoneOnFrom) {
+  {
+    Store store = make_local();
+    store.save(spread_request(1));
+    store.upload_all();
+    store.save(spread_request(2));
+    while (!store.uploaded()) ::usleep(1000);
+    environment_.world().barrier();
+  }  // killed before it was published in the run folder
+  EXPECT_EQ(Store(folder_, communicator_).load_latest()->info.step, 1);
+  environment_.world().barrier();
+  expect_loaded(2);
+  EXPECT_EQ(Store(folder_, communicator_).load_latest()->info.step, 2);
+}
+
+TEST_F(NodesTest, WithoutOneOfThemTheRunFolderCounts) {
+  {
+    Store store = make_local();
+    store.save(spread_request(1));
+    store.upload_all();
+    store.save(spread_request(2));
+  }
+  environment_.world().barrier();
+  if (rank() == communicator_.size() - 1) fs::remove_all(node_);
+  environment_.world().barrier();
+  expect_loaded(1);
+  Store store = make_local();
+  store.save(spread_request(3));
+  store.judge(3, {.metric = 0.5});
+  store.upload_all();
+  store.tidy_up();
+  environment_.world().barrier();
+  EXPECT_TRUE(fs::is_empty(node_));
+  EXPECT_EQ(Store(folder_, communicator_).load("best")->info.step, 3);
+}
+
+TEST_F(NodesTest, AFolderThatOneOfThemCannotWriteIsToldByAll) {
+  if (rank() == communicator_.size() - 1) {
+    fs::create_directories(node_.parent_path());
+    std::ofstream(node_) << "in the way";
+  }
+  EXPECT_THROW(make_local().require_local(), ConfigError);
+}
+
 TEST_F(StoreRanksTest, AnotherWorldReadsTheReplicatedState) {
   Store store = make_store();
   const SnapshotInfo saved = store.save(request(3));
