@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <string>
 #include <variant>
@@ -42,6 +43,13 @@ bool weighted_validation(const std::string& text) {
   return text == "card";
 }
 
+std::chrono::seconds hours(const Options& options, std::string_view name) {
+  const double count = options.get<double>(name);
+  if (!(count >= 0 && count < 1e6))
+    throw ConfigError(name, fmt::format("{}", count), "0 or a number of hours");
+  return std::chrono::seconds(std::llround(count * 3600));
+}
+
 /// A program that reads several runs has a list of its own in this place.
 std::string run_of(const Options& options) {
   const bool one = std::holds_alternative<std::string>(options.spec("run").default_value);
@@ -70,7 +78,10 @@ train::TrainingChoices training_choices(const Options& options) {
       .ema = choice<double>(options, "ema"),
       .patience = options.get<std::int64_t>("patience"),
       .checkpoint_every = train::parse_checkpoint_interval(options.get<std::string>("checkpoint-every")),
+      .checkpoint_local = options.get<std::string>("checkpoint-local"),
       .keep_last = options.get<std::int64_t>("keep-last"),
+      .keep_best = options.get<std::int64_t>("keep-best"),
+      .keep_every = hours(options, "keep-every"),
       .check_replicas = options.get<std::int64_t>("check-replicas"),
       .sync_batch_norm = options.get<bool>("sync-batch-norm"),
       .collectives = parallel::parse_collective_plan(options.get<std::string>("collectives"))};

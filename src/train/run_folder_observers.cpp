@@ -18,6 +18,7 @@
 #include "run_description.hpp"
 #include "run_leftovers.hpp"
 #include "run_observers.hpp"
+#include "snapshot_pacer.hpp"
 #include "watching.hpp"
 
 namespace bunchtrain::train {
@@ -160,6 +161,10 @@ class DescriptionObserver final : public Observer {
   void on_epoch(const report::EpochRow&, const ValidationResult*) override {
     if (!written_) write();
   }
+  void on_snapshot_pace(const SnapshotPace& pace) override {
+    description_.json = with_pace(description_.json, pace);
+    write();
+  }
   void on_finish(const FitResult& result) override {
     description_.json = with_outcome(description_.json, result);
     write();
@@ -198,6 +203,10 @@ class PageObserver final : public Observer {
     if (validation) keep(*validation, row);
     make_if_due();
   }
+  void on_snapshot_pace(const SnapshotPace& pace) override {
+    run_json_ = with_pace(run_json_, pace);
+    outdated_ = true;
+  }
   void on_finish(const FitResult& result) override {
     run_json_ = with_outcome(run_json_, result);
     make();
@@ -226,6 +235,7 @@ class PageObserver final : public Observer {
       report::TrainingReport report = report::describe_run(folder_.path(), run_json_);
       records_->show_in(report);
       report.sections = results_;
+      if (auto pace = pace_section(run_json_)) report.sections.push_back(std::move(*pace));
       write_file_atomically(folder_.report(), report::render_html(report));
     });
   }

@@ -53,6 +53,9 @@ void RunObservers::validation(const ValidationEvent& event) {
 void RunObservers::epoch(const report::EpochRow& row, const ValidationResult* validation) {
   tell([&](Observer& observer) { observer.on_epoch(row, validation); });
 }
+void RunObservers::snapshot_pace(const SnapshotPace& pace) {
+  tell([&](Observer& observer) { observer.on_snapshot_pace(pace); });
+}
 void RunObservers::note(const std::string& line) {
   tell([&](Observer& observer) { observer.on_note(line); });
 }

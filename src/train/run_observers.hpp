@@ -36,6 +36,7 @@ class RunObservers {
   void phase(std::string_view phase, std::int64_t done, std::int64_t total);
   void validation(const ValidationEvent& event);
   void epoch(const report::EpochRow& row, const ValidationResult* validation);
+  void snapshot_pace(const SnapshotPace& pace);
   void note(const std::string& line);
   void finish(const FitResult& result);
 

@@ -7,6 +7,7 @@
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/metrics/detail/old_curves.hpp"
 #include "bunchtrain/report/run_report.hpp"
+#include "snapshot_pacer.hpp"
 
 namespace bunchtrain::train {
 
@@ -33,6 +34,8 @@ std::vector<report::Section> read_results(const std::filesystem::path& run_folde
 report::TrainingReport read_run(const std::filesystem::path& run_folder) {
   report::TrainingReport report = report::read_run(run_folder);
   report.sections = read_results(run_folder, report.samples);
+  if (const auto description = run_folder / "run.json"; std::filesystem::exists(description))
+    if (auto pace = pace_section(read_text_file(description))) report.sections.push_back(std::move(*pace));
   return report;
 }
 

@@ -15,7 +15,14 @@ RunSnapshots::RunSnapshots(Session& session, const Settings& settings)
     : session_(session),
       every_(settings.checkpoint_every),
       store_(session.run_folder().checkpoints(), session.agreement(),
-             {.keep_last = settings.keep_last, .metric = "score", .logger = session.logger()}) {}
+             {.keep_last = settings.keep_last,
+              .keep_best = settings.keep_best,
+              .keep_every = settings.keep_every,
+              .local = settings.checkpoint_local,
+              .metric = "score",
+              .logger = session.logger()}) {
+  store_.require_local();
+}
 
 std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
   auto snapshot = store_.load_latest();
@@ -28,8 +35,10 @@ std::optional<checkpoint::Snapshot> RunSnapshots::load_latest() {
 
 bool RunSnapshots::due(std::int64_t step) const {
   if (planned(step)) return true;
-  return every_.time.count() > 0 && session_.is_root() &&
-         std::chrono::steady_clock::now() - saved_at_ >= every_.time;
+  if (!session_.is_root()) return false;
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - saved_at_;
+  if (!every_.automatic) return every_.time.count() > 0 && passed >= every_.time;
+  return pacer_.pace() ? passed.count() >= pacer_.pace()->interval_seconds : pacer_.probe_due();
 }
 
 void RunSnapshots::save(std::int64_t step, CapturedState state, checkpoint::Metadata metadata) {
@@ -64,6 +73,7 @@ void RunSnapshots::halt(const std::string& reason, std::int64_t first_lost) {
   }
   for (const std::int64_t step : store_.steps())
     if (step >= first_lost) mark_lost(step, reason);
+  store_.upload_all();
   const auto good = store_.steps();
   const std::string way_on =
       good.empty() ? "There is no snapshot from before: start again by " + setting("resume")

@@ -12,6 +12,7 @@
 #include "bunchtrain/train/session.hpp"
 #include "run_state.hpp"
 #include "settings.hpp"
+#include "snapshot_pacer.hpp"
 
 namespace bunchtrain::train {
 
@@ -37,10 +38,19 @@ class RunSnapshots {
   /// Begins one of `step`: a thread writes what was captured beside the steps that follow. One at a time.
   /// @throws IoError, CheckpointError
   void save(std::int64_t step, CapturedState state, checkpoint::Metadata metadata);
+  /// Steps, copies and commits, for `--checkpoint-every auto`.
+  SnapshotPacer& pacer() noexcept { return pacer_; }
   /// Whether one is begun and not ended.
   bool saving() const noexcept { return store_.saving(); }
   /// Whether this rank still writes. Not collective.
   bool writing() const { return store_.saving() && !store_.written(); }
+  /// Whether one is on its way from the nodes to the run folder, and whether this rank still copies. Not collective.
+  bool uploading() const noexcept { return store_.uploading(); }
+  bool copying() const { return store_.uploading() && !store_.uploaded(); }
+  /// Ends the copying of all ranks; a fault is a warning.
+  void finish_upload() { store_.finish_upload(); }
+  /// Before the job ends.
+  void upload_all() { store_.upload_all(); }
   /// Ends what `save` began. Returns its folder. @throws as `save`.
   std::filesystem::path commit();
   /// Adds what the validation found to the snapshot of `step`.
@@ -62,6 +72,7 @@ class RunSnapshots {
 
   Session& session_;
   CheckpointInterval every_;
+  SnapshotPacer pacer_{every_};
   checkpoint::Store store_;
   std::int64_t newest_ = -1, loaded_ = -1;
   std::filesystem::path newest_folder_;

@@ -53,15 +53,6 @@ bool is_finite(const at::Tensor& tensor) {
   return std::isfinite(least.item<double>()) && std::isfinite(greatest.item<double>());
 }
 
-/// On the CPU; a copy of it too if it is a view of what the next step changes.
-StateDict kept(StateDict state, bool is_view) {
-  NamedTensors tensors;
-  for (const auto& [name, tensor] : state.tensors)
-    tensors.set(name, is_view && tensor.is_cpu() ? tensor.clone() : tensor.cpu());
-  state.tensors = std::move(tensors);
-  return state;
-}
-
 /// What a rank has beside its part of a network, which together with those of others is the whole ("exp_avg.PARAMETER"): written
 /// by the first of its replicas.
 StateDict of_parts(StateDict state, parallel::Engine& engine) {
@@ -171,26 +162,24 @@ std::string component_name(std::span<const TrainedNetwork> networks, const Train
   return networks.size() == 1 ? std::string(part) : network.name + "-" + std::string(part);
 }
 
-void add_averages(CapturedState& captured, checkpoint::Components averages,
-                  std::span<const TrainedNetwork> networks) {
+void add_averages(CapturedState& captured, const checkpoint::Components& averages,
+                  std::span<const TrainedNetwork> networks, checkpoint::HostCopies& copies) {
   for (const auto& network : networks) {
     const auto found = averages.find(component_name(networks, network, "ema"));
     if (found != averages.end())
-      captured.replicated[found->first] = kept(of_parts(std::move(found->second), *network.engine), true);
+      captured.replicated[found->first] = copies.copy(of_parts(found->second, *network.engine));
   }
 }
 
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
-                      const data::DataLoader& loader, const SavedPlan& plan) {
+                      const data::DataLoader& loader, const SavedPlan& plan, checkpoint::HostCopies& copies) {
   CapturedState captured;
   for (const auto& network : networks) {
-    parallel::NetworkState of_network = network.engine->state(state.unsynchronized_samples);
-    captured.replicated[component_name(networks, network, "model")] =
-        kept(std::move(of_network.network), false);
-    captured.of_rank[component_name(networks, network, "buffers")] =
-        kept(std::move(of_network.buffers_of_rank), false);
+    const parallel::NetworkState live = network.engine->state(state.unsynchronized_samples);
+    captured.replicated[component_name(networks, network, "model")] = copies.copy(live.network);
+    captured.of_rank[component_name(networks, network, "buffers")] = copies.copy(live.buffers_of_rank);
     captured.replicated[component_name(networks, network, "optimizer")] =
-        kept(of_parts(network.optimizer->state(), *network.engine), true);
+        copies.copy(of_parts(network.optimizer->state(), *network.engine));
   }
   captured.replicated["loader"] = loader.state();
   StateDict& trainer = captured.replicated["trainer"] = counters(state);

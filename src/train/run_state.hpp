@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/checkpoint/host_copies.hpp"
 #include "bunchtrain/checkpoint/snapshot.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/report/epoch_row.hpp"
@@ -59,11 +60,11 @@ struct CapturedState {
   checkpoint::Components of_rank;
 };
 CapturedState capture(const RunState& state, std::span<const TrainedNetwork> networks,
-                      const data::DataLoader& loader, const SavedPlan& plan);
+                      const data::DataLoader& loader, const SavedPlan& plan, checkpoint::HostCopies& copies);
 
 /// The same of averaged weights.
-void add_averages(CapturedState& captured, checkpoint::Components averages,
-                  std::span<const TrainedNetwork> networks);
+void add_averages(CapturedState& captured, const checkpoint::Components& averages,
+                  std::span<const TrainedNetwork> networks, checkpoint::HostCopies& copies);
 
 /// The order of samples that a snapshot goes on in.
 enum class SampleOrder {

@@ -72,6 +72,9 @@ constexpr Field kRun[] = {
     {"checkpoint-every", OptionScope::run,
      [](Of of) -> Value { return to_string(of.training.checkpoint_every); }},
     {"keep-last", OptionScope::run, [](Of of) -> Value { return of.training.keep_last; }},
+    {"keep-best", OptionScope::run, [](Of of) -> Value { return of.training.keep_best; }},
+    {"keep-every", OptionScope::run,
+     [](Of of) -> Value { return static_cast<double>(of.training.keep_every.count()) / 3600; }},
     {"check-replicas", OptionScope::run, [](Of of) -> Value { return of.training.check_replicas; }},
     {"mesh", OptionScope::run, [](Of of) -> Value { return of.mesh; }},
     {"mesh-order", OptionScope::run, [](Of of) -> Value { return of.mesh_order; }},
@@ -82,6 +85,8 @@ constexpr Field kRun[] = {
     {"timeout", OptionScope::run,
      [](Of of) -> Value { return std::chrono::duration<double>(of.timeout).count(); }},
     {"device", OptionScope::run, [](Of of) -> Value { return std::string(device::to_string(of.device)); }},
+    {"checkpoint-local", OptionScope::rank,
+     [](Of of) -> Value { return of.training.checkpoint_local.string(); }},
     {"threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.threads}; }},
     {"loader-threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.loader_threads}; }}};
 

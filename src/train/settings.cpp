@@ -68,8 +68,16 @@ void resolve_watching(Settings& settings, const TrainerOptions& options, const A
   settings.run_ahead = options.run_ahead;
   if (settings.run_ahead) require_bound("run_ahead", *settings.run_ahead);
   settings.checkpoint_every = asked.take("checkpoint-every", choices.checkpoint_every);
+  settings.checkpoint_every.validate();
+  settings.checkpoint_local = asked.take("checkpoint-local", choices.checkpoint_local);
   settings.keep_last =
       static_cast<int>(require_positive("keep-last", asked.take("keep-last", choices.keep_last)));
+  settings.keep_best =
+      static_cast<int>(require_bound("keep-best", asked.take("keep-best", choices.keep_best)));
+  settings.keep_every = asked.take("keep-every", choices.keep_every);
+  if (settings.keep_every.count() < 0)
+    throw ConfigError("keep-every", fmt::format("{} s", settings.keep_every.count()),
+                      "0 (none) or a duration");
   settings.patience = asked.take("patience", choices.patience);
   if (settings.patience < 0)
     throw ConfigError("patience", fmt::format("{}", settings.patience),

@@ -2,7 +2,9 @@
 #pragma once
 /// The settings of a run after what the session was asked for and the program's own choices are merged.
 
+#include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 
 #include "bunchtrain/config/options.hpp"
@@ -25,7 +27,10 @@ struct Settings {
   optim::ScheduleKind schedule;
   double clip_norm;
   CheckpointInterval checkpoint_every;
+  std::filesystem::path checkpoint_local;  ///< empty: none
   int keep_last;
+  int keep_best;                    ///< 0 = none
+  std::chrono::seconds keep_every;  ///< 0 = none
   std::int64_t patience;  ///< epochs without a better score before the run is finished early; 0 = never
   std::optional<EarlyStoppingOptions> early_stop;  ///< on a metric
   std::int64_t validate_every;                     ///< steps between validations within an epoch; 0 = none

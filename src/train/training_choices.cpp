@@ -11,6 +11,7 @@ namespace bunchtrain::train {
 
 CheckpointInterval parse_checkpoint_interval(std::string_view text) {
   if (text.empty()) return {};
+  if (text == "auto") return {.automatic = true};
   std::int64_t number = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number);
@@ -21,10 +22,22 @@ CheckpointInterval parse_checkpoint_interval(std::string_view text) {
     if (unit == "min" || unit == "m" || unit == "minutes") return {.time = std::chrono::minutes(number)};
     if (unit == "s") return {.time = std::chrono::seconds(number)};
   }
-  throw ConfigError("checkpoint-every", text, "a number of steps (500) or of minutes (10min)");
+  throw ConfigError("checkpoint-every", text, "a number of steps (500) or of minutes (10min), or auto");
+}
+
+void CheckpointInterval::validate() const {
+  if (steps < 0) throw ConfigError("steps", fmt::format("{}", steps), "0 (none) or more");
+  if (time.count() < 0)
+    throw ConfigError("time", fmt::format("{} s", time.count()), "0 (none) or a duration");
+  if (!(most_stolen > 0 && most_stolen < 1))
+    throw ConfigError("most_stolen", fmt::format("{}", most_stolen), "a share between 0 and 1, such as 0.03");
+  if (shortest.count() < 0 || longest < shortest)
+    throw ConfigError("longest", fmt::format("{} s", longest.count()),
+                      fmt::format("a duration not below shortest ({} s)", shortest.count()));
 }
 
 std::string to_string(const CheckpointInterval& interval) {
+  if (interval.automatic) return "auto";
   if (interval.steps > 0) return fmt::format("{}", interval.steps);
   return interval.time.count() > 0 ? fmt::format("{}s", interval.time.count()) : "";
 }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -173,6 +174,7 @@ FitResult TrainingLoop::run() {
   }
   if (!validation_) validation_ = judge();         // a run that was finished already
   if (finished()) result_.finished_early.clear();  // not early, after all
+  snapshots_.upload_all();
   snapshots_.tidy_up();
   result_.epochs = state_.epoch;
   result_.steps = state_.step;
@@ -227,10 +229,13 @@ std::optional<Batch> TrainingLoop::next_batch() {
 void TrainingLoop::run_epoch() {
   while (!state_.epoch_trained && result_.finished_early.empty()) {
     const auto start = Clock::now();
+    const double seconds_before = state_.seconds;
+    const bool writing = snapshots_.saving();
     const auto batch = next_batch();
     enqueue_step(*batch, seconds_since(start));
     state_.seconds += seconds_since(start);
     settle(must_be_settled() ? 0 : run_ahead_);
+    snapshots_.pacer().count_step(state_.seconds - seconds_before, writing);
   }
 }
 
@@ -274,12 +279,14 @@ void TrainingLoop::settle(std::size_t left) {
 void TrainingLoop::halt(const std::string& reason, std::int64_t step) {
   if (!snapshots_.holds(state_.step)) save();
   commit_snapshot();
+  snapshots_.upload_all();
   throw TrainingHalted(
       fmt::format("{} (step {}; a snapshot is in {})", reason, step, snapshots_.folder().string()));
 }
 
 void TrainingLoop::act_on(const Wishes& wishes) {
-  if (wishes.commit) commit_snapshot();  // the loss of a later step was finite
+  if (wishes.uploaded) snapshots_.finish_upload();
+  if (wishes.commit) commit_snapshot(Commit::is_due);  // the loss of a later step was finite
   if (!wishes.halt.empty()) halt(wishes.halt, wishes.halt_step);
   if (wishes.halted) halt(agreed(wishes.of_rank.halt), state_.step);
   if (replicas_due())
@@ -292,6 +299,7 @@ void TrainingLoop::act_on(const Wishes& wishes) {
   if (wanted && !snapshots_.holds(state_.step)) save();
   if (!wishes.stop) return;
   commit_snapshot();
+  snapshots_.upload_all();
   session_.leave_if_stopped();
 }
 
@@ -302,6 +310,7 @@ void TrainingLoop::Wishes::add(const Wishes& later) {
   validate = validate || later.validate;
   halted = halted || later.halted;
   commit = commit || later.commit;
+  uploaded = uploaded || later.uploaded;
   if (of_rank.finish.empty()) of_rank.finish = later.of_rank.finish;
   if (of_rank.halt.empty()) of_rank.halt = later.of_rank.halt;
 }
@@ -411,7 +420,9 @@ void TrainingLoop::finish_epoch() {
   if (const std::string reason = agreed(verdict().halt); !reason.empty()) halt(reason, state_.step);
   if (result_.finished_early.empty()) result_.finished_early = agreed_wish_to_finish();
   if (state_.epoch_trained) state_.start_next_epoch();
-  if (!finished() && result_.finished_early.empty()) session_.leave_if_stopped();
+  if (finished() || !result_.finished_early.empty()) return;
+  if (session_.agreed_stop()) snapshots_.upload_all();
+  session_.leave_if_stopped();
 }
 
 /// Collective. The epoch's training, as far as it went.
@@ -472,6 +483,7 @@ std::optional<ValidationResult> TrainingLoop::judge() {
 /// The copy is taken here, the files are written beside the steps that follow: `commit_snapshot` ends it once they are there on
 /// all ranks, at the next snapshot, before anything judges it, and before the run ends.
 void TrainingLoop::save() {
+  const auto start = Clock::now();
   commit_snapshot();  // the one before
   last_end_.reset();
   session_.run_folder().require_owned(session_.control());
@@ -480,8 +492,9 @@ void TrainingLoop::save() {
   CapturedState captured = capture(state_, task_.networks, loader_,
                                    {.facts = plan_.facts,
                                     .steps_per_epoch = plan_.length.steps_per_epoch,
-                                    .schedule_steps = plan_.length.schedule_steps});
-  add_averages(captured, averages_.state(), task_.networks);
+                                    .schedule_steps = plan_.length.schedule_steps},
+                                   copies_);
+  add_averages(captured, averages_.state(), task_.networks, copies_);
   checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
   if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
   metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));
@@ -493,15 +506,26 @@ void TrainingLoop::save() {
     snapshots_.halt(fmt::format("weights are not finite after step {} ({})", state_.step, lost),
                     state_.step - unseen_steps());
   snapshots_.save(state_.step, std::move(captured), std::move(metadata));
+  snapshots_.pacer().count_copy(seconds_since(start));
 }
 
 /// Collective. Nothing without a snapshot in flight.
-void TrainingLoop::commit_snapshot() {
+void TrainingLoop::commit_snapshot(Commit how) {
   if (!snapshots_.saving()) return;
+  const auto start = Clock::now();
   const auto folder = snapshots_.commit();
+  snapshots_.pacer().count_commit(seconds_since(start), how == Commit::waits);
+  tell_pace();
   alone([&] {
     for (const auto& callback : task_.callbacks) callback->on_checkpoint(folder);
   });
+}
+
+void TrainingLoop::tell_pace() {
+  const auto& pace = snapshots_.pacer().pace();
+  if (!settings_.checkpoint_every.automatic || !pace || std::exchange(pace_told_, true)) return;
+  observers_->snapshot_pace(*pace);
+  observers_->note("snapshots " + to_string(*pace));
 }
 
 /// Collective. The first tensor with NaN or infinity, of the first rank that has one.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "averages.hpp"
+#include "bunchtrain/checkpoint/host_copies.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
@@ -61,6 +62,7 @@ class TrainingLoop {
     bool validate = false;
     bool halted = false;    ///< a callback of some rank says so
     bool commit = false;    ///< the files of the snapshot in flight are written on all ranks
+    bool uploaded = false;  ///< those of the one on its way from the nodes are in the run folder
     Verdict of_rank = {};   ///< the reasons that this rank has
     std::string halt = {};  ///< why
     std::int64_t halt_step = 0;
@@ -112,7 +114,10 @@ class TrainingLoop {
   bool judges() const noexcept { return task_.validation || task_.objective || !task_.metrics.empty(); }
   std::optional<ValidationResult> judge();
   void save();
-  void commit_snapshot();
+  /// Whether the steps wait for files that are not written yet.
+  enum class Commit { waits, is_due };
+  void commit_snapshot(Commit how = Commit::waits);
+  void tell_pace();
   void keep_bundle(const ValidationResult& found);
   std::string agreed_lost_weights(const CapturedState& captured) const;
   std::map<std::string, std::string> callback_states() const;
@@ -133,6 +138,7 @@ class TrainingLoop {
   data::DatasetPtr valid_;
   data::DataLoader loader_;
   std::optional<data::DataLoader> valid_loader_;
+  checkpoint::HostCopies copies_;  ///< of the snapshot that is being written
   RunSnapshots snapshots_;
   RunState state_;
   std::unique_ptr<RunObservers> observers_;
@@ -145,6 +151,7 @@ class TrainingLoop {
   std::deque<StepInFlight> in_flight_;
   std::optional<device::Moment> last_end_;  ///< of the step settled last, if nothing came in between
   bool gradients_seen_ = false;             ///< whether somebody looked at those of the step settled last
+  bool pace_told_ = false;                  ///< how often snapshots are written
   bool update_applied_ = true;              ///< false: they are not finite
   bool losses_scaled_ = false;              ///< so that a step may be left out
   double loss_scale_ = 1;                   ///< the smallest, after the step settled last

@@ -86,17 +86,15 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
     return losses;
   });
 
-  constexpr std::size_t kLoss = 6, kTerms = 7;
+  constexpr std::size_t kLoss = 7, kTerms = 8;
   const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
   const double counts = flag(session_.mesh().leads(comm::Axis::data));
   const Verdict wanted = verdict();
-  std::vector<double> mine = {flag(session_.stop_requested()),
-                              flag(wanted.save || snapshots_.due(event.step)),
-                              flag(!wanted.finish.empty()),
-                              flag(wanted.validate),
-                              flag(!wanted.halt.empty()),
-                              flag(snapshots_.writing()),
-                              counts * of_rank.loss};
+  std::vector<double> mine = {
+      flag(session_.stop_requested()), flag(wanted.save || snapshots_.due(event.step)),
+      flag(!wanted.finish.empty()),    flag(wanted.validate),
+      flag(!wanted.halt.empty()),      flag(snapshots_.writing()),
+      flag(snapshots_.copying()),      counts * of_rank.loss};
   for (const auto& term : of_rank.terms) mine.push_back(counts * term.value);
   append_logged(logged, mine);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
@@ -126,6 +124,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
                      .validate = sums[3] > 0,
                      .halted = sums[4] > 0,
                      .commit = snapshots_.saving() && sums[5] == 0,
+                     .uploaded = snapshots_.uploading() && sums[6] == 0,
                      .of_rank = wanted}};
 }
 

@@ -70,7 +70,7 @@ struct OwnedRange {
 
 /// The state of a network as a snapshot keeps it.
 struct NetworkState {
-  StateDict network = {};          ///< parameters, and buffers combined over ranks
+  StateDict network = {};          ///< parameters as they live, and buffers combined over ranks
   StateDict buffers_of_rank = {};  ///< floating buffers as this rank has them: what it goes on with
 };
 
@@ -118,7 +118,8 @@ class Engine {
   /// Count-weighted combination of floating buffers (batch-norm statistics) over ranks, before validation;
   /// integer ones become their maximum. `samples` = those of this rank since the last call.
   virtual void synchronize_buffers(std::int64_t samples) = 0;
-  /// A copy. Buffers are combined as `synchronize_buffers` does, and stay as they are.
+  /// Parameters are views of the live arenas: copy them before the next step (`checkpoint::HostCopies`). Buffers are copies,
+  /// combined as `synchronize_buffers` does, and stay as they are.
   virtual NetworkState state(std::int64_t samples) = 0;
   /// Puts a state back, of the ranks' own buffers if there are any. `origin` is named in errors.
   /// @throws CheckpointError naming the first differing name and shape.

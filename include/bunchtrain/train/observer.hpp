@@ -34,6 +34,18 @@ struct RunDescription {
   std::string card;                ///< resolved data card as TOML, empty without one
 };
 
+/// What a snapshot takes from the steps, measured, and how often one is written therefore (`CheckpointInterval::automatic`).
+struct SnapshotPace {
+  double interval_seconds = 0;
+  double step_seconds = 0;      ///< of a step beside which nothing is written
+  double copy_seconds = 0;      ///< of the state, in the step
+  double commit_seconds = 0;    ///< by all ranks together, in a later step
+  double slowdown_seconds = 0;  ///< of the steps while threads write, all of them
+  double most_stolen = 0;       ///< share of the time that snapshots may take
+
+  double stolen_seconds() const noexcept { return copy_seconds + commit_seconds + slowdown_seconds; }
+};
+
 /// A validation within an epoch.
 struct ValidationEvent {
   std::int64_t step;   ///< optimizer steps done
@@ -57,6 +69,8 @@ class Observer {
   virtual void on_validation(const ValidationEvent&) {}
   /// The second is null without a validation.
   virtual void on_epoch(const report::EpochRow&, const ValidationResult* /*validation*/) {}
+  /// Once, as soon as it is known how often snapshots are written.
+  virtual void on_snapshot_pace(const SnapshotPace&) {}
   /// A line for people.
   virtual void on_note(const std::string&) {}
   virtual void on_finish(const FitResult&) {}

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,13 +27,22 @@ struct Choice {
   constexpr Choice(T value, bool by_user = false) : value(value), by_user(by_user) {}
 };
 
-/// How often an extra snapshot is written: by steps or by time; neither = only at the end of epochs.
+/// How often an extra snapshot is written: by steps, by time or as often as it costs little; neither = only at the end of epochs.
 struct CheckpointInterval {
   std::int64_t steps = 0;
   std::chrono::seconds time{0};
+  /// The run measures what a snapshot takes from the steps and chooses the time so that it is `most_stolen` of it at most, but
+  /// never longer than `longest`, whatever that costs, nor shorter than `shortest`.
+  bool automatic = false;
+  double most_stolen = 0.03;
+  std::chrono::seconds shortest = std::chrono::minutes(1);
+  std::chrono::seconds longest = std::chrono::minutes(30);
+
+  /// @throws ConfigError
+  void validate() const;
 };
 
-/// "500", "500 steps", "10min", "90s"; "" for none. @throws ConfigError
+/// "500", "500 steps", "10min", "90s", "auto"; "" for none. @throws ConfigError
 CheckpointInterval parse_checkpoint_interval(std::string_view text);
 /// As `parse_checkpoint_interval` reads it.
 std::string to_string(const CheckpointInterval& interval);
@@ -73,8 +83,12 @@ struct TrainingChoices {
   std::int64_t patience = 0;  ///< validations without a better score that finish the run; 0 = never
   std::optional<EarlyStoppingOptions> early_stop = {};  ///< the same by a metric
   CheckpointInterval checkpoint_every = {};
-  std::int64_t keep_last = 3;       ///< snapshots kept besides the best one
-  std::int64_t check_replicas = 0;  ///< steps between comparisons; 0 = at snapshots only, -1 = never
+  /// A folder on each node's own disk where snapshots are written, to be brought to the run folder beside the steps; empty: none.
+  std::filesystem::path checkpoint_local = {};
+  std::int64_t keep_last = 3;          ///< the newest snapshots stay
+  std::int64_t keep_best = 1;          ///< and those with the best scores
+  std::chrono::seconds keep_every{0};  ///< and the oldest one of every such span of time; 0 = none
+  std::int64_t check_replicas = 0;     ///< steps between comparisons; 0 = at snapshots only, -1 = never
 
   bool sync_batch_norm = false;  ///< batch-norm statistics over all ranks
   parallel::CollectivePlan collectives = parallel::CollectivePlan::automatic;  ///< when gradients are summed

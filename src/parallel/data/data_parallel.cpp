@@ -82,6 +82,16 @@ StateDict clone(const NamedTensors& tensors) {
   return copy;
 }
 
+/// Parameters as they are, copies of buffers.
+StateDict with_cloned_buffers(torch::nn::Module& module) {
+  StateDict state;
+  for (const auto& parameter : module.named_parameters())
+    state.tensors.set(parameter.key(), parameter.value().detach());
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().defined()) state.tensors.set(buffer.key(), buffer.value().detach().clone());
+  return state;
+}
+
 void copy_into(const NamedTensors& target, const NamedTensors& source) {
   const at::NoGradGuard no_gradients;
   for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
@@ -318,7 +328,7 @@ NetworkState DataParallel::state(std::int64_t samples) {
   const NamedTensors buffers = floating_buffers(module());
   NetworkState captured{.buffers_of_rank = clone(buffers)};
   synchronize_buffers(samples);
-  captured.network = clone(weights::named_state(module()));
+  captured.network = with_cloned_buffers(module());
   copy_into(buffers, captured.buffers_of_rank.tensors);
   return captured;
 }
