@@ -18,8 +18,8 @@ void AdamOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-Adam::Adam(tensor::ParameterArenas& arenas, AdamOptions options)
-    : FusedOptimizer(arenas, "Adam", options.learning_rate, options.weight_decay), options_(options) {
+Adam::Adam(tensor::ParameterArenas& arenas, AdamOptions options, const OwnedRanges& owned)
+    : FusedOptimizer(arenas, "Adam", options.learning_rate, options.weight_decay, owned), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");

@@ -18,8 +18,8 @@ void AdamWOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-AdamW::AdamW(tensor::ParameterArenas& arenas, AdamWOptions options)
-    : FusedOptimizer(arenas, "AdamW", options.learning_rate, options.weight_decay), options_(options) {
+AdamW::AdamW(tensor::ParameterArenas& arenas, AdamWOptions options, const OwnedRanges& owned)
+    : FusedOptimizer(arenas, "AdamW", options.learning_rate, options.weight_decay, owned), options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");

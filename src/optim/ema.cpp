@@ -34,14 +34,15 @@ void Ema::exchange() {
 StateDict Ema::state() const {
   StateDict result;
   result.set("decay", decay_);
-  add_views(result, "average", *arenas_, averages_);
+  add_views(result, "average", *arenas_, ownership_of(*arenas_, {}), averages_);
   return result;
 }
 
 void Ema::load(const StateDict& state) {
   const double decay = state.real("decay");
-  require_views(state, "average", *arenas_);
-  copy_views(state, "average", *arenas_, averages_);
+  const Ownership all = ownership_of(*arenas_, {});
+  require_views(state, "average", *arenas_, all);
+  copy_views(state, "average", *arenas_, all, averages_);
   decay_ = decay;
 }
 

@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/optim/fused_optimizer.hpp"
 
+#include <algorithm>
+
 namespace bunchtrain::optim {
 
 // Neighbours with equal hyper-parameters are updated together: without groups and frozen parameters, that is
-// the whole arena.
+// all of the arena that is owned.
 std::vector<UpdateRange> FusedOptimizer::make_ranges(std::size_t arena) {
   const auto segments = arenas()[arena].segments();
   const std::int64_t arena_end = arenas()[arena].values().numel();
+  const auto& [number, first, last] = owned(arena);
   std::vector<UpdateRange> ranges;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     if (!segments[i].requires_grad) continue;
     const HyperParameters own = hyper_parameters_of(segments[i].name);
-    const std::int64_t begin = segments[i].offset;
-    const std::int64_t end = i + 1 < segments.size() ? segments[i + 1].offset : arena_end;
+    const std::int64_t begin = std::max(segments[i].offset, first);
+    const std::int64_t end = std::min(i + 1 < segments.size() ? segments[i + 1].offset : arena_end, last);
+    if (begin >= end) continue;
     if (!ranges.empty() && ranges.back().end == begin &&
         own == HyperParameters{ranges.back().learning_rate, ranges.back().weight_decay}) {
       ranges.back().end = end;
     } else {
-      ranges.push_back({arena, begin, end, own.learning_rate, own.weight_decay});
+      ranges.push_back({arena, begin, end, begin - first, own.learning_rate, own.weight_decay});
     }
   }
   return ranges;

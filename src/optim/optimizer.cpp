@@ -2,6 +2,7 @@
 #include "bunchtrain/optim/optimizer.hpp"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 #include <fmt/format.h>
 
@@ -69,8 +70,12 @@ double StepReport::gradient_norm() const { return late_.empty() ? gradient_norm_
 bool StepReport::applied() const { return late_.empty() ? applied_ : std::isfinite(late_.values()[0]); }
 
 Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate,
-                     double weight_decay)
-    : arenas_(&arenas), kind_(std::move(kind)), learning_rate_(learning_rate), weight_decay_(weight_decay) {
+                     double weight_decay, const OwnedRanges& owned)
+    : arenas_(&arenas),
+      owned_(ownership_of(arenas, owned)),
+      kind_(std::move(kind)),
+      learning_rate_(learning_rate),
+      weight_decay_(weight_decay) {
   for (const auto& arena : arenas) {
     const at::ScalarType dtype = arena.values().scalar_type();
     if (dtype != at::kFloat && dtype != at::kDouble) {
@@ -83,7 +88,13 @@ Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double l
 
 StepReport Optimizer::step(const StepOptions& options) {
   expects(options.clip_norm >= 0, "clip_norm must not be negative");
-  if (options.gradient_norm.defined()) require_norm(options.gradient_norm, *arenas_);
+  const bool needs_norm = options.clip_norm > 0 || options.check_finite || loss_scale_.defined();
+  if (options.gradient_norm.defined())
+    require_norm(options.gradient_norm, *arenas_);
+  else if (needs_norm && !owns_all(*arenas_, owned_))
+    throw ConfigError(
+        "gradient_norm", "undefined",
+        "that of all ranks, as this optimizer owns a part of the arenas: Engine::gradient_norm");
   for (auto& arena : *arenas_) arena.end_pass();
   steps_ = steps();  // the device came to the update before long ago
   unsettled_.reset();
@@ -134,7 +145,8 @@ std::int64_t Optimizer::steps() const { return steps_ - (unsettled_ && !unsettle
 std::vector<at::Tensor>& Optimizer::add_state(std::string name) {
   auto state = std::make_unique<State>();
   state->name = std::move(name);
-  for (const auto& arena : *arenas_) state->flat.push_back(arena.make_like());
+  for (std::size_t i = 0; i < arenas_->size(); ++i)
+    state->flat.push_back(at::zeros({owned_[i].end - owned_[i].begin}, (*arenas_)[i].values().options()));
   states_.push_back(std::move(state));
   return states_.back()->flat;
 }
@@ -162,7 +174,7 @@ StateDict Optimizer::state() const {
   result.set("kind", kind_);
   result.set("steps", steps());
   result.set("learning_rate", learning_rate_);
-  for (const auto& state : states_) add_views(result, state->name, *arenas_, state->flat);
+  for (const auto& state : states_) add_views(result, state->name, *arenas_, owned_, state->flat);
   if (loss_scale_.defined()) result.tensors.set(kLossScale, loss_scale_);
   return result;
 }
@@ -174,11 +186,11 @@ void Optimizer::load(const StateDict& state) {
   }
   const std::int64_t steps = state.integer("steps");
   const double learning_rate = state.real("learning_rate");
-  for (const auto& own : states_) require_views(state, own->name, *arenas_);
+  for (const auto& own : states_) require_views(state, own->name, *arenas_, owned_);
   const at::Tensor* loss_scale = loss_scale_.defined() ? state.tensors.find(kLossScale) : nullptr;
   if (loss_scale && loss_scale->sizes() != loss_scale_.sizes())
     throw CheckpointError("the state's loss_scale has not the shape [2]");
-  for (const auto& own : states_) copy_views(state, own->name, *arenas_, own->flat);
+  for (const auto& own : states_) copy_views(state, own->name, *arenas_, owned_, own->flat);
   if (loss_scale) loss_scale_.copy_(*loss_scale);
   steps_ = steps;
   unsettled_.reset();

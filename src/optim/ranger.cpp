@@ -55,8 +55,9 @@ void RangerOptions::validate() const {
   }
 }
 
-Ranger::Ranger(tensor::ParameterArenas& arenas, RangerOptions options)
-    : FusedOptimizer(arenas, "Ranger", options.learning_rate, options.weight_decay), options_(options) {
+Ranger::Ranger(tensor::ParameterArenas& arenas, RangerOptions options, const OwnedRanges& owned)
+    : FusedOptimizer(arenas, "Ranger", options.learning_rate, options.weight_decay, owned),
+      options_(options) {
   options_.validate();
   exp_avg_ = &add_state("exp_avg");
   exp_avg_sq_ = &add_state("exp_avg_sq");
@@ -74,8 +75,9 @@ void Ranger::update(const UpdateRange& range, const GradientScale& scale, std::i
   if (slow_ != nullptr && step == 1) {
     // Not in the constructor: weights may be loaded between construction and the first step.
     const at::NoGradGuard no_grad;
-    const auto part = [&](const at::Tensor& flat) { return flat.slice(0, range.begin, range.end); };
-    part((*slow_)[range.arena]).copy_(part(arenas()[range.arena].values()));
+    const std::int64_t count = range.end - range.begin;
+    const at::Tensor fast = arenas()[range.arena].values().narrow(0, range.begin, count);
+    (*slow_)[range.arena].narrow(0, range.in_state, count).copy_(fast);
   }
   update_arena(make_radam_rule(options_, range, step), arenas(), range, scale, {exp_avg_, exp_avg_sq_});
   if (slow_ != nullptr && step % options_.lookahead_steps == 0) {

@@ -53,7 +53,7 @@ RmspropOptions rmsprop(const CreateOptions& options) {
 
 template <class Type, auto make_options>
 Created make(tensor::ParameterArenas& arenas, const CreateOptions& options) {
-  return std::make_unique<Type>(arenas, make_options(options));
+  return std::make_unique<Type>(arenas, make_options(options), options.owned);
 }
 
 constexpr Entry kOptimizers[] = {{"adamw", &make<AdamW, adamw>},

@@ -23,8 +23,9 @@ void RmspropOptions::validate() const {
   require_not_negative("weight_decay", weight_decay);
 }
 
-Rmsprop::Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options)
-    : FusedOptimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay), options_(options) {
+Rmsprop::Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options, const OwnedRanges& owned)
+    : FusedOptimizer(arenas, "RMSprop", options.learning_rate, options.weight_decay, owned),
+      options_(options) {
   options_.validate();
   square_avg_ = &add_state("square_avg");
   if (options_.momentum > 0) momentum_ = &add_state("momentum");

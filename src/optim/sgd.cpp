@@ -17,8 +17,8 @@ void SgdOptions::validate() const {
   expects(!nesterov || momentum > 0, "nesterov = true needs momentum > 0");
 }
 
-Sgd::Sgd(tensor::ParameterArenas& arenas, SgdOptions options)
-    : FusedOptimizer(arenas, "SGD", options.learning_rate, options.weight_decay), options_(options) {
+Sgd::Sgd(tensor::ParameterArenas& arenas, SgdOptions options, const OwnedRanges& owned)
+    : FusedOptimizer(arenas, "SGD", options.learning_rate, options.weight_decay, owned), options_(options) {
   options_.validate();
   if (options_.momentum > 0) momentum_ = &add_state("momentum");
 }

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <utility>
 
+#include "arena_state.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "option_texts.hpp"
 
@@ -111,6 +112,11 @@ double weight_decay_of(const TorchOptions& options) {
   return std::visit([](const auto& chosen) { return chosen.weight_decay; }, options);
 }
 
+/// The part's elements of a flat tensor laid out as the arena.
+at::Tensor in_arena(const OwnedPart& part, const tensor::ParameterArenas& arenas, const at::Tensor& flat) {
+  return flat.narrow(0, arenas[part.arena].segments()[part.segment].offset + part.begin, part.count);
+}
+
 void validate(const TorchOptions& options) {
   std::visit([](const auto& chosen) { chosen.validate(); }, options);
   const auto* rmsprop = std::get_if<RmspropOptions>(&options);
@@ -122,33 +128,37 @@ void validate(const TorchOptions& options) {
 
 struct TorchOptimizer::Impl {
   std::unique_ptr<to::Optimizer> optimizer;
-  std::vector<std::string> names;  ///< of the parameters, each of which is a group of LibTorch's
+  /// Each is a group of LibTorch's: a parameter, or a flat view of what is owned of one.
+  std::vector<OwnedPart> parts;
+  std::vector<at::Tensor> values;
 };
 
 // States are views of flat storage from the beginning, at zero as LibTorch would make them: its updates work in
 // place, so that what the base class saves and loads is theirs.
-TorchOptimizer::TorchOptimizer(tensor::ParameterArenas& arenas, TorchOptions options)
-    : Optimizer(arenas, traits_of(options).name, learning_rate_of(options), weight_decay_of(options)),
+TorchOptimizer::TorchOptimizer(tensor::ParameterArenas& arenas, TorchOptions options,
+                               const OwnedRanges& owned)
+    : Optimizer(arenas, traits_of(options).name, learning_rate_of(options), weight_decay_of(options), owned),
       options_(std::move(options)),
       impl_(std::make_unique<Impl>()) {
   validate(options_);
   std::vector<const std::vector<at::Tensor>*> states;
   for (std::string& name : state_names(options_)) states.push_back(&add_state(std::move(name)));
+  impl_->parts = parts_of(arenas, ownership_of(arenas, owned));
   std::vector<to::OptimizerParamGroup> groups;
-  for (const auto& arena : arenas)
-    for (std::size_t i = 0; i < arena.segments().size(); ++i) {
-      groups.emplace_back(std::vector<at::Tensor>{arena.parameter(i)});
-      impl_->names.push_back(arena.segments()[i].name);
-    }
+  for (const OwnedPart& part : impl_->parts) {
+    impl_->values.push_back(part.is_whole(arenas) ? arenas[part.arena].parameter(part.segment)
+                                                  : in_arena(part, arenas, arenas[part.arena].values()));
+    groups.emplace_back(std::vector<at::Tensor>{impl_->values.back()});
+  }
   impl_->optimizer =
       std::visit([&](const auto& chosen) { return make(std::move(groups), chosen); }, options_);
   if (states.empty()) return;
-  for (std::size_t a = 0; a < arenas.size(); ++a)
-    for (std::size_t i = 0; i < arenas[a].segments().size(); ++i) {
-      std::vector<at::Tensor> views;
-      for (const auto* flat : states) views.push_back(arenas[a].view((*flat)[a], i));
-      impl_->optimizer->state()[arenas[a].parameter(i).unsafeGetTensorImpl()] = make_state(options_, views);
-    }
+  for (std::size_t i = 0; i < impl_->parts.size(); ++i) {
+    std::vector<at::Tensor> views;
+    for (const auto* flat : states)
+      views.push_back(view_of(impl_->parts[i], arenas, (*flat)[impl_->parts[i].arena]));
+    impl_->optimizer->state()[impl_->values[i].unsafeGetTensorImpl()] = make_state(options_, views);
+  }
 }
 
 TorchOptimizer::~TorchOptimizer() = default;
@@ -164,11 +174,19 @@ void TorchOptimizer::apply(const GradientScale& scale, std::int64_t step) {
       scale.on_device.defined() ? device::LateCopy(scale.on_device).values().front() : scale.value;
   if (!std::isfinite(factor)) return;
   if (factor != 1)
-    for (auto& arena : arenas()) arena.gradients().mul_(factor);
+    for (std::size_t i = 0; i < arenas().size(); ++i)
+      arenas()[i].gradients().slice(0, owned(i).begin, owned(i).end).mul_(factor);
   const Traits& traits = traits_of(options_);
   auto& groups = impl_->optimizer->param_groups();
-  for (std::size_t i = 0; i < groups.size(); ++i)
-    traits.set(groups[i].options(), hyper_parameters_of(impl_->names[i]));
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const OwnedPart& part = impl_->parts[i];
+    const tensor::ParameterArena& arena = arenas()[part.arena];
+    const tensor::ArenaSegment& segment = arena.segments()[part.segment];
+    traits.set(groups[i].options(), hyper_parameters_of(segment.name));
+    if (!part.is_whole(arenas()))
+      impl_->values[i].mutable_grad() =
+          segment.requires_grad ? in_arena(part, arenas(), arena.gradients()) : at::Tensor();
+  }
   if (traits.set_steps)
     for (auto& entry : impl_->optimizer->state()) traits.set_steps(*entry.second, step - 1);
   impl_->optimizer->step();

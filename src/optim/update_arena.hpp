@@ -26,7 +26,7 @@ void update_arena_of(const Rule<double>& rule, const tensor::ParameterArena& are
       .state = {},
       .count = range.end - range.begin};
   for (std::size_t s = 0; s < states.size() && states[s] != nullptr; ++s) {
-    flat.state[s] = (*states[s])[range.arena].template mutable_data_ptr<T>() + range.begin;
+    flat.state[s] = (*states[s])[range.arena].template mutable_data_ptr<T>() + range.in_state;
   }
   const auto rounded = rule.template as<T>();
   const c10::Device device = arena.values().device();

@@ -20,7 +20,7 @@ struct AdamOptions {
 /// Adam (Kingma & Ba, 1412.6980), equal to `torch::optim::Adam`.
 class Adam : public FusedOptimizer {
  public:
-  explicit Adam(tensor::ParameterArenas& arenas, AdamOptions options = {});
+  explicit Adam(tensor::ParameterArenas& arenas, AdamOptions options = {}, const OwnedRanges& owned = {});
   std::string describe() const override;
 
  protected:

@@ -20,7 +20,7 @@ struct AdamWOptions {
 /// Adam with decoupled weight decay (Loshchilov & Hutter, 1711.05101), equal to `torch::optim::AdamW`.
 class AdamW : public FusedOptimizer {
  public:
-  explicit AdamW(tensor::ParameterArenas& arenas, AdamWOptions options = {});
+  explicit AdamW(tensor::ParameterArenas& arenas, AdamWOptions options = {}, const OwnedRanges& owned = {});
   std::string describe() const override;
 
  protected:

@@ -12,8 +12,9 @@ namespace bunchtrain::optim {
 /// A stretch of one arena whose parameters have the same hyper-parameters.
 struct UpdateRange {
   std::size_t arena;
-  std::int64_t begin;  ///< first element, 64-byte aligned
-  std::int64_t end;    ///< one past the last, padding included
+  std::int64_t begin;     ///< first element, 64-byte aligned
+  std::int64_t end;       ///< one past the last, padding included
+  std::int64_t in_state;  ///< where it begins in the flat state of what is owned
   double learning_rate;
   double weight_decay;
 };

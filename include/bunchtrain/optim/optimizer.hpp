@@ -14,6 +14,7 @@
 
 #include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/optim/loss_scale.hpp"
+#include "bunchtrain/optim/owned_ranges.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 #include "bunchtrain/tensor/state_dict.hpp"
@@ -50,7 +51,8 @@ struct StepOptions {
   double gradient_scale = 1;  ///< multiplies every gradient (averaging, a fixed loss scale)
   bool check_finite = false;  ///< skip the update and report it if any gradient is not finite
   /// Scalar float64 on the arenas' device: the L2 norm to clip by and to check, where the gradients of a
-  /// network are spread over ranks. Undefined: the norm of the own arenas (`gradient_norm`).
+  /// network are spread over ranks (`parallel::Engine::gradient_norm`). Undefined: the norm of the own arenas
+  /// (`gradient_norm`), which an optimizer of a part of them does not take.
   at::Tensor gradient_norm = {};
 };
 
@@ -73,7 +75,7 @@ struct HyperParameters {
 
 /// Base of all optimizers: owns flat state beside the arenas, updates parameters in place, bumps their
 /// versions. State is saved by parameter name. Frozen parameters are left alone; an unused one is stepped with
-/// a zero gradient. Parameters must be float32 or float64. Not thread-safe. The arenas must outlive the
+/// a zero gradient. With `OwnedRanges` it updates these alone and has state for no others. Parameters must be float32 or float64. Not thread-safe. The arenas must outlive the
 /// optimizer.
 class Optimizer {
  public:
@@ -83,7 +85,8 @@ class Optimizer {
 
   /// One update from the gradients in the arenas, which stay as they are (a `TorchOptimizer` scales them). On
   /// a GPU clipping and the check for finite gradients are made by the device, and the host goes on.
-  /// @throws ConfigError for a negative `clip_norm`, or a `gradient_norm` of another shape, dtype or device.
+  /// @throws ConfigError for a negative `clip_norm`, a `gradient_norm` of another shape, dtype or device, or none
+  /// where it is needed and a part of the arenas is owned.
   StepReport step(const StepOptions& options = {});
   /// From now on losses are scaled, for float16 (see LossScaleOptions): every `step` divides the gradients by
   /// the loss scale, is left out if they are not finite, and moves the scale, all of it on the arenas'
@@ -105,24 +108,27 @@ class Optimizer {
 
   /// Steps, learning rate, one tensor per parameter and kind of state ("exp_avg.<parameter>"), and with a
   /// loss scale "loss_scale" [2], the scale and the finite steps in a row. Views of the live state: write or
-  /// clone them before the next step.
+  /// clone them before the next step. Where a part of the arenas is owned, these tensors are slices
+  /// (`StateDict::slices`): a parameter that is cut has a range of its storage, others are absent.
   StateDict state() const;
-  /// A loss scale is taken from the state if both have one, and else stays.
-  /// @throws CheckpointError naming the first differing parameter and shape; the optimizer is unchanged then.
+  /// Of whole tensors or of slices that have what is owned, whatever ranks wrote them. A loss scale is taken from the state if both have one, and else stays.
+  /// @throws CheckpointError naming the first differing parameter, shape or slice; the optimizer is unchanged then.
   void load(const StateDict& state);
   /// "AdamW(learning_rate 0.005, weight_decay 0.0001, ...)" for logs and run.json.
   virtual std::string describe() const = 0;
 
  protected:
   /// @param kind "AdamW": what state belongs to.
-  Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay);
-  /// Flat state tensors by name ("exp_avg"), one per arena, laid out as the arena.
+  Optimizer(tensor::ParameterArenas& arenas, std::string kind, double learning_rate, double weight_decay,
+            const OwnedRanges& owned);
+  /// Flat state tensors by name ("exp_avg"), one per arena, laid out as what is owned of it.
   std::vector<at::Tensor>& add_state(std::string name);
-  /// Updates all parameters that are not frozen; `step` counts from 1.
+  /// Updates what is owned of all parameters that are not frozen; `step` counts from 1.
   virtual void apply(const GradientScale& scale, std::int64_t step) = 0;
   /// By the first group that matches the parameter's name.
   HyperParameters hyper_parameters_of(const std::string& parameter) const;
   tensor::ParameterArenas& arenas() noexcept { return *arenas_; }
+  const tensor::ArenaRange& owned(std::size_t arena) const noexcept { return owned_[arena]; }
 
  private:
   struct State {
@@ -132,6 +138,7 @@ class Optimizer {
   StepReport find_scale(const StepOptions& options, GradientScale& scale);
 
   tensor::ParameterArenas* arenas_;
+  std::vector<tensor::ArenaRange> owned_;  ///< one per arena
   std::string kind_;
   double learning_rate_;
   double weight_decay_;

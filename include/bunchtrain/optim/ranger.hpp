@@ -23,7 +23,7 @@ struct RangerOptions {
 /// Rectified Adam (Liu et al., 1908.03265) inside Lookahead (Zhang et al., 1907.08610).
 class Ranger : public FusedOptimizer {
  public:
-  explicit Ranger(tensor::ParameterArenas& arenas, RangerOptions options = {});
+  explicit Ranger(tensor::ParameterArenas& arenas, RangerOptions options = {}, const OwnedRanges& owned = {});
   std::string describe() const override;
 
  protected:

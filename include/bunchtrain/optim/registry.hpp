@@ -20,6 +20,7 @@ struct CreateOptions {
   double weight_decay = 0;
   std::optional<double> momentum = std::nullopt;  ///< of sgd and rmsprop; unset: 0.9 of sgd
   RmspropOptions rmsprop = {};                    ///< what else "rmsprop" is: `RmspropOptions::keras2()`
+  OwnedRanges owned = {};                         ///< of the arenas; unset: all
 };
 
 /// "adamw", "adam", "sgd", "ranger", "rmsprop", fused; "torch-adamw", "torch-adam", "torch-sgd",

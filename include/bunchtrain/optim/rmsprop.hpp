@@ -30,7 +30,8 @@ struct RmspropOptions {
 /// `keras.optimizers.RMSprop` (Keras 3).
 class Rmsprop : public FusedOptimizer {
  public:
-  explicit Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options = {});
+  explicit Rmsprop(tensor::ParameterArenas& arenas, RmspropOptions options = {},
+                   const OwnedRanges& owned = {});
   std::string describe() const override;
 
  protected:

@@ -19,7 +19,7 @@ struct SgdOptions {
 /// Gradient descent with momentum, plain or Nesterov's, equal to `torch::optim::SGD` without dampening.
 class Sgd : public FusedOptimizer {
  public:
-  explicit Sgd(tensor::ParameterArenas& arenas, SgdOptions options = {});
+  explicit Sgd(tensor::ParameterArenas& arenas, SgdOptions options = {}, const OwnedRanges& owned = {});
   std::string describe() const override;
 
  protected:

@@ -25,7 +25,7 @@ using TorchOptions = std::variant<SgdOptions, AdamOptions, AdamWOptions, Rmsprop
 class TorchOptimizer : public Optimizer {
  public:
   /// @throws ConfigError for bad options, or RMSprop in Keras' form, which LibTorch does not have.
-  TorchOptimizer(tensor::ParameterArenas& arenas, TorchOptions options);
+  TorchOptimizer(tensor::ParameterArenas& arenas, TorchOptions options, const OwnedRanges& owned = {});
   ~TorchOptimizer() override;
   std::string describe() const override;
 

@@ -14,6 +14,7 @@
 #include "bunchtrain/comm/mesh_shape.hpp"
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/nn/objective.hpp"
+#include "bunchtrain/tensor/arena_range.hpp"
 #include "bunchtrain/tensor/batch.hpp"
 #include "bunchtrain/tensor/parameter_arena.hpp"
 #include "bunchtrain/tensor/state_dict.hpp"
@@ -62,11 +63,8 @@ struct Evaluation {
   NamedTensors outputs = {};
 };
 
-/// Elements [begin, end) of the flat tensors of `arenas()[arena]`.
-struct OwnedRange {
-  std::size_t arena;
-  std::int64_t begin, end;
-};
+/// Of `arenas()[arena]`.
+using OwnedRange = tensor::ArenaRange;
 
 /// The state of a network as a snapshot keeps it.
 struct NetworkState {
@@ -108,7 +106,8 @@ class Engine {
   /// This rank's parameters and gradients, which an optimizer works on.
   virtual tensor::ParameterArenas& arenas() noexcept = 0;
   operator tensor::ParameterArenas&() noexcept { return arenas(); }
-  /// What of them this rank updates and answers for; replicas own the same ranges.
+  /// What of them this rank updates and answers for (`optim::OwnedRanges`), at most one range of an arena; replicas
+  /// own the same ranges.
   virtual std::vector<OwnedRange> owned_ranges() const = 0;
   virtual torch::nn::Module& module() noexcept = 0;
   virtual c10::Device device() const noexcept = 0;
