@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_bundle.hpp"
 
+#include "bunchtrain/weights/module_weights.hpp"
+
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
@@ -23,6 +25,10 @@ struct Described : torch::nn::Module, nn::Model {
   std::string text;
   at::Tensor weight;
 };
+
+BundledNetwork bundled(std::string name, const Described& network) {
+  return {.name = std::move(name), .description = network.text, .weights = weights::named_state(network)};
+}
 
 class RunBundleTest : public test::TrainerFixture {
  protected:
@@ -47,7 +53,7 @@ TEST_F(RunBundleTest, OneNetworkIsTheBundleOfItsRun) {
                               .score = 0.5,
                               .snapshot = "runs/x/checkpoints/step-000042",
                               .metadata = {{"model", "as the program says"}, {"note", "mine"}}};
-  const std::vector<BundledNetwork> networks = {{"model", &network}};
+  const std::vector<BundledNetwork> networks = {bundled("model", network)};
   write_run_bundles(training.session, networks, record);
   const auto bundle = weights::read_bundle(root_ / "run" / "bundle");
   EXPECT_TRUE(at::equal(bundle.weights["weight"], network.weight.detach()));
@@ -73,9 +79,10 @@ TEST_F(RunBundleTest, OneNetworkIsTheBundleOfItsRun) {
 TEST_F(RunBundleTest, TheProgramMaySayHowANetworkIsBuilt) {
   const Described network("");
   const auto data = summary();
-  EXPECT_EQ(make_bundle(network, {.data = data, .metadata = {{"model", "mine width=3"}}}).model,
-            "mine width=3");
-  EXPECT_EQ(make_bundle(network, {.data = data}).model, "");
+  EXPECT_EQ(
+      make_bundle(bundled("model", network), {.data = data, .metadata = {{"model", "mine width=3"}}}).model,
+      "mine width=3");
+  EXPECT_EQ(make_bundle(bundled("model", network), {.data = data}).model, "");
 }
 
 TEST_F(RunBundleTest, OfSeveralNetworksThoseThatDescribeThemselvesHaveBundles) {
@@ -83,7 +90,7 @@ TEST_F(RunBundleTest, OfSeveralNetworksThoseThatDescribeThemselvesHaveBundles) {
   const Described generator(R"({"model": "maker"})"), critic("");
   const auto data = summary();
   write_run_bundles(training.session,
-                    std::vector<BundledNetwork>{{"generator", &generator}, {"critic", &critic}},
+                    std::vector<BundledNetwork>{bundled("generator", generator), bundled("critic", critic)},
                     {.data = data});
   EXPECT_EQ(weights::read_bundle(root_ / "run" / "bundle-generator").model, R"({"model": "maker"})");
   EXPECT_FALSE(std::filesystem::exists(root_ / "run" / "bundle-critic"));
