@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_bundle.hpp"
 
-#include "bunchtrain/weights/module_weights.hpp"
-
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include "bunchtrain/core/version.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
+#include "bunchtrain/weights/module_weights.hpp"
 #include "trainer_fixture.hpp"
 
 namespace bunchtrain::train {
