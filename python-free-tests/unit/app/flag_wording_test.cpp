@@ -29,9 +29,9 @@ TEST(FlagWordingTest, MessagesSpeakOfFlagsOnceAProgramSaysSo) {
 /// What messages of the library name most.
 TEST(FlagWordingTest, TheFlagsExist) {
   const auto specs = standard_options();
-  for (const char* field : {"batch", "accumulate", "learning_rate", "clip_norm", "resume",
-                            "allow_changed", "run", "seed", "precision", "device", "backend",
-                            "check_replicas", "reschedule", "allow_plugins", "threads"}) {
+  for (const char* field :
+       {"batch", "accumulate", "learning_rate", "clip_norm", "resume", "allow_changed", "run", "seed",
+        "precision", "device", "backend", "check_replicas", "reschedule", "allow_plugins", "threads"}) {
     const std::string flag = FlagWording().setting(field, "");
     EXPECT_TRUE(std::ranges::any_of(specs, [&](const auto& spec) { return "--" + spec.name == flag; }))
         << flag;

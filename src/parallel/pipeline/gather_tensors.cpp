@@ -7,7 +7,6 @@
 #include <sstream>
 #include <string>
 
-#include "bunchtrain/mpi/comm.hpp"
 #include "links.hpp"
 
 namespace bunchtrain::parallel {

@@ -20,7 +20,6 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/comm.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/weights/module_weights.hpp"

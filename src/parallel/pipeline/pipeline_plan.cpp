@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/mpi/comm.hpp"
 #include "bunchtrain/parallel/pipeline_partition.hpp"
 #include "unit_costs.hpp"
 
