@@ -85,7 +85,7 @@ constexpr Field kRun[] = {
     {"timeout", OptionScope::run,
      [](Of of) -> Value { return std::chrono::duration<double>(of.timeout).count(); }},
     {"device", OptionScope::run, [](Of of) -> Value { return std::string(device::to_string(of.device)); }},
-    {"checkpoint-local", OptionScope::rank,
+    {"checkpoint-local", OptionScope::run,
      [](Of of) -> Value { return of.training.checkpoint_local.string(); }},
     {"threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.threads}; }},
     {"loader-threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.loader_threads}; }}};

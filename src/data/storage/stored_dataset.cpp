@@ -216,7 +216,8 @@ void StoredDataset::Impl::choose_reader() {
     return read_by_library("values in external files", std::move(values.files));
   }
   const haddr_t offset = H5Dget_offset(dataset.get());
-  const bool written = offset != HADDR_UNDEF;
+  // In a file with a user block HDF5 1.10 adds its size to "undefined", too.
+  const bool written = offset != HADDR_UNDEF && H5Dget_storage_size(dataset.get()) > 0;
   if (!written) absent.emplace_back(RowSpans{{0, layout.rows()}}, "were never written");
   reader = std::make_unique<ContiguousRows>(
       bytes, layout, written ? std::optional<std::uint64_t>(offset) : std::nullopt, where);
