@@ -71,6 +71,13 @@ StateDict of_parts(StateDict state, parallel::Engine& engine) {
   return parts;
 }
 
+/// Not if this rank had other stages of the network when the snapshot was written.
+bool has_floating_buffers(const NamedTensors& saved, const torch::nn::Module& module) {
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().is_floating_point() && !saved.contains(buffer.key())) return false;
+  return true;
+}
+
 const StateDict& part_of(const checkpoint::Snapshot& snapshot, const std::string& name) {
   const auto found = snapshot.components.find(name);
   if (found == snapshot.components.end())
@@ -197,8 +204,9 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
     const NamedTensors& saved = part(component_name(networks, network, "model")).tensors;
     require_same_precision(network.engine->module(), saved, snapshot.info);
     const auto local = snapshot.rank_components.find(component_name(networks, network, "buffers"));
-    network.engine->load(saved, local == snapshot.rank_components.end() ? nullptr : &local->second.tensors,
-                         snapshot.info.folder.string());
+    const bool fits = local != snapshot.rank_components.end() &&
+                      has_floating_buffers(local->second.tensors, network.engine->module());
+    network.engine->load(saved, fits ? &local->second.tensors : nullptr, snapshot.info.folder.string());
     network.optimizer->load(part(component_name(networks, network, "optimizer")));
   }
   loader.load(loader_state(loader, part("loader"), order));

@@ -26,9 +26,9 @@ TEST_F(DiffusionTest, TrainsInStagesAndMakesShowers) {
   EXPECT_THAT(trained.output, HasSubstr("zb-v of 4 stages on 2 ranks, 4 microbatches"));
   for (const char* model : {"stages", "stages/bundle"}) {
     const Finished made = run(tool("generate showers --model " + path(model) +
-                                   " --count 5 --steps 3 --energy 20:80 --force --out " + path("fast.h5")));
+                                   " --count 40 --steps 3 --force --out " + path("fast.h5")));
     ASSERT_EQ(made.exit_code, 0) << made.output;
-    EXPECT_THAT(made.output, HasSubstr("5 calo-diffusion showers"));
+    EXPECT_THAT(made.output, HasSubstr("40 calo-diffusion showers"));
   }
   const Finished reference = run(tool("generate gflash --count 40 --out " + path("reference.h5")));
   ASSERT_EQ(reference.exit_code, 0) << reference.output;

@@ -99,8 +99,8 @@ TEST(CaloDiffusionTest, AnUntrainedNetworkSaysNothing) {
 TEST(CaloDiffusionTest, SamplersFollowTheEquation) {
   CaloDiffusion network = small_network();
   network->eval();
-  const CaloDiffusionImpl::Condition condition{.energy = at::full({512}, 50.0), .theta = {}};
-  const at::Tensor layers = at::randn({512, 5}), cells = at::randn({512, 6, 7, 5});
+  const CaloDiffusionImpl::Condition condition{.energy = at::full({64}, 50.0), .theta = {}};
+  const at::Tensor layers = at::randn({64, 5}), cells = at::randn({64, 6, 7, 5});
   // The same equation has a solution in closed form here: x(0) = noise * highest / sqrt(1 + highest^2).
   const double exact = 80 / std::sqrt(1 + 80.0 * 80.0);
   const at::Tensor expected = network->to_gev(cells * exact, layers * exact, condition);

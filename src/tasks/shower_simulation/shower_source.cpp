@@ -22,13 +22,19 @@ namespace {
 // Networks of runs, and where snapshots keep their weights: of a 3DGAN the generator is one of two.
 constexpr const char* kGenerator = "generator";
 constexpr const char* kOnly = "model";
-constexpr const char* kCounters =
-    "trainer";  // the smallest component: says with the rest what the snapshot is of
 constexpr std::uint64_t kNoise = 0x73686f776572;  // "shower"
 constexpr std::uint64_t kLayerNoise = kNoise + 1;
 
 std::string component_of(const std::string& network) {
   return network == kOnly ? network : network + "-model";
+}
+
+/// The network of a run that makes showers: the only one, if snapshots have one.
+std::string network_of(const std::filesystem::path& checkpoints) {
+  if (std::filesystem::is_directory(checkpoints))
+    for (const auto& snapshot : std::filesystem::directory_iterator(checkpoints))
+      if (std::filesystem::exists(snapshot.path() / "model.safetensors")) return kOnly;
+  return kGenerator;
 }
 
 /// Of a snapshot of a run the part that makes showers.
@@ -41,13 +47,11 @@ LoadedNetwork load_network(const std::string& run, const ShowerSourceOptions& op
   const auto folder = train::RunFolder::existing(run);
   const auto alone = comm::Communicator::create(mpi::Comm::self(), c10::kCPU);
   const checkpoint::Store store(folder.checkpoints(), alone);
-  const auto told = store.load(options.checkpoint, {kCounters});
-  if (!told)
+  const std::string network = network_of(folder.checkpoints()), component = component_of(network);
+  const auto snapshot = store.load(options.checkpoint, {component});
+  if (!snapshot)
     throw CheckpointError(fmt::format("{} has no snapshot yet: let the training finish an epoch first",
                                       folder.checkpoints().string()));
-  const bool is_diffusion = parse_shower_description(told->info.metadata, run).diffusion.has_value();
-  const std::string network = is_diffusion ? kOnly : kGenerator, component = component_of(network);
-  const auto snapshot = store.load(told->info.folder.filename().string(), {component});
   NamedTensors weights = snapshot->components.at(component).tensors;
   if (options.averaged)
     weights = train::averaged_weights(store, snapshot->info, weights, network == kOnly ? "" : network);
