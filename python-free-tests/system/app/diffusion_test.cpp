@@ -2,6 +2,9 @@
 // calo-diffusion as a user trains it: in replicas, in stages, its showers, and the layouts that are planned for it.
 #include <gmock/gmock.h>
 
+#include <utility>
+#include <vector>
+
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -46,6 +49,9 @@ TEST_F(DiffusionTest, GoesOnWithReplicasWhereStagesStopped) {
 TEST_F(DiffusionTest, OptionsOfOtherGeneratorsAreRefused) {
   const Finished gan = run(example("train_3dgan", "--mesh pipeline=2"));
   EXPECT_NE(gan.exit_code, 0);
+  const Finished few = run(train("bad", "--showers 3"));
+  EXPECT_EQ(few.exit_code, 78) << few.output;
+  EXPECT_THAT(few.output, HasSubstr("showers"));
   const Finished bad = run(train("bad", "--channels 8,twelve"));
   EXPECT_EQ(bad.exit_code, 78) << bad.output;
   EXPECT_THAT(bad.output, HasSubstr("whole numbers with commas"));
@@ -65,6 +71,16 @@ TEST_F(DiffusionTest, PlansLayouts) {
       run(tool("plan --model calo-diffusion-tiny --ranks 2 --memory 1K --profile " + path("profile.json")));
   EXPECT_EQ(small.exit_code, 78);
   EXPECT_THAT(small.output, HasSubstr("the least that a layout on 2 ranks needs"));
+  for (const auto& [words, part] : std::vector<std::pair<std::string, std::string>>{
+           {"plan --memory lots", "such as 80G or 512M"},
+           {"plan", "such as calo-diffusion-large"},
+           {"plan --profile " + path("none.json"), "a file that --save-profile wrote"},
+           {"plan --ranks 1 --profile " + path("profile.json") + " --picture " + path("one.svg"),
+            "no layout in stages fits"}}) {
+    const Finished refused = run(tool(words));
+    EXPECT_EQ(refused.exit_code, 78) << words;
+    EXPECT_THAT(refused.output, HasSubstr(part));
+  }
   EXPECT_THAT(run(tool("plan --model 3dgan-generator")).output,
               HasSubstr("a network that is a sequence of units"));
 }

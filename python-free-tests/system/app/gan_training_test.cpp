@@ -173,6 +173,7 @@ TEST_F(GanTrainingTest, FilesOfBothVariantsTrainGenerateAndValidate) {
   };
   const std::string generate = "generate showers --count 4 --model " + path("fixed");
   expect_refused(generate + " --theta 60:120 --out " + path("upright.h5"), {"theta", "one angle"});
+  expect_refused(generate + " --steps 4 --out " + path("upright.h5"), {"steps", "one pass"});
   expect_refused(generate + " --checkpoint step-000999 --out " + path("none.h5"), {"step-000999"});
   expect_refused(generate + " --force --out " + path("fixed/run.json"), {"would replace"});
   expect_refused(generate + " --out " + fixed, {"--force"});

@@ -152,6 +152,8 @@ TEST(SessionOptionsTest, ATextThatCannotBeReadNamesItsOption) {
               }),
               HasSubstr("checkpoint-every"));
   EXPECT_THAT(error_of([] { session_options(parse_flags({"--group", "*.bias"})); }), HasSubstr("group"));
+  EXPECT_THAT(error_of([] { session_options(parse_flags({"--keep-every=-1"})); }),
+              HasSubstr("a number of hours"));
 }
 
 }  // namespace

@@ -166,6 +166,19 @@ TEST_F(LocalTierTest, ANodeThatIsGoneOrDamagedFallsBackToTheRunFolder) {
   EXPECT_EQ(local_step(), 30);
 }
 
+TEST_F(LocalTierTest, WhatWasDamagedOnTheNodeIsNotBroughtToTheRunFolder) {
+  leave_newer_on_node();
+  const fs::path model = on_node() / "step-000020" / "model.safetensors";
+  std::string bytes = read(model);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  Store store = make_local();
+  save(store, 30);
+  write(model, bytes);
+  store.upload_all();
+  EXPECT_FALSE(fs::exists(folder_ / "step-000020" / "manifest.json"));
+  EXPECT_EQ(local_step(), 30);
+}
+
 TEST_F(LocalTierTest, ADamagedOneInTheRunFolderIsTakenFromTheNode) {
   Store store = make_local();
   save(store, 10);
@@ -200,6 +213,20 @@ TEST_F(LocalTierTest, BadFoldersAreRefused) {
       ADD_FAILURE() << bad << " was accepted";
     } catch (const ConfigError& error) {
       EXPECT_THAT(error.what(), HasSubstr("not in the run folder"));
+    }
+  }
+}
+
+TEST_F(LocalTierTest, ANameThatIsNoFolderIsRefused) {
+  fs::create_directories(folder_);
+  for (const char* name : {"../elsewhere\n", "\n", ".\n"}) {
+    write(folder_ / "local-tier", name);
+    try {
+      Store store = make_local();
+      save(store, 10);
+      FAIL() << name << " was taken";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("does not name a folder: remove it"));
     }
   }
 }

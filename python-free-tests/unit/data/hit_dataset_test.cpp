@@ -458,6 +458,65 @@ TEST_F(HitDatasetTest, DatasetsOfDifferentLengthsAndOddValues) {
       AllOf(HasSubstr("row 5, hit 1: hit.x is NaN"), HasSubstr("under [hits] of the card:\n  nan = 0.0")));
 }
 
+TEST_F(HitDatasetTest, WhatTellsEventsApartMustBeWholeNumbersThatAreThere) {
+  const Events events;
+  const auto splits_of = [&](const at::Tensor& splits) {
+    return refusal({.files = {write({{"hits", events.hits()},
+                                     {"kind", events.kinds()},
+                                     {"number", events.numbers()},
+                                     {"splits", splits}})},
+                    .card = write_card(kCsr)});
+  };
+  EXPECT_THAT(splits_of(at::tensor({0.0, 1.5})), HasSubstr("row 1 is 1.5, no whole number"));
+  EXPECT_THAT(splits_of(at::empty({0}, at::kLong)),
+              HasSubstr("row splits have one number more than there are"));
+  EXPECT_THAT(refusal({.files = {write_csr()},
+                       .card = write_card("type = \"csr\"\nrow_splits = \"splits:first\"\n")}),
+              HasSubstr("has no member 'first', which [layout] of card"));
+}
+
+TEST_F(HitDatasetTest, WeightsAndTargetsOfHitsMustBeNumbers) {
+  Events events;
+  at::Tensor hits = events.hits();
+  hits[4][1] = -1.0;
+  const std::string file = write({{"hits", hits},
+                                  {"kind", events.kinds()},
+                                  {"number", events.numbers()},
+                                  {"splits", as_tensor(running_sums(events.counts))}});
+  EXPECT_THAT(refusal({.files = {file}, .card = write_card(kCsr, "[weights]\nsample = \"hit.x\"\n")}),
+              HasSubstr("weights of hits are finite and not negative"));
+  EXPECT_THAT(refusal({.files = {file},
+                       .card = write_card(kCsr, "[targets]\nroot = \"log(hit.x + 1)\"\n"),
+                       .targets = {"root"}}),
+              HasSubstr("leave such hits out by mask under [hits]"));
+}
+
+TEST_F(HitDatasetTest, ADatasetIsOfHitsOrOfEvents) {
+  constexpr std::string_view kBoth = R"toml(
+[[read.hit]]
+from = "hits"
+columns = ["energy", "x"]
+[[read.event]]
+from = "hits"
+columns = ["first", "second"]
+[inputs]
+features = ["hit.energy"]
+[output]
+observers = ["event.first"]
+)toml";
+  EXPECT_THAT(refusal({.files = {write_csr()}, .card = write_card(kCsr, "", kBoth)}),
+              HasSubstr("has one row per hit, and card"));
+}
+
+TEST_F(HitDatasetTest, CardsThatContradictThemselvesAreRefused) {
+  EXPECT_THAT(refusal({.files = {write_csr()},
+                       .card = write_card("type = \"flat\"\nevent = \"of\"\nrow_splits = \"splits\"\n")}),
+              HasSubstr("only in a layout of type \"csr\""));
+  EXPECT_THAT(refusal({.files = {write_csr()},
+                       .card = write_card("type = \"flat\"\nevent = \"of\"\ncounts = \"n\"\n")}),
+              HasSubstr("only in a layout of type \"csr\" or \"padded\""));
+}
+
 TEST_F(HitDatasetTest, EventsMayHaveTheLabels) {
   std::string sources(kSources);
   sources.replace(sources.find("hit.kind"), 8, "event.number - 10 > 15");

@@ -127,6 +127,32 @@ TEST(CardTest, ExpandsTheSevenKinematicFeatures) {
   EXPECT_EQ(features[6], (InputSpec{"part.dphi"}));
 }
 
+TEST(CardTest, KindsThatContradictTheirBatchesAreRefused) {
+  const auto refusal = [](const Card& card) -> std::string {
+    try {
+      validate(card);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  Card hits = load_card("hgcal_rechits");
+  EXPECT_EQ(refusal(hits), "no error");
+  hits.ragged = false;
+  EXPECT_NE(refusal(hits).find("a padded collation makes padded ones of them"), std::string::npos)
+      << refusal(hits);
+  Card showers = load_card("top_tagging");
+  showers.kind = CardKind::showers;
+  EXPECT_NE(refusal(showers).find("a card of showers is a ShowerCard"), std::string::npos)
+      << refusal(showers);
+  try {
+    parse_card("card = 1\n[particles]\nbatches = \"heaps\"\n", "mine.toml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("\"padded\" or \"ragged\""), std::string::npos) << error.what();
+  }
+}
+
 TEST(CardTest, TheDocumentedCardParses) {
   const std::string page = read_text_file(BUNCHTRAIN_SOURCE_DIR "/docs/cards.md");
   const std::size_t begin = page.find("```toml\n") + 8, end = page.find("```", begin);

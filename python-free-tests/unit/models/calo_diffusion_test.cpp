@@ -48,6 +48,8 @@ TEST(CaloDiffusionTest, IsBuiltAgainFromItsDescription) {
   EXPECT_EQ(count_parameters(*again), count_parameters(CaloDiffusionImpl(options)));
   EXPECT_THROW(create_from(R"({"model": "calo-diffusion", "channels": [8, 12]})"), ConfigError);
   EXPECT_THROW(create_from(R"({"model": "calo-diffusion", "depth": 3})"), ConfigError);
+  EXPECT_THROW(create_from(R"({"model": "calo-diffusion", "cells": [25, 25]})"), ConfigError);
+  EXPECT_THROW(create_from(R"({"model": "calo-diffusion", "channels": []})"), ConfigError);
 }
 
 TEST(CaloDiffusionTest, WhatTheNetworkSeesHasMeanZeroAndWidthOneAndComesBack) {

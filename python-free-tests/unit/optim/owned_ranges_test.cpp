@@ -96,6 +96,20 @@ StateDict gathered(const Ranks& ranks) {
   return whole;
 }
 
+TEST(OwnedRangesTest, AnothersPartOfACutParameterIsRefused) {
+  const Ranks ranks("adamw", 2, start());
+  StateDict mixed = ranks.optimizers_.front()->state();
+  const StateDict theirs = ranks.optimizers_.back()->state();
+  for (const auto& [name, slice] : theirs.slices)
+    if (mixed.tensors.contains(name)) mixed.set_slice(name, theirs.tensors[name], slice);
+  try {
+    ranks.optimizers_.front()->load(mixed);
+    FAIL() << "it was taken";
+  } catch (const CheckpointError& error) {
+    EXPECT_NE(std::string(error.what()).find("this optimizer owns"), std::string::npos) << error.what();
+  }
+}
+
 TEST(OwnedRangesTest, SharesOfAnyWorldAreOneOptimizerToTheBit) {
   const auto parameters = start();
   for (const std::string& name : names()) {
