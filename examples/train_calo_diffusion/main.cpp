@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     const auto options = bt::app::shower_diffusion_options(session);
     auto [train, valid] = bt::shower_simulation::open_physical_showers(session, options);
     auto network = bt::shower_simulation::create_calo_diffusion(session, options, *train);
-    auto engine = bt::shower_simulation::create_diffusion_engine(session, options, network, *train);
+    auto engine = bt::shower_simulation::create_diffusion_engine(session, options, network);
     auto optimizer = bt::train::create_optimizer(session, *engine);
     bt::train::Trainer trainer(
         session, *engine, *optimizer, bt::shower_simulation::diffusion_objective(),

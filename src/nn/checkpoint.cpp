@@ -6,7 +6,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <fmt/format.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/nn/detail/kept_buffers.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 
 namespace bunchtrain::nn {
@@ -103,24 +103,6 @@ class GeneratorScope {
 
  private:
   GeneratorStates before_;
-};
-
-/// The buffers of a module, put back at the end; below autograd, for which they never changed: LibTorch's batch norm
-/// writes them without telling.
-class KeptBuffers {
- public:
-  explicit KeptBuffers(const torch::nn::Module& module) {
-    for (const at::Tensor& buffer : module.buffers()) buffers_.emplace_back(buffer, buffer.clone());
-  }
-  ~KeptBuffers() {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    for (const auto& [buffer, kept] : buffers_) buffer.copy_(kept);
-  }
-  KeptBuffers(const KeptBuffers&) = delete;
-  KeptBuffers& operator=(const KeptBuffers&) = delete;
-
- private:
-  std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;
 };
 
 struct StepKey {

@@ -138,10 +138,7 @@ PassResult run_alone(DataParallel& alone, const Batch& batch, int microbatches, 
   for (int i = 0; i < microbatches; ++i) {
     const std::int64_t begin = batch.size() * i / microbatches, end = batch.size() * (i + 1) / microbatches;
     if (begin == end) continue;
-    Batch part = batch;
-    part.tensors = {};
-    for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
-    part.sample_ids = batch.sample_ids.slice(0, begin, end);
+    const Batch part = slice_samples(batch, begin, end);
     const nn::StepContext context(9, step, part.sample_ids);
     last = alone.run({.batch = part,
                       .objective = objective,
@@ -217,10 +214,7 @@ TEST_F(PipelineTest, ReplicasOfPipelinesShareTheBatch) {
     const Batch batch = batch_of(replica_index == 0 ? 0 : 5, replica_index == 0 ? 5 : 8);
     for (int i = 0; i < 2; ++i) {
       const std::int64_t begin = batch.size() * i / 2, end = batch.size() * (i + 1) / 2;
-      Batch part = batch;
-      part.tensors = {};
-      for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
-      part.sample_ids = batch.sample_ids.slice(0, begin, end);
+      const Batch part = slice_samples(batch, begin, end);
       const nn::StepContext context(9, 0, part.sample_ids);
       replica.run(
           {.batch = part, .objective = objective, .global_samples = 13, .first = i == 0, .last = i == 1});

@@ -61,10 +61,7 @@ TEST_P(UnetPipelineTest, EqualsOneRank) {
     double expected = 0;
     for (int i = 0; i < kMicrobatches; ++i) {
       const std::int64_t begin = kSamples * i / kMicrobatches, end = kSamples * (i + 1) / kMicrobatches;
-      Batch part = batch;
-      part.tensors = {};
-      for (const auto& [name, tensor] : batch.tensors) part.tensors.set(name, tensor.slice(0, begin, end));
-      part.sample_ids = batch.sample_ids.slice(0, begin, end);
+      const Batch part = slice_samples(batch, begin, end);
       const nn::StepContext context(2, step, part.sample_ids);
       const PassResult result = alone.run({.batch = part,
                                            .objective = objective,

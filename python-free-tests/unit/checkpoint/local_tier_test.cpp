@@ -57,6 +57,9 @@ class LocalTierTest : public StoreFixture {
   /// One in the run folder, and a newer one on the node alone, with a component of 100 kB.
   void leave_newer_on_node() {
     Store store = make_local();
+    leave_newer_on_node(store);
+  }
+  void leave_newer_on_node(Store& store) {
     save(store, 10);
     store.upload_all();
     Components components = make_components(20);
@@ -168,17 +171,7 @@ TEST_F(LocalTierTest, ANodeThatIsGoneOrDamagedFallsBackToTheRunFolder) {
 
 TEST_F(LocalTierTest, WhatWasDamagedOnTheNodeIsNotBroughtToTheRunFolder) {
   Store store = make_local();
-  save(store, 10);
-  store.upload_all();
-  Components components = make_components(20);
-  components["large"].tensors.set("zeros", at::full({25000}, 0.0, at::kFloat));
-  store.begin({.step = 20, .components = components, .judged = false});
-  while (!store.written()) ::usleep(1000);
-  {
-    const SmallFiles limit(50000);  // the run folder is full: it waits
-    store.commit();
-    store.finish_upload();
-  }
+  leave_newer_on_node(store);
   const fs::path model = on_node() / "step-000020" / "model.safetensors";
   std::string bytes = read(model);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);

@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "bunchtrain/device/device_time.hpp"
+#include "bunchtrain/nn/detail/kept_buffers.hpp"
 #include "bunchtrain/parallel/unit_profile.hpp"
 #include "stage.hpp"
 
@@ -25,24 +27,6 @@ c10::Device device_of(const StageValues& values, const NamedTensors& inputs) {
   const NamedTensors& any = values.tensors.empty() ? inputs : values.tensors;
   return any.empty() ? c10::Device(c10::kCPU) : any.begin()->tensor.device();
 }
-
-/// Running statistics of a unit, put back at the end.
-class KeptBuffers {
- public:
-  explicit KeptBuffers(const nn::Unit& unit) {
-    if (unit.module == nullptr) return;
-    for (const at::Tensor& buffer : unit.module->buffers()) buffers_.emplace_back(buffer, buffer.clone());
-  }
-  ~KeptBuffers() {
-    const at::NoGradGuard no_gradients;
-    for (auto& [buffer, kept] : buffers_) buffer.copy_(kept);
-  }
-  KeptBuffers(const KeptBuffers&) = delete;
-  KeptBuffers& operator=(const KeptBuffers&) = delete;
-
- private:
-  std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;
-};
 
 void clear_gradients(const nn::Unit& unit) {
   if (unit.module == nullptr) return;
@@ -89,7 +73,8 @@ void measure_units(std::span<const nn::Unit> units, const NamedTensors& example,
   std::map<std::string, double> bytes;  // of what units wrote
   for (std::size_t i = 0; i < units.size(); ++i) {
     const nn::Unit& unit = units[i];
-    const KeptBuffers kept(unit);
+    std::optional<nn::KeptBuffers> kept;
+    if (unit.module != nullptr) kept.emplace(*unit.module);
     constexpr double kNever = std::numeric_limits<double>::infinity();
     StageCosts least{.forward = kNever, .input_gradient = kNever, .weight_gradient = kNever};
     StageValues after;

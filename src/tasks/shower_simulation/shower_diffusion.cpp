@@ -128,8 +128,7 @@ models::CaloDiffusion create_calo_diffusion(const train::Session& session,
 
 std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& session,
                                                           const ShowerDiffusionOptions& options,
-                                                          const models::CaloDiffusion& network,
-                                                          const data::Dataset& train) {
+                                                          const models::CaloDiffusion& network) {
   const comm::Mesh mesh = session.mesh();
   if (mesh.size(comm::Axis::pipeline) == 1)
     return std::make_unique<parallel::DataParallel>(network, session.world(),
@@ -140,7 +139,7 @@ std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& 
       network, mesh,
       parallel::PipelineOptions{.kind = options.schedule,
                                 .microbatches = static_cast<int>(options.microbatches),
-                                .example = some_showers(train, 4),
+                                .example = network->example_inputs(4),
                                 .device = common.device,
                                 .dtype = common.dtype,
                                 .logger = session.logger()});

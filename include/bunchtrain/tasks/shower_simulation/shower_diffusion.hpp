@@ -46,8 +46,7 @@ models::CaloDiffusion create_calo_diffusion(const train::Session& session,
 /// Replicas, or stages where the session's mesh has a pipeline axis; there the units are measured for the cut. Collective.
 std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& session,
                                                           const ShowerDiffusionOptions& options,
-                                                          const models::CaloDiffusion& network,
-                                                          const data::Dataset& train);
+                                                          const models::CaloDiffusion& network);
 
 /// Mean square of what the denoisers say off what they should say, of "cells" and of "layers" (weight 0.1).
 nn::Objective diffusion_objective();
