@@ -4,6 +4,10 @@
 //
 //   scaling --program particlenet --ranks 1,2 --trainer-options="--model lite" --out scaling-lite
 //   scaling --program 3dgan --ranks 1,2,4,8 --launcher "srun -n {n} -c {threads}" --threads 16 --out gan
+//
+// Or a prediction, from a time of a step and links (machines/*.toml):
+//
+//   scaling --simulate benchmarks/scaling/machines/v100-cloud.toml --ranks 2,4,8,16,32,64,128 --out prediction
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -14,6 +18,7 @@
 #include "sample_files.hpp"
 #include "scaling_plan.hpp"
 #include "scaling_report.hpp"
+#include "simulation/prediction_report.hpp"
 #include "trainer_run.hpp"
 
 namespace {
@@ -36,6 +41,29 @@ std::vector<scaling::Point> measure(const scaling::Plan& plan) {
   return points;
 }
 
+/// Of the ranks asked for; of those that somebody measured, if none were.
+std::string predict(const bt::config::Options& options, const std::string& file, const std::string& command) {
+  constexpr std::uint64_t kSeed = 7;
+  const auto out = scaling::new_folder(options);
+  scaling::Prediction prediction{
+      .machine = scaling::calibrated(scaling::staged(scaling::read_machine(file)), kSeed),
+      .epochs = {},
+      .command = command};
+  auto ranks = scaling::rank_counts(options);
+  if (!options.given("ranks") && !prediction.machine.measured.empty()) {
+    ranks.clear();
+    for (const auto& epoch : prediction.machine.measured) ranks.push_back(epoch.ranks);
+  }
+  for (const int count : ranks) {
+    if (count % prediction.machine.stages.pipeline != 0)
+      throw bt::ConfigError("ranks", fmt::format("{}", count),
+                            fmt::format("multiples of the {} stages", prediction.machine.stages.pipeline));
+    prediction.epochs.push_back(scaling::simulate_epoch(prediction.machine, count, kSeed));
+  }
+  std::filesystem::create_directories(out);
+  return write_prediction(out, prediction);
+}
+
 std::string command_line(int argc, char** argv) {
   std::string text = "scaling";
   for (const std::string_view argument : std::span(argv + 1, static_cast<std::size_t>(argc - 1))) {
@@ -54,6 +82,10 @@ int main(int argc, char** argv) {
     options.declare(scaling::scaling_options());
     if (const std::string text = options.parse(argc, argv); !text.empty()) {
       fmt::print("{}", text);
+      return 0;
+    }
+    if (const auto file = options.get<std::string>("simulate"); !file.empty()) {
+      fmt::print("{}", predict(options, file, command_line(argc, argv)));
       return 0;
     }
     const scaling::Plan plan = scaling::make_plan(options);

@@ -48,7 +48,24 @@ std::int64_t positive(const Options& options, const std::string& name) {
   return value;
 }
 
-/// "1 2 4", "1,2,4", rising.
+std::vector<Setting> settings(const Options& options) {
+  const auto counts = rank_counts(options);
+  const auto mode = options.get<std::string>("mode");
+  const std::int64_t batch = positive(options, "batch");
+  std::int64_t shared = options.get<std::int64_t>("global-batch");
+  if (shared == 0) shared = batch * counts.back();
+  if (shared < counts.back())
+    throw ConfigError("global-batch", std::to_string(shared), "at least one sample for every rank");
+  std::vector<Setting> result;
+  for (const int ranks : counts)
+    if (mode != "strong") result.push_back({Mode::weak, ranks, batch * ranks});
+  for (const int ranks : counts)
+    if (mode != "weak") result.push_back({Mode::strong, ranks, shared});
+  return result;
+}
+
+}  // namespace
+
 std::vector<int> rank_counts(const Options& options) {
   std::vector<int> counts;
   for (const auto& text : options.get<std::vector<std::string>>("ranks")) {
@@ -68,23 +85,12 @@ std::vector<int> rank_counts(const Options& options) {
   return counts;
 }
 
-std::vector<Setting> settings(const Options& options) {
-  const auto counts = rank_counts(options);
-  const auto mode = options.get<std::string>("mode");
-  const std::int64_t batch = positive(options, "batch");
-  std::int64_t shared = options.get<std::int64_t>("global-batch");
-  if (shared == 0) shared = batch * counts.back();
-  if (shared < counts.back())
-    throw ConfigError("global-batch", std::to_string(shared), "at least one sample for every rank");
-  std::vector<Setting> result;
-  for (const int ranks : counts)
-    if (mode != "strong") result.push_back({Mode::weak, ranks, batch * ranks});
-  for (const int ranks : counts)
-    if (mode != "weak") result.push_back({Mode::strong, ranks, shared});
-  return result;
+std::filesystem::path new_folder(const Options& options) {
+  const fs::path out = options.get<std::string>("out");
+  if (out.empty() || fs::exists(out))
+    throw ConfigError("out", out.string(), "the name of a new folder for the results");
+  return out;
 }
-
-}  // namespace
 
 std::string to_string(Mode mode) { return mode == Mode::weak ? "weak" : "strong"; }
 
@@ -113,6 +119,9 @@ std::vector<bunchtrain::config::OptionSpec> scaling_options() {
       {"steps", Integer{10}, "steps per epoch of made samples"},
       {"epochs", Integer{3}, "measured epochs per run; one more before them warms up"},
       {"rounds", Integer{1}, "runs of every setting, in turns; medians are over all their epochs"},
+      {"simulate", Text{},
+       "predict epochs on this machine instead of measuring any; --ranks and --out alone are asked for",
+       "MACHINE.toml"},
       {"out", Text{}, "folder for results and runs; must be new", "FOLDER"},
   };
 }
@@ -132,9 +141,7 @@ Plan make_plan(const Options& options) {
   plan.steps = positive(options, "steps");
   plan.epochs = positive(options, "epochs");
   plan.rounds = positive(options, "rounds");
-  plan.out = options.get<std::string>("out");
-  if (plan.out.empty() || fs::exists(plan.out))
-    throw ConfigError("out", plan.out.string(), "the name of a new folder for the results");
+  plan.out = new_folder(options);
   return plan;
 }
 

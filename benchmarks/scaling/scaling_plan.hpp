@@ -37,6 +37,10 @@ struct Plan {
 std::vector<bunchtrain::config::OptionSpec> scaling_options();
 /// @throws ConfigError for values that make no sense.
 Plan make_plan(const bunchtrain::config::Options& options);
+/// Of `ranks`: "1 2 4", "1,2,4"; rising. @throws ConfigError
+std::vector<int> rank_counts(const bunchtrain::config::Options& options);
+/// Of `out`. @throws ConfigError if there is such a folder already, or none is named.
+std::filesystem::path new_folder(const bunchtrain::config::Options& options);
 /// "weak", "strong".
 std::string to_string(Mode mode);
 
