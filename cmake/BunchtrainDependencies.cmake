@@ -10,6 +10,10 @@
 #   hwy::hwy                  SIMD dispatch (ops)                    libhwy-dev
 #   bunchtrain_dep::hdf5      HDF5, serial, C interface (data)       libhdf5-dev
 #   bunchtrain_dep::deflate   libdeflate (data)                      libdeflate-dev
+#   bunchtrain_dep::zstd      zstd (data); may be missing            libzstd-dev
+#   bunchtrain_dep::lz4       LZ4 (data); may be missing             liblz4-dev
+#   bunchtrain_dep::blosc     Blosc 1 (data); may be missing         libblosc-dev
+#   bunchtrain_dep::uring     io_uring (data); may be missing        liburing-dev
 #   bunchtrain_dep::xxhash    xxHash, header-only                    libxxhash-dev
 #   bunchtrain_dep::mpi       MPI, C interface (mpi, comm)           libopenmpi-dev
 #   bunchtrain_dep::nccl      NCCL (comm); CUDA builds only          (CUDA toolkit or tools/setup)
@@ -77,6 +81,7 @@ set(bunchtrain_nvidia "${BUNCHTRAIN_DEPS}/nvidia" "${LibTorch_DIRECTORY}/../nvid
 set(bunchtrain_packages
   "fmt=libfmt-dev" "cli11=libcli11-dev" "toml=libtomlplusplus-dev" "json=nlohmann-json3-dev" "hwy=libhwy-dev"
   "hdf5=libhdf5-dev" "deflate=libdeflate-dev" "xxhash=libxxhash-dev"
+  "zstd=libzstd-dev" "lz4=liblz4-dev" "blosc=libblosc-dev" "uring=liburing-dev"
   "mpi=libopenmpi-dev" "gtest=libgtest-dev and libgmock-dev" "boost=libboost-context-dev"
   "benchmark=libbenchmark-dev" "nccl=in the CUDA toolkit" "cudart=in the CUDA toolkit")
 
@@ -121,6 +126,18 @@ macro(bunchtrain_find_quietly name)
   elseif("${name}" STREQUAL "deflate")
     bunchtrain_import(deflate HEADER libdeflate.h LIBRARY deflate)
     set(bunchtrain_target bunchtrain_dep::deflate)
+  elseif("${name}" STREQUAL "zstd")
+    bunchtrain_import(zstd HEADER zstd.h LIBRARY zstd)
+    set(bunchtrain_target bunchtrain_dep::zstd)
+  elseif("${name}" STREQUAL "lz4")
+    bunchtrain_import(lz4 HEADER lz4.h LIBRARY lz4)
+    set(bunchtrain_target bunchtrain_dep::lz4)
+  elseif("${name}" STREQUAL "blosc")
+    bunchtrain_import(blosc HEADER blosc.h LIBRARY blosc)
+    set(bunchtrain_target bunchtrain_dep::blosc)
+  elseif("${name}" STREQUAL "uring")
+    bunchtrain_import(uring HEADER liburing.h LIBRARY uring)
+    set(bunchtrain_target bunchtrain_dep::uring)
   elseif("${name}" STREQUAL "xxhash")
     bunchtrain_import(xxhash HEADER xxhash.h)
     set(bunchtrain_target bunchtrain_dep::xxhash)

@@ -387,30 +387,37 @@ TEST_F(StoredDatasetTest, NamesTheRowsOfADamagedChunk) {
 }
 
 TEST_F(StoredDatasetTest, NamesFiltersThatAreMissing) {
-  const std::string name = path("zstd.h5");
+  const std::string name = path("bitshuffle.h5");
   const auto values = numbers();
-  // A file as h5py writes it with compression="zstd": the filter is registered for writing, then taken away.
+  // A file as h5py writes it with compression="bitshuffle": the filter is registered for writing, then taken away.
   const auto pass = [](unsigned, std::size_t, const unsigned*, std::size_t bytes, std::size_t*, void**) {
     return bytes;
   };
-  const H5Z_class2_t zstd = {H5Z_CLASS_T_VERS, 32015, 1, 1, "zstd", nullptr, nullptr, pass};
-  ASSERT_GE(H5Zregister(&zstd), 0);
+  const H5Z_class2_t bitshuffle = {H5Z_CLASS_T_VERS, 32008, 1, 1, "bitshuffle", nullptr, nullptr, pass};
+  ASSERT_GE(H5Zregister(&bitshuffle), 0);
   const hid_t file = create_file(name);
   write_dataset(
       file, "x", H5T_STD_I32LE, H5T_NATIVE_INT32, kShape, values.data(),
-      {"", {16, 6, 5}, [](hid_t create) { H5Pset_filter(create, 32015, H5Z_FLAG_MANDATORY, 0, nullptr); }});
+      {"", {16, 6, 5}, [](hid_t create) { H5Pset_filter(create, 32008, H5Z_FLAG_MANDATORY, 0, nullptr); }});
   H5Fclose(file);
-  EXPECT_EQ(open(name).path_text(), "H5Dread (filter zstd (32015))")
+  EXPECT_EQ(open(name).path_text(), "H5Dread (filter bitshuffle (32008))")
       << "HDF5 can read it as long as the filter is there";
-  ASSERT_GE(H5Zunregister(32015), 0);
+  ASSERT_GE(H5Zunregister(32008), 0);
   try {
     open(name);
     FAIL() << "no exception";
   } catch (const DataError& error) {
-    EXPECT_THAT(error.message(), HasSubstr("zstd.h5, dataset 'x': compressed with zstd (32015)"));
+    EXPECT_THAT(error.message(), HasSubstr("bitshuffle.h5, dataset 'x': compressed with bitshuffle (32008)"));
     EXPECT_THAT(error.message(), HasSubstr("h5repack"));
     EXPECT_THAT(error.message(), HasSubstr("allow_plugins"));
   }
+}
+
+TEST(ChunkFiltersTest, AMissingCodecIsNamedByItsPackage) {
+  for (const auto& [id, package] :
+       {std::pair{32015, "libzstd-dev"}, std::pair{32004, "liblz4-dev"}, std::pair{32001, "libblosc-dev"}})
+    EXPECT_THAT(way_out_of({.id = id, .values = {}, .name = {}}),
+                testing::AllOf(HasSubstr(package), HasSubstr("hdf5plugin"), HasSubstr("h5repack")));
 }
 
 TEST(ChunkFiltersTest, UnshuffleUndoesTheByteTransposition) {

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "bunchtrain/core/wording.hpp"
+#include "codecs/codec.hpp"
 #include "lzf.hpp"
 
 namespace bunchtrain::data {
@@ -53,6 +54,15 @@ std::optional<Bytes> undo_lzf(Bytes stored, std::size_t chunk_bytes, GrowingBuff
   const auto written = decompress_lzf(stored, out);
   if (written) return out.first(*written);
   why = "the compressed bytes are damaged (lzf)";
+  return std::nullopt;
+}
+
+std::optional<Bytes> undo(const Codec& codec, Bytes stored, std::size_t chunk_bytes, GrowingBuffer& buffer,
+                          std::string& why) {
+  const auto out = buffer.take(chunk_bytes + kLongerByFilters);
+  const auto written = codec.decompress(stored, out);
+  if (written) return out.first(*written);
+  why = fmt::format("the compressed bytes are damaged ({})", codec.name);
   return std::nullopt;
 }
 
@@ -135,6 +145,7 @@ void unshuffle_large(const std::byte* planes, std::size_t element_bytes, std::si
 }  // namespace
 
 bool can_decode(const ChunkFilter& filter) noexcept {
+  if (const Codec* codec = find_codec(filter.id)) return codec->is_built;
   return filter.id == H5Z_FILTER_DEFLATE || filter.id == H5Z_FILTER_FLETCHER32 || filter.id == kLzf ||
          (filter.id == H5Z_FILTER_SHUFFLE && !filter.values.empty() && filter.values[0] > 0);
 }
@@ -154,13 +165,26 @@ std::string describe(const ChunkFilter& filter) {
   return fmt::format("{} ({})", filter.name.empty() ? "filter" : filter.name, filter.id);
 }
 
+std::string_view decoder_of(std::span<const ChunkFilter> filters) noexcept {
+  for (const auto& filter : filters)
+    if (const Codec* codec = find_codec(filter.id)) return codec->name;
+  return "inflate";
+}
+
 std::string way_out_of(const ChunkFilter& filter) {
   // Plug-ins come with the Python package hdf5plugin; h5py itself brings none of these filters.
   constexpr int kFirstRegistered = 256;
   if (filter.id < kFirstRegistered)
     return "use an HDF5 library that is built with it, or rewrite the file without it: h5repack -f GZIP=4 IN "
            "OUT, where such a library is";
-  return "install its plug-in (pip install hdf5plugin), let HDF5 load it (export HDF5_PLUGIN_PATH=$(python3 "
+  const Codec* codec = find_codec(filter.id);
+  const std::string own =
+      codec == nullptr
+          ? ""
+          : fmt::format("build bunchtrain where {} is installed (Debian), which reads it without HDF5; or ",
+                        codec->package);
+  return own +
+         "install its plug-in (pip install hdf5plugin), let HDF5 load it (export HDF5_PLUGIN_PATH=$(python3 "
          "-c \"import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)\")) and give " +
          setting("allow_plugins") + "; or rewrite the file there: h5repack -f GZIP=4 IN OUT";
 }
@@ -180,6 +204,9 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
       std::swap(free, used);
     } else if (filters[i].id == kLzf) {
       decoded = undo_lzf(bytes, chunk_bytes, *free, why);
+      std::swap(free, used);
+    } else if (const Codec* codec = find_codec(filters[i].id)) {
+      decoded = undo(*codec, bytes, chunk_bytes, *free, why);
       std::swap(free, used);
     } else if (filters[i].id == H5Z_FILTER_SHUFFLE) {
       const auto out = free->take(bytes.size());

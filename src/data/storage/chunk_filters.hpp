@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Undoes HDF5's filters on a stored chunk without the library: deflate, lzf, byte shuffle, Fletcher-32.
+/// Undoes HDF5's filters on a stored chunk without the library: deflate, lzf, zstd, lz4, blosc, byte shuffle,
+/// Fletcher-32.
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/growing_buffer.hpp"
@@ -20,10 +22,13 @@ struct ChunkFilter {
   std::string name;              ///< as the file tells it
 };
 
-/// Which filters `decode_chunk` knows.
+/// Which filters `decode_chunk` knows in this build.
 bool can_decode(const ChunkFilter& filter) noexcept;
 /// "lzf (32000)": the name the HDF5 registry knows, for messages.
 std::string describe(const ChunkFilter& filter);
+
+/// Which of our decoders does the work, for messages: "zstd", "inflate".
+std::string_view decoder_of(std::span<const ChunkFilter> filters) noexcept;
 
 /// What a user can do about a filter that neither we nor this HDF5 have.
 std::string way_out_of(const ChunkFilter& filter);

@@ -32,6 +32,10 @@ ChunkedRows::ChunkedRows(std::shared_ptr<const FileBytes> bytes, const DatasetLa
       decoded_(std::move(decoded)),
       where_(where) {}
 
+std::string ChunkedRows::way() const {
+  return is_raw() ? "pread of chunks" : fmt::format("pread + own {}", decoder_of(layout_.filters));
+}
+
 bool ChunkedRows::rows_are_whole() const {
   return std::equal(layout_.shape.begin() + 1, layout_.shape.end(), layout_.chunk.begin() + 1);
 }

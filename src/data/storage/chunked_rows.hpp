@@ -23,7 +23,7 @@ class ChunkedRows final : public RowReader {
 
   void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
   void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
-  std::string way() const override { return is_raw() ? "pread of chunks" : "pread + own inflate"; }
+  std::string way() const override;
   std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
   void add_to(Hasher& hasher) const override;
 
