@@ -50,7 +50,9 @@ class Callback {
   /// After every validation, before `on_epoch`.
   virtual void on_validation(const ValidationResult&) {}
   virtual void on_epoch(const report::EpochRow&) {}
-  /// After every snapshot; that of an epoch's end comes before its validation.
+  /// After every snapshot; that of an epoch's end comes before its validation. Gets the snapshot's folder in the run folder. With
+  /// a folder on each node (`StoreOptions::local`) it is on its way there: it may not exist yet, and never will if a newer one
+  /// overtakes it.
   virtual void on_checkpoint(const std::filesystem::path&) {}
 
   /// What should happen now: asked after every step, after every epoch and when a run is resumed. What any
