@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/app/shower_simulation.hpp"
 
+#include "bunchtrain/app/byte_count.hpp"
+
 #include <charconv>
 #include <optional>
 #include <sstream>
@@ -93,23 +95,27 @@ shower_simulation::ShowerGanOptions shower_gan_options(const train::Session& ses
 }
 
 std::vector<config::OptionSpec> shower_diffusion_specs() {
-  return {{"preset",
-           Text{"tiny"},
-           "size of the network: 0.5, 5 or 50 million parameters",
-           "",
-           {"tiny", "base", "large"}},
-          {"channels", Text{}, "of each level, the finest first, such as 16,32,64; empty = the preset's",
-           "N,N,..."},
-          {"attention", true, "between all cells of the coarsest level"},
-          {"pipeline-schedule",
-           Text{"1f1b"},
-           "of the stages of --mesh pipeline=N",
-           "",
-           {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"}},
-          {"microbatches", std::int64_t{0}, "of a pass through the stages of a pipeline; 0 = twice its ranks",
-           "N"},
-          {"showers", std::int64_t{10'000}, "without --data: GFlash showers per epoch, validation included"},
-          {"inclined", false, "without --data: showers at angles, 51x51x25 cells"}};
+  return {
+      {"preset",
+       Text{"tiny"},
+       "size of the network: 0.5, 5 or 50 million parameters",
+       "",
+       {"tiny", "base", "large"}},
+      {"channels", Text{}, "of each level, the finest first, such as 16,32,64; empty = the preset's",
+       "N,N,..."},
+      {"attention", true, "between all cells of the coarsest level"},
+      {"pipeline-schedule",
+       Text{"1f1b"},
+       "of the stages of --mesh pipeline=N",
+       "",
+       {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"}},
+      {"microbatches", std::int64_t{0}, "of a pass through the stages of a pipeline; 0 = twice its ranks",
+       "N"},
+      {"activation-bytes", Text{},
+       "of a rank, such as 8G: units of the network are computed again in backward until the activations fit; empty = none",
+       "BYTES"},
+      {"showers", std::int64_t{10'000}, "without --data: GFlash showers per epoch, validation included"},
+      {"inclined", false, "without --data: showers at angles, 51x51x25 cells"}};
 }
 
 std::map<std::string, config::OptionValue> shower_diffusion_defaults() {
@@ -121,14 +127,18 @@ std::map<std::string, config::OptionValue> shower_diffusion_defaults() {
 
 shower_simulation::ShowerDiffusionOptions shower_diffusion_options(const train::Session& session) {
   const config::Options options = session.options();
-  return {.files = training_files(options),
-          .showers = options.get<std::int64_t>("showers"),
-          .inclined = options.get<bool>("inclined"),
-          .preset = options.get<Text>("preset"),
-          .channels = channels_of(options.get<Text>("channels")),
-          .attention = options.get<bool>("attention"),
-          .schedule = parallel::parse_pipeline_kind(options.get<Text>("pipeline-schedule")),
-          .microbatches = options.get<std::int64_t>("microbatches")};
+  return {
+      .files = training_files(options),
+      .showers = options.get<std::int64_t>("showers"),
+      .inclined = options.get<bool>("inclined"),
+      .preset = options.get<Text>("preset"),
+      .channels = channels_of(options.get<Text>("channels")),
+      .attention = options.get<bool>("attention"),
+      .schedule = parallel::parse_pipeline_kind(options.get<Text>("pipeline-schedule")),
+      .microbatches = options.get<std::int64_t>("microbatches"),
+      .activation_bytes = options.get<Text>("activation-bytes").empty()
+                              ? 0
+                              : parse_byte_count("activation-bytes", options.get<Text>("activation-bytes"))};
 }
 
 }  // namespace bunchtrain::app

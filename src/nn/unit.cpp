@@ -14,10 +14,25 @@ namespace bunchtrain::nn {
 
 NamedTensors UnitModel::forward(const NamedTensors& inputs) {
   NamedTensors values = inputs;
-  for (const Unit& unit : units()) call(unit, values);
+  for (Unit& unit : units()) {
+    if (recomputed_.contains(unit.name))
+      unit.forward = [module = unit.module, forward = std::move(unit.forward)](
+                         const std::vector<at::Tensor>& in) { return checkpoint(*module, forward, in); };
+    call(unit, values);
+  }
   NamedTensors outputs;
   for (const std::string& name : output_names()) outputs.set(name, values[name]);
   return outputs;
+}
+
+void UnitModel::recompute(std::set<std::string> names) {
+  std::set<std::string> known;
+  for (const Unit& unit : units())
+    if (unit.module != nullptr) known.insert(unit.name);
+  for (const std::string& name : names)
+    if (!known.contains(name))
+      throw ConfigError("units", name, fmt::format("units with a module: {}", fmt::join(known, ", ")));
+  recomputed_ = std::move(names);
 }
 
 UnitModel* as_unit_model(torch::nn::Module& module) noexcept { return dynamic_cast<UnitModel*>(&module); }

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "bunchtrain/app/byte_count.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/output_file.hpp"
@@ -28,24 +29,6 @@ namespace bunchtrain::tool {
 namespace {
 
 using parallel::Layout;
-
-/// "80G", "512M" or bytes.
-double parse_bytes(const std::string& text) {
-  std::size_t used = 0;
-  double number = 0;
-  try {
-    number = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  const std::string unit = text.substr(used);
-  const std::array<std::string_view, 5> units = {"", "K", "M", "G", "T"};
-  const auto found = std::ranges::find(units, unit);
-  if (used == 0 || !(number > 0) || found == units.end())
-    throw ConfigError("memory", text, "bytes above 0, such as 80G or 512M");
-  for (auto i = found - units.begin(); i > 0; --i) number *= 1e3;
-  return number;
-}
 
 /// A name of the registry, one of calo-diffusion with its preset ("calo-diffusion-large"), or a description.
 models::ModelDescription describe_model(const std::string& text) {
@@ -154,7 +137,7 @@ void write(const config::Options& given, const char* option, const std::string& 
 }
 
 void print_plan(const config::Options& given) {
-  const double memory = parse_bytes(given.get<std::string>("memory"));
+  const double memory = app::parse_byte_count("memory", given.get<std::string>("memory"));
   const parallel::UnitProfile profile = profile_of(given);
   if (!given.get<std::string>("save-profile").empty())
     write(given, "save-profile", parallel::to_json(profile));

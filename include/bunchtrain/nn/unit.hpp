@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -55,6 +56,15 @@ class UnitModel : public Model {
   virtual std::vector<std::string> output_names() const = 0;
   /// All units in order.
   NamedTensors forward(const NamedTensors& inputs) override;
+
+  /// From now on `forward` computes these units again in backward (`checkpoint`) instead of keeping their activations: memory
+  /// for time, the same gradients. Replaces what was said before. Engines that compute units themselves do not ask.
+  /// @throws ConfigError for a unit that there is not, or that has no module
+  void recompute(std::set<std::string> units);
+  const std::set<std::string>& recomputed() const noexcept { return recomputed_; }
+
+ private:
+  std::set<std::string> recomputed_;
 };
 
 /// The module as a sequence of units; nullptr if it is none.

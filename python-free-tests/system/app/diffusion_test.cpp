@@ -42,8 +42,11 @@ TEST_F(DiffusionTest, TrainsInStagesAndMakesShowers) {
 
 TEST_F(DiffusionTest, GoesOnWithReplicasWhereStagesStopped) {
   ASSERT_EQ(run(mpirun(2, train("run", "--mesh pipeline=2 --max-steps 2"))).exit_code, 0);
-  const Finished resumed = run(mpirun(2, train("run", "--resume --allow-changed --epochs 2")));
+  const Finished resumed =
+      run(mpirun(2, train("run", "--resume --allow-changed --epochs 2 --activation-bytes 60M")));
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+  EXPECT_THAT(resumed.output,
+              AllOf(HasSubstr("activations of 4 showers"), HasSubstr("units computed again: ")));
 }
 
 TEST_F(DiffusionTest, OptionsOfOtherGeneratorsAreRefused) {
@@ -55,6 +58,15 @@ TEST_F(DiffusionTest, OptionsOfOtherGeneratorsAreRefused) {
   const Finished bad = run(train("bad", "--channels 8,twelve"));
   EXPECT_EQ(bad.exit_code, 78) << bad.output;
   EXPECT_THAT(bad.output, HasSubstr("whole numbers with commas"));
+  const Finished words = run(train("bad", "--activation-bytes few"));
+  EXPECT_EQ(words.exit_code, 78) << words.output;
+  EXPECT_THAT(words.output, HasSubstr("such as 80G or 512M"));
+  const Finished little = run(train("bad", "--activation-bytes 1K"));
+  EXPECT_EQ(little.exit_code, 78) << little.output;
+  EXPECT_THAT(little.output, AllOf(HasSubstr("activation_bytes = 1e+03"), HasSubstr("at least")));
+  const Finished staged = run(mpirun(2, train("bad", "--mesh pipeline=2 --activation-bytes 1G")));
+  EXPECT_EQ(staged.exit_code, 78) << staged.output;
+  EXPECT_THAT(staged.output, HasSubstr("more stages or microbatches"));
 }
 
 TEST_F(DiffusionTest, PlansLayouts) {

@@ -14,6 +14,7 @@
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/nn/detail/kept_buffers.hpp"
 #include "bunchtrain/parallel/unit_profile.hpp"
+#include "held_bytes.hpp"
 #include "stage.hpp"
 
 namespace bunchtrain::parallel {
@@ -38,9 +39,12 @@ StageCosts time_unit(const nn::Unit& unit, const NamedTensors& inputs, const Sta
                      StageValues& after) {
   const c10::Device device = device_of(before, inputs);
   Stage alone({unit});
+  after = {};
+  const HeldBytes held;
   const device::Moment begin(device);
   after = alone.forward(0, inputs, before);
   const device::Moment forward(device);
+  const auto activation_bytes = static_cast<double>(held.now());
   for (const std::string& name : unit.writes)
     if (after.differentiable.contains(name)) alone.add_gradient(0, name, at::ones_like(after.tensors[name]));
   const device::Moment ready(device);
@@ -51,7 +55,7 @@ StageCosts time_unit(const nn::Unit& unit, const NamedTensors& inputs, const Sta
   return {.forward = forward.seconds_since(begin),
           .input_gradient = inputs_done.seconds_since(ready),
           .weight_gradient = weights_done.seconds_since(inputs_done),
-          .activation_bytes = 0};
+          .activation_bytes = activation_bytes};
 }
 
 }  // namespace
@@ -81,18 +85,15 @@ void measure_units(std::span<const nn::Unit> units, const NamedTensors& example,
     for (int repetition = 0; repetition < kRepetitions; ++repetition) {
       const StageCosts now = time_unit(unit, example, values, after);
       if (repetition == 0) continue;
+      least.activation_bytes = now.activation_bytes;
       least.forward = std::min(least.forward, now.forward);
       least.input_gradient = std::min(least.input_gradient, now.input_gradient);
       least.weight_gradient = std::min(least.weight_gradient, now.weight_gradient);
     }
     clear_gradients(unit);
-    least.activation_bytes = 0;
-    for (const std::string& name : unit.reads)
-      least.activation_bytes += bytes_of(after.tensors.contains(name) ? after.tensors[name] : example[name]);
     PipelineUnit& measured = problem.units[i];
     for (const std::string& name : unit.writes)
       measured.output_bytes += bytes[name] = bytes_of(after.tensors[name]);
-    least.activation_bytes += measured.output_bytes;
     measured.costs = least;
     if (unit.module != nullptr)
       for (const at::Tensor& parameter : unit.module->parameters())

@@ -5,15 +5,22 @@
 #include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <iterator>
+#include <sstream>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/models/3dgan/variant.hpp"
+#include "bunchtrain/parallel/activation_budget.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/parallel/pipeline_parallel.hpp"
+#include "bunchtrain/parallel/unit_profile.hpp"
 #include "bunchtrain/simulate/gflash.hpp"
 #include "bunchtrain/train/session_choices.hpp"
 #include "shower_description.hpp"
@@ -75,6 +82,38 @@ data::DatasetSplit simulated(const train::Session& session, const ShowerDiffusio
   return {simulate::make_gflash_dataset(train), simulate::make_gflash_dataset(held_out)};
 }
 
+/// What a pass of this rank has at most.
+std::int64_t samples_per_pass(const train::Session& session) {
+  for (const char* name : {"batch", "accumulate"}) session.use(name);
+  const train::TrainingChoices& choices = session.asked().training;
+  const std::int64_t passes = session.mesh().size(comm::Axis::data) * choices.accumulate.value;
+  return (choices.batch.value + passes - 1) / passes;
+}
+
+/// Rank 0 measures and chooses for all.
+void recompute_within(const train::Session& session, const ShowerDiffusionOptions& options,
+                      models::CaloDiffusionImpl& network) {
+  constexpr std::int64_t kMeasured = 4;
+  std::string names;
+  session.control().together([&] {
+    if (session.control().rank() != 0) return;
+    NamedTensors example;
+    const c10::Device device = network.parameters().front().device();
+    for (const auto& [name, tensor] : network.example_inputs(kMeasured))
+      example.set(name, tensor.to(device, network.parameters().front().scalar_type()));
+    const std::int64_t samples = samples_per_pass(session);
+    const auto choice = parallel::choose_recomputed(parallel::profile_units(network, example), samples,
+                                                    options.activation_bytes);
+    names = fmt::format("{}", fmt::join(choice.recomputed, " "));
+    session.logger().info(fmt::format(
+        "activations of {} showers: {}B at most, {} of {} units computed again{}{}, {:.1f} ms more per pass by prediction",
+        samples, format_count(choice.bytes), choice.recomputed.size(), network.units().size(),
+        names.empty() ? "" : ": ", names, 1e3 * choice.extra_seconds));
+  });
+  std::istringstream words(session.control().broadcast(names));
+  network.recompute({std::istream_iterator<std::string>(words), {}});
+}
+
 /// Some showers, from ranges at equal distances; the same on all ranks.
 NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers) {
   const auto ranges = dataset.ranges();
@@ -128,11 +167,18 @@ models::CaloDiffusion create_calo_diffusion(const train::Session& session,
 
 std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& session,
                                                           const ShowerDiffusionOptions& options,
-                                                          const models::CaloDiffusion& network) {
+                                                          models::CaloDiffusion& network) {
   const comm::Mesh mesh = session.mesh();
-  if (mesh.size(comm::Axis::pipeline) == 1)
-    return std::make_unique<parallel::DataParallel>(network, session.world(),
-                                                    train::parallel_options(session));
+  session.use("activation-bytes");
+  if (mesh.size(comm::Axis::pipeline) == 1) {
+    auto replicas =
+        std::make_unique<parallel::DataParallel>(network, session.world(), train::parallel_options(session));
+    if (options.activation_bytes > 0) recompute_within(session, options, *network);
+    return replicas;
+  }
+  if (options.activation_bytes > 0)
+    throw ConfigError("activation_bytes", fmt::format("{:g}", options.activation_bytes),
+                      "0 with stages: more stages or microbatches leave less in each");
   for (const char* name : {"pipeline-schedule", "microbatches"}) session.use(name);
   const parallel::DataParallelOptions common = train::parallel_options(session);
   return std::make_unique<parallel::PipelineParallel>(

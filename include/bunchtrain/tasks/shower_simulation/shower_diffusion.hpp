@@ -29,6 +29,8 @@ struct ShowerDiffusionOptions {
   bool attention = true;
   parallel::PipelineKind schedule = parallel::PipelineKind::one_f_one_b;
   std::int64_t microbatches = 0;  ///< of a pipeline; 0 = twice its ranks
+  /// Of a rank: units are computed again in backward until their activations fit; 0 = none are. Replicas only.
+  double activation_bytes = 0;
 
   bool operator==(const ShowerDiffusionOptions&) const = default;
 };
@@ -43,10 +45,11 @@ models::CaloDiffusion create_calo_diffusion(const train::Session& session,
                                             const ShowerDiffusionOptions& options,
                                             const data::Dataset& train);
 
-/// Replicas, or stages where the session's mesh has a pipeline axis; there the units are measured for the cut. Collective.
+/// Replicas, or stages where the session's mesh has a pipeline axis; there the units are measured for the cut, as they are
+/// where activations have a limit. Collective. @throws ConfigError for a limit that cannot be kept
 std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& session,
                                                           const ShowerDiffusionOptions& options,
-                                                          const models::CaloDiffusion& network);
+                                                          models::CaloDiffusion& network);
 
 /// Mean square of what the denoisers say off what they should say, of "cells" and of "layers" (weight 0.1).
 nn::Objective diffusion_objective();
