@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/models/model_description.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/dropout.hpp"
 #include "bunchtrain/nn/edge_conv.hpp"
@@ -29,11 +30,6 @@ constexpr double kLeastWidth = 1e-3;  ///< of an estimate, in widths of its targ
 /// A module that only holds others: weaver's names come from nested containers.
 std::shared_ptr<torch::nn::Module> add_container(torch::nn::Module& parent, const std::string& name) {
   return parent.register_module(name, std::make_shared<torch::nn::Module>("Container"));
-}
-
-/// Channels of the fusion block: all blocks' outputs, rounded down to a multiple of 128 between 128 and 1024.
-std::int64_t fusion_channels(std::int64_t total) {
-  return std::clamp<std::int64_t>(total / 128 * 128, 128, 1024);
 }
 
 void check_inputs(const ParticleNetOptions& options, const at::Tensor& points, const at::Tensor& features,
@@ -115,7 +111,7 @@ void ParticleNetImpl::register_edge_convs() {
 std::int64_t ParticleNetImpl::register_fusion() {
   std::int64_t total = 0;
   for (const EdgeConvSpec& spec : options_.blocks) total += spec.channels[2];
-  const std::int64_t channels = fusion_channels(total);
+  const std::int64_t channels = fusion_channels(options_);
   const auto fusion = add_container(*this, "fusion_block");
   const auto conv = add_container(*fusion, "0");
   blocks_->fusion_weight = conv->register_parameter("weight", at::zeros({channels, total, 1}));
@@ -177,6 +173,8 @@ NamedTensors ParticleNetImpl::forward(const NamedTensors& inputs) {
   }
   return outputs;
 }
+
+std::string ParticleNetImpl::description() const { return options_.describe().to_json(); }
 
 std::vector<std::string> ParticleNetImpl::input_names() const { return {"points", "features", "mask"}; }
 

@@ -5,7 +5,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/model_description.hpp"
-#include "bunchtrain/models/particle_net.hpp"
+#include "bunchtrain/models/particle_net_options.hpp"
 
 namespace bunchtrain::models {
 namespace {
@@ -113,7 +113,5 @@ ModelDescription ParticleNetOptions::describe() const {
   if (!heads.empty()) description.set("heads", models::describe(heads));  // older programs know none
   return description;
 }
-
-std::string ParticleNetImpl::description() const { return options_.describe().to_json(); }
 
 }  // namespace bunchtrain::models

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/models/particle_net.hpp"
+#include "bunchtrain/models/particle_net_options.hpp"
 
 namespace bunchtrain::models {
 namespace {
@@ -40,6 +41,12 @@ ParticleNetOptions ParticleNetOptions::lite(std::int64_t num_features, std::int6
   options.blocks = {{7, {32, 32, 32}}, {7, {64, 64, 64}}};
   options.hidden = 128;
   return options;
+}
+
+std::int64_t fusion_channels(const ParticleNetOptions& options) {
+  std::int64_t total = 0;
+  for (const EdgeConvSpec& spec : options.blocks) total += spec.channels[2];
+  return std::clamp<std::int64_t>(total / 128 * 128, 128, 1024);
 }
 
 void ParticleNetOptions::validate() const {

@@ -13,14 +13,12 @@
 #include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/weights/safetensors.hpp"
-#include "bundle_index.hpp"
+#include "safetensors/bundle_index.hpp"
 
 namespace bunchtrain::weights {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uintmax_t kLargestText = 16U << 20;
 
 /// Runs `action`; what the file system refuses is an error that says of which bundle.
 template <class Action>
@@ -82,32 +80,6 @@ detail::BundleFile write_card(const fs::path& folder, const std::string& card) {
   return {.name = detail::kBundleCard, .bytes = card.size(), .hash = hash_hex(card)};
 }
 
-std::uintmax_t size_of(const fs::path& path) {
-  std::error_code error;
-  const std::uintmax_t bytes = fs::is_regular_file(path, error) ? fs::file_size(path, error) : 0;
-  if (error || !fs::is_regular_file(path))
-    throw CheckpointError(
-        fmt::format("{} is missing: the bundle is not complete, take another copy", path.string()));
-  return bytes;
-}
-
-std::string read_text(const fs::path& path) {
-  if (const std::uintmax_t bytes = size_of(path); bytes > kLargestText)
-    throw CheckpointError(
-        fmt::format("{} has {} bytes: that is none of a bundle's files", path.string(), bytes));
-  return read_text_file(path);
-}
-
-void verify_file(const fs::path& path, const detail::BundleFile& file) {
-  if (const std::uintmax_t bytes = size_of(path); bytes != file.bytes)
-    throw CheckpointError(
-        fmt::format("{} has {} bytes instead of {}: take another copy", path.string(), bytes, file.bytes));
-  const std::string hash = hash_file(path);
-  if (hash != file.hash)
-    throw CheckpointError(fmt::format("{} is damaged: its checksum is {} instead of {}; take another copy",
-                                      path.string(), hash, file.hash));
-}
-
 fs::path without_slash(const fs::path& folder) {
   const fs::path place = fs::absolute(folder).lexically_normal();
   return place.has_filename() ? place : place.parent_path();
@@ -123,7 +95,9 @@ std::string write_bundle(const fs::path& folder, const Bundle& bundle) {
   std::string hash;
   with_context(place, [&] {
     const PartialFolder partial(place);
-    detail::BundleIndex index{.bundle = bundle, .files = {write_weights(partial.path(), bundle)}};
+    detail::BundleIndex index{
+        .content = {.model = bundle.model, .classes = bundle.classes, .metadata = bundle.metadata},
+        .files = {write_weights(partial.path(), bundle)}};
     if (!bundle.card.empty()) index.files.push_back(write_card(partial.path(), bundle.card));
     detail::IndexText text = detail::format_index(index);
     write_file_atomically(partial.path() / detail::kBundleIndex, text.text);
@@ -134,19 +108,13 @@ std::string write_bundle(const fs::path& folder, const Bundle& bundle) {
 }
 
 Bundle read_bundle(const fs::path& folder) {
-  const fs::path path = folder / detail::kBundleIndex;
-  detail::BundleIndex index = detail::parse_index(read_text(path), path.string());
-  for (const detail::BundleFile& file : index.files) {
-    verify_file(folder / file.name, file);
-    if (file.name == detail::kBundleCard) index.bundle.card = read_text(folder / file.name);
-  }
-  index.bundle.weights = read_safetensors(folder / detail::kBundleWeights).tensors;
-  return std::move(index.bundle);
-}
-
-bool is_bundle(const fs::path& path) noexcept {
-  std::error_code error;
-  return fs::exists(path / detail::kBundleIndex, error);
+  BundleContent content = read_bundle_content(folder);
+  return {.weights = read_safetensors(bundle_weights(folder)).tensors,
+          .model = std::move(content.model),
+          .card = std::move(content.card),
+          .classes = std::move(content.classes),
+          .metadata = std::move(content.metadata),
+          .hash = std::move(content.hash)};
 }
 
 }  // namespace bunchtrain::weights

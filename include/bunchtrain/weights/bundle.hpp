@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/tensor/named_tensors.hpp"
+#include "bunchtrain/weights/bundle_content.hpp"
 
 namespace bunchtrain::weights {
 
@@ -33,8 +34,5 @@ std::string write_bundle(const std::filesystem::path& folder, const Bundle& bund
 /// Reads one without trust: format, sizes and checksums are proved, nothing outside the folder is opened.
 /// @throws CheckpointError naming what is missing, damaged or newer; DataError, IoError for a file that cannot be read.
 Bundle read_bundle(const std::filesystem::path& folder);
-
-/// Whether `path` is a folder that says it is a bundle, in order or not.
-bool is_bundle(const std::filesystem::path& path) noexcept;
 
 }  // namespace bunchtrain::weights

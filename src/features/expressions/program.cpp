@@ -98,7 +98,14 @@ bool Program::available(const RawColumns& raw) const {
 
 BoundColumns Program::bind(const RawColumns& raw) const {
   BoundColumns bound;
+  bind(raw, bound);
+  return bound;
+}
+
+void Program::bind(const RawColumns& raw, BoundColumns& bound) const {
   bound.raw = &raw;
+  bound.particle.clear();
+  bound.jet.clear();
   const auto find = [&](const auto& map, const Column& column, std::size_t expected) {
     const auto found = map.find(column.name);
     if (found == map.end()) {
@@ -126,7 +133,6 @@ BoundColumns Program::bind(const RawColumns& raw) const {
       bound.jet.push_back(nullptr);
     }
   }
-  return bound;
 }
 
 void Program::run(const BoundColumns& columns, std::span<const std::int64_t> rows, const PackedRows& packed,

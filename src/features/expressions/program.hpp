@@ -61,6 +61,8 @@ class Program {
   /// @throws ConfigError naming a column that `raw` lacks and those it has, DataError
   /// for one of a wrong length.
   BoundColumns bind(const RawColumns& raw) const;
+  /// The same into memory that is used again.
+  void bind(const RawColumns& raw, BoundColumns& bound) const;
 
   /// Runs over the rows `rows` of the block, whose particles are `packed`; `given` holds
   /// one array per given node.

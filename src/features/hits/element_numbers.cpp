@@ -32,6 +32,7 @@ void ElementNumbers::visit(const Program* program, std::span<const std::int64_t>
                            const Visit& visit) const {
   Workspace& workspace = thread_workspace();
   ParticlePacker packer(compiled_, raw_);
+  packer.bind();
   const BoundColumns columns = program ? program->bind(raw_) : BoundColumns{};
   PackedRows packed;
   const std::size_t step = rows_per_group(raw_);

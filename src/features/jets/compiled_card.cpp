@@ -216,8 +216,11 @@ std::size_t rows_per_group(const RawColumns& raw) noexcept {
 }
 
 ParticlePacker::ParticlePacker(const CompiledCard& compiled, const RawColumns& raw)
-    : compiled_(compiled), raw_(raw) {
-  if (compiled.has_mask) mask_columns_ = compiled.mask.bind(raw);
+    : compiled_(compiled), raw_(raw) {}
+
+void ParticlePacker::bind() {
+  all_.clear();
+  if (compiled_.has_mask) compiled_.mask.bind(raw_, mask_columns_);
 }
 
 void ParticlePacker::pack(std::span<const std::int64_t> rows, Workspace& workspace, PackedRows& real) {

@@ -56,6 +56,8 @@ std::size_t rows_per_group(const RawColumns& raw) noexcept;
 class ParticlePacker {
  public:
   ParticlePacker(const CompiledCard& compiled, const RawColumns& raw);
+  /// To be called first, and when the columns of the block are others.
+  void bind();
   /// Fills `real` with the slots of the real particles of `rows`, in the order of the file.
   void pack(std::span<const std::int64_t> rows, Workspace& workspace, PackedRows& real);
 

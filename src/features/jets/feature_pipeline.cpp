@@ -40,7 +40,7 @@ JetValues evaluate_jets(const CompiledCard& compiled, const Program& program, co
   Workspace& workspace = detail::thread_workspace();
   const BoundColumns columns = program.bind(raw);
   std::optional<ParticlePacker> packer;  // the cheap first pass reads no particles
-  if (program.reads_particles()) packer.emplace(compiled, raw);
+  if (program.reads_particles()) packer.emplace(compiled, raw).bind();
   PackedRows real;
   JetValues result;
   result.values.reserve(rows.size());
@@ -330,7 +330,7 @@ FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const st
   FeatureBlock block;
   block.kept_rows.assign(rows.begin(), rows.end());
   block.counts.rows = block.counts.selected = static_cast<std::int64_t>(rows.size());
-  detail::BlockWriter(impl_->card, impl_->compiled, raw, rows).write(block);
+  detail::write_block(impl_->card, impl_->compiled, raw, rows, block);
   impl_->set_jet_tensors(block, raw, rows);
   if (impl_->card.ragged) impl_->elements(raw).set_tensors(block, rows);
   return block;

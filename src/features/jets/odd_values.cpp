@@ -73,9 +73,12 @@ void collect_odd(const Program& program, const std::vector<bool>& needed, std::s
 }
 
 MaskCheck::MaskCheck(const CompiledCard& compiled, const RawColumns& raw, bool nan_is_fine)
-    : compiled_(compiled), raw_(raw), nan_is_fine_(nan_is_fine) {
-  for (const std::string& name : compiled.beside_mask)
-    if (const auto found = raw.particle.find(name); found != raw.particle.end())
+    : compiled_(compiled), raw_(raw), nan_is_fine_(nan_is_fine) {}
+
+void MaskCheck::bind() {
+  beside_.clear();
+  for (const std::string& name : compiled_.beside_mask)
+    if (const auto found = raw_.particle.find(name); found != raw_.particle.end())
       beside_.push_back(found->second.data());
 }
 

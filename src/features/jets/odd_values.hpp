@@ -41,6 +41,8 @@ void collect_odd(const Program& program, const std::vector<bool>& needed, std::s
 class MaskCheck {
  public:
   MaskCheck(const CompiledCard& compiled, const RawColumns& raw, bool nan_is_fine);
+  /// To be called first, and when the columns of the block are others.
+  void bind();
   void collect(std::span<const std::int64_t> rows, const PackedRows& packed, Workspace& workspace,
                std::vector<OddValue>& odd) const;
 

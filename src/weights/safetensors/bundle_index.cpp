@@ -61,9 +61,9 @@ void require_format(const Json& content) {
 BundleIndex parse_content(const Json& content) {
   require_format(content);
   BundleIndex index;
-  index.bundle.model = model_to_text(content.at("model"));
-  index.bundle.classes = content.at("classes").get<std::vector<std::string>>();
-  index.bundle.metadata = content.at("metadata").get<std::map<std::string, std::string>>();
+  index.content.model = model_to_text(content.at("model"));
+  index.content.classes = content.at("classes").get<std::vector<std::string>>();
+  index.content.metadata = content.at("metadata").get<std::map<std::string, std::string>>();
   for (const Json& file : content.at("files")) {
     index.files.push_back(parse_file(file));
     if (std::ranges::count(index.files, index.files.back().name, &BundleFile::name) > 1)
@@ -84,7 +84,7 @@ Json parse_tree(std::string_view text) {
 }  // namespace
 
 IndexText format_index(const BundleIndex& index) {
-  const Bundle& bundle = index.bundle;
+  const BundleContent& bundle = index.content;
   Json content{
       {"format", kFormat},         {"version", kVersion},         {"model", model_to_json(bundle.model)},
       {"classes", bundle.classes}, {"metadata", bundle.metadata}, {"files", Json::array()}};
@@ -100,7 +100,7 @@ BundleIndex parse_index(std::string_view text, std::string_view origin) {
     const std::string hash = hash_hex(print(json.at("content")));
     if (json.at("xxh3_128") != hash) throw CheckpointError("its checksum differs from its content");
     BundleIndex index = parse_content(json.at("content"));
-    index.bundle.hash = hash;
+    index.content.hash = hash;
     return index;
   } catch (const Json::exception& error) {
     throw CheckpointError(fmt::format("{} cannot be used: {}; take another copy or write the bundle again",

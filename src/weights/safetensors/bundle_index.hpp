@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bunchtrain/weights/bundle.hpp"
+#include "bunchtrain/weights/bundle_content.hpp"
 
 namespace bunchtrain::weights::detail {
 
@@ -23,7 +23,7 @@ struct BundleFile {
 
 /// All of a bundle but what its other files hold.
 struct BundleIndex {
-  Bundle bundle;
+  BundleContent content;
   std::vector<BundleFile> files;
 };
 
