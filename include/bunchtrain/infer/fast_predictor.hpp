@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// ParticleNet inside another program, without LibTorch: raw columns in, probabilities out.
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/infer/raw_jets.hpp"
+
+namespace bunchtrain::features {
+struct Card;
+}
+
+namespace bunchtrain::infer {
+
+/// The network of a bundle, ParticleNet or ParticleNet-Lite in float32, and the features that its card computes.
+/// Batch norms are folded, padding costs nothing: a jet takes as long as its particles do. Scores are those of
+/// `Predictor` to 1e-6, and the same bits in whatever batches and on however many threads.
+///
+/// Immutable: any number of threads may call `run` at once, each with a scratch of its own, and each does all of
+/// its work itself; copies share the weights. No thread counts, signal handlers, locales or floating-point modes are
+/// touched, nothing is printed. Errors are bunchtrain::Error, and std::bad_alloc.
+class FastPredictor {
+ public:
+  /// Memory of one caller. Scoring allocates nothing once a scratch has seen jets with as many slots, and its thread a
+  /// first jet. One thread at a time.
+  class Scratch {
+   public:
+    Scratch(Scratch&&) noexcept;
+    Scratch& operator=(Scratch&&) noexcept;
+    ~Scratch();
+    /// Of the network's buffers; raw columns of 32 jets come to it.
+    std::size_t bytes() const noexcept;
+
+   private:
+    friend class FastPredictor;
+    struct Impl;
+    explicit Scratch(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+  };
+
+  /// Reads a bundle: once per process.
+  /// @throws CheckpointError for a bundle that is missing, damaged, newer, of another network than ParticleNet or in
+  /// double precision, and for parts of it that do not belong together.
+  static FastPredictor load(const std::filesystem::path& bundle);
+
+  /// The raw columns that `run` needs.
+  const std::vector<InputColumn>& inputs() const noexcept;
+  /// In the order of the scores.
+  const std::vector<std::string>& classes() const noexcept;
+  /// The classes, then the estimates of heads and their own errors ("energy", "energy_width").
+  const std::vector<std::string>& outputs() const noexcept;
+  /// Hash of the bundle.
+  const std::string& hash() const noexcept;
+  /// The card of the training.
+  const features::Card& card() const noexcept;
+
+  Scratch make_scratch() const;
+
+  /// Scores jets, [jets.count, outputs().size()], as `Predictor::run` does and with its errors.
+  void run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const;
+
+ private:
+  struct Impl;
+  explicit FastPredictor(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace bunchtrain::infer

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// A trained network inside another program: raw columns in, probabilities out, from any number of threads.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/infer/raw_jets.hpp"
+#include "bunchtrain/tensor/named_tensors.hpp"
+
+namespace bunchtrain::features {
+struct Card;
+}
+
+namespace bunchtrain::infer {
+
+enum class Engine {
+  plain,  ///< the modules of the training, any that the registry knows: the bits of an evaluation
+  fast,   ///< `FastPredictor`: ParticleNet on the calling thread alone, to 1e-6 the same
+};
+
+struct PredictorOptions {
+  Engine engine = Engine::plain;
+  /// Jets that go through the network together, at most: more are passed one batch after another. Memory grows
+  /// with it. Scores of a jet may differ in the last bits between batches of other sizes.
+  std::int64_t batch = 256;
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
+};
+
+/// Memory of one caller: raw columns of a batch, and the buffers of the fast engine. Made by `Predictor::make_scratch`, one thread at a time.
+class Scratch {
+ public:
+  Scratch(Scratch&&) noexcept;
+  Scratch& operator=(Scratch&&) noexcept;
+  ~Scratch();
+
+ private:
+  friend class Predictor;
+  struct Impl;
+  explicit Scratch(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The network of a bundle, its weights, and the features that its card computes: those of the training.
+///
+/// Immutable: any number of threads may call `run` at once, each with a scratch of its own; copies share the weights.
+/// No thread counts, signal handlers, locales or floating-point modes are touched, nothing is printed. Loops inside
+/// LibTorch use as many threads as the host gave it (at::set_num_threads(1) in hosts with threads of their own).
+/// Errors are bunchtrain::Error, and std::bad_alloc.
+class Predictor {
+ public:
+  /// Reads a bundle: once per process. The model must be known to models::registry.
+  /// @throws CheckpointError for a bundle that is missing, damaged, newer or of a network unknown here, and for
+  /// parts of it that do not belong together; ConfigError for options.
+  static Predictor load(const std::filesystem::path& bundle, const PredictorOptions& options = {});
+
+  /// The raw columns that `run` needs; empty for a network whose inputs are tensors (a generator of showers).
+  const std::vector<InputColumn>& inputs() const noexcept;
+  /// In the order of the scores.
+  const std::vector<std::string>& classes() const noexcept;
+  /// Names of the columns of `run`: the classes, then the estimates of heads and their own errors ("energy",
+  /// "energy_width").
+  const std::vector<std::string>& outputs() const noexcept;
+  /// Hash of the bundle, as evaluations record it.
+  const std::string& hash() const noexcept;
+  /// The card of the training; nullptr for a network of showers.
+  const features::Card* card() const noexcept;
+
+  Scratch make_scratch() const;
+
+  /// Scores jets: probabilities of the classes and the estimates of heads, [jets.count, outputs().size()], row-major.
+  /// Selections of the card are not applied: each jet gets its scores, one without particles too. NaN and infinity in
+  /// raw columns are what the card says of them: an error, or its `nan`. Equal to what evaluate writes, bit for bit if
+  /// the jets come in the same batches.
+  /// @throws ConfigError for columns that are missing, too short or of another unit, for `scores` of another size, a
+  /// scratch of another predictor; DataError naming jet, particle and column for values that are not finite. `scores`
+  /// are then undefined.
+  void run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const;
+
+  /// The network alone: the tensors that its card would make, or those of a network without one, to its outputs
+  /// ("logits").
+  /// Of the plain engine alone.
+  /// @throws ConfigError naming a tensor that is missing or does not fit.
+  NamedTensors run(const NamedTensors& inputs) const;
+
+ private:
+  struct Impl;
+  explicit Predictor(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace bunchtrain::infer

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/infer/fast_predictor.hpp"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <new>
+#include <thread>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/predictor.hpp"
+#include "bundles.hpp"
+#include "unit/features/raw_blocks.hpp"
+
+namespace {
+
+std::atomic<std::int64_t> allocations = 0;
+
+}  // namespace
+
+// Counts what any library of the program asks for.
+void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace bunchtrain::infer::test {
+namespace {
+
+using models::ParticleNetOptions;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+features::Card top_tagging(std::int64_t length) {
+  features::Card card = features::load_card("top_tagging");
+  card.length = length;
+  return card;
+}
+
+class FastPredictorTest : public ::testing::Test {
+ protected:
+  std::vector<double> scores_of(const FastPredictor& predictor, const RawJets& jets) const {
+    std::vector<double> scores(static_cast<std::size_t>(jets.count) * predictor.outputs().size());
+    FastPredictor::Scratch scratch = predictor.make_scratch();
+    predictor.run(jets, scores, scratch);
+    return scores;
+  }
+  /// Both engines on jets of 0 to 60 particles: fewer than neighbours, more than slots.
+  void expect_alike(const weights::Bundle& bundle) const {
+    const auto path = folder_.write(bundle);
+    const Predictor plain = Predictor::load(path);
+    const FastPredictor fast = FastPredictor::load(path);
+    EXPECT_EQ(fast.outputs(), plain.outputs());
+    EXPECT_EQ(fast.inputs(), plain.inputs());
+    EXPECT_EQ(fast.hash(), plain.hash());
+    Columns columns(raw_, plain.inputs());
+    std::vector<double> expected(static_cast<std::size_t>(raw_.rows) * plain.outputs().size());
+    Scratch scratch = plain.make_scratch();
+    plain.run(columns.jets(), expected, scratch);
+    const std::vector<double> scores = scores_of(fast, columns.jets());
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      const double size = std::max(1.0, std::abs(expected[i]));
+      ASSERT_NEAR(scores[i] / size, expected[i] / size, 1e-6) << "jet " << i / plain.outputs().size();
+    }
+  }
+
+  const BundleFolder folder_;
+  const features::RawColumns raw_ = features::test::make_top_tagging_block(122, 70);
+};
+
+TEST_F(FastPredictorTest, AgreesWithThePlainEngine) {
+  const features::Card card = top_tagging(40);
+  expect_alike(make_bundle(card, ParticleNetOptions::lite()));
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  expect_alike(make_bundle(card, keras));
+  // As many channels in as out: no linear layer in the shortcut. Widths that are no multiple of a vector.
+  expect_alike(
+      make_bundle(card, {.blocks = {{4, {9, 17, 7}}, {12, {8, 5, 7}}, {1, {3, 3, 3}}}, .hidden = 11}));
+  keras.blocks = {{39, {8, 8, 8}}, {2, {8, 8, 8}}};
+  keras.fusion = true;
+  expect_alike(make_bundle(card, keras));
+}
+
+TEST_F(FastPredictorTest, TheLargeNetworkAndFusion) {
+  expect_alike(make_bundle(top_tagging(64), {}));
+  expect_alike(
+      make_bundle(top_tagging(30), {.fusion = true, .batch_norm_rows = models::BatchNormRows::real}));
+}
+
+TEST_F(FastPredictorTest, HeadsFollowTheClasses) {
+  features::Card card = top_tagging(24);
+  card.targets = {{.name = "mass", .expression = "jet.ttv", .unit = "GeV"},
+                  {.name = "wide", .expression = "jet.ttv"}};
+  auto options = ParticleNetOptions::lite();
+  options.heads = {{.name = "mass", .mean = 100, .width = 20, .own_width = true}, {.name = "wide"}};
+  expect_alike(make_bundle(card, options));
+}
+
+TEST_F(FastPredictorTest, ScoresDependOnNeitherBatchesNorThreads) {
+  const FastPredictor predictor =
+      FastPredictor::load(folder_.write(make_bundle(top_tagging(40), ParticleNetOptions::lite())));
+  Columns columns(raw_, predictor.inputs());
+  const std::vector<double> expected = scores_of(predictor, columns.jets());
+  for (const int threads : {1, 2, 4, 8}) {
+    std::vector<double> scores(expected.size(), -1);
+    std::vector<std::jthread> callers;
+    for (int t = 0; t < threads; ++t)
+      callers.emplace_back([&, t] {
+        FastPredictor::Scratch scratch = predictor.make_scratch();
+        std::vector<RawColumn> views;
+        for (std::int64_t jet = t; jet < raw_.rows; jet += threads)
+          predictor.run(part(columns.jets(), views, jet, 1),
+                        std::span(scores).subspan(static_cast<std::size_t>(2 * jet), 2), scratch);
+      });
+    callers.clear();
+    EXPECT_EQ(scores, expected) << threads << " threads";
+  }
+}
+
+TEST_F(FastPredictorTest, AllocatesNothingOnceWarm) {
+  for (const bool sorted : {false, true}) {
+    features::Card card = top_tagging(40);
+    card.sort_by_pt = sorted;
+    const FastPredictor predictor =
+        FastPredictor::load(folder_.write(make_bundle(card, ParticleNetOptions::lite())));
+    Columns columns(raw_, predictor.inputs());
+    std::vector<double> scores(2 * static_cast<std::size_t>(raw_.rows));
+    FastPredictor::Scratch scratch = predictor.make_scratch();
+    EXPECT_GT(scratch.bytes(), 0U);
+    EXPECT_LT(scratch.bytes(), std::size_t{8} << 20);
+    predictor.run(columns.jets(), scores, scratch);
+    const std::int64_t before = allocations;
+    predictor.run(columns.jets(), scores, scratch);
+    EXPECT_EQ(allocations - before, 0) << (sorted ? "sorted" : "as stored");
+  }
+}
+
+TEST_F(FastPredictorTest, BundlesThatCannotBeUsedAreRefused) {
+  const features::Card card = top_tagging(24);
+  const weights::Bundle sound = make_bundle(card, ParticleNetOptions::lite());
+  struct Case {
+    std::function<void(weights::Bundle&)> change;
+    std::string words;
+  };
+  for (const auto& [change, words] : std::vector<Case>{
+           {[](auto& b) { b.model = R"({"model": "mine"})"; },
+            "of the network 'mine': the fast engine knows particlenet"},
+           {[](auto& b) { b.model = R"({"model": "particlenet", "depth": 3})"; }, "depth"},
+           {[](auto& b) { b.model = R"({"model": "particlenet", "num_features": 7})"; },
+            "belongs to another model"},
+           {[](auto& b) { b.card = ""; }, "does not say the data card"},
+           {[](auto& b) { b.card = "card = 2"; }, "version 1"},
+           {[](auto& b) {
+              b.classes = {"top", "qcd"};
+            },
+            "trained on the classes top,qcd, its card says qcd,top"},
+           {[](auto& b) { b.card.replace(b.card.find("points"), 6, "places"); },
+            "reads 'points', which its card does not make"},
+           {[](auto& b) { b.card = features::to_toml(top_tagging(5)); },
+            "looks for 7 neighbours of each particle, its card has only 5 slots"},
+           {[](auto& b) {
+              auto options = ParticleNetOptions::lite();
+              options.heads = {{.name = "mass"}};
+              b = make_bundle(top_tagging(24), options);
+            },
+            "estimates 'mass', which is no target of its card"},
+           {[](auto& b) {
+              features::Card jets = features::load_card("toy_jets");
+              jets.length = 24;
+              b.card = features::to_toml(jets);
+              b.classes.clear();
+            },
+            "its network has 2 classes, its card 3"},
+           {[](auto& b) { b.weights.set("fc.1.bias", b.weights["fc.1.bias"].to(at::kDouble)); },
+            "F64, the fast engine computes with F32"},
+           {[](auto& b) {
+              b.weights.set("fc.1.bias", b.weights["fc.1.bias"] * std::numeric_limits<float>::infinity());
+            },
+            "holds NaN or infinity"},
+           {[](auto& b) { b.weights.set("fc.2.bias", b.weights["fc.1.bias"]); },
+            "it holds fc.2.bias, which this network does not have"}}) {
+    weights::Bundle bundle = sound;
+    change(bundle);
+    EXPECT_THAT(message_of([&] { FastPredictor::load(folder_.write(bundle, "bad")); }), HasSubstr(words));
+  }
+  const auto damaged = folder_.write(sound, "bad");
+  std::filesystem::resize_file(damaged / "model.safetensors", 100);
+  EXPECT_THAT(message_of([&] { FastPredictor::load(damaged); }), HasSubstr("bytes instead of"));
+}
+
+TEST_F(FastPredictorTest, IsAnEngineOfThePredictor) {
+  const auto path = folder_.write(make_bundle(top_tagging(24), ParticleNetOptions::lite()));
+  const FastPredictor fast = FastPredictor::load(path);
+  const Predictor predictor = Predictor::load(path, {.engine = Engine::fast});
+  EXPECT_THAT(predictor.classes(), ElementsAre("qcd", "top"));
+  EXPECT_EQ(predictor.outputs(), fast.outputs());
+  EXPECT_EQ(predictor.inputs(), fast.inputs());
+  EXPECT_EQ(predictor.hash(), fast.hash());
+  EXPECT_EQ(predictor.card()->length, 24);
+  Columns columns(raw_, fast.inputs());
+  std::vector<double> scores(2 * static_cast<std::size_t>(raw_.rows));
+  Scratch scratch = predictor.make_scratch();
+  predictor.run(columns.jets(), scores, scratch);
+  EXPECT_EQ(scores, scores_of(fast, columns.jets()));
+  EXPECT_THAT(message_of([&] { predictor.run(NamedTensors{}); }),
+              HasSubstr("the fast engine scores raw jets"));
+  FastPredictor::Scratch foreign = FastPredictor::load(path).make_scratch();
+  EXPECT_THAT(message_of([&] { fast.run(columns.jets(), scores, foreign); }),
+              HasSubstr("scratch is that of another predictor"));
+  FastPredictor::Scratch own = fast.make_scratch();
+  EXPECT_THAT(message_of([&] { fast.run(columns.jets(), std::span(scores).first(3), own); }),
+              HasSubstr("size of the scores"));
+  columns.views()[0].values = columns.views()[0].values.first(7);
+  EXPECT_THAT(message_of([&] { fast.run(columns.jets(), scores, own); }), HasSubstr("7 values"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::infer::test

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/infer/predictor.hpp"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/softmax.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
+#include "bunchtrain/infer/fast_predictor.hpp"
+#include "bunchtrain/nn/model.hpp"
+#include "loaded_network.hpp"
+#include "raw_rows.hpp"
+
+namespace bunchtrain::infer {
+namespace {
+
+/// Runs a network: no gradients, no autocast of the host, and errors of LibTorch as ours.
+template <class Action>
+auto within_libtorch(const Action& action) {
+  const at::NoGradGuard no_gradients;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  try {
+    return action();
+  } catch (const c10::Error& error) {
+    throw ConfigError(
+        fmt::format("the network does not take these tensors: {}", error.what_without_backtrace()));
+  }
+}
+
+NamedTensors as_wide_as(const LoadedNetwork& network, const NamedTensors& tensors) {
+  if (!network.in_double) return tensors;
+  NamedTensors wide;
+  for (const auto& [name, tensor] : tensors)
+    wide.set(name, tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor);
+  return wide;
+}
+
+}  // namespace
+
+void PredictorOptions::validate() const {
+  if (batch < 1) throw ConfigError("batch", fmt::to_string(batch), "at least 1");
+}
+
+struct Predictor::Impl {
+  std::optional<FastPredictor> fast;  ///< in place of all that follows but the options
+  LoadedNetwork network;
+  PredictorOptions options;
+  std::optional<features::FeaturePipeline> pipeline;  ///< of networks with a card of jets
+  std::vector<InputColumn> inputs;
+  std::vector<std::string> outputs;
+
+  NamedTensors forward(const NamedTensors& tensors) const {
+    return nn::as_model(*network.module)->forward(as_wide_as(network, tensors));
+  }
+  /// [jets, outputs] float64.
+  at::Tensor score(const NamedTensors& tensors) const {
+    const NamedTensors given = forward(tensors);
+    std::vector<at::Tensor> columns = {at::softmax(given["logits"].to(at::kDouble), 1)};
+    for (const std::string& estimate : network.estimates)
+      columns.push_back(given[estimate].to(at::kDouble).reshape({-1, 1}));
+    return at::cat(columns, 1).contiguous();
+  }
+};
+
+struct Scratch::Impl {
+  std::shared_ptr<const void> owner;  ///< the predictor's, so that no other can have its address
+  features::RawColumns raw;
+  std::vector<std::int64_t> rows;
+  std::optional<FastPredictor::Scratch> fast;
+};
+
+Scratch::Scratch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Scratch::Scratch(Scratch&&) noexcept = default;
+Scratch& Scratch::operator=(Scratch&&) noexcept = default;
+Scratch::~Scratch() = default;
+
+Predictor::Predictor(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+Predictor Predictor::load(const std::filesystem::path& bundle, const PredictorOptions& options) {
+  options.validate();
+  auto impl = std::make_shared<Impl>();
+  impl->options = options;
+  if (options.engine == Engine::fast) {
+    impl->fast = FastPredictor::load(bundle);
+    return Predictor(std::move(impl));
+  }
+  impl->network = within_libtorch([&] { return load_network(bundle); });
+  if (const auto& card = impl->network.card) {
+    impl->pipeline.emplace(detail::inputs_only(*card));
+    impl->inputs = detail::describe_columns(*card, impl->pipeline->required_columns());
+    impl->outputs = impl->network.classes;
+    impl->outputs.insert(impl->outputs.end(), impl->network.estimates.begin(), impl->network.estimates.end());
+  }
+  return Predictor(std::move(impl));
+}
+
+const std::vector<InputColumn>& Predictor::inputs() const noexcept {
+  return impl_->fast ? impl_->fast->inputs() : impl_->inputs;
+}
+const std::vector<std::string>& Predictor::classes() const noexcept {
+  return impl_->fast ? impl_->fast->classes() : impl_->network.classes;
+}
+const std::vector<std::string>& Predictor::outputs() const noexcept {
+  return impl_->fast ? impl_->fast->outputs() : impl_->outputs;
+}
+const std::string& Predictor::hash() const noexcept {
+  return impl_->fast ? impl_->fast->hash() : impl_->network.hash;
+}
+const features::Card* Predictor::card() const noexcept {
+  if (impl_->fast) return &impl_->fast->card();
+  return impl_->network.card ? &*impl_->network.card : nullptr;
+}
+
+Scratch Predictor::make_scratch() const {
+  auto scratch = std::make_unique<Scratch::Impl>();
+  scratch->owner = impl_;
+  if (impl_->fast) scratch->fast = impl_->fast->make_scratch();
+  return Scratch(std::move(scratch));
+}
+
+void Predictor::run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const {
+  if (!scratch.impl_ || scratch.impl_->owner != impl_) detail::refuse_scratch();
+  if (impl_->fast) return impl_->fast->run(jets, scores, *scratch.impl_->fast);
+  if (!impl_->pipeline)
+    throw ConfigError(fmt::format("the network of {} scores no jets: give it tensors ({})",
+                                  impl_->network.origin,
+                                  fmt::join(nn::as_model(*impl_->network.module)->input_names(), ", ")));
+  const auto width = static_cast<std::int64_t>(impl_->outputs.size());
+  const detail::RawRows rows(impl_->inputs, jets, detail::counts_particles(*impl_->network.card));
+  detail::require_size(scores, jets.count, impl_->outputs);
+  Scratch::Impl& own = *scratch.impl_;
+  for (std::int64_t first = 0; first < jets.count; first += impl_->options.batch) {
+    const RawJets::Range range{first, std::min(impl_->options.batch, jets.count - first)};
+    rows.copy(range, own.raw);
+    own.rows.resize(static_cast<std::size_t>(range.number));
+    std::iota(own.rows.begin(), own.rows.end(), 0);
+    within_libtorch([&] {
+      const at::Tensor batch = impl_->score(impl_->pipeline->evaluate(own.raw, own.rows).tensors);
+      std::copy_n(batch.const_data_ptr<double>(), range.number * width, scores.data() + first * width);
+    });
+  }
+}
+
+NamedTensors Predictor::run(const NamedTensors& inputs) const {
+  if (impl_->fast)
+    throw ConfigError(
+        "the fast engine scores raw jets: load the bundle with the plain one to give it tensors");
+  for (const std::string& name : nn::as_model(*impl_->network.module)->input_names())
+    static_cast<void>(inputs[name]);
+  return within_libtorch([&] { return impl_->forward(inputs); });
+}
+
+}  // namespace bunchtrain::infer
