@@ -17,6 +17,7 @@ int info(int argc, char** argv);
 int inspect(int argc, char** argv);
 int plan(int argc, char** argv);
 int report(int argc, char** argv);
+int score(int argc, char** argv);
 int validate_showers(int argc, char** argv);
 
 /// @throws ConfigError if --out names no file.

@@ -8,6 +8,7 @@
 
 #include "bunchtrain/weights/bundle.hpp"
 #include "bunchtrain/weights/safetensors.hpp"
+#include "scores.hpp"
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -88,6 +89,36 @@ TEST_F(BundleTest, TheTrainerLeavesItsBestWeights) {
     tables.push_back(table_of(of_run.output));
   }
   EXPECT_NE(tables[0], tables[1]) << "averaged weights are others";
+}
+TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
+  const std::string bundle = path("run/bundle");
+  ASSERT_EQ(
+      run(tool("evaluate " + bundle + " --data " + jets_ + " --output " + path("evaluated.h5"))).exit_code,
+      0);
+  const Finished scored =
+      run(tool("score --bundle " + bundle + " --data " + jets_ + " --output " + path("scored.h5")));
+  ASSERT_EQ(scored.exit_code, 0) << scored.output;
+  EXPECT_THAT(scored.output, HasSubstr("toy.h5 (600 jets)"));
+  for (const char* member :
+       {"row", "selected", "label", "score_qcd", "score_two_prong", "score_three_prong", "jet.pt"})
+    EXPECT_EQ(read_member<double>(path("scored.h5"), member, H5T_NATIVE_DOUBLE),
+              read_member<double>(path("evaluated.h5"), member, H5T_NATIVE_DOUBLE))
+        << member;
+  ASSERT_EQ(run(tool("score --bundle " + bundle + " --data " + jets_)).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "scores.h5")) << "beside the bundle";
+  struct Refusal {
+    std::string words, said;
+  };
+  for (const auto& [words, said] :
+       std::vector<Refusal>{{"--data " + jets_, "the folder of a bundle"},
+                            {"--bundle " + bundle, "HDF5 files to score"},
+                            {"--bundle " + bundle + " --data " + jets_ + " --batch 0", "at least 1"},
+                            {"--bundle " + path("none") + " --data " + jets_, "none"},
+                            {"--bundle " + bundle + " --data " + jets_ + " --output " + jets_, "toy.h5"}}) {
+    const Finished refused = run(tool("score " + words));
+    EXPECT_EQ(refused.exit_code, 78) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr(said));
+  }
 }
 
 TEST_F(BundleTest, ALoopWrittenByHandMakesOne) {

@@ -31,17 +31,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// One row per sample of this rank: sample id, label, scores, observers; float64, which
-/// holds ids up to 2^53 exactly.
-at::Tensor score_rows(const Batch& batch, const at::Tensor& scores,
-                      const std::vector<std::string>& observers) {
-  std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).cpu().unsqueeze(1),
-                                     batch["label"].to(at::kDouble).unsqueeze(1).cpu(), scores};
-  for (const auto& name : observers)
-    columns.push_back(batch["observer." + name].to(at::kDouble).cpu().unsqueeze(1));
-  return at::cat(columns, 1);
-}
-
 data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated,
                              std::int64_t batch) {
   return data::DataLoader(evaluated.samples, {.global_batch = std::max<std::int64_t>(batch, session.size()),
@@ -251,7 +240,7 @@ EvaluateResult evaluate(train::Session& session, const EvaluateOptions& options,
     write_scores(outputs.scores, rows, evaluated, first.card,
                  {.run = paths_of(sources),
                   .split = std::string(to_string(options.split)),
-                  .estimates = head_columns(first),
+                  .estimates = head_columns(first.heads),
                   .checkpoint = ensemble.hashes()});
     if (result.page.empty()) return;
     if (result.metrics) {

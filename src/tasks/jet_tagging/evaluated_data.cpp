@@ -32,14 +32,6 @@ std::optional<train::TrainedOn> trained_on(const TrainedNetwork& trained) {
   return run;
 }
 
-std::string names_of(const std::vector<std::filesystem::path>& files) {
-  constexpr std::size_t kMost = 3;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(files.size(), kMost); ++i)
-    text += (i > 0 ? ", " : "") + files[i].filename().string();
-  return files.size() > kMost ? fmt::format("{} and {} more", text, files.size() - kMost) : text;
-}
-
 /// @throws ConfigError unless the run split its files and these are they, in their order.
 void require_split(const std::string& part, const std::optional<train::TrainedOn>& run,
                    const std::vector<data::FileIdentity>& files) {
@@ -146,6 +138,14 @@ void warn_of_trained(const train::Session& session, const EvaluatedData& evaluat
 
 }  // namespace
 
+std::string describe_files(const std::vector<std::filesystem::path>& files) {
+  constexpr std::size_t kMost = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(files.size(), kMost); ++i)
+    text += (i > 0 ? ", " : "") + files[i].filename().string();
+  return files.size() > kMost ? fmt::format("{} and {} more", text, files.size() - kMost) : text;
+}
+
 EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
                              std::span<const TrainedNetwork> networks) {
   for (const char* name : {"split", "data", "hdf5-plugins"}) session.use(name);
@@ -174,7 +174,7 @@ EvaluatedData open_evaluated(const train::Session& session, const EvaluateOption
                           .logger = session.logger()},
                          trained.card);
   EvaluatedData evaluated{
-      .files = files, .samples = files.all(), .rows = {}, .description = names_of(files.files())};
+      .files = files, .samples = files.all(), .rows = {}, .description = describe_files(files.files())};
   if (part != "all") {
     require_split(part, run, opened(files.all()->summary().files));
     const auto split = files.split({.valid_fraction = run->part.valid_fraction, .seed = run->part.seed});

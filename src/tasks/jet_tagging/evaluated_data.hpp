@@ -2,6 +2,7 @@
 #pragma once
 /// The jets that an evaluation looks at, and how many of them the run was trained on.
 
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,9 @@ struct EvaluatedData {
   std::vector<data::JetDataset::RowReference> rows;  ///< of every sample
   std::string description;                           ///< "toy.h5", "validation part of toy.h5"
 };
+
+/// "toy.h5", "a.h5, b.h5, c.h5 and 2 more".
+std::string describe_files(const std::vector<std::filesystem::path>& files);
 
 /// `options.data` and `split`, with the card of the first network. Warns of jets that a network was trained on, with
 /// their number.

@@ -19,7 +19,7 @@ std::vector<std::string> outputs_of(const EstimatedTarget& head) {
 }  // namespace
 
 EvaluatedHeads::EvaluatedHeads(const TrainedNetwork& trained, const std::string& data)
-    : width_(std::ssize(head_columns(trained))) {
+    : width_(std::ssize(head_columns(trained.heads))) {
   for (const EstimatedTarget& head : trained.heads)
     heads_.push_back({head, make_target_validation(head, trained.card.target(head.name), {.data = data})});
 }
@@ -62,9 +62,9 @@ std::vector<std::string> estimate_outputs(const TrainedNetwork& trained) {
   return outputs;
 }
 
-std::vector<std::string> head_columns(const TrainedNetwork& trained) {
+std::vector<std::string> head_columns(const std::vector<EstimatedTarget>& heads) {
   std::vector<std::string> columns;
-  for (const EstimatedTarget& head : trained.heads) {
+  for (const EstimatedTarget& head : heads) {
     for (std::string& name : outputs_of(head)) columns.push_back(std::move(name));
     columns.push_back("target_" + head.name);
   }

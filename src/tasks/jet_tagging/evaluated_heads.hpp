@@ -43,6 +43,6 @@ class EvaluatedHeads {
 std::vector<std::string> estimate_outputs(const TrainedNetwork& trained);
 
 /// "energy", "energy_width" and "target_energy": what the columns are called in a file of scores.
-std::vector<std::string> head_columns(const TrainedNetwork& trained);
+std::vector<std::string> head_columns(const std::vector<EstimatedTarget>& heads);
 
 }  // namespace bunchtrain::jet_tagging

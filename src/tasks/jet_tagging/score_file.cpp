@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "score_file.hpp"
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 #include <limits>
@@ -50,6 +51,15 @@ std::vector<FileScores> sort_into_files(const EvaluatedData& data, const at::Ten
 }
 
 }  // namespace
+
+at::Tensor score_rows(const Batch& batch, const at::Tensor& scores,
+                      const std::vector<std::string>& observers) {
+  std::vector<at::Tensor> columns = {batch.sample_ids.to(at::kDouble).cpu().unsqueeze(1),
+                                     batch["label"].to(at::kDouble).unsqueeze(1).cpu(), scores};
+  for (const auto& name : observers)
+    columns.push_back(batch["observer." + name].to(at::kDouble).cpu().unsqueeze(1));
+  return at::cat(columns, 1);
+}
 
 std::vector<std::string> class_names(const features::Card& card) {
   std::vector<std::string> names;

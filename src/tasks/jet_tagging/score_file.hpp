@@ -10,9 +10,14 @@
 #include <vector>
 
 #include "bunchtrain/core/output_file.hpp"
+#include "bunchtrain/tensor/batch.hpp"
 #include "evaluated_data.hpp"
 
 namespace bunchtrain::jet_tagging {
+
+/// One row per sample: sample id, label, scores, observers; float64, which holds ids up to 2^53 exactly.
+at::Tensor score_rows(const Batch& batch, const at::Tensor& scores,
+                      const std::vector<std::string>& observers);
 
 /// What a file of scores says of its origin.
 struct ScoreOrigin {
