@@ -27,9 +27,9 @@ Adam::Adam(tensor::ParameterArenas& arenas, AdamOptions options, const OwnedRang
 
 std::string Adam::describe() const { return fmt::format("Adam({})", text_of(options_, learning_rate())); }
 
-void Adam::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
+void Adam::plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, range.weight_decay, 0, step);
-  update_arena(rule, arenas(), range, scale, {exp_avg_, exp_avg_sq_});
+  plan_update(rule, arenas()[range.arena], range, {exp_avg_, exp_avg_sq_}, memory);
 }
 
 }  // namespace bunchtrain::optim

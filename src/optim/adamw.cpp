@@ -27,9 +27,9 @@ AdamW::AdamW(tensor::ParameterArenas& arenas, AdamWOptions options, const OwnedR
 
 std::string AdamW::describe() const { return fmt::format("AdamW({})", text_of(options_, learning_rate())); }
 
-void AdamW::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
+void AdamW::plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) {
   const auto rule = make_adam_rule(options_, range.learning_rate, 0, range.weight_decay, step);
-  update_arena(rule, arenas(), range, scale, {exp_avg_, exp_avg_sq_});
+  plan_update(rule, arenas()[range.arena], range, {exp_avg_, exp_avg_sq_}, memory);
 }
 
 }  // namespace bunchtrain::optim

@@ -16,8 +16,7 @@ template <class T>
 struct FlatRange {
   T* value;
   const T* gradient;
-  T gradient_scale;
-  const double* device_scale;  ///< on the GPU: counts instead of `gradient_scale`; null on the CPU
+  const double* gradient_scale;  ///< where the range is
   T* state[kMaxStates];
   std::int64_t count;
 };
@@ -25,17 +24,17 @@ struct FlatRange {
 /// Elementwise, hence the same bits for any number of threads. A gradient scale that is not finite leaves
 /// everything as it is.
 template <template <class> class Rule, class T>
-void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range);
+void update_on_cpu(const Rule<T>* rule, const FlatRange<T>& range);
 
-/// The same, asynchronous on `stream` (a cudaStream_t) of the current device.
+/// The same, asynchronous on `stream` (a cudaStream_t) of the current device, which has the rule too.
 /// @throws NotBuiltError in a CPU build
 template <template <class> class Rule, class T>
-void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream);
+void update_on_gpu(const Rule<T>* rule, const FlatRange<T>& range, void* stream);
 
-/// From the norms of `count` arenas to the scale of an update, all of it on the GPU; `loss_scale` as in
+/// From the norms of `count` arenas to the scale of an update, all of it on the GPU, which has the rule too; `loss_scale` as in
 /// `find_scale`. Asynchronous on `stream`.
 /// @throws NotBuiltError in a CPU build
-void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, LossScale* loss_scale,
+void find_scale_on_gpu(const ScaleRule* rule, const double* norms, int count, LossScale* loss_scale,
                        ClipScale* found, void* stream);
 
 /// Sum of squares in float64, the same bits for any number of threads.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "step_memory.hpp"
+
 namespace bunchtrain::optim {
 
 // Neighbours with equal hyper-parameters are updated together: without groups and frozen parameters, that is
@@ -28,9 +30,18 @@ std::vector<UpdateRange> FusedOptimizer::make_ranges(std::size_t arena) {
   return ranges;
 }
 
-void FusedOptimizer::apply(const GradientScale& scale, std::int64_t step) {
+void FusedOptimizer::plan(std::int64_t step) {
   for (std::size_t arena = 0; arena < arenas().size(); ++arena)
-    for (const UpdateRange& range : make_ranges(arena)) update(range, scale, step);
+    for (const UpdateRange& range : make_ranges(arena)) plan_range(range, memory_of(arena), step);
+}
+
+void FusedOptimizer::apply(const GradientScale& scale, std::int64_t /*step*/) {
+  for (const auto& memory : memories()) {
+    if (scale.on_device.defined())
+      memory->run(scale.on_device.const_data_ptr<double>());
+    else
+      memory->run(scale.value);
+  }
 }
 
 }  // namespace bunchtrain::optim

@@ -15,6 +15,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/detail/current_stream.hpp"
 #include "flat_update.hpp"
+#include "step_memory.hpp"
 
 namespace bunchtrain::optim {
 
@@ -22,8 +23,11 @@ namespace {
 
 constexpr const char* kLossScale = "loss_scale";
 
-LossScaleRule rule_of(const LossScaleOptions& options) {
-  return {options.growth, options.backoff, static_cast<double>(options.interval)};
+ScaleRule scale_rule_of(const StepOptions& options, const LossScaleOptions& loss_scale) {
+  return {.gradient_scale = options.gradient_scale,
+          .clip_norm = options.clip_norm,
+          .check_finite = options.check_finite,
+          .loss_scale = {loss_scale.growth, loss_scale.backoff, static_cast<double>(loss_scale.interval)}};
 }
 
 LossScale* in_memory(const at::Tensor& loss_scale) {
@@ -52,8 +56,8 @@ void require_norm(const at::Tensor& norm, const tensor::ParameterArenas& arenas)
                     fmt::format("a float64 scalar on {}", device.str()));
 }
 
-/// Of `GradientScale::on_device`. @param norms [A] float64, of the parts of the gradients
-at::Tensor find_scale_on_device(const ScaleRule& rule, const at::Tensor& norms,
+/// Of `GradientScale::on_device`. @param rule on that device @param norms [A] float64, of the parts of the gradients
+at::Tensor find_scale_on_device(const ScaleRule* rule, const at::Tensor& norms,
                                 const at::Tensor& loss_scale) {
   const c10::DeviceGuard guard(norms.device());
   at::Tensor found = at::empty({2}, norms.options());
@@ -77,6 +81,9 @@ Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double l
       learning_rate_(learning_rate),
       weight_decay_(weight_decay) {
   for (const auto& arena : arenas) {
+    const auto has_it = [&](const auto& memory) { return memory->device() == arena.values().device(); };
+    if (std::ranges::none_of(memories_, has_it))
+      memories_.push_back(std::make_unique<StepMemory>(arena.values().device()));
     const at::ScalarType dtype = arena.values().scalar_type();
     if (dtype != at::kFloat && dtype != at::kDouble) {
       throw ConfigError(
@@ -84,6 +91,19 @@ Optimizer::Optimizer(tensor::ParameterArenas& arenas, std::string kind, double l
           "float32 and float64; keep the parameters in float32 and train with precision bfloat16 or float16");
     }
   }
+}
+
+Optimizer::~Optimizer() = default;
+
+StepMemory& Optimizer::memory_of(std::size_t arena) const {
+  const c10::Device device = (*arenas_)[arena].values().device();
+  return **std::ranges::find_if(memories_, [&](const auto& memory) { return memory->device() == device; });
+}
+
+std::int64_t Optimizer::uploads() const noexcept {
+  std::int64_t count = 0;
+  for (const auto& memory : memories_) count += memory->uploads();
+  return count;
 }
 
 StepReport Optimizer::step(const StepOptions& options) {
@@ -99,6 +119,7 @@ StepReport Optimizer::step(const StepOptions& options) {
   steps_ = steps();  // the device came to the update before long ago
   unsettled_.reset();
 
+  write_scalars(options);
   GradientScale scale{options.gradient_scale};
   const StepReport report = find_scale(options, scale);
   const bool scales_losses = loss_scale_.defined();
@@ -110,18 +131,23 @@ StepReport Optimizer::step(const StepOptions& options) {
   return report;
 }
 
+void Optimizer::write_scalars(const StepOptions& options) {
+  for (const auto& memory : memories_) memory->begin();
+  plan(steps_ + 1);
+  for (const auto& memory : memories_) memory->upload(scale_rule_of(options, loss_scale_options_));
+}
+
 /// Clipping, loss scale and the check for finite gradients, where they are asked for.
 StepReport Optimizer::find_scale(const StepOptions& options, GradientScale& scale) {
   if (options.clip_norm == 0 && !options.check_finite && !loss_scale_.defined()) return {};
-  const ScaleRule rule{options.gradient_scale, options.clip_norm, options.check_finite,
-                       rule_of(loss_scale_options_)};
   const at::Tensor& given = options.gradient_norm;
   if (on_one_gpu(*arenas_)) {
-    scale.on_device =
-        find_scale_on_device(rule, given.defined() ? given : norms_on_gpu(*arenas_), loss_scale_);
+    scale.on_device = find_scale_on_device(memory_of(0).scale_rule(),
+                                           given.defined() ? given : norms_on_gpu(*arenas_), loss_scale_);
     return StepReport(device::LateCopy(scale.on_device));
   }
   const double norm = given.defined() ? *given.const_data_ptr<double>() : norm_on_host(*arenas_);
+  const ScaleRule rule = scale_rule_of(options, loss_scale_options_);
   const ClipScale found = optim::find_scale(rule, norm, in_memory(loss_scale_));
   scale.value = found.scale;
   return StepReport(found.norm, std::isfinite(found.scale));

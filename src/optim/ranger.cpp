@@ -71,18 +71,19 @@ std::string Ranger::describe() const {
       options_.lookahead_steps, options_.lookahead_factor);
 }
 
-void Ranger::update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) {
+void Ranger::plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) {
+  const tensor::ParameterArena& arena = arenas()[range.arena];
   if (slow_ != nullptr && step == 1) {
     // Not in the constructor: weights may be loaded between construction and the first step.
     const at::NoGradGuard no_grad;
     const std::int64_t count = range.end - range.begin;
-    const at::Tensor fast = arenas()[range.arena].values().narrow(0, range.begin, count);
+    const at::Tensor fast = arena.values().narrow(0, range.begin, count);
     (*slow_)[range.arena].narrow(0, range.in_state, count).copy_(fast);
   }
-  update_arena(make_radam_rule(options_, range, step), arenas(), range, scale, {exp_avg_, exp_avg_sq_});
+  plan_update(make_radam_rule(options_, range, step), arena, range, {exp_avg_, exp_avg_sq_}, memory);
   if (slow_ != nullptr && step % options_.lookahead_steps == 0) {
     const LookaheadRule<double> rule{.factor = options_.lookahead_factor};
-    update_arena(rule, arenas(), range, scale, {slow_});
+    plan_update(rule, arena, range, {slow_}, memory);
   }
 }
 

@@ -35,7 +35,8 @@ std::string Rmsprop::describe() const {
   return fmt::format("RMSprop({})", text_of(options_, learning_rate()));
 }
 
-void Rmsprop::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {
+void Rmsprop::plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t /*step*/) {
+  const tensor::ParameterArena& arena = arenas()[range.arena];
   const bool keras = options_.form == RmspropForm::keras;
   const RmspropRule<double> plain{.learning_rate = range.learning_rate,
                                   .weight_decay = range.weight_decay,
@@ -43,12 +44,12 @@ void Rmsprop::update(const UpdateRange& range, const GradientScale& scale, std::
                                   .one_minus_decay = 1 - options_.decay,
                                   .inside = keras ? options_.epsilon : 0,
                                   .outside = keras ? 0 : options_.epsilon};
-  if (momentum_ == nullptr) return update_arena(plain, arenas(), range, scale, {square_avg_});
+  if (momentum_ == nullptr) return plan_update(plain, arena, range, {square_avg_}, memory);
   const RmspropMomentumRule<double> rule{.plain = plain,
                                          .momentum = options_.momentum,
                                          .into_buffer = keras ? range.learning_rate : 1,
                                          .from_buffer = keras ? 1 : range.learning_rate};
-  update_arena(rule, arenas(), range, scale, {square_avg_, momentum_});
+  plan_update(rule, arena, range, {square_avg_, momentum_}, memory);
 }
 
 }  // namespace bunchtrain::optim

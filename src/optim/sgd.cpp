@@ -25,17 +25,18 @@ Sgd::Sgd(tensor::ParameterArenas& arenas, SgdOptions options, const OwnedRanges&
 
 std::string Sgd::describe() const { return fmt::format("SGD({})", text_of(options_, learning_rate())); }
 
-void Sgd::update(const UpdateRange& range, const GradientScale& scale, std::int64_t /*step*/) {
+void Sgd::plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t /*step*/) {
+  const tensor::ParameterArena& arena = arenas()[range.arena];
   if (momentum_ == nullptr) {
     const SgdRule<double> rule{.learning_rate = range.learning_rate, .weight_decay = range.weight_decay};
-    return update_arena(rule, arenas(), range, scale, {});
+    return plan_update(rule, arena, range, {}, memory);
   }
   const MomentumRule<double> rule{.learning_rate = range.learning_rate,
                                   .weight_decay = range.weight_decay,
                                   .momentum = options_.momentum,
                                   .from_gradient = options_.nesterov ? 1.0 : 0.0,
                                   .from_buffer = options_.nesterov ? options_.momentum : 1.0};
-  update_arena(rule, arenas(), range, scale, {momentum_});
+  plan_update(rule, arena, range, {momentum_}, memory);
 }
 
 }  // namespace bunchtrain::optim

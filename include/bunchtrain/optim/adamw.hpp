@@ -24,7 +24,7 @@ class AdamW : public FusedOptimizer {
   std::string describe() const override;
 
  protected:
-  void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) override;
+  void plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) override;
 
  private:
   AdamWOptions options_;

@@ -23,10 +23,11 @@ struct UpdateRange {
 class FusedOptimizer : public Optimizer {
  protected:
   using Optimizer::Optimizer;
-  /// Updates one range; `step` counts from 1.
-  virtual void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) = 0;
+  /// Says by `StepMemory` how one range is updated; `step` counts from 1.
+  virtual void plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) = 0;
 
  private:
+  void plan(std::int64_t step) final;
   void apply(const GradientScale& scale, std::int64_t step) final;
   std::vector<UpdateRange> make_ranges(std::size_t arena);
 };

@@ -56,6 +56,8 @@ struct StepOptions {
   at::Tensor gradient_norm = {};
 };
 
+class StepMemory;
+
 /// What an update multiplies every gradient with: clipping, the caller's scale and the inverse of the loss
 /// scale in one. A scale that is not finite changes nothing: neither parameters nor state.
 struct GradientScale {
@@ -79,7 +81,7 @@ struct HyperParameters {
 /// optimizer.
 class Optimizer {
  public:
-  virtual ~Optimizer() = default;
+  virtual ~Optimizer();
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
@@ -88,6 +90,9 @@ class Optimizer {
   /// @throws ConfigError for a negative `clip_norm`, a `gradient_norm` of another shape, dtype or device, or none
   /// where it is needed and a part of the arenas is owned.
   StepReport step(const StepOptions& options = {});
+  /// How often numbers of a step (rates, corrections, clipping) were written to the devices: by each step that changes one, once
+  /// for each device.
+  std::int64_t uploads() const noexcept;
   /// From now on losses are scaled, for float16 (see LossScaleOptions): every `step` divides the gradients by
   /// the loss scale, is left out if they are not finite, and moves the scale, all of it on the arenas'
   /// device. Whoever runs backward multiplies its loss by `loss_scale()`; `DataParallel::scale_losses_by`
@@ -123,10 +128,15 @@ class Optimizer {
             const OwnedRanges& owned);
   /// Flat state tensors by name ("exp_avg"), one per arena, laid out as what is owned of it.
   std::vector<at::Tensor>& add_state(std::string name);
+  /// Says by the memories of the devices what the update of `step` will read; `apply` follows, unless the step is left out.
+  virtual void plan(std::int64_t /*step*/) {}
   /// Updates what is owned of all parameters that are not frozen; `step` counts from 1.
   virtual void apply(const GradientScale& scale, std::int64_t step) = 0;
   /// By the first group that matches the parameter's name.
   HyperParameters hyper_parameters_of(const std::string& parameter) const;
+  /// Of each device that has arenas.
+  const std::vector<std::unique_ptr<StepMemory>>& memories() const noexcept { return memories_; }
+  StepMemory& memory_of(std::size_t arena) const;
   tensor::ParameterArenas& arenas() noexcept { return *arenas_; }
   const tensor::ArenaRange& owned(std::size_t arena) const noexcept { return owned_[arena]; }
 
@@ -135,6 +145,7 @@ class Optimizer {
     std::string name;
     std::vector<at::Tensor> flat;
   };
+  void write_scalars(const StepOptions& options);
   StepReport find_scale(const StepOptions& options, GradientScale& scale);
 
   tensor::ParameterArenas* arenas_;
@@ -146,6 +157,7 @@ class Optimizer {
   std::optional<StepReport> unsettled_;
   std::vector<ParameterGroup> groups_;
   std::vector<std::unique_ptr<State>> states_;
+  std::vector<std::unique_ptr<StepMemory>> memories_;
   LossScaleOptions loss_scale_options_;
   at::Tensor loss_scale_;  ///< [2] float64, as LossScale in memory; undefined = losses are not scaled
 };

@@ -27,7 +27,7 @@ class Ranger : public FusedOptimizer {
   std::string describe() const override;
 
  protected:
-  void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) override;
+  void plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) override;
 
  private:
   RangerOptions options_;

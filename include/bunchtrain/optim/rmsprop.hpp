@@ -35,7 +35,7 @@ class Rmsprop : public FusedOptimizer {
   std::string describe() const override;
 
  protected:
-  void update(const UpdateRange& range, const GradientScale& scale, std::int64_t step) override;
+  void plan_range(const UpdateRange& range, StepMemory& memory, std::int64_t step) override;
 
  private:
   RmspropOptions options_;

@@ -30,11 +30,10 @@ struct Problem {
       }
     }
   }
-  FlatRange<T> range(const double* device_scale = nullptr) {
+  FlatRange<T> range(const double* scale) {
     return {.value = value.data(),
             .gradient = gradient.data(),
-            .gradient_scale = static_cast<T>(device_scale == nullptr ? kScale : -1),
-            .device_scale = device_scale,
+            .gradient_scale = scale,
             .state = {first.data(), second.data()},
             .count = count};
   }
@@ -62,14 +61,14 @@ void expect_same_bits(const Rule<double>& rule) {
     Problem<T> expected(elements);
     Problem<T> untouched(elements);
     apply_plainly(rule.template as<T>(), expected);
-    const auto expect_after = [&](const double* device_scale, const Problem<T>& wanted) {
+    const Rule<T> rounded = rule.template as<T>();
+    const auto expect_after = [&](const double* scale, const Problem<T>& wanted) {
       Problem<T> found(elements);
-      update_on_gpu(rule.template as<T>(), found.range(device_scale), nullptr);
+      update_on_gpu(&rounded, found.range(scale), nullptr);
       EXPECT_EQ(found.value, wanted.value);
       EXPECT_EQ(found.first, wanted.first);
       EXPECT_EQ(found.second, wanted.second);
     };
-    expect_after(nullptr, expected);
     expect_after(&kScale, expected);
     for (const double bad :
          {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
@@ -94,9 +93,46 @@ TEST(FlatUpdateKernelTest, EveryRule) {
   expect_same_bits_in_both_types(RmspropMomentumRule<double>{{0.1, 0.01, 0.9, 0.1, 0, 1e-8}, 0.7, 1, 0.1});
 }
 
+AdamRule<double> adam_rule(int step) {
+  return {.beta1 = 0.9,
+          .one_minus_beta1 = 0.1,
+          .beta2 = 0.99,
+          .one_minus_beta2 = 0.01,
+          .epsilon = 1e-8,
+          .l2 = 0,
+          .keep = 1 - 1e-3 / step,
+          .step_size = 0.1 / (1 - std::pow(0.9, step)),
+          .inverse_bias2_root = 1 / std::sqrt(1 - std::pow(0.99, step))};
+}
+
+TEST(FlatUpdateKernelTest, LaunchesThatAreRepeatedReadTheNumbersOfTheirStep) {
+  Problem<float> expected(1040), found(1040);
+  std::vector<double> norms{3, 4};
+  ScaleRule scale_rule{};
+  AdamRule<float> rule{};
+  ClipScale scale{};
+  const auto range = found.range(&scale.scale);
+  const auto replay = [&] {
+    find_scale_on_gpu(&scale_rule, norms.data(), 2, nullptr, &scale, nullptr);
+    update_on_gpu(&rule, range, nullptr);
+  };
+  for (int step = 1; step <= 4; ++step) {
+    scale_rule = {.gradient_scale = 2 * kScale / step, .clip_norm = 5 * kScale, .check_finite = true};
+    rule = adam_rule(step).as<float>();
+    replay();
+    const double factor = find_scale(scale_rule, 5, nullptr).scale;
+    for (std::size_t i = 0; i < expected.value.size(); ++i)
+      rule(expected.value[i], expected.gradient[i] * static_cast<float>(factor), expected.first[i],
+           expected.second[i]);
+    EXPECT_EQ(found.value, expected.value) << step;
+    EXPECT_EQ(found.first, expected.first);
+    EXPECT_EQ(found.second, expected.second);
+  }
+}
+
 ClipScale scale_of(const ScaleRule& rule, const std::vector<double>& norms, LossScale* loss_scale = nullptr) {
   ClipScale found{};
-  find_scale_on_gpu(rule, norms.data(), static_cast<int>(norms.size()), loss_scale, &found, nullptr);
+  find_scale_on_gpu(&rule, norms.data(), static_cast<int>(norms.size()), loss_scale, &found, nullptr);
   return found;
 }
 

@@ -45,6 +45,18 @@ class OptimizerTest : public testing::Test {
   tensor::ParameterArenas arenas_ = arenas_of(parameters_);
 };
 
+TEST_F(OptimizerTest, WritesTheNumbersOfAStepOnce) {
+  AdamW adamw(arenas_, {.learning_rate = 0.1});
+  adamw.set_groups({{.pattern = "p1", .learning_rate_factor = 0.5}, {.pattern = "p2", .weight_decay = 0.0}});
+  EXPECT_EQ(adamw.uploads(), 0);
+  for (int step = 1; step <= 3; ++step) {
+    give_gradients(step);
+    adamw.set_learning_rate(0.1 / step);
+    adamw.step({.clip_norm = 1, .check_finite = true});
+    EXPECT_EQ(adamw.uploads(), step);
+  }
+}
+
 TEST_F(OptimizerTest, ClipsTheGlobalNorm) {
   Sgd sgd(arenas_, {.learning_rate = 0.1});
   give_gradients();

@@ -20,7 +20,7 @@ void update_loop(const Rule<T>& rule_in_memory, const FlatRange<T>& range, std::
   const Rule<T> rule = rule_in_memory;  // in registers: stores below cannot alias it
   T* __restrict value = range.value;
   const T* __restrict gradient = range.gradient;
-  const T scale = range.gradient_scale;
+  const T scale = static_cast<T>(*range.gradient_scale);
   if constexpr (Rule<T>::kStates == 0) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) rule(value[i], gradient[i] * scale);

@@ -44,44 +44,45 @@ __device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, T sc
 
 // One thread owns 16 bytes of every array; no shared memory. Bound: bytes, (3 + 2 * states) *
 // sizeof(T) per element (value and states read and written, gradient read). Reference: the rule
-// itself, in update_rules.hpp. All threads read the same scale, which one load broadcasts; if it
+// itself, in update_rules.hpp. All threads read the same rule and scale, whose loads are broadcast; if the scale
 // is not finite they leave.
 template <template <class> class Rule, class T>
-__global__ void update_kernel(Rule<T> rule, FlatRange<T> range, std::int64_t packs) {
+__global__ void update_kernel(const Rule<T>* __restrict__ rule_in_memory, FlatRange<T> range,
+                              std::int64_t packs) {
   const std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (pack >= packs) return;
-  const double scale =
-      range.device_scale == nullptr ? static_cast<double>(range.gradient_scale) : *range.device_scale;
+  const double scale = *range.gradient_scale;
+  const Rule<T> rule = *rule_in_memory;
   if (std::isfinite(scale)) update_pack(rule, range, static_cast<T>(scale), pack);
 }
 
 // One thread: a handful of numbers. Reference: `find_scale`.
-__global__ void scale_kernel(ScaleRule rule, const double* norms, int count, LossScale* loss_scale,
+__global__ void scale_kernel(const ScaleRule* rule, const double* norms, int count, LossScale* loss_scale,
                              ClipScale* found) {
   double sum_of_squares = 0;
   for (int i = 0; i < count; ++i) sum_of_squares += norms[i] * norms[i];
-  *found = find_scale(rule, std::sqrt(sum_of_squares), loss_scale);
+  *found = find_scale(*rule, std::sqrt(sum_of_squares), loss_scale);
 }
 
 }  // namespace
 
 template <template <class> class Rule, class T>
-void update_on_gpu(const Rule<T>& rule, const FlatRange<T>& range, void* stream) {
+void update_on_gpu(const Rule<T>* rule, const FlatRange<T>& range, void* stream) {
   const std::int64_t packs = range.count / Pack<T>::kSize;
   const device::LaunchConfig config{.grid = dim3(device::blocks_for(packs, kThreads)),
                                     .block = dim3(kThreads)};
   device::launch(update_kernel<Rule, T>, config, static_cast<cudaStream_t>(stream), rule, range, packs);
 }
 
-void find_scale_on_gpu(const ScaleRule& rule, const double* norms, int count, LossScale* loss_scale,
+void find_scale_on_gpu(const ScaleRule* rule, const double* norms, int count, LossScale* loss_scale,
                        ClipScale* found, void* stream) {
   device::launch(scale_kernel, {.grid = dim3(1), .block = dim3(1)}, static_cast<cudaStream_t>(stream), rule,
                  norms, count, loss_scale, found);
 }
 
 #define INSTANTIATE(Rule)                                                          \
-  template void update_on_gpu(const Rule<float>&, const FlatRange<float>&, void*); \
-  template void update_on_gpu(const Rule<double>&, const FlatRange<double>&, void*);
+  template void update_on_gpu(const Rule<float>*, const FlatRange<float>&, void*); \
+  template void update_on_gpu(const Rule<double>*, const FlatRange<double>&, void*);
 BUNCHTRAIN_UPDATE_RULES(INSTANTIATE)
 #undef INSTANTIATE
 
