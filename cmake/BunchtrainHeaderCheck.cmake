@@ -4,25 +4,6 @@
 get_property(modules GLOBAL PROPERTY BUNCHTRAIN_BUILT_MODULES)
 add_custom_target(bunchtrain_header_check)
 
-# Whether a header of ours comes to torch/nn, by itself or by another of ours: then its precompiled headers are no more than
-# what it includes, and spare ten seconds.
-function(bunchtrain_reaches_torch_nn header result)
-  get_property(known GLOBAL PROPERTY "BUNCHTRAIN_REACHES_NN ${header}")
-  if(NOT DEFINED known OR known STREQUAL "")
-    file(STRINGS "${header}" includes REGEX "^#include")
-    set(known OFF)
-    foreach(include IN LISTS includes)
-      if(include MATCHES "<torch/nn/")
-        set(known ON)
-      elseif(NOT known AND include MATCHES "\"(bunchtrain/[^\"]*)\"")
-        bunchtrain_reaches_torch_nn("${PROJECT_SOURCE_DIR}/include/${CMAKE_MATCH_1}" known)
-      endif()
-    endforeach()
-    set_property(GLOBAL PROPERTY "BUNCHTRAIN_REACHES_NN ${header}" ${known})
-  endif()
-  set(${result} ${known} PARENT_SCOPE)
-endfunction()
-
 function(bunchtrain_add_header_library target library)
   if(NOT ARGN)
     return()
@@ -32,6 +13,7 @@ function(bunchtrain_add_header_library target library)
   add_dependencies(bunchtrain_header_check ${target})
 endfunction()
 
+# Where a header comes to torch/nn, its precompiled headers are no more than what it includes.
 function(bunchtrain_check_headers name library)
   set(plain)
   set(with_nn)

@@ -12,6 +12,8 @@
 # makes bunchtrain_<module>, its alias bunchtrain::<module>, and its install rules. Static by default;
 # BUILD_SHARED_LIBS is honoured. BUNCHTRAIN_WITH_CUDA and BUNCHTRAIN_WITH_NCCL say what is built.
 
+include(BunchtrainTorchHeaders)
+
 bunchtrain_find(fmt cli11 toml json hwy openmp hdf5 deflate xxhash mpi)
 set(BUNCHTRAIN_WITH_NCCL OFF)
 if(BUNCHTRAIN_WITH_CUDA)
@@ -42,6 +44,26 @@ bunchtrain_add_torch_pch(nn <torch/nn/module.h> <torch/nn/pimpl.h> <ATen/core/Te
 function(bunchtrain_use_torch_pch target flavour)
   target_link_libraries(${target} PRIVATE bunchtrain_dep::openmp)
   target_precompile_headers(${target} REUSE_FROM bunchtrain_pch_${flavour})
+  if(flavour STREQUAL "nn" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
+    bunchtrain_lighten(${target})
+  endif()
+endfunction()
+
+# Sources that do not come to torch/nn get the small precompiled header.
+function(bunchtrain_lighten target)
+  set(header "${PROJECT_BINARY_DIR}/CMakeFiles/bunchtrain_pch_tensor.dir/cmake_pch.hxx")
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cpp$")
+  foreach(source IN LISTS sources)
+    cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+    bunchtrain_reaches_torch_nn("${source}" nn "${CMAKE_CURRENT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/python-free-tests")
+    if(NOT nn)
+      set_property(SOURCE "${source}" PROPERTY SKIP_PRECOMPILE_HEADERS ON)
+      set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS -include "${header}")
+      set_property(SOURCE "${source}" APPEND PROPERTY OBJECT_DEPENDS "${header}.gch")
+    endif()
+  endforeach()
+  add_dependencies(${target} bunchtrain_pch_tensor)
 endfunction()
 
 # LibTorch ships an fmt of its own; a folder that holds nothing but the system's comes before it.
