@@ -109,11 +109,12 @@ struct StepKey {
   std::uint64_t seed;
   std::int64_t step;
   at::Tensor sample_ids;
+  at::Tensor step_in_memory = {};
 
   /// The step's, or one of the unit's own: other numbers at every call.
   static StepKey of(const std::vector<at::Tensor>& inputs) {
     if (const StepContext* context = StepContext::current())
-      return {context->seed(), context->step(), context->sample_ids()};
+      return {context->seed(), context->step(), context->sample_ids(), context->step_in_memory()};
     thread_local std::int64_t calls = 0;
     const std::int64_t rows = inputs.empty() || inputs.front().dim() == 0 ? 0 : inputs.front().size(0);
     return {0, calls++, at::arange(rows, at::TensorOptions().dtype(at::kLong))};
@@ -136,7 +137,8 @@ struct Passes final : torch::CustomClassHolder {
       : unit(module), forward(std::move(function)), surroundings(inputs) {}
 
   std::vector<at::Tensor> first(const std::vector<at::Tensor>& inputs) const {
-    const StepContext context(surroundings.step.seed, surroundings.step.step, surroundings.step.sample_ids);
+    const StepContext context(surroundings.step.seed, surroundings.step.step, surroundings.step.sample_ids,
+                              surroundings.step.step_in_memory);
     const AutocastScope autocast(surroundings.autocast);
     return forward(inputs);
   }

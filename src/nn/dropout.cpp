@@ -30,7 +30,8 @@ at::Tensor DropoutImpl::forward(const at::Tensor& input) {
   if (input.numel() == 0) return input;
   const ops::RandomKey key{.seed = context ? context->seed() : 0,
                            .step = context ? context->step() : calls_++,
-                           .site = options_.site};
+                           .site = options_.site,
+                           .step_in_memory = context ? context->step_in_memory() : at::Tensor()};
   return ops::dropout(input, ops::dropout_keys(key, ids, input.device()), options_.probability);
 }
 

@@ -7,7 +7,10 @@ namespace bunchtrain::nn {
 namespace {
 
 ops::RandomKey key_of(const StepContext& context, std::uint64_t site) {
-  return {.seed = context.seed(), .step = context.step(), .site = site};
+  return {.seed = context.seed(),
+          .step = context.step(),
+          .site = site,
+          .step_in_memory = context.step_in_memory()};
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ struct FlatRange {
   std::int64_t count;
 };
 
-/// Elementwise, hence the same bits for any number of threads. A gradient scale that is not finite leaves
-/// everything as it is.
+/// Elementwise, hence the same bits for any number of threads. A gradient scale that is not finite in T, or
+/// a rule that is idle, leaves everything as it is.
 template <template <class> class Rule, class T>
 void update_on_cpu(const Rule<T>* rule, const FlatRange<T>& range);
 

@@ -81,8 +81,9 @@ void Ranger::plan_range(const UpdateRange& range, StepMemory& memory, std::int64
     (*slow_)[range.arena].narrow(0, range.in_state, count).copy_(fast);
   }
   plan_update(make_radam_rule(options_, range, step), arena, range, {exp_avg_, exp_avg_sq_}, memory);
-  if (slow_ != nullptr && step % options_.lookahead_steps == 0) {
-    const LookaheadRule<double> rule{.factor = options_.lookahead_factor};
+  if (slow_ != nullptr) {
+    const bool due = step % options_.lookahead_steps == 0;
+    const LookaheadRule<double> rule{.factor = due ? options_.lookahead_factor : 0};
     plan_update(rule, arena, range, {slow_}, memory);
   }
 }

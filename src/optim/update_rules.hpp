@@ -3,7 +3,8 @@
 /// What each optimizer does to one element: the same source for the CPU loops and the GPU kernel.
 ///
 /// A rule is a struct of scalars, called as rule(value, gradient, state...) with references to one
-/// element. Optimizers fill it in float64 once per step; `as<T>()` rounds it to the parameters' type.
+/// element. Optimizers fill it in float64 once per step; `as<T>()` rounds it to the parameters' type
+/// and loops and kernels read it from memory.
 /// Padding (value, gradient and state 0) stays 0. The CUDA source defines BUNCHTRAIN_HOST_DEVICE
 /// before it includes this file.
 
@@ -93,12 +94,14 @@ struct RadamRule {
   }
 };
 
-/// The slow weights move towards the fast ones, which restart from there. Needs no gradient.
+/// The slow weights move towards the fast ones, which restart from there. Needs no gradient. Idle with factor 0:
+/// the steps in which they do not move.
 template <class T>
 struct LookaheadRule {
   static constexpr int kStates = 1;
   T factor;
 
+  BUNCHTRAIN_HOST_DEVICE bool is_idle() const { return factor == 0; }
   template <class U>
   LookaheadRule<U> as() const {
     return {U(factor)};
@@ -147,6 +150,15 @@ struct RmspropMomentumRule {
     value -= from_buffer * buffer;
   }
 };
+
+/// Whether nothing is to be done in this step.
+template <class Rule>
+BUNCHTRAIN_HOST_DEVICE constexpr bool is_idle(const Rule& rule) {
+  if constexpr (requires { rule.is_idle(); })
+    return rule.is_idle();
+  else
+    return false;
+}
 
 }  // namespace bunchtrain::optim
 

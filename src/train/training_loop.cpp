@@ -126,6 +126,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       valid_loader_(make_valid_loader(session, settings_, valid)),
       snapshots_(session, settings_),
       averages_(task_.networks, settings_.ema),
+      step_number_(session.device()),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (task_.objective && task_.by_default) task_.validation = default_validation(*train_);
   require_validation(settings_, valid_loader_ && judges());

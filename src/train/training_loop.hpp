@@ -26,6 +26,7 @@
 #include "sample_metrics.hpp"
 #include "settings.hpp"
 #include "step_in_flight.hpp"
+#include "step_number.hpp"
 #include "training_plan.hpp"
 
 namespace bunchtrain::train {
@@ -143,6 +144,7 @@ class TrainingLoop {
   RunState state_;
   std::unique_ptr<RunObservers> observers_;
   Averages averages_;
+  StepNumber step_number_;
   std::vector<std::string> logged_names_;  ///< that any rank has logged so far, in one order on all
   bool validation_missing_ = false;        ///< of the step that a resumed run goes on from
   std::optional<ValidationResult> validation_;

@@ -223,6 +223,7 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
   const device::PrecisionGuard precision(session_.precision(), session_.device().type());
   const Batch ready = in_precision(batch, session_.precision());
   step.begin.emplace(session_.device());
+  step_number_.write(state_.step);
   if (task_.manual_step) {
     run_manual_step(ready, step);
   } else {
@@ -244,7 +245,7 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
     const Batch part =
         passes == 1 ? batch
                     : slice_samples(batch, batch.size() * pass / passes, batch.size() * (pass + 1) / passes);
-    const nn::StepContext context(session_.seed(), state_.step, part.sample_ids);
+    const nn::StepContext context(session_.seed(), state_.step, part.sample_ids, step_number_.tensor());
     const parallel::PassResult result = network.engine->run({.batch = part,
                                                              .objective = task_.objective,
                                                              .global_samples = batch.global_size(),
@@ -265,7 +266,7 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
 }
 
 void TrainingLoop::run_manual_step(const Batch& batch, StepInFlight& step) {
-  const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids);
+  const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids, step_number_.tensor());
   step.terms = task_.manual_step(batch);
   expects(!step.terms.empty(), "a manual step returns at least one loss term");
   step.forward.add(*step.begin, device::Moment(session_.device()));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
@@ -34,6 +35,9 @@ struct JetDatasetOptions {
   int threads = 1;             ///< for the first pass over labels
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
   bool hash_data = false;
+  /// `JetDataset::rows_as_bytes` of the same files and options in another process of this machine: the first pass
+  /// over all rows is left out. Looked at while the files are opened. Empty: rows are read.
+  std::string_view known_rows = {};
   Logger logger = {};
 };
 
@@ -46,7 +50,8 @@ class JetDataset {
   /// rows that were never written or whose source is missing (unless the card says `missing = "fill"`),
   /// wrong rank or type, missing filter, labels outside the classes, values that are not finite, weights that
   /// teach nothing, a target that is the same for all, no row selected, no particle. ConfigError for a target
-  /// that the card lacks.
+  /// that the card lacks. DataError for
+  /// `known_rows` of other files.
   explicit JetDataset(JetDatasetOptions options);
   /// The same from an already resolved card (a run folder's), so that evaluation computes the same features.
   JetDataset(JetDatasetOptions options, features::Card card);
@@ -80,6 +85,11 @@ class JetDataset {
   /// at their old index can be told.
   bool is_validated(RowReference row, const SplitOptions& options, FilePlace place) const;
   const std::vector<std::filesystem::path>& files() const noexcept;
+  /// What the first pass over all rows found (labels, selection, split keys, weights, targets, lengths), for
+  /// `known_rows`: a few bytes per row. Valid in this version of the library, on this kind of machine.
+  std::string rows_as_bytes() const;
+  /// False if it was opened with `known_rows`.
+  bool labels_read() const noexcept;
   std::int64_t rows_in_file(std::size_t file) const;
 
  private:

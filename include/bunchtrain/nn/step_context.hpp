@@ -13,7 +13,8 @@ namespace bunchtrain::nn {
 class StepContext {
  public:
   /// @param sample_ids [B] int64 ids of the samples in this batch, unique over the dataset.
-  StepContext(std::uint64_t seed, std::int64_t step, at::Tensor sample_ids);
+  /// @param step_in_memory one int64 that holds `step` where the network is, or undefined (`ops::RandomKey`).
+  StepContext(std::uint64_t seed, std::int64_t step, at::Tensor sample_ids, at::Tensor step_in_memory = {});
   ~StepContext();
   StepContext(const StepContext&) = delete;
   StepContext& operator=(const StepContext&) = delete;
@@ -23,11 +24,13 @@ class StepContext {
   std::uint64_t seed() const noexcept { return seed_; }
   std::int64_t step() const noexcept { return step_; }
   const at::Tensor& sample_ids() const noexcept { return sample_ids_; }
+  const at::Tensor& step_in_memory() const noexcept { return step_in_memory_; }
 
  private:
   std::uint64_t seed_;
   std::int64_t step_;
   at::Tensor sample_ids_;
+  at::Tensor step_in_memory_;
   const StepContext* outer_;
 };
 

@@ -14,6 +14,9 @@ struct RandomKey {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::uint64_t site = 0;  ///< what the numbers are for: sites are independent
+  /// One int64 that holds `step`. Kernels of its device read the step there, so that a launch that is replayed
+  /// draws anew (`device::StepScalars`); elsewhere, and undefined, `step` counts.
+  at::Tensor step_in_memory = {};
 };
 
 /// Standard normal numbers, a row for each sample.

@@ -21,10 +21,25 @@ TEST(RowKeysKernelTest, AreTheBitsOfTheCounterRandom) {
       ids.push_back(row % 2 ? std::numeric_limits<std::int64_t>::max() - row : row * 977);
     const host_cuda::GuardedBuffer<std::int64_t> from(ids);
     host_cuda::GuardedBuffer<std::int64_t> keys(ids.size());
-    launch_row_keys(rows, from.data(), 0xDEADBEEF12345678, 0x123456789ABCDEF0, keys.data(), nullptr);
-    const CounterRandom random(0xDEADBEEF12345678, 0x123456789ABCDEF0);
+    const KeyedStream stream{.seed = 0xDEADBEEF12345678, .site = 0x123456789ABCDEF0, .step = 9};
+    launch_row_keys(rows, from.data(), stream, keys.data(), nullptr);
+    const CounterRandom random(stream.seed, mix64(stream.site, 9));
     for (std::size_t row = 0; row < ids.size(); ++row)
       ASSERT_EQ(static_cast<std::uint64_t>(keys[row]), random.bits(static_cast<std::uint64_t>(ids[row])));
+  }
+}
+
+/// As a captured launch is replayed: the step is the one in memory, whatever it was when it was captured.
+TEST(RowKeysKernelTest, ReplaysDrawAnewByTheStepInMemory) {
+  const std::vector<std::int64_t> ids = {3, 1, 4};
+  const host_cuda::GuardedBuffer<std::int64_t> from(ids);
+  host_cuda::GuardedBuffer<std::int64_t> keys(ids.size()), plain(ids.size());
+  std::int64_t step = 0;
+  const KeyedStream captured{.seed = 7, .site = 8, .step = 100, .step_in_memory = &step};
+  for (step = 1; step <= 3; ++step) {
+    launch_row_keys(3, from.data(), captured, keys.data(), nullptr);
+    launch_row_keys(3, from.data(), {.seed = 7, .site = 8, .step = step}, plain.data(), nullptr);
+    EXPECT_EQ(keys.values(), plain.values());
   }
 }
 

@@ -130,6 +130,29 @@ TEST(FlatUpdateKernelTest, LaunchesThatAreRepeatedReadTheNumbersOfTheirStep) {
   }
 }
 
+/// Steps of Lookahead in which nothing moves: launched like the others.
+TEST(FlatUpdateKernelTest, IdleRulesLeaveEverythingAsItIs) {
+  LookaheadRule<float> rule{};
+  Problem<float> found(1040), expected(1040);
+  const FlatRange<float> range = found.range(&kScale);
+  for (const float factor : {0.0F, 0.5F, 0.0F, 0.25F}) {
+    rule = {factor};
+    update_on_gpu(&rule, range, nullptr);
+    if (factor > 0) apply_plainly(rule, expected);
+    EXPECT_EQ(found.value, expected.value) << factor;
+    EXPECT_EQ(found.first, expected.first);
+  }
+}
+
+TEST(FlatUpdateKernelTest, ScalesThatOverflowTheTypeAreNotFinite) {
+  const double huge = 1e300;
+  const SgdRule<float> rule{0.1F, 0};
+  Problem<float> found(16);
+  const Problem<float> untouched(16);
+  update_on_gpu(&rule, found.range(&huge), nullptr);
+  EXPECT_EQ(found.value, untouched.value);
+}
+
 ClipScale scale_of(const ScaleRule& rule, const std::vector<double>& norms, LossScale* loss_scale = nullptr) {
   ClipScale found{};
   find_scale_on_gpu(&rule, norms.data(), static_cast<int>(norms.size()), loss_scale, &found, nullptr);

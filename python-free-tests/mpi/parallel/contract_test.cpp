@@ -49,11 +49,12 @@ TEST_F(ContractTest, SamplesThatDoNotAddUpAreAnErrorOnAllRanks) {
 /// As on a GPU, where the sums are looked at when they have arrived.
 TEST_F(ContractTest, CountsAreCheckedOnceAgainstThoseOfTheirOwnStep) {
   constexpr int kRanks = 2;
-  StepLedger ledger(kRanks);
+  StepLedger ledger(kRanks, at::kCPU);
   at::Tensor footer = at::zeros({tensor::ParameterArena::kFooterElements});
   const auto enqueue = [&](const PassOptions& counts) {
     ledger.add(counts);
-    ledger.write_footer(parallel_->arenas(), footer);
+    ledger.upload(parallel_->arenas());
+    ledger.write_footer(footer);
     footer.mul_(kRanks);  // the sum over ranks that agree
     ledger.take_footer(footer);
   };
@@ -66,6 +67,23 @@ TEST_F(ContractTest, CountsAreCheckedOnceAgainstThoseOfTheirOwnStep) {
   ledger.add({.samples = 1, .global_samples = 2});
   EXPECT_THAT(refusal([&] { ledger.check_footer(); }), HasSubstr("add up to 6, global_samples says 7"));
   EXPECT_NO_THROW(ledger.check_footer()) << "checked once";
+}
+
+/// A backward that begins with a captured root gradient begins with that of the pass uploaded last.
+TEST_F(ContractTest, RootGradientsAndFootersAreReadFromMemory) {
+  StepLedger ledger(2, at::kCPU);
+  const at::Tensor loss = at::zeros({}, at::kFloat), in_double = at::zeros({}, at::kDouble);
+  at::Tensor footer = at::zeros({tensor::ParameterArena::kFooterElements}, at::kDouble);
+  for (const std::int64_t samples : {1, 2, 3}) {
+    ledger.add({.samples = samples, .global_samples = 7});
+    ledger.upload(parallel_->arenas());
+    ledger.write_footer(footer);
+    EXPECT_EQ(footer[0].item<double>(), static_cast<double>(samples));
+    EXPECT_EQ(ledger.root_gradient_like(loss).item<float>(), static_cast<float>(samples / 7.0));
+    EXPECT_EQ(ledger.root_gradient_like(in_double).item<double>(), samples / 7.0);
+  }
+  ledger.root_gradient_like(in_double).mul_(5);
+  EXPECT_EQ(ledger.root_gradient_like(in_double).item<double>(), 3 / 7.0) << "a tensor of its own";
 }
 
 TEST_F(ContractTest, RanksThatDisagreeAboutTheGlobalCountAllThrow) {

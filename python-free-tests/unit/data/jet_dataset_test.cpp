@@ -138,6 +138,47 @@ TEST_F(JetDatasetTest, FitsAutomaticInputsToTheTrainingPart) {
   EXPECT_NEAR(squares / count, 1, 1e-3);
 }
 
+/// As a process of the same node tells it.
+TEST_F(JetDatasetTest, RowsThatAreKnownAreNotReadAgain) {
+  const std::string selecting = card_with(
+      "[split]",
+      "[select]\njets = \"jet.pt > 150\"\n[weights]\nsample = \"jet.mass\"\n[targets]\nenergy = \"2 * jet.pt\"\n[split]");
+  const JetDatasetOptions options{.files = {write_jets("jets.h5")}, .card = selecting, .targets = {"energy"}};
+  const JetDataset read(options);
+  const std::string rows = read.rows_as_bytes();
+  JetDatasetOptions told = options;
+  told.known_rows = rows;
+  const JetDataset known(told);
+  EXPECT_TRUE(read.labels_read());
+  EXPECT_FALSE(known.labels_read());
+  EXPECT_EQ(known.rows_as_bytes(), rows);
+  EXPECT_EQ(known.card(), read.card());
+  const SplitOptions parts{.valid_fraction = 0.25, .seed = 5};
+  for (const auto part : {&DatasetSplit::train, &DatasetSplit::valid}) {
+    const DatasetPtr expected = read.split(parts).*part, found = known.split(parts).*part;
+    EXPECT_EQ(found->summary().fingerprint, expected->summary().fingerprint);
+    EXPECT_EQ(found->summary().class_counts, expected->summary().class_counts);
+    EXPECT_EQ(found->summary().rows.not_selected, expected->summary().rows.not_selected);
+    for (const auto& [name, tensor] : expected->read(2).tensors)
+      EXPECT_TRUE(found->read(2).tensors[name].equal(tensor)) << name;
+  }
+}
+
+TEST_F(JetDatasetTest, KnownRowsOfOtherFilesAreRefused) {
+  const std::string card = write_card(), file = write_jets("jets.h5");
+  const std::string longer =
+      JetDataset({.files = {write_jets("longer.h5", {.rows = 501})}, .card = card}).rows_as_bytes();
+  const std::string other =
+      JetDataset({.files = {write_jets("other.h5", {.first_row = 1})}, .card = card}).rows_as_bytes();
+  const std::string own = JetDataset({.files = {file}, .card = card}).rows_as_bytes();
+  const std::string cut = own.substr(0, own.size() - 1), more = own + "x";
+  for (const std::string_view rows :
+       {std::string_view(longer), std::string_view(other), std::string_view(cut), std::string_view(more),
+        std::string_view("short")})
+    EXPECT_THAT(refusal({.files = {file}, .card = card, .known_rows = rows}),
+                AllOf(HasSubstr("jets.h5"), HasSubstr("another process of this node read other rows")));
+}
+
 TEST_F(JetDatasetTest, TakesAResolvedCardAsItIs) {
   const std::string file = write_jets("jets.h5");
   const JetDataset first({.files = {file}, .card = write_card(), .length = 5, .classes = {"b", "a"}});

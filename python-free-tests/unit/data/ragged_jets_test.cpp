@@ -57,6 +57,18 @@ TEST_F(RaggedJetsTest, PaddedBatchesAreThoseOfThePaddedFile) {
   EXPECT_GT(ragged.all()->summary().truncated, 0);
 }
 
+TEST_F(RaggedJetsTest, KnownRowsTellHowLongJetsAre) {
+  const JetDatasetOptions options{.files = {write_ragged()}, .card = write_ragged_card(), .ragged = true};
+  const JetDataset read(options);
+  const std::string rows = read.rows_as_bytes();
+  JetDatasetOptions told = options;
+  told.known_rows = rows;
+  const JetDataset known(told);
+  EXPECT_FALSE(known.labels_read());
+  EXPECT_THAT(known.all()->row_splits(), testing::ElementsAreArray(read.all()->row_splits()));
+  EXPECT_EQ(known.card(), read.card());
+}
+
 TEST_F(RaggedJetsTest, RaggedBatchesHaveEveryParticle) {
   const std::string file = write_ragged(), card = write_ragged_card();
   const DatasetPtr jets = JetDataset({.files = {file}, .card = card, .ragged = true}).all();

@@ -3,8 +3,12 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::ops {
 namespace {
@@ -39,6 +43,19 @@ TEST_P(KeyedRandomTest, FewerColumnsAreTheFirstOfMore) {
   const RandomKey key{.seed = 1, .step = 2};
   const at::Tensor ids = at::tensor({7}, at::kLong);
   EXPECT_TRUE(at::equal(GetParam()(key, ids, 10), GetParam()(key, ids, 20).slice(1, 0, 10)));
+}
+
+/// The CPU, which replays nothing, reads the number in the key.
+TEST_P(KeyedRandomTest, AStepInMemoryChangesNothing) {
+  const at::Tensor ids = at::tensor({10, 20}, at::kLong);
+  const RandomKey key{.seed = 1, .step = 5, .site = 3, .step_in_memory = at::full({1}, 5, at::kLong)};
+  EXPECT_TRUE(at::equal(GetParam()(key, ids, 50), draw(1, 5, {10, 20})));
+  RandomKey bad = key;
+  for (const at::Tensor& step : {at::full({2}, 5, at::kLong), at::full({1}, 5, at::kInt)}) {
+    bad.step_in_memory = step;
+    EXPECT_THAT([&] { GetParam()(bad, ids, 50); },
+                testing::ThrowsMessage<ConfigError>(testing::HasSubstr("one int64 number")));
+  }
 }
 
 TEST_P(KeyedRandomTest, EmptyBatch) { EXPECT_EQ(draw(1, 5, {}).sizes(), (std::vector<std::int64_t>{0, 50})); }

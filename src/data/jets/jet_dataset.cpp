@@ -115,6 +115,9 @@ bool JetDataset::is_validated(RowReference row, const SplitOptions& options, Fil
 
 const std::vector<std::filesystem::path>& JetDataset::files() const noexcept { return impl_->files; }
 
+std::string JetDataset::rows_as_bytes() const { return impl_->source->rows_as_bytes(); }
+bool JetDataset::labels_read() const noexcept { return impl_->source->labels_read(); }
+
 std::int64_t JetDataset::rows_in_file(std::size_t file) const {
   return static_cast<std::int64_t>(impl_->source->files().at(file).rows());
 }

@@ -14,10 +14,13 @@
 #include "bunchtrain/core/random.hpp"
 #include "parallel_for.hpp"
 #include "part_text.hpp"
+#include "row_bytes.hpp"
 #include "storage/opened_file.hpp"
 
 namespace bunchtrain::data {
 namespace {
+
+constexpr std::size_t kFingerprintDigits = 32;
 
 template <class Values>
 std::span<const std::byte> bytes_of(const Values& values) {
@@ -50,8 +53,58 @@ JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledF
   targets_.assign(targets().size(), std::vector<double>(rows, std::numeric_limits<double>::quiet_NaN()));
   make_room_for_elements();
   count_filled_rows();
-  read_labels(options.threads);
+  if (options.known_rows.empty())
+    read_labels(options.threads);
+  else
+    take_labels(options.known_rows);
   take_fingerprint(files, options.hash_data);
+  require_same_rows(options.known_rows);
+}
+
+/// In one order for both directions; nothing else is found by reading all rows.
+template <class Self, class Action>
+bool JetSource::for_each_column(Self& self, Action action) {
+  bool all = action(self.labels_) && action(self.keys_) && action(self.weights_);
+  for (auto& target : self.targets_) all = all && action(target);
+  auto& elements = self.elements_;
+  all = all && action(elements.real) && action(elements.per_class) && action(elements.weights);
+  for (auto& target : elements.targets) all = all && action(target);
+  return all;
+}
+
+std::string JetSource::rows_as_bytes() const {
+  std::string bytes = fingerprint_;
+  put_column(bytes, std::vector{counts_.not_selected, counts_.other_labels, counts_.not_finite});
+  for_each_column(*this, [&](const auto& column) {
+    put_column(bytes, column);
+    return true;
+  });
+  return bytes;
+}
+
+void JetSource::take_labels(std::string_view rows) {
+  labels_read_ = false;
+  rows.remove_prefix(std::min(rows.size(), kFingerprintDigits));
+  std::vector<std::int64_t> left_out(3);
+  const bool taken = take_column(rows, left_out) &&
+                     for_each_column(*this, [&](auto& column) { return take_column(rows, column); });
+  if (!taken || !rows.empty()) refuse_rows();
+  counts_.stored = static_cast<std::int64_t>(this->rows());
+  counts_.not_selected = left_out[0];
+  counts_.other_labels = left_out[1];
+  counts_.not_finite = left_out[2];
+}
+
+/// The fingerprint of what was taken, and of the files as they are seen here, is that of who read them.
+void JetSource::require_same_rows(std::string_view rows) const {
+  if (!labels_read_ && rows.substr(0, kFingerprintDigits) != fingerprint_) refuse_rows();
+}
+
+void JetSource::refuse_rows() const {
+  throw DataError(fmt::format(
+      "{}: another process of this node read other rows than are here; let all processes see the same files, "
+      "which nobody writes meanwhile",
+      files_.front().path()));
 }
 
 void JetSource::read_labels(int threads) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bunchtrain/data/jet_dataset.hpp"
@@ -47,10 +48,19 @@ class JetSource {
   const std::string& fingerprint() const noexcept { return fingerprint_; }
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
   const Logger& logger() const noexcept { return logger_; }
+  /// What reading all rows found, for `JetDatasetOptions::known_rows` of another process.
+  std::string rows_as_bytes() const;
+  /// False if somebody else did, and told what was found.
+  bool labels_read() const noexcept { return labels_read_; }
 
  private:
   void read_labels(int threads);
   features::RowSelection read_labels(const RowRange& range);
+  void take_labels(std::string_view rows);
+  void require_same_rows(std::string_view rows) const;
+  [[noreturn]] void refuse_rows() const;
+  template <class Self, class Action>
+  static bool for_each_column(Self& self, Action action);
   void make_room_for_elements();
   void keep_elements(const features::RowSelection& selection, std::size_t first_row);
   void count_filled_rows();
@@ -66,6 +76,7 @@ class JetSource {
   std::vector<std::vector<double>> targets_;
   features::ElementCounts elements_;
   RowCounts counts_;
+  bool labels_read_ = true;
   std::string fingerprint_;
   std::vector<FileIdentity> identities_;
 };

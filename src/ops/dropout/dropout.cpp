@@ -11,10 +11,10 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/core/random.hpp"
 #include "dropout/cpu/dropout_kernel.hpp"
 #include "dropout_cuda.hpp"
 #include "held_state.hpp"
+#include "random/stream_of.hpp"
 #include "tensor_text.hpp"
 
 namespace bunchtrain::ops {
@@ -103,9 +103,9 @@ void check_arguments(const at::Tensor& x, const at::Tensor& row_keys, double pro
 
 at::Tensor dropout_keys(const RandomKey& key, const at::Tensor& sample_ids, c10::Device device) {
   const at::Tensor ids = sample_ids.to(device, at::kLong, /*non_blocking=*/device.is_cuda()).contiguous();
-  const std::uint64_t stream = mix64(mix64(kDropoutStream, key.site), static_cast<std::uint64_t>(key.step));
-  if (device.is_cuda()) return detail::row_keys_cuda(ids, key.seed, stream);
-  const CounterRandom random(key.seed, stream);
+  const detail::KeyedStream stream = detail::stream_of(kDropoutStream, key, device);
+  if (device.is_cuda()) return detail::row_keys_cuda(ids, stream);
+  const CounterRandom random = detail::random_of(stream);
   at::Tensor keys = at::empty_like(ids);
   auto* row_key = keys.mutable_data_ptr<std::int64_t>();
   const auto* id = ids.const_data_ptr<std::int64_t>();

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 
+#include "random/keyed_stream.hpp"
+
 namespace bunchtrain::ops::detail {
 
-/// [B] int64: `CounterRandom(seed, stream).bits(id)` of the [B] int64 `ids`, on their device.
-at::Tensor row_keys_cuda(const at::Tensor& ids, std::uint64_t seed, std::uint64_t stream);
+/// [B] int64: the bits at position `ids[b]` of `stream`, where the [B] int64 `ids` are.
+at::Tensor row_keys_cuda(const at::Tensor& ids, const KeyedStream& stream);
 
 /// [B, ...] float32, float64, bfloat16 or float16 `x`, contiguous: elements kept and scaled, or zero.
 at::Tensor drop_rows_cuda(const at::Tensor& x, const at::Tensor& keys, std::uint32_t threshold, double scale);

@@ -6,11 +6,13 @@
 
 #include <cstdint>
 
+#include "random/keyed_stream.hpp"
+
 namespace bunchtrain::ops::detail {
 
 /// [B, columns] float32 where the [B] int64 `ids` are: row b holds the first numbers of
-/// `CounterRandom(seed, stream).child(ids[b])`, uniform or normal.
-at::Tensor keyed_random_cuda(const at::Tensor& ids, std::uint64_t seed, std::uint64_t stream,
-                             std::int64_t columns, bool normal);
+/// the child `ids[b]` of `stream`, uniform or normal.
+at::Tensor keyed_random_cuda(const at::Tensor& ids, const KeyedStream& stream, std::int64_t columns,
+                             bool normal);
 
 }  // namespace bunchtrain::ops::detail

@@ -19,7 +19,7 @@ constexpr std::int64_t kSumPiece = 4096;
 
 template <template <class> class Rule, class T>
 void update_on_cpu(const Rule<T>* rule, const FlatRange<T>& range) {
-  if (!std::isfinite(static_cast<T>(*range.gradient_scale))) return;
+  if (!std::isfinite(static_cast<T>(*range.gradient_scale)) || is_idle(*rule)) return;
   const FlatLoops<T>& loops = flat_loops<T>();
   at::parallel_for(0, range.count, kGrain,
                    [&](std::int64_t begin, std::int64_t end) { loops(*rule, range, begin, end); });

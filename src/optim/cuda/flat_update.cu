@@ -45,15 +45,15 @@ __device__ void update_pack(const Rule<T>& rule, const FlatRange<T>& range, T sc
 // One thread owns 16 bytes of every array; no shared memory. Bound: bytes, (3 + 2 * states) *
 // sizeof(T) per element (value and states read and written, gradient read). Reference: the rule
 // itself, in update_rules.hpp. All threads read the same rule and scale, whose loads are broadcast; if the scale
-// is not finite they leave.
+// is not finite in T, or the rule idle, they leave.
 template <template <class> class Rule, class T>
 __global__ void update_kernel(const Rule<T>* __restrict__ rule_in_memory, FlatRange<T> range,
                               std::int64_t packs) {
   const std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (pack >= packs) return;
-  const double scale = *range.gradient_scale;
+  const T scale = static_cast<T>(*range.gradient_scale);
   const Rule<T> rule = *rule_in_memory;
-  if (std::isfinite(scale)) update_pack(rule, range, static_cast<T>(scale), pack);
+  if (std::isfinite(scale) && !is_idle(rule)) update_pack(rule, range, scale, pack);
 }
 
 // One thread: a handful of numbers. Reference: `find_scale`.

@@ -2,7 +2,6 @@
 #include "bunchtrain/parallel/data_parallel.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full_like.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/module.h>
 
@@ -167,7 +166,7 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
       arenas(move_to_arenas(*module, communicator, options)),
       plan(choose_plan(communicator, arenas, options)),
       buckets(arenas, communicator, plan.bucket_bytes),
-      ledger(communicator.size()),
+      ledger(communicator.size(), arenas.empty() ? communicator.device() : arenas.front().values().device()),
       sync_batch_norm_wanted(options.sync_batch_norm),
       sync_batch_norm(options.sync_batch_norm && communicator.size() > 1) {
   if (sync_batch_norm) share_statistics(*module, communicator);
@@ -200,12 +199,13 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
     arena.begin_pass();
     if (options.zero_first) arena.zero_gradients();
   }
+  ledger.upload(arenas);
   in_pass.emplace();
   last_pass = options.last;
   if (!last_pass || communicator.size() == 1) return;
   exposed_before.add(buckets.exposed());
   const at::NoGradGuard no_grad;
-  if (const at::Tensor counts = footer(); counts.defined()) ledger.write_footer(arenas, counts);
+  if (const at::Tensor counts = footer(); counts.defined()) ledger.write_footer(counts);
   buckets.arm(one_backward && plan.kind == CollectivePlan::buckets);
 }
 
@@ -229,7 +229,7 @@ void DataParallel::Impl::check_counts() {
 
 at::Tensor DataParallel::Impl::root_gradient(const at::Tensor& loss) const {
   const at::NoGradGuard no_grad;
-  at::Tensor root = at::full_like(loss, ledger.root_gradient());
+  at::Tensor root = ledger.root_gradient_like(loss);
   return loss_scale.defined() ? root.mul_(loss_scale) : root;
 }
 

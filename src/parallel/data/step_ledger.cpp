@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "step_ledger.hpp"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -16,15 +15,7 @@ namespace bunchtrain::parallel {
 
 namespace {
 
-// Footer: [0] samples, then digits of a fingerprint and their squares. If the digits agree on all ranks, the
-// variance of each is zero: a criterion that every rank computes from the same sums. Digits of 4 bits keep
-// the sums exact in float32.
-constexpr std::size_t kDigits = 4;
 constexpr int kDigitBits = 4;
-constexpr std::size_t kSums = 1;
-constexpr std::size_t kSquares = kSums + kDigits;
-constexpr std::size_t kUsed = kSquares + kDigits;
-static_assert(static_cast<std::int64_t>(kUsed) <= tensor::ParameterArena::kFooterElements);
 
 std::uint64_t fingerprint(const tensor::ParameterArenas& arenas, std::int64_t global_samples) {
   std::uint64_t result = mix64(0, static_cast<std::uint64_t>(global_samples));
@@ -34,20 +25,38 @@ std::uint64_t fingerprint(const tensor::ParameterArenas& arenas, std::int64_t gl
   return result;
 }
 
-/// Page-locked for a GPU, and of the footer's type, so that the copy needs nothing but itself.
-template <class T>
-at::Tensor host_like(const at::Tensor& footer, const std::array<double, kUsed>& values) {
-  at::Tensor host = at::empty({static_cast<std::int64_t>(kUsed)},
-                              at::TensorOptions().dtype(footer.dtype()).pinned_memory(footer.is_cuda()));
-  for (std::size_t i = 0; i < values.size(); ++i) host.mutable_data_ptr<T>()[i] = static_cast<T>(values[i]);
-  return host;
-}
-
 double digit(std::uint64_t word, std::size_t index) {
   return static_cast<double>((word >> (index * kDigitBits)) & ((1U << kDigitBits) - 1));
 }
 
 }  // namespace
+
+StepLedger::StepLedger(int world, c10::Device device)
+    : world_(world),
+      scalars_(device),
+      root_in_memory_(scalars_.add<double>()),
+      footer_in_memory_(scalars_.add<Footer>()) {
+  static_assert(static_cast<std::int64_t>(kUsed) <= tensor::ParameterArena::kFooterElements);
+}
+
+StepLedger::Footer StepLedger::footer_of(const tensor::ParameterArenas& arenas) const {
+  const std::uint64_t word = fingerprint(arenas, global_samples_);
+  Footer values{};
+  values[0] = static_cast<double>(samples_);
+  for (std::size_t i = 0; i < kDigits; ++i) {
+    values[kSums + i] = digit(word, i);
+    values[kSquares + i] = digit(word, i) * digit(word, i);
+  }
+  return values;
+}
+
+at::Tensor StepLedger::root_gradient_like(const at::Tensor& loss) const {
+  return at::empty_like(loss).copy_(scalars_.view(root_in_memory_, at::kDouble).squeeze(0).expand_as(loss));
+}
+
+void StepLedger::write_footer(const at::Tensor& footer) const {
+  footer.narrow(0, 0, static_cast<std::int64_t>(kUsed)).copy_(scalars_.view(footer_in_memory_, at::kDouble));
+}
 
 void StepLedger::add(const PassOptions& options) {
   expects(options.samples >= 0,
@@ -70,17 +79,10 @@ void StepLedger::add(const PassOptions& options) {
   root_gradient_ = static_cast<double>(options.samples) / static_cast<double>(global);
 }
 
-void StepLedger::write_footer(const tensor::ParameterArenas& arenas, const at::Tensor& footer) const {
-  const std::uint64_t word = fingerprint(arenas, global_samples_);
-  std::array<double, kUsed> values{};
-  values[0] = static_cast<double>(samples_);
-  for (std::size_t i = 0; i < kDigits; ++i) {
-    values[kSums + i] = digit(word, i);
-    values[kSquares + i] = digit(word, i) * digit(word, i);
-  }
-  const at::Tensor host = footer.scalar_type() == at::kDouble ? host_like<double>(footer, values)
-                                                              : host_like<float>(footer, values);
-  footer.narrow(0, 0, static_cast<std::int64_t>(kUsed)).copy_(host, /*non_blocking=*/true);
+void StepLedger::upload(const tensor::ParameterArenas& arenas) {
+  scalars_.set(root_in_memory_, root_gradient_);
+  if (world_ > 1) scalars_.set(footer_in_memory_, footer_of(arenas));
+  scalars_.upload();
 }
 
 void StepLedger::take_footer(const at::Tensor& footer) {

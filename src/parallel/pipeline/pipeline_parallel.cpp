@@ -58,7 +58,7 @@ class MicrobatchContext {
  public:
   explicit MicrobatchContext(const Batch& part) {
     if (const nn::StepContext* const whole = nn::StepContext::current())
-      context_.emplace(whole->seed(), whole->step(), part.sample_ids);
+      context_.emplace(whole->seed(), whole->step(), part.sample_ids, whole->step_in_memory());
   }
 
  private:

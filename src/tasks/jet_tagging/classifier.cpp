@@ -18,6 +18,7 @@
 #include "bunchtrain/train/detail/memory_need.hpp"
 #include "heads.hpp"
 #include "initial_weights.hpp"
+#include "shared_rows.hpp"
 
 namespace bunchtrain::jet_tagging {
 namespace {
@@ -46,8 +47,8 @@ data::DatasetSplit disjoint(data::DatasetSplit split) {
 }
 
 data::DatasetSplit open_files(const train::Session& session, const JetDataOptions& options,
-                              const std::vector<std::string>& targets) {
-  const data::JetDataset jets(dataset_options(session, options, targets, options.files.data));
+                              const std::vector<std::string>& targets, SharedRows& rows) {
+  const data::JetDataset jets = rows.open(dataset_options(session, options, targets, options.files.data));
   if (jets.card().ragged)
     throw ConfigError(
         "particles.batches", "ragged",
@@ -56,7 +57,7 @@ data::DatasetSplit open_files(const train::Session& session, const JetDataOption
                     jets.card().name));
   session.use("valid");
   if (const auto& files = options.files.valid; !files.empty()) {
-    const data::JetDataset valid(dataset_options(session, options, targets, files), jets.card());
+    const data::JetDataset valid = rows.open(dataset_options(session, options, targets, files), jets.card());
     return disjoint({jets.all(), valid.all()});
   }
   session.use("valid-fraction");
@@ -154,9 +155,8 @@ data::DatasetSplit open_with_targets(train::Session& session, const JetDataOptio
     throw ConfigError(
         "data", "",
         "one or more HDF5 files; for a first try make some: " + way_to(Advice::make_toy_jets, "toy_jets.h5"));
-  data::DatasetSplit split;
-  session.control().together([&] { split = open_files(session, options, targets); });
-  return split;
+  return open_once_per_node(session,
+                            [&](SharedRows& rows) { return open_files(session, options, targets, rows); });
 }
 
 }  // namespace

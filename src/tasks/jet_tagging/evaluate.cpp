@@ -204,8 +204,8 @@ EvaluateResult evaluate(train::Session& session, const EvaluateOptions& options,
   for (const char* name : {"against", "working-point", "output", "page", "force", "batch"}) session.use(name);
   add_observers(card, options.against);
   metrics::EfficiencyOptions{.working_point = options.working_point}.validate();
-  const EvaluatedData evaluated =
-      together(session, [&] { return open_evaluated(session, options, networks); });
+  const EvaluatedData evaluated = open_once_per_node(
+      session, [&](SharedRows& rows) { return open_evaluated(session, options, networks, rows); });
   const Outputs outputs = together(session, [&] {
     Outputs chosen = choose_outputs(options, sources, evaluated);
     if (session.is_root()) require_writable(chosen);

@@ -147,7 +147,7 @@ std::string describe_files(const std::vector<std::filesystem::path>& files) {
 }
 
 EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
-                             std::span<const TrainedNetwork> networks) {
+                             std::span<const TrainedNetwork> networks, SharedRows& rows) {
   for (const char* name : {"split", "data", "hdf5-plugins"}) session.use(name);
   const TrainedNetwork& trained = networks.front();
   const std::string part(to_string(options.split));
@@ -165,14 +165,14 @@ EvaluatedData open_evaluated(const train::Session& session, const EvaluateOption
   const data::DataFiles named = data::parse_data_words(names);
   std::vector<std::string> targets;
   for (const EstimatedTarget& head : trained.heads) targets.push_back(head.name);
-  const JetDataset files({.files = named.files,
-                          .class_files = named.class_files,
-                          .targets = std::move(targets),
-                          .labels_required = false,
-                          .allow_plugins = options.hdf5_plugins,
-                          .threads = session.threads().loader,
-                          .logger = session.logger()},
-                         trained.card);
+  const JetDataset files = rows.open({.files = named.files,
+                                      .class_files = named.class_files,
+                                      .targets = std::move(targets),
+                                      .labels_required = false,
+                                      .allow_plugins = options.hdf5_plugins,
+                                      .threads = session.threads().loader,
+                                      .logger = session.logger()},
+                                     trained.card);
   EvaluatedData evaluated{
       .files = files, .samples = files.all(), .rows = {}, .description = describe_files(files.files())};
   if (part != "all") {

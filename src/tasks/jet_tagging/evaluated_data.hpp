@@ -12,6 +12,7 @@
 #include "bunchtrain/tasks/jet_tagging/evaluate.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/session.hpp"
+#include "shared_rows.hpp"
 #include "trained_network.hpp"
 
 namespace bunchtrain::jet_tagging {
@@ -30,6 +31,6 @@ std::string describe_files(const std::vector<std::filesystem::path>& files);
 /// their number.
 /// @throws ConfigError if there is no such part, or if it is not the same of all networks.
 EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
-                             std::span<const TrainedNetwork> networks);
+                             std::span<const TrainedNetwork> networks, SharedRows& rows);
 
 }  // namespace bunchtrain::jet_tagging

@@ -57,9 +57,9 @@ ShowerGanStep::ShowerGanStep(TrainedPart<models::ShowerGenerator> generator,
 nn::StepContext ShowerGanStep::context_of(std::uint64_t pass) const {
   const auto* step = nn::StepContext::current();
   expects(step != nullptr, "the 3DGAN step runs inside an nn::StepContext, which keys its random numbers");
-  return nn::StepContext(
-      mix64(step->seed(), pass), step->step(),
-      step->sample_ids().to(generator_.engine->device(), at::kLong, /*non_blocking=*/true));
+  return nn::StepContext(mix64(step->seed(), pass), step->step(),
+                         step->sample_ids().to(generator_.engine->device(), at::kLong, /*non_blocking=*/true),
+                         step->step_in_memory());
 }
 
 train::LossTerms ShowerGanStep::operator()(const Batch& batch) {

@@ -9,10 +9,10 @@
 
 namespace bunchtrain::ops::detail {
 
-at::Tensor row_keys_cuda(const at::Tensor& ids, std::uint64_t seed, std::uint64_t stream) {
+at::Tensor row_keys_cuda(const at::Tensor& ids, const KeyedStream& stream) {
   const c10::cuda::CUDAGuard guard(ids.device());
   at::Tensor keys = at::empty_like(ids);
-  launch_row_keys(ids.numel(), ids.const_data_ptr<std::int64_t>(), seed, stream,
+  launch_row_keys(ids.numel(), ids.const_data_ptr<std::int64_t>(), stream,
                   keys.mutable_data_ptr<std::int64_t>(), c10::cuda::getCurrentCUDAStream());
   return keys;
 }

@@ -18,11 +18,11 @@ constexpr int kNumbersPerCounter = 8;  ///< of 16 bits
 static_assert(kLanes * kNumbersPerCounter == kDropoutBlock);
 
 __global__ void __launch_bounds__(kThreads)
-    row_keys_kernel(std::int64_t rows, const std::int64_t* ids, std::uint64_t seed, std::uint64_t stream,
-                    std::int64_t* keys) {
+    row_keys_kernel(std::int64_t rows, const std::int64_t* ids, KeyedStream stream, std::int64_t* keys) {
   const std::int64_t row = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (row >= rows) return;
-  keys[row] = static_cast<std::int64_t>(random_bits(seed, stream, static_cast<std::uint64_t>(ids[row])));
+  keys[row] = static_cast<std::int64_t>(
+      random_bits(stream.seed, number_of(stream), static_cast<std::uint64_t>(ids[row])));
 }
 
 // Dropout. Formula: element 32 w + 16 h + l of a block of 128 takes half h of word w
@@ -59,11 +59,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void launch_row_keys(std::int64_t rows, const std::int64_t* ids, std::uint64_t seed, std::uint64_t stream,
+void launch_row_keys(std::int64_t rows, const std::int64_t* ids, const KeyedStream& stream,
                      std::int64_t* keys, cudaStream_t stream_of_work) {
   device::launch(row_keys_kernel,
                  {dim3(device::blocks_for(static_cast<std::size_t>(rows), kThreads)), dim3(kThreads)},
-                 stream_of_work, rows, ids, seed, stream, keys);
+                 stream_of_work, rows, ids, stream, keys);
 }
 
 template <class S>

@@ -7,13 +7,14 @@
 
 #include <cstdint>
 
+#include "random/keyed_stream.hpp"
 #include "storage/storage.hpp"
 
 namespace bunchtrain::ops::detail {
 
-/// `keys[row] = CounterRandom(seed, stream).bits(ids[row])`. Asynchronous on
+/// `keys[row]` = the bits at position `ids[row]` of `stream`. Asynchronous on
 /// `stream_of_work`. `keys` may be `ids`.
-void launch_row_keys(std::int64_t rows, const std::int64_t* ids, std::uint64_t seed, std::uint64_t stream,
+void launch_row_keys(std::int64_t rows, const std::int64_t* ids, const KeyedStream& stream,
                      std::int64_t* keys, cudaStream_t stream_of_work);
 
 /// Zeroes elements of `rows` rows of `elements` each: y = 0 where the element's number under the row's key is

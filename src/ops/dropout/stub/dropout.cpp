@@ -4,7 +4,7 @@
 
 namespace bunchtrain::ops::detail {
 
-at::Tensor row_keys_cuda(const at::Tensor&, std::uint64_t, std::uint64_t) {
+at::Tensor row_keys_cuda(const at::Tensor&, const KeyedStream&) {
   throw NotBuiltError("dropout on a GPU", "BUNCHTRAIN_CUDA");
 }
 

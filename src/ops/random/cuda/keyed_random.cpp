@@ -8,11 +8,11 @@
 
 namespace bunchtrain::ops::detail {
 
-at::Tensor keyed_random_cuda(const at::Tensor& ids, std::uint64_t seed, std::uint64_t stream,
-                             std::int64_t columns, bool normal) {
+at::Tensor keyed_random_cuda(const at::Tensor& ids, const KeyedStream& stream, std::int64_t columns,
+                             bool normal) {
   const c10::cuda::CUDAGuard guard(ids.device());
   at::Tensor rows = at::empty({ids.numel(), columns}, ids.options().dtype(at::kFloat));
-  launch_keyed_random(ids.numel(), columns, ids.const_data_ptr<std::int64_t>(), seed, stream,
+  launch_keyed_random(ids.numel(), columns, ids.const_data_ptr<std::int64_t>(), stream,
                       normal ? Distribution::normal : Distribution::uniform, rows.mutable_data_ptr<float>(),
                       c10::cuda::getCurrentCUDAStream());
   return rows;

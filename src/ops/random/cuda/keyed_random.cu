@@ -16,13 +16,14 @@ __device__ double to_unit(std::uint64_t bits) { return static_cast<double>(bits 
 // A thread owns a number. Box-Muller in double, as CounterRandom::normal. No shared memory. Bound:
 // instructions in double; a step draws few numbers.
 __global__ void __launch_bounds__(kThreads)
-    keyed_random_kernel(std::int64_t count, std::int64_t columns, const std::int64_t* ids, std::uint64_t seed,
-                        std::uint64_t stream, Distribution distribution, float* out) {
+    keyed_random_kernel(std::int64_t count, std::int64_t columns, const std::int64_t* ids, KeyedStream stream,
+                        Distribution distribution, float* out) {
   const std::int64_t place = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (place >= count) return;
   const std::int64_t row = place / columns;
-  const std::uint64_t own_stream = mix(stream, static_cast<std::uint64_t>(ids[row]));
-  const PhiloxWords drawn = philox(static_cast<std::uint64_t>(place - row * columns), own_stream, seed);
+  const std::uint64_t own_stream = mix(number_of(stream), static_cast<std::uint64_t>(ids[row]));
+  const PhiloxWords drawn =
+      philox(static_cast<std::uint64_t>(place - row * columns), own_stream, stream.seed);
   const double first = to_unit(word_pair(drawn.words[0], drawn.words[1]));
   if (distribution == Distribution::uniform) {
     out[place] = static_cast<float>(first);
@@ -35,13 +36,13 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void launch_keyed_random(std::int64_t rows, std::int64_t columns, const std::int64_t* ids, std::uint64_t seed,
-                         std::uint64_t stream, Distribution distribution, float* out,
+void launch_keyed_random(std::int64_t rows, std::int64_t columns, const std::int64_t* ids,
+                         const KeyedStream& stream, Distribution distribution, float* out,
                          cudaStream_t stream_of_work) {
   const std::int64_t count = rows * columns;
   device::launch(keyed_random_kernel,
                  {dim3(device::blocks_for(static_cast<std::size_t>(count), kThreads)), dim3(kThreads)},
-                 stream_of_work, count, columns, ids, seed, stream, distribution, out);
+                 stream_of_work, count, columns, ids, stream, distribution, out);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -7,14 +7,16 @@
 
 #include <cstdint>
 
+#include "random/keyed_stream.hpp"
+
 namespace bunchtrain::ops::detail {
 
 enum class Distribution { uniform, normal };
 
-/// `out[row, i]` = number i of `CounterRandom(seed, stream).child(ids[row])`: uniform to the bit, normal
+/// `out[row, i]` = number i of child `ids[row]` of `stream`: uniform to the bit, normal
 /// within one unit in the last place. Asynchronous on `stream_of_work`.
-void launch_keyed_random(std::int64_t rows, std::int64_t columns, const std::int64_t* ids, std::uint64_t seed,
-                         std::uint64_t stream, Distribution distribution, float* out,
+void launch_keyed_random(std::int64_t rows, std::int64_t columns, const std::int64_t* ids,
+                         const KeyedStream& stream, Distribution distribution, float* out,
                          cudaStream_t stream_of_work);
 
 }  // namespace bunchtrain::ops::detail

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "random/keyed_stream.hpp"
+
 namespace bunchtrain::ops::detail {
 
 struct PhiloxWords {
@@ -52,6 +54,12 @@ __device__ inline std::uint64_t scramble(std::uint64_t word) {
 /// `mix64(a, b)`.
 __device__ inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
   return scramble(b + scramble(a + 0x9E3779B97F4A7C15));
+}
+
+/// The stream's number, of the step as it is now: one load that all threads share.
+__device__ inline std::uint64_t number_of(const KeyedStream& stream) {
+  const std::int64_t step = stream.step_in_memory == nullptr ? stream.step : *stream.step_in_memory;
+  return mix(stream.site, static_cast<std::uint64_t>(step));
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -4,7 +4,7 @@
 
 namespace bunchtrain::ops::detail {
 
-at::Tensor keyed_random_cuda(const at::Tensor&, std::uint64_t, std::uint64_t, std::int64_t, bool) {
+at::Tensor keyed_random_cuda(const at::Tensor&, const KeyedStream&, std::int64_t, bool) {
   throw NotBuiltError("random numbers on a GPU", "BUNCHTRAIN_CUDA");
 }
 
