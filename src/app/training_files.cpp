@@ -9,6 +9,7 @@ tasks::TrainingFiles training_files(const config::Options& options) {
           .card = options.get<std::string>("card"),
           .valid_fraction = options.get<double>("valid-fraction"),
           .hash_data = options.get<bool>("hash-data"),
+          .io = data::parse_io_engine(options.get<std::string>("io")),
           .hdf5_plugins = options.get<bool>("hdf5-plugins")};
 }
 

@@ -13,7 +13,9 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/shell_word.hpp"
 #include "bunchtrain/data/file_contents.hpp"
+#include "bunchtrain/data/file_reading.hpp"
 #include "bunchtrain/data/hit_dataset.hpp"
+#include "bunchtrain/data/input_files.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "subcommand.hpp"
@@ -233,6 +235,18 @@ bool is_pytables_index(const data::DatasetContents& dataset) {
   return dataset.shape.name.starts_with("_i_") || dataset.shape.name.find("/_i_") != std::string::npos;
 }
 
+/// How each dataset is read, and why.
+void print_reading(const std::string& file, bool plugins) {
+  const data::FileReading reading = data::describe_reading(file, data::IoEngine::automatic, plugins);
+  fmt::print("{}\n", file);
+  for (const auto& dataset : reading.datasets)
+    print_text(2, dataset.problem.empty()
+                      ? fmt::format("{}: {}", dataset.dataset, dataset.way)
+                      : fmt::format("{}: cannot be read: {}", dataset.dataset, dataset.problem));
+  print_text(2, reading.choice);
+  for (const auto& engine : reading.unavailable) print_text(2, "not here: " + engine);
+}
+
 void inspect_file(const std::string& file, const Reading& reading, const std::string& target) {
   auto contents = data::list_contents(file);
   const std::size_t indexes = std::erase_if(contents, is_pytables_index);
@@ -254,7 +268,14 @@ void inspect_files(const config::Options& given) {
   const auto& target = given.get<std::string>("write-card");
   require_files(files, target);
   const Reading reading{.card = given.get<std::string>("card"), .plugins = given.get<bool>("hdf5-plugins")};
-  for (const auto& file : files) inspect_file(file, reading, target);
+  const auto paths = data::input_files(files);  // of a manifest all its shards
+  for (const auto& path : paths) {
+    const std::string file = path.string();
+    if (given.get<bool>("io"))
+      print_reading(file, reading.plugins);
+    else
+      inspect_file(file, reading, path == paths.front() ? target : std::string());
+  }
 }
 
 }  // namespace
@@ -272,6 +293,7 @@ int inspect(int argc, char** argv) {
                     false,
                     false,
                     std::string(kDraftName)},
+                   {"io", false, "how each dataset would be read, and why, instead of what is in it"},
                    {"hdf5-plugins", false, "allow HDF5 filter plug-ins (they load code that a file names)"}});
   return run_subcommand(std::move(options), argc, argv, inspect_files);
 }

@@ -23,7 +23,7 @@ struct Command {
   int (*run)(int, char**);
 };
 
-constexpr std::array<Command, 10> kCommands = {{
+constexpr std::array<Command, 12> kCommands = {{
     {"info", "what this build and this machine can do", bunchtrain::tool::info},
     {"inspect", "what an HDF5 file holds and which data card fits", bunchtrain::tool::inspect},
     {"generate jets", "make toy jets to try the trainers with", bunchtrain::tool::generate_jets},
@@ -34,6 +34,8 @@ constexpr std::array<Command, 10> kCommands = {{
      bunchtrain::tool::validate_showers},
     {"evaluate", "apply a run's best checkpoint to files: table, ROC, scores.h5", bunchtrain::tool::evaluate},
     {"score", "apply a bundle to files, without MPI: scores.h5", bunchtrain::tool::score},
+    {"repack", "write HDF5 files again so that they are read fast, in shards", bunchtrain::tool::repack},
+    {"bench io", "measure how fast files are read here, by each engine", bunchtrain::tool::bench_io},
     {"plan", "predict which layouts of ranks train a network fastest", bunchtrain::tool::plan},
     {"report", "write a run folder's report.html again", bunchtrain::tool::report},
 }};

@@ -9,6 +9,7 @@
 
 namespace bunchtrain::tool {
 
+int bench_io(int argc, char** argv);
 int evaluate(int argc, char** argv);  ///< initialises MPI if launched with it; the others never do
 int generate_gflash(int argc, char** argv);
 int generate_jets(int argc, char** argv);
@@ -16,6 +17,7 @@ int generate_showers(int argc, char** argv);
 int info(int argc, char** argv);
 int inspect(int argc, char** argv);
 int plan(int argc, char** argv);
+int repack(int argc, char** argv);
 int report(int argc, char** argv);
 int score(int argc, char** argv);
 int validate_showers(int argc, char** argv);

@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/io_engine.hpp"
 
 namespace bunchtrain::data {
 
@@ -26,6 +27,7 @@ struct HitDatasetOptions {
   int threads = 1;             ///< for the first pass over labels and masks
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
   bool hash_data = false;
+  IoEngine io = IoEngine::automatic;  ///< which engine fetches the bytes of the files
   Logger logger = {};
 };
 

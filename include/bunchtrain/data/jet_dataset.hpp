@@ -12,6 +12,7 @@
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/class_files.hpp"
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/io_engine.hpp"
 
 namespace bunchtrain::data {
 
@@ -35,6 +36,7 @@ struct JetDatasetOptions {
   int threads = 1;             ///< for the first pass over labels
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
   bool hash_data = false;
+  IoEngine io = IoEngine::automatic;  ///< which engine fetches the bytes of the files
   /// `JetDataset::rows_as_bytes` of the same files and options in another process of this machine: the first pass
   /// over all rows is left out. Looked at while the files are opened. Empty: rows are read.
   std::string_view known_rows = {};

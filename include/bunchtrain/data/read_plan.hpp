@@ -11,6 +11,10 @@
 
 namespace bunchtrain::data {
 
+namespace io {
+class Engine;
+}
+
 /// Bytes by offset: a file, or rows that only the HDF5 library gets at. Immutable, thread-safe.
 class ByteSource {
  public:
@@ -21,6 +25,8 @@ class ByteSource {
   virtual void read(std::uint64_t offset, std::span<std::byte> out) const = 0;
   /// Whether offsets are those of the file `path()`, so that an engine may open and read it by itself.
   virtual bool is_file() const noexcept = 0;
+  /// The engine that is to fetch it; null: the first that can.
+  virtual const io::Engine* engine() const noexcept { return nullptr; }
 };
 
 /// Consecutive bytes of a source; or none of it, because what they hold was decoded before and is still there.

@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/io_engine.hpp"
 #include "bunchtrain/features/shower_card.hpp"
 
 namespace bunchtrain::data {
@@ -25,6 +26,7 @@ struct ShowerDatasetOptions {
   int threads = 1;             ///< for the first pass over the showers
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.
   bool hash_data = false;
+  IoEngine io = IoEngine::automatic;  ///< which engine fetches the bytes of the files
   Logger logger = {};
 };
 

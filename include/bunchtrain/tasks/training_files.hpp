@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/data/io_engine.hpp"
+
 namespace bunchtrain::tasks {
 
 struct TrainingFiles {
@@ -14,7 +16,8 @@ struct TrainingFiles {
   std::string card = "auto";            ///< a built-in name, a .toml file, or auto to recognise the layout
   double valid_fraction = 0;            ///< share of `data` kept for validation; 0 = the card's
   bool hash_data = false;               ///< hash whole files, so that any change in them is noticed
-  bool hdf5_plugins = false;            ///< allow filter plug-ins, which load code that a file names
+  data::IoEngine io = data::IoEngine::automatic;  ///< which engine fetches the bytes of the files
+  bool hdf5_plugins = false;  ///< allow filter plug-ins, which load code that a file names
 
   bool operator==(const TrainingFiles&) const = default;
 };

@@ -240,5 +240,50 @@ TEST_F(InspectTest, WhereALargerCardNearlyFitsTheChoicesArePrinted) {
   trained("--data " + file + " " + found(said, "say which is meant: (--card [a-z_]+)"));
 }
 
+TEST_F(InspectTest, SaysHowEachDatasetIsRead) {
+  const std::string said = on_one_line(output_of(tool("inspect " + make_jets("toy.h5", 50) + " --io")));
+  EXPECT_THAT(
+      said, AllOf(HasSubstr("pread + own inflate"), HasSubstr("files: pread ("), HasSubstr("fit in memory")));
+}
+
+/// What `repack` prints is a training's `--data`, on every engine, and a damaged shard stops it before it begins.
+TEST_F(InspectTest, RepackedJetsTrainAndDamagedOnesAreNamed) {
+  const std::string jets = make_jets("toy.h5", 240), packed = path("packed");
+  const std::string repack = "repack " + jets + " --out " + packed +
+                             " --shards 3 --shuffle-rows 7 --filter deflate --chunk-rows 16 --card toy_jets";
+  const std::string said = output_of(tool(repack));
+  EXPECT_THAT(said,
+              AllOf(HasSubstr("240 rows in 3 shards"), HasSubstr("--data " + packed + "/manifest.json")));
+  EXPECT_THAT(output_of(tool(repack)), HasSubstr("3 shards were finished before"));
+  for (const char* engine : {"auto", "hdf5"}) {
+    trained("--particles 24 " + found(said, "(--data [^\n]*)") + " --io " + engine);
+    EXPECT_THAT(read_file(path("run" + std::to_string(runs_)) + "/run.json"),
+                HasSubstr(engine == std::string("hdf5") ? "H5Dread (asked for)" : "files: pread ("));
+  }
+  const std::string manifest = packed + "/manifest.json";
+  EXPECT_THAT(output_of(tool("inspect " + manifest + " --io")), HasSubstr("shard-00002.h5"));
+  EXPECT_THAT(output_of_failure(tool("repack " + manifest + " --out " + packed)),
+              HasSubstr("holds no input"));
+  EXPECT_THAT(output_of_failure(tool("repack " + jets + " --out " + packed)), HasSubstr("--force"));
+  for (const char* wrong : {"--align 3x", "--memory 0", "--chunk-rows many", "--shuffle-rows -1",
+                            "--shards 0", "--card nothing.toml"})
+    EXPECT_NE(run(tool("repack " + jets + " --out " + path("other") + " " + wrong)).exit_code, 0) << wrong;
+  std::filesystem::resize_file(packed + "/shard-00001.h5", 4096);
+  EXPECT_EQ(run(train("--epochs 1 --data " + manifest)).exit_code, 78);
+  std::filesystem::remove(packed + "/shard-00001.h5");
+  EXPECT_THAT(run(train("--epochs 1 --data " + manifest)).output, HasSubstr("shard-00001.h5: is not there"));
+}
+
+TEST_F(InspectTest, SpeedsOfReadingAreATableAndAPicture) {
+  const std::string jets = make_jets("toy.h5", 300), picture = path("io.svg");
+  const std::string said =
+      output_of(tool("bench io " + jets + " --threads 1,2 --cold --repeats 1 --out " + picture));
+  EXPECT_THAT(said, AllOf(HasSubstr("cold"), HasSubstr("pread + own inflate"), HasSubstr("H5Dread by rows"),
+                          HasSubstr("H5Dread by chunks"), HasSubstr("bound by")));
+  EXPECT_THAT(read_file(picture), AllOf(HasSubstr("<svg"), HasSubstr("Threads")));
+  EXPECT_THAT(run(tool("bench io " + jets + " --engines auto")).output, HasSubstr("all, or some of"));
+  EXPECT_NE(run(tool("bench io")).exit_code, 0);
+}
+
 }  // namespace
 }  // namespace bunchtrain::test

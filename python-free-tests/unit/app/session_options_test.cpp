@@ -8,6 +8,7 @@
 #include <map>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/io_engine.hpp"
 #include "bunchtrain/train/session_choices.hpp"
 #include "session_record.hpp"
 #include "support/flags.hpp"
@@ -52,7 +53,7 @@ TEST(SessionOptionsTest, DefaultsOfTheStructsAreThoseOfTheOptions) {
     if (const auto names = record.names(); std::ranges::find(names, spec.name) == names.end())
       others.push_back(spec.name);
   EXPECT_THAT(others, testing::ElementsAre("data", "valid", "card", "particles", "classes", "valid-fraction",
-                                           "hash-data", "hdf5-plugins", "log-level"));
+                                           "hash-data", "io", "hdf5-plugins", "log-level"));
 }
 
 TEST(SessionOptionsTest, EveryValueArrivesInItsField) {
@@ -116,6 +117,7 @@ TEST(SessionOptionsTest, UnknownNamesAreErrorsThatListTheNames) {
     const config::Options options = parse_flags({"--" + spec.name, "rubbish"}, {open});
     const std::string found = error_of([&] {
       if (spec.name == "log-level") parse_log_level(options.get<std::string>("log-level"));
+      if (spec.name == "io") data::parse_io_engine(options.get<std::string>("io"));
       train::Session session(session_options(options), mpi::Comm::self(), {});
       tensor::ParameterArenas arenas;
       train::create_optimizer(session, arenas);

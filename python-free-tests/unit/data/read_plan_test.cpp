@@ -256,7 +256,9 @@ TEST_F(ReadPlanTest, DecodingIsTheSameAsH5Dread) {
 /// Remembers what it was asked for.
 class WatchingEngine final : public io::Engine {
  public:
+  IoEngine kind() const noexcept override { return IoEngine::pread; }
   std::string_view name() const noexcept override { return "watching"; }
+  int score(const io::Request&) const override { return 1; }
   std::string why_not(const ByteSource& source) const override { return source.is_file() ? "" : "no file"; }
   void read(std::span<const Piece> pieces, std::span<std::byte> out) const override {
     asked.emplace_back();

@@ -6,7 +6,10 @@
 #include <atomic>
 #include <set>
 
+#include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/data/data_loader.hpp"
+#include "bunchtrain/data/file_reading.hpp"
+#include "bunchtrain/data/reading_benchmark.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "jet_file_fixture.hpp"
 
@@ -132,6 +135,67 @@ TEST_F(ReadingInHalvesTest, TheLoaderPlansFetchesDecodes) {
     EXPECT_GE(halves->decodes, jets->ranges().size());
     EXPECT_LE(halves->reads, 1U) << "names, types and shapes";
   }
+}
+
+/// What an epoch's batches hold, in their order.
+std::string epoch_of(const DatasetPtr& jets, int threads) {
+  Hasher hasher;
+  DataLoader loader(jets, {.global_batch = 64, .threads = threads});
+  while (const auto batch = loader.next()) {
+    const auto add = [&](const at::Tensor& tensor) {
+      const at::Tensor values = tensor.contiguous();
+      hasher.update({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
+    };
+    add(batch->sample_ids);
+    for (const auto& [name, tensor] : batch->tensors) add(tensor);
+  }
+  return hasher.hex();
+}
+
+TEST_F(ReadingInHalvesTest, EnginesAndThreadsChangeNothing) {
+  const std::string file = write_jets("jets.h5"), card = write_card();
+  const auto plain = JetDataset({.files = {file}, .card = card}).all();
+  const std::string expected = epoch_of(plain, 1);
+  EXPECT_THAT(plain->summary().paths.back(), testing::StartsWith("files: pread ("));
+  for (const IoEngine engine : {IoEngine::pread, IoEngine::io_uring, IoEngine::hdf5}) {
+    if (!describe_reading(file).unavailable.empty() && engine == IoEngine::io_uring) continue;
+    const auto jets = JetDataset({.files = {file}, .card = card, .io = engine}).all();
+    EXPECT_EQ(jets->summary().fingerprint, plain->summary().fingerprint) << to_string(engine);
+    EXPECT_THAT(jets->summary().paths.back(), HasSubstr(std::string(to_string(engine)) + " (asked for)"));
+    for (const int threads : {1, 2}) EXPECT_EQ(epoch_of(jets, threads), expected) << to_string(engine);
+  }
+}
+
+TEST_F(ReadingInHalvesTest, ReadingIsDescribedAndMeasured) {
+  const std::string file = write_jets("jets.h5");
+  const FileReading reading = describe_reading(file);
+  EXPECT_FALSE(reading.datasets.empty());
+  for (const auto& dataset : reading.datasets)
+    EXPECT_THAT(dataset.way, testing::StartsWith("pread")) << dataset.problem;
+  EXPECT_THAT(reading.choice, HasSubstr("fit in memory"));
+  for (const bool cold : {false, true}) {
+    const ReadingBenchmark measured =
+        measure_reading({.file = file, .threads = {1, 2}, .cold = cold, .repeats = 1});
+    EXPECT_GE(measured.speeds.size(), 4U) << "pread on one thread and two, H5Dread by chunks and by rows";
+    for (const ReadingSpeed& speed : measured.speeds) {
+      EXPECT_GT(speed.bytes_per_second, 0) << speed.way;
+      EXPECT_GT(speed.bound, 0) << speed.way;
+    }
+    EXPECT_EQ(measured.speeds.back().way, "H5Dread by rows");
+  }
+  const auto told = [&](ReadingBenchmarkOptions options) {
+    try {
+      options.file = file;
+      measure_reading(options);
+    } catch (const ConfigError& error) {
+      return error.message();
+    }
+    return std::string();
+  };
+  EXPECT_THAT(told({.threads = {}}), HasSubstr("threads"));
+  EXPECT_THAT(told({.threads = {0}}), HasSubstr("1 to 1024"));
+  EXPECT_THAT(told({.repeats = 0}), HasSubstr("repeats"));
+  EXPECT_THAT(told({.most_bytes = 0}), HasSubstr("most_bytes"));
 }
 
 }  // namespace

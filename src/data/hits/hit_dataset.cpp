@@ -7,6 +7,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/data/shard_manifest.hpp"
 #include "card_recognition.hpp"
 #include "jets/card_fit.hpp"
 #include "jets/jet_part.hpp"
@@ -17,6 +18,7 @@ namespace {
 
 features::Card choose_card(const HitDatasetOptions& options, const std::vector<LabelledFile>& files) {
   if (options.card != "auto") return features::load_card(options.card);
+  if (const auto card = card_of_manifests(options.files); !card.empty()) return features::load_card(card);
   const std::string first = files.front().path.string();
   const std::string name = recognise_card(hdf5::open_read_only(first), first);
   options.logger.info(fmt::format("{}: recognised as card {}", first, name));
@@ -39,6 +41,7 @@ JetDatasetOptions as_rows(const HitDatasetOptions& options) {
           .allow_plugins = options.allow_plugins,
           .threads = options.threads,
           .hash_data = options.hash_data,
+          .io = options.io,
           .logger = options.logger};
 }
 
@@ -61,13 +64,14 @@ struct HitDataset::Impl {
 
 HitDataset::HitDataset(HitDatasetOptions options) {
   hdf5::allow_plugins(options.allow_plugins);
-  const auto files = list_labelled_files(options.files, {});
+  const auto files = list_labelled_files(options.files, {}, options.hash_data);
   impl_ = std::make_shared<const Impl>(options, files, choose_card(options, files));
 }
 
 HitDataset::HitDataset(HitDatasetOptions options, features::Card card) {
   hdf5::allow_plugins(options.allow_plugins);
-  impl_ = std::make_shared<const Impl>(options, list_labelled_files(options.files, {}), std::move(card));
+  impl_ = std::make_shared<const Impl>(options, list_labelled_files(options.files, {}, options.hash_data),
+                                       std::move(card));
 }
 
 HitDataset::~HitDataset() = default;

@@ -8,22 +8,15 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "uring_engine.hpp"
 
 namespace bunchtrain::data::io {
 namespace {
 
-/// Each piece as its source reads itself.
-void read_each(std::span<const Piece> pieces, std::span<std::byte> out) {
-  for (const Piece& piece : pieces) {
-    const auto bytes = static_cast<std::size_t>(piece.bytes);
-    piece.source->read(piece.offset, out.first(bytes));
-    out = out.subspan(bytes);
-  }
-}
-
 class PreadEngine final : public Engine {
  public:
-  std::string_view name() const noexcept override { return "pread"; }
+  IoEngine kind() const noexcept override { return IoEngine::pread; }
+  int score(const Request&) const override { return 50; }
   std::string why_not(const ByteSource& source) const override {
     return source.is_file() ? "" : "only the HDF5 library reads it";
   }
@@ -34,7 +27,8 @@ class PreadEngine final : public Engine {
 
 class Hdf5Engine final : public Engine {
  public:
-  std::string_view name() const noexcept override { return "hdf5"; }
+  IoEngine kind() const noexcept override { return IoEngine::hdf5; }
+  int score(const Request&) const override { return 1; }
   std::string why_not(const ByteSource& source) const override {
     return source.is_file() ? "it is read as a file" : "";
   }
@@ -63,6 +57,7 @@ std::vector<Piece> merge(const ReadPlan& plan) {
 }
 
 const Engine& engine_for(const ByteSource& source, std::span<const Engine* const> engines) {
+  if (const Engine* own = source.engine(); own != nullptr && own->why_not(source).empty()) return *own;
   std::vector<std::string> reasons;
   for (const Engine* engine : engines) {
     const std::string reason = engine->why_not(source);
@@ -88,6 +83,19 @@ const Engine& pread_engine() {
 const Engine& hdf5_engine() {
   static const Hdf5Engine engine;
   return engine;
+}
+
+void read_each(std::span<const Piece> pieces, std::span<std::byte> out) {
+  for (const Piece& piece : pieces) {
+    const auto bytes = static_cast<std::size_t>(piece.bytes);
+    piece.source->read(piece.offset, out.first(bytes));
+    out = out.subspan(bytes);
+  }
+}
+
+std::span<const Engine* const> all_engines() {
+  static const std::array<const Engine*, 3> all = {&uring_engine(), &pread_engine(), &hdf5_engine()};
+  return all;
 }
 
 std::span<const Engine* const> engines() {

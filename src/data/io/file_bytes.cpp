@@ -9,20 +9,34 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <compare>
 #include <list>
+#include <map>
 #include <mutex>
 #include <system_error>
-#include <unordered_map>
 #include <utility>
 
 #include "bunchtrain/core/detail/system_fault.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "engine.hpp"
 #include "open_files.hpp"
 
 namespace bunchtrain::data {
 namespace {
 
 int last_code() { return errno; }
+
+// O_NONBLOCK: opening a named pipe would wait for a writer.
+int open_number(const std::string& path, int more_flags) {
+  return hdf5::try_again([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | more_flags); },
+                         last_code);
+}
+
+struct stat status_of(const FileDescriptor& descriptor) {
+  struct stat status {};
+  ::fstat(descriptor.number(), &status);
+  return status;
+}
 
 [[noreturn]] void fail(const std::string& what, int code) {
   throw_system_fault<DataError>(
@@ -31,35 +45,18 @@ int last_code() { return errno; }
 
 }  // namespace
 
-/// Closes what it owns.
-class FileBytes::Descriptor {
- public:
-  explicit Descriptor(const std::string& path)
-      // O_NONBLOCK: opening a named pipe would wait for a writer.
-      : number_(hdf5::try_again([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); },
-                                last_code)) {
-    if (number_ < 0 || ::fstat(number_, &status_) != 0) {
-      const int code = errno;
-      if (number_ >= 0) ::close(number_);
-      fail(path + ": cannot be opened", code);
-    }
-  }
-  ~Descriptor() { ::close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int number() const noexcept { return number_; }
-  const struct stat& status() const noexcept { return status_; }
-
- private:
-  int number_;
-  struct stat status_ {};
-};
+FileDescriptor::~FileDescriptor() { ::close(number_); }
 
 /// The descriptors of all files, the one used last in front.
 class FileBytes::Pool {
  public:
-  using Held = std::shared_ptr<const Descriptor>;
+  using Held = std::shared_ptr<const FileDescriptor>;
+  /// A file has two: through the page cache, and past it.
+  struct Key {
+    const FileBytes* file;
+    bool direct;
+    auto operator<=>(const Key&) const = default;
+  };
 
   // Never destroyed: files of static lifetime may outlive it.
   static Pool& instance() {
@@ -67,7 +64,7 @@ class FileBytes::Pool {
     return *pool;
   }
 
-  Held find(const FileBytes* file) {
+  Held find(const Key& file) {
     const std::lock_guard lock(mutex_);
     const auto found = places_.find(file);
     if (found == places_.end()) return nullptr;
@@ -82,7 +79,7 @@ class FileBytes::Pool {
     while (held_.size() >= capacity()) drop_last();
   }
 
-  void keep(const FileBytes* file, Held descriptor) {
+  void keep(const Key& file, Held descriptor) {
     const std::lock_guard lock(mutex_);
     if (places_.contains(file)) return;  // another thread was faster
     held_.emplace_front(file, std::move(descriptor));
@@ -90,6 +87,11 @@ class FileBytes::Pool {
   }
 
   void forget(const FileBytes* file) {
+    for (const bool direct : {false, true}) forget({file, direct});
+  }
+
+ private:
+  void forget(const Key& file) {
     const std::lock_guard lock(mutex_);
     const auto found = places_.find(file);
     if (found == places_.end()) return;
@@ -97,7 +99,6 @@ class FileBytes::Pool {
     places_.erase(found);
   }
 
- private:
   // The rest is for HDF5, MPI and the run folder.
   static std::size_t capacity() {
     rlimit limit{};
@@ -112,40 +113,69 @@ class FileBytes::Pool {
   }
 
   std::mutex mutex_;
-  std::list<std::pair<const FileBytes*, Held>> held_;
-  std::unordered_map<const FileBytes*, decltype(held_)::iterator> places_;
+  std::list<std::pair<Key, Held>> held_;
+  std::map<Key, decltype(held_)::iterator> places_;
 };
 
-FileBytes::FileBytes(std::string path) : path_(std::move(path)) {
-  Pool::instance().make_room();
-  auto descriptor = std::make_shared<const Descriptor>(path_);
-  if (!S_ISREG(descriptor->status().st_mode))
+FileBytes::FileBytes(std::string path, const io::Engine* engine) : path_(std::move(path)), engine_(engine) {
+  const auto descriptor = open(false);
+  const auto status = status_of(*descriptor);
+  if (!S_ISREG(status.st_mode))
     throw DataError(fmt::format("{}: is no regular file; write the data to a file first", path_));
-  size_ = static_cast<std::uint64_t>(descriptor->status().st_size);
-  device_ = descriptor->status().st_dev;
-  inode_ = descriptor->status().st_ino;
-  Pool::instance().keep(this, std::move(descriptor));
+  size_ = static_cast<std::uint64_t>(status.st_size);
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+  Pool::instance().keep({this, false}, descriptor);
 }
 
 FileBytes::~FileBytes() { Pool::instance().forget(this); }
 
-std::shared_ptr<const FileBytes::Descriptor> FileBytes::open() const {
-  if (auto held = Pool::instance().find(this)) return held;
+std::string FileBytes::way() const {
+  if (engine_ == nullptr || engine_->kind() == IoEngine::hdf5) return "pread";
+  const bool buffered = engine_->kind() == IoEngine::io_uring && direct_refused();
+  return fmt::format("{}{}", engine_->name(), buffered ? " through the page cache" : "");
+}
+
+std::shared_ptr<const FileDescriptor> FileBytes::open(bool direct) const {
   Pool::instance().make_room();
-  auto descriptor = std::make_shared<const Descriptor>(path_);
-  const auto& status = descriptor->status();
+  const int number = open_number(path_, direct ? O_DIRECT : 0);
+  if (number < 0 && !direct) fail(path_ + ": cannot be opened", errno);
+  return number < 0 ? nullptr : std::make_shared<const FileDescriptor>(number);
+}
+
+void FileBytes::require_same(const FileDescriptor& descriptor) const {
+  const auto status = status_of(descriptor);
   if (status.st_dev != device_ || status.st_ino != inode_ ||
       static_cast<std::uint64_t>(status.st_size) != size_)
     throw DataError(fmt::format("{}: was replaced or truncated while in use; start again", path_));
-  Pool::instance().keep(this, descriptor);
+}
+
+std::shared_ptr<const FileDescriptor> FileBytes::descriptor() const {
+  if (auto held = Pool::instance().find({this, false})) return held;
+  auto descriptor = open(false);
+  require_same(*descriptor);
+  Pool::instance().keep({this, false}, descriptor);
+  return descriptor;
+}
+
+std::shared_ptr<const FileDescriptor> FileBytes::direct_descriptor() const {
+  if (direct_refused()) return nullptr;
+  if (auto held = Pool::instance().find({this, true})) return held;
+  auto descriptor = open(true);
+  if (!descriptor) {
+    refuse_direct();
+    return nullptr;
+  }
+  require_same(*descriptor);
+  Pool::instance().keep({this, true}, descriptor);
   return descriptor;
 }
 
 void FileBytes::read(std::uint64_t offset, std::span<std::byte> out) const {
-  const auto descriptor = open();
+  const auto held = descriptor();
   while (!out.empty()) {
     const auto got = hdf5::try_again(
-        [&] { return ::pread(descriptor->number(), out.data(), out.size(), static_cast<off_t>(offset)); },
+        [&] { return ::pread(held->number(), out.data(), out.size(), static_cast<off_t>(offset)); },
         last_code);
     if (got < 0) fail(fmt::format("{}: cannot be read at byte {}", path_, offset), errno);
     if (got == 0)

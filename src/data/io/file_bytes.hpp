@@ -2,6 +2,7 @@
 #pragma once
 /// A file read by offset, without HDF5 and without its lock.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,9 @@
 
 namespace bunchtrain::data {
 
+/// An open file. Immutable.
+class FileDescriptor;
+
 /// A file that is read. Immutable, thread-safe.
 ///
 /// Its descriptor is open from the beginning on. Where more files are read than a process may have open,
@@ -20,7 +24,8 @@ class FileBytes final : public ByteSource {
  public:
   /// @throws DataError with the system's reason: not there, no right to read it, no regular file.
   /// @throws IoError if the storage system is in trouble, after three more tries.
-  explicit FileBytes(std::string path);
+  /// @param engine that fetches it where plans are fetched; null: the first that can
+  explicit FileBytes(std::string path, const io::Engine* engine = nullptr);
   ~FileBytes() override;
   FileBytes(const FileBytes&) = delete;
   FileBytes& operator=(const FileBytes&) = delete;
@@ -31,15 +36,43 @@ class FileBytes final : public ByteSource {
   /// IoError with the offset if it cannot be read, after three more tries.
   void read(std::uint64_t offset, std::span<std::byte> out) const override;
   bool is_file() const noexcept override { return true; }
+  const io::Engine* engine() const noexcept override { return engine_; }
+
+  /// Open for as long as it is held. @throws as `read`
+  std::shared_ptr<const FileDescriptor> descriptor() const;
+  /// The same past the page cache (O_DIRECT), which wants offsets, sizes and memory in multiples of 4096 bytes; null
+  /// if the file system has refused it.
+  std::shared_ptr<const FileDescriptor> direct_descriptor() const;
+  /// From now on there is no direct one. A read has shown that it does not work.
+  void refuse_direct() const noexcept { direct_refused_.store(true, std::memory_order_relaxed); }
+  bool direct_refused() const noexcept { return direct_refused_.load(std::memory_order_relaxed); }
+  /// How it is read, for messages: "pread", "io_uring", "io_uring through the page cache".
+  std::string way() const;
 
  private:
-  class Descriptor;
   class Pool;
-  std::shared_ptr<const Descriptor> open() const;
+  std::shared_ptr<const FileDescriptor> open(bool direct) const;
+  void require_same(const FileDescriptor& descriptor) const;
 
   std::string path_;
+  const io::Engine* engine_ = nullptr;
+  mutable std::atomic<bool> direct_refused_ = false;
   std::uint64_t size_ = 0;
   std::uint64_t device_ = 0, inode_ = 0;
+};
+
+/// Closes what it owns.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int number) noexcept : number_(number) {}
+  ~FileDescriptor();
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+
+  int number() const noexcept { return number_; }
+
+ private:
+  int number_;
 };
 
 }  // namespace bunchtrain::data

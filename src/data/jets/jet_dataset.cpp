@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/shard_manifest.hpp"
 #include "card_fit.hpp"
 #include "card_recognition.hpp"
 #include "jet_part.hpp"
@@ -19,6 +20,7 @@ namespace {
 
 features::Card choose_card(const JetDatasetOptions& options, std::span<const LabelledFile> files) {
   if (options.card != "auto") return features::load_card(options.card);
+  if (const auto card = card_of_manifests(options.files); !card.empty()) return features::load_card(card);
   const std::string first = files.front().path.string();
   features::Card card = features::load_card(recognise_card(hdf5::open_read_only(first), first));
   options.logger.info(fmt::format("{}: recognised as card {} (labels {})", first, card.name,
@@ -69,14 +71,14 @@ struct JetDataset::Impl {
 
 JetDataset::JetDataset(JetDatasetOptions options) {
   hdf5::allow_plugins(options.allow_plugins);
-  const auto files = list_labelled_files(options.files, options.class_files);
+  const auto files = list_labelled_files(options.files, options.class_files, options.hash_data);
   auto card = with_file_classes(choose_card(options, files), files);
   impl_ = std::make_shared<const Impl>(options, files, std::move(card));
 }
 
 JetDataset::JetDataset(JetDatasetOptions options, features::Card card) {
   hdf5::allow_plugins(options.allow_plugins);
-  const auto files = list_labelled_files(options.files, options.class_files);
+  const auto files = list_labelled_files(options.files, options.class_files, options.hash_data);
   if (const auto classes = class_names(files); !classes.empty()) {
     check_own_labels(files, with_own_label(card));
     features::label_by_file_of_known_classes(card, classes);

@@ -91,8 +91,8 @@ struct JetFile::Impl {
   std::optional<std::int64_t> class_value;
   std::vector<MissingColumn> missing;
 
-  Impl(const std::filesystem::path& path, std::optional<std::int64_t> value)
-      : file(path), class_value(value) {}
+  Impl(const std::filesystem::path& path, std::optional<std::int64_t> value, const io::Engine* engine)
+      : file(path, engine), class_value(value) {}
 
   /// Left over from another file or set: absent columns mean something (an unlabelled file).
   void drop_foreign_columns(ColumnSet set, features::RawColumns& raw) const;
@@ -113,8 +113,8 @@ struct JetFile::Impl {
 };
 
 JetFile::JetFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
-                 std::optional<std::int64_t> class_value)
-    : impl_(std::make_unique<Impl>(path, class_value)) {
+                 std::optional<std::int64_t> class_value, const io::Engine* engine)
+    : impl_(std::make_unique<Impl>(path, class_value, engine)) {
   impl_->elements = read_element_rows(impl_->file, pipeline.card());
   for (const auto& name : pipeline.required_columns()) impl_->find(name, pipeline);
   impl_->choose_rows(pipeline.card());

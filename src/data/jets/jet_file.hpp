@@ -31,8 +31,9 @@ class JetFile {
  public:
   /// @param class_value the label value of all its jets, for a card whose label is the file.
   /// @throws DataError: see JetDataset; also if the datasets differ in their number of rows, or hold none.
+  /// @param engine as of `FileBytes`
   JetFile(const std::filesystem::path& path, const features::FeaturePipeline& pipeline,
-          std::optional<std::int64_t> class_value = std::nullopt);
+          std::optional<std::int64_t> class_value = std::nullopt, const io::Engine* engine = nullptr);
   ~JetFile();
   JetFile(JetFile&&) noexcept;
 

@@ -95,6 +95,7 @@ void JetPart::describe() {
   summary_.rows = source_->counts();
   describe_weights();
   summary_.paths = collect_paths(paths_of(source_->files()));
+  summary_.paths.push_back(io::describe(source_->engine(), summary_.paths));
   summary_.card = features::to_toml(card);
   summary_.signal = card.signal;
   summary_.fingerprint =

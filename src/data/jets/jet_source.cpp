@@ -34,13 +34,21 @@ std::optional<std::int64_t> label_value(const std::string& class_name, const fea
   return found == card.classes.end() ? std::nullopt : std::optional(found->values.front());
 }
 
+std::vector<std::filesystem::path> paths_of(std::span<const LabelledFile> files) {
+  std::vector<std::filesystem::path> paths;
+  for (const LabelledFile& file : files) paths.push_back(file.path);
+  return paths;
+}
+
 }  // namespace
 
 JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledFile> files,
                      features::Card card)
-    : logger_(options.logger), pipeline_(std::move(card), options.targets) {
+    : logger_(options.logger),
+      engine_(io::choose_engine(options.io, paths_of(files))),
+      pipeline_(std::move(card), options.targets) {
   for (const auto& file : files)
-    files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()));
+    files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()), engine_.engine);
   if (options.labels_required)
     require_labels(files_, pipeline_.card());
   else if (const std::string missing = describe_missing(files_, pipeline_.card().kind); !missing.empty())

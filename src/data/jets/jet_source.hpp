@@ -10,6 +10,7 @@
 
 #include "bunchtrain/data/jet_dataset.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
+#include "io/engine_choice.hpp"
 #include "jet_file.hpp"
 #include "labelled_files.hpp"
 #include "row_ranges.hpp"
@@ -48,6 +49,7 @@ class JetSource {
   const std::string& fingerprint() const noexcept { return fingerprint_; }
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
   const Logger& logger() const noexcept { return logger_; }
+  const io::EngineChoice& engine() const noexcept { return engine_; }
   /// What reading all rows found, for `JetDatasetOptions::known_rows` of another process.
   std::string rows_as_bytes() const;
   /// False if somebody else did, and told what was found.
@@ -67,6 +69,7 @@ class JetSource {
   void take_fingerprint(std::span<const LabelledFile> named, bool hash_data);
 
   Logger logger_;
+  io::EngineChoice engine_;
   features::FeaturePipeline pipeline_;
   std::vector<JetFile> files_;
   std::vector<RowRange> ranges_;

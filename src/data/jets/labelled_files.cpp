@@ -164,12 +164,12 @@ std::vector<std::string> data_words(std::span<const FileIdentity> files) {
 }
 
 std::vector<LabelledFile> list_labelled_files(std::span<const std::string> files,
-                                              std::span<const ClassFiles> class_files) {
+                                              std::span<const ClassFiles> class_files, bool hash) {
   std::vector<LabelledFile> listed;
   if (!files.empty() || class_files.empty())
-    for (auto& path : list_files(files)) listed.push_back({std::move(path)});
+    for (auto& path : list_files(files, hash)) listed.push_back({std::move(path)});
   for (const ClassFiles& group : class_files)
-    for (auto& path : list_files(group.files)) listed.push_back({std::move(path), group.class_name});
+    for (auto& path : list_files(group.files, hash)) listed.push_back({std::move(path), group.class_name});
   std::set<fs::path> seen;
   for (const LabelledFile& file : listed) {
     std::error_code error;

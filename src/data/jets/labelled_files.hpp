@@ -21,7 +21,7 @@ struct LabelledFile {
 
 /// The files of `files`, then those of `class_files`, globs expanded. @throws DataError: see `list_files`.
 std::vector<LabelledFile> list_labelled_files(std::span<const std::string> files,
-                                              std::span<const ClassFiles> class_files);
+                                              std::span<const ClassFiles> class_files, bool hash = false);
 
 /// The classes that were said, each once, in the order of the files.
 std::vector<std::string> class_names(std::span<const LabelledFile> files);

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "bunchtrain/data/shard_manifest.hpp"
 #include "card_recognition.hpp"
 #include "part_text.hpp"
 #include "shower_part.hpp"
@@ -23,6 +24,8 @@ namespace {
 features::ShowerCard choose_card(const ShowerDatasetOptions& options,
                                  const std::vector<std::filesystem::path>& files) {
   if (options.card != "auto") return features::load_shower_card(options.card);
+  if (const auto card = card_of_manifests(options.files); !card.empty())
+    return features::load_shower_card(card);
   const std::string first = files.front().string();
   const auto name = recognise_card(hdf5::open_read_only(first), first);
   options.logger.info(fmt::format("{}: recognised as card {}", first, name));
@@ -91,13 +94,14 @@ struct ShowerDataset::Impl {
 
 ShowerDataset::ShowerDataset(ShowerDatasetOptions options) {
   hdf5::allow_plugins(options.allow_plugins);
-  const auto files = list_files(options.files);
+  const auto files = list_files(options.files, options.hash_data);
   impl_ = std::make_shared<const Impl>(options, files, choose_card(options, files));
 }
 
 ShowerDataset::ShowerDataset(ShowerDatasetOptions options, features::ShowerCard card) {
   hdf5::allow_plugins(options.allow_plugins);
-  impl_ = std::make_shared<const Impl>(options, list_files(options.files), std::move(card));
+  impl_ =
+      std::make_shared<const Impl>(options, list_files(options.files, options.hash_data), std::move(card));
 }
 
 ShowerDataset::~ShowerDataset() = default;

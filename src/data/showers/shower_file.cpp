@@ -40,8 +40,9 @@ std::size_t values_per_row(const DatasetLayout& layout) { return layout.row_byte
 
 }  // namespace
 
-ShowerFile::ShowerFile(const std::filesystem::path& path, const features::ShowerPipeline& pipeline)
-    : file_(path),
+ShowerFile::ShowerFile(const std::filesystem::path& path, const features::ShowerPipeline& pipeline,
+                       const io::Engine* engine)
+    : file_(path, engine),
       fill_missing_(pipeline.card().fill_missing),
       num_cells_(static_cast<std::size_t>(pipeline.card().num_cells())) {
   const features::ShowerCard& card = pipeline.card();

@@ -23,7 +23,9 @@ using CellSink = std::function<void(std::size_t first, std::size_t rows, const f
 class ShowerFile {
  public:
   /// @throws DataError: see ShowerDataset; also energies that are not above 0, angles that are not finite.
-  ShowerFile(const std::filesystem::path& path, const features::ShowerPipeline& pipeline);
+  /// @param engine as of `FileBytes`
+  ShowerFile(const std::filesystem::path& path, const features::ShowerPipeline& pipeline,
+             const io::Engine* engine = nullptr);
 
   const std::string& path() const noexcept { return file_.path(); }
   std::size_t rows() const noexcept { return energies_.size(); }

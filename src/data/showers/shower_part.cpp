@@ -50,6 +50,7 @@ void ShowerPart::describe(const std::string& name) {
   for (const auto& file : files) lines.push_back(file.paths());
   summary_.rows.filled = source_->filled_rows();
   summary_.paths = collect_paths(lines);
+  summary_.paths.push_back(io::describe(source_->engine(), summary_.paths));
   summary_.fingerprint = hash_hex(
       fmt::format("{} {} {} {} {}", source_->fingerprint(), summary_.card, name, size_, pipeline.physical()));
 }

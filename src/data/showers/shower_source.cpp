@@ -71,8 +71,10 @@ struct ShowerSource::Findings {
 
 ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
                            const std::vector<std::filesystem::path>& paths, features::ShowerCard card)
-    : selects_(options.select), pipeline_(std::move(card), options.physical) {
-  for (const auto& path : paths) files_.emplace_back(path, pipeline_);
+    : selects_(options.select),
+      engine_(io::choose_engine(options.io, paths)),
+      pipeline_(std::move(card), options.physical) {
+  for (const auto& path : paths) files_.emplace_back(path, pipeline_, engine_.engine);
   ranges_ = cut_rows(files_);
   for (const auto& file : files_)
     filled_rows_ += log_filled_rows(file.path(), file.rows(), file.filled_rows(), options.logger);

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/features/shower_pipeline.hpp"
+#include "io/engine_choice.hpp"
 #include "row_ranges.hpp"
 #include "shower_file.hpp"
 
@@ -43,6 +44,7 @@ class ShowerSource {
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
   /// Showers read as fill values, over all files: never written.
   std::int64_t filled_rows() const noexcept { return filled_rows_; }
+  const io::EngineChoice& engine() const noexcept { return engine_; }
 
  private:
   static constexpr float kLeftOut = -1;  // as a sum
@@ -56,6 +58,7 @@ class ShowerSource {
   void take_fingerprint(bool hash_data);
 
   bool selects_;
+  io::EngineChoice engine_;
   features::ShowerPipeline pipeline_;
   std::vector<ShowerFile> files_;
   std::vector<RowRange> ranges_;

@@ -33,7 +33,8 @@ ChunkedRows::ChunkedRows(std::shared_ptr<const FileBytes> bytes, const DatasetLa
       where_(where) {}
 
 std::string ChunkedRows::way() const {
-  return is_raw() ? "pread of chunks" : fmt::format("pread + own {}", decoder_of(layout_.filters));
+  return is_raw() ? bytes_->way() + " of chunks"
+                  : fmt::format("{} + own {}", bytes_->way(), decoder_of(layout_.filters));
 }
 
 bool ChunkedRows::rows_are_whole() const {

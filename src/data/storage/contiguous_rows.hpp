@@ -21,7 +21,7 @@ class ContiguousRows final : public RowReader {
 
   void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
   void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
-  std::string way() const override { return "pread"; }
+  std::string way() const override { return bytes_->way(); }
   void add_to(Hasher& hasher) const override;
 
  private:

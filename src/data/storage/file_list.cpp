@@ -9,6 +9,7 @@
 #include <set>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/shard_manifest.hpp"
 #include "open_files.hpp"
 
 namespace bunchtrain::data {
@@ -32,19 +33,20 @@ std::vector<std::filesystem::path> match(const std::string& pattern) {
 
 }  // namespace
 
-std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments) {
+std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments, bool hash) {
   if (arguments.empty())
     throw DataError("no data files were given; name HDF5 files or patterns such as 'jets/*.h5'");
   std::vector<std::filesystem::path> files;
   std::set<std::filesystem::path> seen;
   for (const auto& argument : arguments) {
     const auto named = is_pattern(argument) ? match(argument) : std::vector<std::filesystem::path>{argument};
-    for (const auto& file : named) {
-      std::error_code error;
-      if (!seen.insert(std::filesystem::weakly_canonical(file, error)).second)
-        throw DataError(fmt::format("{}: named twice; its samples would count double", file.string()));
-      files.push_back(file);
-    }
+    for (const auto& word : named)
+      for (const auto& file : is_manifest(word) ? shard_files(word, hash) : std::vector{word}) {
+        std::error_code error;
+        if (!seen.insert(std::filesystem::weakly_canonical(file, error)).second)
+          throw DataError(fmt::format("{}: named twice; its samples would count double", file.string()));
+        files.push_back(file);
+      }
   }
   // Each of them once by us, and once by HDF5 where only the library can read it.
   hdf5::allow_open_files(2 * files.size());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The files behind `--data`: paths and patterns.
+/// The files behind the words of data: paths, patterns and manifests.
 
 #include <filesystem>
 #include <span>
@@ -10,7 +10,8 @@
 namespace bunchtrain::data {
 
 /// Patterns (* ? []) are replaced by the files they match, sorted; the order of the arguments is kept.
-/// @throws DataError: nothing given, a pattern without a match, a file named twice.
-std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments);
+/// A manifest of shards stands for its files. @param hash whether their contents are compared with it
+/// @throws DataError: nothing given, a pattern without a match, a file named twice, as `shard_files`.
+std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments, bool hash = false);
 
 }  // namespace bunchtrain::data

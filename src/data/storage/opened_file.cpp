@@ -23,10 +23,10 @@ void add_sample(const StoredDataset& dataset, Hasher& hasher) {
   const std::size_t affordable = kSampledBytes / (dataset.rows_per_chunk() * row_bytes);
   const std::size_t wanted = std::min(rows, std::clamp<std::size_t>(affordable, 4, kSampledRows));
   for (std::size_t i = 0; i < wanted; ++i)
-    dataset.read(wanted == 1 ? 0 : i * (rows - 1) / (wanted - 1), 1,
-                 [&](std::size_t, std::size_t, const std::byte* bytes) {
-                   hasher.update({bytes, layout.row_bytes()});
-                 });
+    dataset.read_stored(wanted == 1 ? 0 : i * (rows - 1) / (wanted - 1), 1,
+                        [&](std::size_t, std::size_t, const std::byte* bytes) {
+                          hasher.update({bytes, layout.row_bytes()});
+                        });
 }
 
 FileIdentity identity(const std::string& path, std::span<const StoredDataset* const> datasets,
@@ -52,10 +52,10 @@ void add_identity(const FileIdentity& file, Hasher& hasher) {
   hasher.update(std::as_bytes(std::span(file.contents)));
 }
 
-OpenedFile::OpenedFile(const std::filesystem::path& path)
+OpenedFile::OpenedFile(const std::filesystem::path& path, const io::Engine* engine)
     : path_(path.string()),
       file_(std::make_shared<const hdf5::File>(hdf5::open_read_only(path_))),
-      bytes_(std::make_shared<const FileBytes>(path_)) {}
+      bytes_(std::make_shared<const FileBytes>(path_, engine)) {}
 
 OpenedFile::~OpenedFile() { close(); }
 

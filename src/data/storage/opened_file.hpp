@@ -20,7 +20,8 @@ namespace bunchtrain::data {
 class OpenedFile {
  public:
   /// @throws DataError: not there, not HDF5, truncated.
-  explicit OpenedFile(const std::filesystem::path& path);
+  /// @param engine as of `FileBytes`
+  explicit OpenedFile(const std::filesystem::path& path, const io::Engine* engine = nullptr);
   ~OpenedFile();
   OpenedFile(OpenedFile&&) noexcept = default;
 

@@ -14,6 +14,7 @@
 #include "chunked_rows.hpp"
 #include "contiguous_rows.hpp"
 #include "external_values.hpp"
+#include "io/engine.hpp"
 #include "library_rows.hpp"
 #include "open_files.hpp"
 #include "unreadable_object.hpp"
@@ -64,6 +65,7 @@ struct StoredDataset::Impl {
   std::string opened_path;  // a link may lead from there to another file
   std::string where;
   std::unique_ptr<const RowReader> reader;
+  std::unique_ptr<const RowReader> own;  // our way where H5Dread was asked for
   std::vector<AbsentRows> absent;
 
   ~Impl() { release(); }
@@ -82,7 +84,9 @@ struct StoredDataset::Impl {
   void read_by_library(std::string reason, std::vector<std::string> other_files = {});
   void compare_with_library();
   void require_filters() const;
+  bool wants_library() const;
   std::size_t rows_at_once() const;
+  void read(const RowReader& by, std::size_t first, std::size_t count, const RowSink& sink) const;
 };
 
 StoredDataset::StoredDataset(std::shared_ptr<const hdf5::File> file, std::shared_ptr<const FileBytes> bytes,
@@ -91,6 +95,7 @@ StoredDataset::StoredDataset(std::shared_ptr<const hdf5::File> file, std::shared
   const hdf5::LibraryLock lock;
   if (!context.decoded) context.decoded = std::make_shared<DecodedChunks>();
   impl_->context = std::move(context);
+  impl_->context.engine = bytes->engine();
   impl_->file = std::move(file);
   impl_->bytes = std::move(bytes);
   impl_->open(name);
@@ -159,10 +164,19 @@ void StoredDataset::decode(std::size_t first, std::size_t count, PlannedBytes& b
 }
 
 void StoredDataset::read(std::size_t first, std::size_t count, const RowSink& sink) const {
-  const std::size_t step = impl_->rows_at_once();
+  impl_->read(*impl_->reader, first, count, sink);
+}
+
+void StoredDataset::read_stored(std::size_t first, std::size_t count, const RowSink& sink) const {
+  impl_->read(impl_->own ? *impl_->own : *impl_->reader, first, count, sink);
+}
+
+void StoredDataset::Impl::read(const RowReader& by, std::size_t first, std::size_t count,
+                               const RowSink& sink) const {
+  const std::size_t step = rows_at_once();
   for (std::size_t row = first; row < first + count;) {
     const std::size_t rows = std::min(step - row % step, first + count - row);
-    impl_->reader->read(row, rows, [&](std::size_t at, std::size_t some, const std::byte* bytes) {
+    by.read(row, rows, [&](std::size_t at, std::size_t some, const std::byte* bytes) {
       sink(row - first + at, some, bytes);
     });
     row += rows;
@@ -183,7 +197,7 @@ void StoredDataset::add_structure(Hasher& hasher) const {
   const std::string text = fmt::format("{} bytes, {}", impl_->bytes->size(), to_string(impl_->layout));
   hasher.update(std::as_bytes(std::span(text)));
   for (const RowSpan& span : absent_rows()) hasher.update(std::as_bytes(std::span(&span, 1)));
-  if (impl_->layout.rows() > 0) impl_->reader->add_to(hasher);
+  if (impl_->layout.rows() > 0) (impl_->own ? *impl_->own : *impl_->reader).add_to(hasher);
 }
 
 void StoredDataset::Impl::open(const std::string& name) {
@@ -196,7 +210,7 @@ void StoredDataset::Impl::open(const std::string& name) {
   const std::string actual = file_of(dataset.get(), where);
   if (actual != file_of(file->get(), where)) {
     where += fmt::format(" (by a link to {})", actual);
-    bytes = std::make_shared<const FileBytes>(actual);
+    bytes = std::make_shared<const FileBytes>(actual, bytes->engine());
     file = std::make_shared<const hdf5::File>(check(H5Iget_file_id(dataset.get()), where));
   }
   layout = describe_dataset(dataset.get(), name, where);
@@ -267,6 +281,7 @@ void StoredDataset::Impl::look_at_sources_of(hid_t create) {
 }
 
 void StoredDataset::Impl::read_by_library(std::string reason, std::vector<std::string> other_files) {
+  own = std::move(reader);
   auto rows =
       std::make_unique<const LibraryBytes>(std::move(file), std::move(dataset), layout, bytes->path(), where);
   reader = std::make_unique<LibraryRows>(std::move(rows), layout, std::move(reason), std::move(other_files));
@@ -275,10 +290,14 @@ void StoredDataset::Impl::read_by_library(std::string reason, std::vector<std::s
 // The last filter is the first to be undone; without it HDF5 cannot read a byte.
 void StoredDataset::Impl::require_filters() const {
   for (const auto& filter : layout.filters) {
-    if (H5Zfilter_avail(filter.id) > 0 || can_decode(filter)) continue;
+    if (H5Zfilter_avail(filter.id) > 0 || (can_decode(filter) && !wants_library())) continue;
     throw DataError(fmt::format("{}: compressed with {}, which this HDF5 cannot read; {}", where,
                                 describe(filter), way_out_of(filter)));
   }
+}
+
+bool StoredDataset::Impl::wants_library() const {
+  return bytes->engine() != nullptr && bytes->engine()->kind() == IoEngine::hdf5;
 }
 
 // Whole chunks where they are small.
@@ -311,7 +330,10 @@ void StoredDataset::Impl::compare_with_library() {
     if (failure) std::rethrow_exception(failure);  // damaged: our words name the rows
     throw;
   }
-  if (!failure && same_numbers(layout, ours.data(), theirs.data())) return release();
+  const bool agrees = !failure && same_numbers(layout, ours.data(), theirs.data());
+  if (agrees && wants_library()) return read_by_library("asked for");
+  if (agrees) return release();
+  reader.reset();
   read_by_library("our map of it disagrees with HDF5's");
 }
 

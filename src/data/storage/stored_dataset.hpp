@@ -17,7 +17,8 @@ namespace bunchtrain::data {
 
 /// For datasets that are sources of a virtual one.
 struct SourceContext {
-  int depth = 0;  ///< of virtual datasets around it
+  int depth = 0;                       ///< of virtual datasets around it
+  const io::Engine* engine = nullptr;  ///< of the file of the virtual one
   /// shared, so that memory does not grow with the sources.
   std::shared_ptr<DecodedChunks> decoded = nullptr;
 };
@@ -69,6 +70,8 @@ class StoredDataset {
   /// Both with fetching between, a few MiB of rows at a time.
   /// @pre first + count <= rows. @throws DataError naming the rows.
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
+  /// The same, in our own way also where H5Dread was asked for: what a fingerprint takes in.
+  void read_stored(std::size_t first, std::size_t count, const RowSink& sink) const;
   /// The same through H5Dread, whatever the layout: the reference of the tests and of
   /// the comparison at opening.
   void read_by_library(std::size_t first, std::size_t count, const RowSink& sink) const;

@@ -83,7 +83,7 @@ const VirtualSources::Opened& VirtualSources::open(const std::string& file) {
     if (fs::status(name, error).type() == fs::file_type::not_found) continue;
     try {
       opened_.file = std::make_shared<const hdf5::File>(hdf5::open_read_only(name));
-      opened_.bytes = std::make_shared<const FileBytes>(name);
+      opened_.bytes = std::make_shared<const FileBytes>(name, context_.engine);
       return opened_;
     } catch (const DataError& failure) {
       opened_.file.reset();

@@ -26,7 +26,8 @@ namespace {
 data::JetDatasetOptions dataset_options(const train::Session& session, const JetDataOptions& options,
                                         const std::vector<std::string>& targets,
                                         const std::vector<std::string>& words) {
-  for (const char* name : {"card", "particles", "classes", "hdf5-plugins", "hash-data"}) session.use(name);
+  for (const char* name : {"card", "particles", "classes", "hdf5-plugins", "hash-data", "io"})
+    session.use(name);
   data::DataFiles files = data::parse_data_words(words);
   return {.files = std::move(files.files),
           .class_files = std::move(files.class_files),
@@ -37,6 +38,7 @@ data::JetDatasetOptions dataset_options(const train::Session& session, const Jet
           .allow_plugins = options.files.hdf5_plugins,
           .threads = session.threads().loader,
           .hash_data = options.files.hash_data,
+          .io = options.files.io,
           .logger = session.logger()};
 }
 

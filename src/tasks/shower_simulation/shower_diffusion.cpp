@@ -41,13 +41,14 @@ double valid_share(const train::Session& session, const ShowerDiffusionOptions& 
 
 data::ShowerDataset open_files(const train::Session& session, const ShowerDiffusionOptions& options,
                                const std::vector<std::string>& files) {
-  for (const char* name : {"card", "hdf5-plugins", "hash-data"}) session.use(name);
+  for (const char* name : {"card", "hdf5-plugins", "hash-data", "io"}) session.use(name);
   return data::ShowerDataset({.files = files,
                               .card = options.files.card,
                               .physical = true,
                               .allow_plugins = options.files.hdf5_plugins,
                               .threads = session.threads().loader,
                               .hash_data = options.files.hash_data,
+                              .io = options.files.io,
                               .logger = session.logger()});
 }
 

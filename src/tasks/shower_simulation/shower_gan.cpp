@@ -53,12 +53,13 @@ void require_images(const data::ShowerDataset& showers, ShowerVariant variant) {
 
 data::ShowerDataset open_file_showers(const train::Session& session, const ShowerGanOptions& options,
                                       const std::vector<std::string>& files) {
-  for (const char* name : {"card", "hdf5-plugins", "hash-data"}) session.use(name);
+  for (const char* name : {"card", "hdf5-plugins", "hash-data", "io"}) session.use(name);
   data::ShowerDataset showers({.files = files,
                                .card = options.files.card,
                                .allow_plugins = options.files.hdf5_plugins,
                                .threads = session.threads().loader,
                                .hash_data = options.files.hash_data,
+                               .io = options.files.io,
                                .logger = session.logger()});
   require_images(showers, options.variant);
   return showers;

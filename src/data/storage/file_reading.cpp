@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/data/file_reading.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/file_contents.hpp"
+#include "io/engine_choice.hpp"
+#include "opened_file.hpp"
+
+namespace bunchtrain::data {
+
+FileReading describe_reading(const std::string& path, IoEngine engine, bool allow_plugins) {
+  hdf5::allow_plugins(allow_plugins);
+  const std::array files = {std::filesystem::path(path)};
+  const io::EngineChoice choice = io::choose_engine(engine, files);
+  const OpenedFile file(path, choice.engine);
+  FileReading reading;
+  std::vector<std::string> ways;
+  for (const auto& contents : list_contents(path)) {
+    DatasetReading& one = reading.datasets.emplace_back(contents.shape.name, "", contents.unreadable);
+    if (!one.problem.empty()) continue;
+    try {
+      one.way = file.open(one.dataset, true).path_text();
+      ways.push_back(one.way);
+    } catch (const DataError& error) {
+      one.problem = error.message();
+    }
+  }
+  reading.choice = io::describe(choice, ways);
+  for (const io::Engine* other : io::all_engines())
+    if (const std::string why = other->unavailable(); !why.empty())
+      reading.unavailable.push_back(fmt::format("{}: {}", other->name(), why));
+  return reading;
+}
+
+}  // namespace bunchtrain::data
