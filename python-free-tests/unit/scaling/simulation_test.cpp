@@ -135,8 +135,8 @@ TEST(ScalingSimulation, WithoutPrefetchTheSourceIsTheBound) {
   const Machine machine = calibrated(read_machine(fs::path(kMachines) / "v100-cloud-no-prefetch.toml"), 7);
   for (const KnownEpoch& known : machine.measured)
     EXPECT_NEAR(simulate_epoch(machine, known.ranks, 7).seconds / known.seconds, 1,
-                known.ranks <= 32 ? 0.04 : 0.2)
-        << known.ranks;
+                known.ranks <= 32 ? 0.04 : 0.25)
+        << known.ranks << ": one number stands for the source";
 }
 
 TEST(ScalingSimulation, OurOwnRunsWithinFivePercent) {
