@@ -27,7 +27,7 @@ class SharedRowsTest : public testing::Test {
     if (test_world().rank() == 0) {
       std::filesystem::create_directories(root_);
       simulate::write_toy_jets(jets_, {.count = 300, .particles = 8});
-      simulate::write_toy_jets(valid_, {.count = 100, .particles = 8, .seed = 2});
+      simulate::write_toy_jets(valid_, {.count = 100, .seed = 2, .particles = 8});
     }
     test_world().barrier();
   }
@@ -85,6 +85,7 @@ TEST_F(SharedRowsTest, ErrorsOfOneRankReachAll) {
 }
 
 TEST_F(SharedRowsTest, RanksThatSeeOtherFilesAreAnErrorOnAll) {
+  if (test_world().size() == 1) GTEST_SKIP() << "one rank sees one file";
   const auto open = [&](SharedRows& rows) {
     const auto& file = test_world().rank() == 0 ? jets_ : valid_;
     return rows.open({.files = {file.string()}, .card = "toy_jets"});
