@@ -17,7 +17,7 @@ class DiffusionTest : public UserSession {
  protected:
   std::string train(const std::string& run, const std::string& more = "") const {
     return example("train_calo_diffusion",
-                   "--showers 20 --valid-fraction 0.2 --batch 8 --epochs 1 --channels 8,16 --run " +
+                   "--showers 40 --valid-fraction 0.2 --batch 8 --epochs 1 --channels 8,16 --run " +
                        path(run) + " " + more);
   }
 };
@@ -29,11 +29,11 @@ TEST_F(DiffusionTest, TrainsInStagesAndMakesShowers) {
   EXPECT_THAT(trained.output, HasSubstr("zb-v of 4 stages on 2 ranks, 4 microbatches"));
   for (const char* model : {"stages", "stages/bundle"}) {
     const Finished made = run(tool("generate showers --model " + path(model) +
-                                   " --count 12 --steps 2 --force --out " + path("fast.h5")));
+                                   " --count 40 --steps 3 --force --out " + path("fast.h5")));
     ASSERT_EQ(made.exit_code, 0) << made.output;
-    EXPECT_THAT(made.output, HasSubstr("12 calo-diffusion showers"));
+    EXPECT_THAT(made.output, HasSubstr("40 calo-diffusion showers"));
   }
-  const Finished reference = run(tool("generate gflash --count 12 --out " + path("reference.h5")));
+  const Finished reference = run(tool("generate gflash --count 40 --out " + path("reference.h5")));
   ASSERT_EQ(reference.exit_code, 0) << reference.output;
   const Finished compared =
       run(tool("validate showers --reference " + path("reference.h5") + " --candidate " + path("fast.h5")));
