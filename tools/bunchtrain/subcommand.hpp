@@ -11,6 +11,7 @@ namespace bunchtrain::tool {
 
 int bench_io(int argc, char** argv);
 int evaluate(int argc, char** argv);  ///< initialises MPI if launched with it; the others never do
+int export_network(int argc, char** argv);
 int generate_gflash(int argc, char** argv);
 int generate_jets(int argc, char** argv);
 int generate_showers(int argc, char** argv);

@@ -120,6 +120,25 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
     EXPECT_THAT(refused.output, HasSubstr(said));
   }
 }
+TEST_F(BundleTest, IsExportedAsOnnx) {
+  const Finished done = run(tool("export " + path("run") + " --out " + path("tagger.onnx") + " --opset 13"));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_THAT(done.output,
+              AllOf(HasSubstr("run/bundle"), HasSubstr("our own loops"), HasSubstr("tagger.onnx")));
+  EXPECT_GT(std::filesystem::file_size(folder_ / "tagger.onnx"), 100'000U);
+  EXPECT_EQ(run(tool("export " + path("run/bundle") + " --out " + path("tagger.onnx"))).exit_code, 0)
+      << "its own file";
+  for (const auto& [words, said] :
+       std::vector<std::pair<std::string, std::string>>{{"", "a run folder or a bundle"},
+                                                        {path("nothing"), "a run folder that holds one"},
+                                                        {path("run") + " --opset 9", "17 or 13"},
+                                                        {path("run") + " --format pt2", "onnx"},
+                                                        {path("run") + " --out " + jets_, "toy.h5"}}) {
+    const Finished refused = run(tool("export " + words));
+    EXPECT_EQ(refused.exit_code, 78) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr(said));
+  }
+}
 
 TEST_F(BundleTest, ALoopWrittenByHandMakesOne) {
   ASSERT_EQ(run(example("custom_loop", "--batch 100 --epochs 1 --card toy_jets --data " + jets_ + " --run " +

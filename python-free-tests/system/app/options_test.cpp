@@ -24,8 +24,8 @@ class OptionsTest : public UserSession {
     for (const char* name : {"train_particlenet", "train_3dgan", "train_calo_diffusion"})
       all.push_back({name, example(name, "--help")});
     for (const char* name :
-         {"evaluate", "generate jets", "generate gflash", "generate showers", "validate showers", "score",
-          "inspect", "repack", "bench io", "plan", "report", "info"})
+         {"evaluate", "generate jets", "generate gflash", "generate showers", "validate showers", "export",
+          "score", "inspect", "repack", "bench io", "plan", "report", "info"})
       all.push_back({std::string("bunchtrain ") + name, tool(std::string(name) + " --help")});
     return all;
   }

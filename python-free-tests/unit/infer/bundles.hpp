@@ -100,6 +100,8 @@ class BundleFolder {
     return path_ / name;
   }
 
+  const std::filesystem::path& path() const { return path_; }
+
  private:
   std::filesystem::path path_ =
       std::filesystem::temp_directory_path() / ("bunchtrain_infer_" + std::to_string(getpid()));

@@ -223,6 +223,15 @@ TEST_F(PredictorTest, BundlesThatCannotBeUsedAreRefused) {
                          {[](auto& b) { b.model = R"({"model": "particlenet", "num_features": 7})"; },
                           "belongs to another model"},
                          {[](auto& b) { b.card = "card = 2"; }, "version 1"},
+                         {[](auto& b) { b.card = features::to_toml(features::load_card("hgcal_rechits")); },
+                          "a network of events in ragged batches, which a Predictor does not score"},
+                         {[](auto& b) {
+                            features::Card jets = features::load_card("toy_jets");
+                            jets.length = 24;
+                            b.card = features::to_toml(jets);
+                            b.classes.clear();
+                          },
+                          "a network of the classes qcd,two_prong,three_prong must give \"logits\" [1, 3]"},
                          {[](auto& b) {
                             b.classes = {"top", "qcd"};
                           },
@@ -290,6 +299,12 @@ TEST_F(PredictorTest, TensorsOfAnyRegisteredModel) {
                                 {"mask", at::zeros({1, 24}, at::kBool)}});
               }),
               HasSubstr("ParticleNet expects"));
+  EXPECT_THAT(message_of([&] {
+                predictor_.run({{"points", at::zeros({1, 24, 2})},
+                                {"features", at::zeros({1, 24, 7}, at::kDouble)},
+                                {"mask", at::zeros({1, 24}, at::kBool)}});
+              }),
+              HasSubstr("the network does not take these tensors"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
+#include "bunchtrain/tasks/jet_tagging/score.hpp"
 #include "bunchtrain/tasks/shower_simulation/generate_showers.hpp"
 #include "bunchtrain/weights/bundle.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
@@ -65,6 +66,13 @@ TEST_F(ShowerSourceTest, ABundleMakesTheShowersOfItsWeights) {
   EXPECT_EQ(source.trained_energies()->highest, 100);
   ShowerSource of_file = ShowerSource::open(save(models::ShowerVariant::fixed_angle), {.seed = 5});
   EXPECT_TRUE(source.make(numbers_, energy_).equal(of_file.make(numbers_, energy_)));
+
+  try {
+    jet_tagging::score({.bundle = path, .data = {"jets.h5"}});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("it scores no files"), std::string::npos) << error.message();
+  }
 
   struct Refusal {
     const char *model, *part;

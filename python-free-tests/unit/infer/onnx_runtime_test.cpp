@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Exported files in ONNX Runtime: built where there is one.
+#include "onnx/runtime.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/onnx_export.hpp"
+#include "bundles.hpp"
+#include "onnx_jets.hpp"
+
+namespace bunchtrain::infer::test {
+namespace {
+
+using models::ParticleNetOptions;
+
+std::string read_all(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class OnnxRuntimeTest : public ::testing::Test {
+ protected:
+  const BundleFolder folder_;
+};
+
+void expect_equal_scores(const OnnxJets& jets, const Predictor& predictor, const onnx::Runtime& runtime) {
+  auto expected = jets.plain(predictor);
+  std::map<std::string, std::vector<float>> found;
+  std::vector<onnx::RuntimeOutput> outputs;
+  for (const auto& [name, values] : expected) found[name].resize(values.size());
+  for (auto& [name, values] : found) outputs.push_back({name.c_str(), values});
+  const onnx::RuntimeInput inputs[] = {
+      {"points", onnx::Type::float32, jets.points.data(), {jets.count, jets.slots, jets.dims}},
+      {"features", onnx::Type::float32, jets.features.data(), {jets.count, jets.slots, jets.columns}},
+      {"mask", onnx::Type::boolean, jets.mask.data(), {jets.count, jets.slots}}};
+  runtime.run(inputs, outputs);
+  for (const auto& [name, values] : expected)
+    for (std::size_t i = 0; i < values.size(); ++i)
+      ASSERT_NEAR(found.at(name)[i], values[i], 1e-5 * std::max(1.0F, std::abs(values[i])))
+          << name << " " << i;
+}
+
+TEST_F(OnnxRuntimeTest, FilesScoreAsTheirNetworks) {
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  keras.fusion = true;
+  auto heads = ParticleNetOptions::lite();
+  heads.heads = {{.name = "mass", .mean = 100, .width = 20, .own_width = true}, {.name = "wide"}};
+  std::mt19937_64 random(11);
+  for (const ParticleNetOptions& options : {ParticleNetOptions{}, ParticleNetOptions::lite(), keras, heads}) {
+    features::Card card = features::load_card("top_tagging");
+    for (const models::RegressionHead& head : options.heads)
+      card.targets.push_back({.name = head.name, .expression = "jet.ttv"});
+    const auto bundle = folder_.write(make_bundle(card, options));
+    const Predictor predictor = Predictor::load(bundle);
+    std::int64_t k = 0;
+    for (const auto& block : options.blocks) k = std::max(k, block.k);
+    for (const std::int64_t opset : {13, 17}) {
+      export_onnx(bundle, folder_.path() / "model.onnx", {.opset = opset});
+      const onnx::Runtime runtime(BUNCHTRAIN_ONNXRUNTIME, read_all(folder_.path() / "model.onnx"));
+      for (int trial = 0; trial < 6; ++trial)
+        expect_equal_scores(random_jets(k + 1, random), predictor, runtime);
+    }
+  }
+}
+
+TEST_F(OnnxRuntimeTest, WhatItCannotRunIsSaid) {
+  const auto message_of = [](const std::filesystem::path& library, const std::string& model) -> std::string {
+    try {
+      const onnx::Runtime runtime(library, model);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(message_of("/nowhere/libonnxruntime.so", ""), ::testing::HasSubstr("a libonnxruntime.so"));
+  EXPECT_THAT(message_of("libm.so.6", ""), ::testing::HasSubstr("it has no OrtGetApiBase"));
+  EXPECT_THAT(message_of(BUNCHTRAIN_ONNXRUNTIME, "nonsense"), ::testing::HasSubstr("ONNX Runtime "));
+}
+
+}  // namespace
+}  // namespace bunchtrain::infer::test

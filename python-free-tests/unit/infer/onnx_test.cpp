@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "onnx/graph.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/fast_predictor.hpp"
+#include "bunchtrain/infer/onnx_export.hpp"
+#include "bundles.hpp"
+#include "onnx_jets.hpp"
+#include "unit/features/raw_blocks.hpp"
+
+namespace bunchtrain::infer::test {
+namespace {
+
+using models::ParticleNetOptions;
+using ::testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// Whatever a graph says, it is run or refused.
+void run_any(const onnx::Graph& graph) {
+  onnx::evaluate(graph, {{"points", {.shape = {2, 4, 2}, .values = std::vector<double>(16, 1.0)}},
+                         {"features", {.shape = {2, 4, 7}, .values = std::vector<double>(56, 1.0)}},
+                         {"mask", {.shape = {2, 4}, .values = std::vector<double>(8, 1.0)}}});
+}
+
+std::string read_all(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class OnnxTest : public ::testing::Test {
+ protected:
+  std::filesystem::path write(ParticleNetOptions options) const {
+    features::Card card = features::load_card("top_tagging");
+    card.length = 40;
+    for (const models::RegressionHead& head : options.heads)
+      card.targets.push_back({.name = head.name, .expression = "jet.ttv"});
+    return folder_.write(make_bundle(card, std::move(options)));
+  }
+  std::filesystem::path file() const { return folder_.path() / "model.onnx"; }
+
+  const BundleFolder folder_;
+};
+
+TEST_F(OnnxTest, FilesScoreAsTheirNetworks) {
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  keras.fusion = true;
+  auto heads = ParticleNetOptions::lite();
+  heads.heads = {{.name = "mass", .mean = 100, .width = 20, .own_width = true}, {.name = "wide"}};
+  for (const ParticleNetOptions& options :
+       {ParticleNetOptions::lite(), keras, heads,
+        ParticleNetOptions{.blocks = {{4, {9, 17, 7}}, {1, {3, 3, 7}}}, .hidden = 11}})
+    for (const std::int64_t opset : {13, 17}) {
+      const auto bundle = write(options);
+      const OnnxFile written = export_onnx(bundle, file(), {.opset = opset});
+      EXPECT_LT(written.difference, 1e-5);
+      const std::string bytes = read_all(file());
+      EXPECT_EQ(std::ssize(bytes), written.bytes);
+      const onnx::Graph graph = onnx::decode(bytes, "model.onnx");
+      EXPECT_EQ(graph.opset, opset);
+      EXPECT_EQ(graph.inputs.size(), 3U);
+      EXPECT_EQ(graph.outputs.size(), options.heads.empty() ? 1U : 4U);
+      EXPECT_EQ(graph.metadata.at("classes"), "qcd,top");
+      EXPECT_EQ(features::parse_card(graph.metadata.at("card"), "card").length, 40);
+      EXPECT_EQ(onnx::encode(graph), bytes);
+      EXPECT_LT(bytes.size(), std::filesystem::file_size(weights::bundle_weights(bundle)) + 65536);
+    }
+}
+
+TEST_F(OnnxTest, GraphsGiveWhatThePlainEngineGives) {
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  auto heads = ParticleNetOptions::lite();
+  heads.heads = {{.name = "mass", .mean = 100, .width = 20, .own_width = true}, {.name = "wide"}};
+  std::mt19937_64 random(5);
+  for (const ParticleNetOptions& options : {keras, heads}) {
+    const auto bundle = write(options);
+    const Predictor predictor = Predictor::load(bundle);
+    export_onnx(bundle, file());
+    const onnx::Graph graph = onnx::decode(read_all(file()), "model.onnx");
+    for (int trial = 0; trial < 4; ++trial) {
+      const OnnxJets jets = random_jets(8, random);
+      const auto found = onnx::evaluate(graph, jets.arrays());
+      for (const auto& [name, values] : jets.plain(predictor))
+        for (std::size_t i = 0; i < values.size(); ++i)
+          ASSERT_NEAR(found.at(name).values[i], values[i], 1e-5 * std::max(1.0F, std::abs(values[i])))
+              << name;
+    }
+  }
+}
+
+TEST_F(OnnxTest, TheLargeNetworkIsProvedToo) { EXPECT_LT(export_onnx(write({}), file()).difference, 1e-5); }
+
+TEST_F(OnnxTest, PaddingAndBatchesAreFree) {
+  export_onnx(write(ParticleNetOptions::lite()), file());
+  const onnx::Graph graph = onnx::decode(read_all(file()), "model.onnx");
+  const auto scores = [&](std::int64_t jets, std::int64_t slots) {
+    onnx::Array points{.shape = {jets, slots, 2}, .values = {}},
+        features{.shape = {jets, slots, 7}, .values = {}}, mask{.shape = {jets, slots}, .values = {}};
+    for (std::int64_t jet = 0; jet < jets; ++jet)
+      for (std::int64_t slot = 0; slot < slots; ++slot) {
+        const bool real = slot < 5 + jet;
+        mask.values.push_back(real ? 1 : 0);
+        for (int c = 0; c < 2; ++c) points.values.push_back(real ? std::sin(double(7 * slot + c + jet)) : 0);
+        for (int c = 0; c < 7; ++c)
+          features.values.push_back(real ? std::cos(double(5 * slot + c * c + jet)) : 0);
+      }
+    return onnx::evaluate(graph, {{"points", points}, {"features", features}, {"mask", mask}})
+        .at("probabilities")
+        .values;
+  };
+  const auto wide = scores(3, 20), narrow = scores(3, 9), one = scores(1, 12);
+  ASSERT_EQ(wide.size(), 6U);
+  for (std::size_t i = 0; i < wide.size(); ++i) EXPECT_NEAR(wide[i], narrow[i], 1e-6);
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], wide[i], 1e-6);
+}
+
+TEST_F(OnnxTest, WhatCannotBeWrittenIsRefused) {
+  const auto bundle = write(ParticleNetOptions::lite());
+  EXPECT_THAT(message_of([&] { export_onnx(bundle, file(), {.opset = 12}); }), HasSubstr("17 or 13"));
+  EXPECT_THAT(message_of([&] { export_onnx(bundle / "none", file()); }), HasSubstr("none"));
+  weights::Bundle other = make_bundle(features::load_card("top_tagging"), ParticleNetOptions::lite());
+  other.model = R"({"model": "3dgan-generator"})";
+  const auto showers = folder_.write(other, "showers");
+  EXPECT_THAT(message_of([&] { export_onnx(showers, file()); }),
+              HasSubstr("the fast engine knows particlenet"));
+  EXPECT_THAT(message_of([&] { export_onnx(bundle, folder_.path() / "nowhere" / "model.onnx"); }),
+              HasSubstr("nowhere"));
+  EXPECT_FALSE(std::filesystem::exists(file()));
+}
+
+TEST_F(OnnxTest, ForeignAndDamagedFilesAreRefusedWithoutHarm) {
+  export_onnx(write({.blocks = {{2, {3, 3, 3}}}, .hidden = 4}), file());
+  const std::string bytes = read_all(file());
+  using namespace std::string_literals;
+  const auto said = [](const std::string& text) { return message_of([&] { onnx::decode(text, "x.onnx"); }); };
+  EXPECT_THAT(said(""), HasSubstr("x.onnx is no ONNX file of ours: '' wrote it"));
+  EXPECT_THAT(said("\x0A"), HasSubstr("it ends within a number"));
+  EXPECT_THAT(said("\x0D\x01"), HasSubstr("it ends within a number"));
+  EXPECT_THAT(said("\x0A\x7F"), HasSubstr("longer than the file"));
+  EXPECT_THAT(said("\x0B"), HasSubstr("of no known kind"));
+  EXPECT_THAT(said("\x02\x00"s), HasSubstr("a field has no number"));
+  EXPECT_THAT(said(std::string(11, '\xFF')), HasSubstr("a number has too many bytes"));
+  EXPECT_THAT(said("\x10\x01"), HasSubstr("a text is none"));
+  const auto graph_of = [](const char* field, const std::string& text) {
+    const std::string inner = field + std::string(1, static_cast<char>(text.size())) + text;
+    return "\x3A" + std::string(1, static_cast<char>(inner.size())) + inner;
+  };
+  // A constant [2] of 4 bytes, one of [-1] values, of doubles, and one whose values are not raw.
+  EXPECT_THAT(said(graph_of("\x2A", "\x08\x02\x10\x01\x4A\x04\x01\x02\x03\x04")),
+              HasSubstr("that its shape says"));
+  EXPECT_THAT(said(graph_of("\x2A", "\x08"s + std::string(9, '\xFF') + "\x01\x10\x01")),
+              HasSubstr("that its shape says"));
+  EXPECT_THAT(said(graph_of("\x2A", "\x10\x0B")), HasSubstr("is of the type 11"));
+  EXPECT_THAT(said(graph_of("\x2A", "\x25\x01\x01\x01\x01")), HasSubstr("not stored as raw bytes"));
+  EXPECT_THAT(said(graph_of("\x0A", "\x2A\x06\x0A\x01\x61\xA0\x01\x03")),
+              HasSubstr("the attribute 'a' is of a kind"));
+  std::string foreign = bytes;
+  foreign.replace(foreign.find("bunchtrain"), 10, "pytorch   ");
+  EXPECT_THAT(said(foreign), HasSubstr("'pytorch   ' wrote it"));
+  std::mt19937_64 random(3);
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::string damaged = bytes.substr(0, trial % 2 == 0 ? bytes.size() : random() % bytes.size());
+    for (int flip = 0; flip < 1 + trial % 4 && !damaged.empty(); ++flip)
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    message_of([&] { run_any(onnx::decode(damaged, "damaged")); });
+  }
+}
+
+TEST_F(OnnxTest, TheEvaluatorNamesWhatDoesNotFit) {
+  const onnx::Array two{.shape = {2}, .values = {1, 2}}, three{.shape = {3}, .values = {1, 2, 3}};
+  const auto said = [&](const onnx::Node& node) {
+    return message_of([&] {
+      onnx::evaluate({.name = "one",
+                      .opset = 17,
+                      .inputs = {},
+                      .outputs = {{"y", onnx::Type::float32, {}}},
+                      .constants = {},
+                      .nodes = {node}},
+                     {{"two", two}, {"three", three}});
+    });
+  };
+  EXPECT_EQ(said({"Relu", {"two"}, {"y"}}), "no error");
+  EXPECT_THAT(said({"Loop", {"two"}, {"y"}}), HasSubstr("Loop is an operator that we do not know"));
+  EXPECT_THAT(said({"Relu", {"one"}, {"y"}}), HasSubstr("reads 'one', which nothing gives"));
+  EXPECT_THAT(said({"Add", {"two", "three"}, {"y"}}), HasSubstr("Add does not take [2] [3]"));
+  EXPECT_THAT(said({"MatMul", {"two", "three"}, {"y"}}), HasSubstr("MatMul does not take"));
+  EXPECT_THAT(said({"Relu", {"two"}, {"z"}}), HasSubstr("nothing gives the output 'y'"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::infer::test

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/infer/onnx_export.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "../lite/loaded_particle_net.hpp"
+#include "../lite/particle_net_pass.hpp"
+#include "bunchtrain/core/atomic_file.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "evaluator.hpp"
+#include "particle_net_graph.hpp"
+
+namespace bunchtrain::infer {
+namespace {
+
+constexpr double kTolerance = 1e-4;  ///< of outputs, in units of the larger of 1 and the output
+constexpr std::uint64_t kTrials =
+    3;  ///< distances that are equal but for their last bits may order neighbours otherwise
+
+/// Jets of normal numbers, from none to many particles.
+struct MadeUpJets {
+  std::vector<std::int64_t> particles;
+  std::int64_t slots = 0;
+  onnx::Array points, features, mask;
+};
+
+MadeUpJets make_jets(const detail::FoldedNetwork& network, std::int64_t dims, std::uint64_t seed) {
+  std::int64_t k = 0;
+  for (const auto& block : network.options.blocks) k = std::max(k, block.k);
+  const std::int64_t slots = k + 4;
+  MadeUpJets jets{.particles = {0, 1, 2, k - 1, k + 1, k + 3, slots},
+                  .slots = slots,
+                  .points = {},
+                  .features = {},
+                  .mask = {}};
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  const auto count = std::ssize(jets.particles);
+  jets.points.shape = {count, slots, dims};
+  jets.features.shape = {count, slots, network.options.num_features};
+  jets.mask.shape = {count, slots};
+  for (std::int64_t& real : jets.particles) {
+    real = std::max<std::int64_t>(real, 0);
+    for (std::int64_t slot = 0; slot < slots; ++slot) {
+      const auto add = [&](onnx::Array& array) {
+        for (std::int64_t c = 0; c < array.shape[2]; ++c)
+          array.values.push_back(slot < real ? normal(random) : 0);
+      };
+      add(jets.points);
+      add(jets.features);
+      jets.mask.values.push_back(slot < real ? 1 : 0);
+    }
+  }
+  return jets;
+}
+
+std::vector<float> part_of(const onnx::Array& array, std::int64_t jet) {
+  const std::int64_t size = array.shape[1] * array.shape[2];
+  return {array.values.begin() + jet * size, array.values.begin() + (jet + 1) * size};
+}
+
+/// What a graph and the fast engine make of the same jets.
+double largest_difference(const onnx::Graph& graph, const detail::FoldedNetwork& network, std::int64_t dims,
+                          const MadeUpJets& jets) {
+  const auto outputs =
+      onnx::evaluate(graph, {{"points", jets.points}, {"features", jets.features}, {"mask", jets.mask}});
+  detail::ParticleNetPass pass(network, jets.slots, dims);
+  const auto classes = static_cast<std::size_t>(network.options.num_classes);
+  std::vector<float> logits(classes), estimates(graph.outputs.size() - 1);
+  double largest = 0;
+  const auto compare = [&](double found, double expected) {
+    const double difference = std::abs(found - expected) / std::max(1.0, std::abs(expected));
+    if (!std::isnan(largest) && !(difference <= largest)) largest = difference;  // NaN stays
+  };
+  for (std::size_t jet = 0; jet < jets.particles.size(); ++jet) {
+    const auto points = part_of(jets.points, static_cast<std::int64_t>(jet)),
+               features = part_of(jets.features, static_cast<std::int64_t>(jet));
+    pass.run({.points = points.data(),
+              .dims = dims,
+              .features = features.data(),
+              .particles = jets.particles[jet],
+              .slots = jets.slots},
+             logits, estimates);
+    const double highest = *std::ranges::max_element(logits);
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - highest);
+    for (std::size_t c = 0; c < classes; ++c)
+      compare(outputs.at("probabilities").values.at(jet * classes + c), std::exp(logits[c] - highest) / sum);
+    for (std::size_t e = 0; e < estimates.size(); ++e)
+      compare(outputs.at(graph.outputs[e + 1].name).values.at(jet), estimates[e]);
+  }
+  return largest;
+}
+
+/// Of the made-up jets that fit best.
+double proven_difference(const onnx::Graph& graph, const detail::FoldedNetwork& network, std::int64_t dims) {
+  double least = std::numeric_limits<double>::infinity();
+  for (std::uint64_t seed = 1; seed <= kTrials && !(least < kTolerance); ++seed)
+    least = std::min(least, largest_difference(graph, network, dims, make_jets(network, dims, seed)));
+  return least;
+}
+
+}  // namespace
+
+void OnnxOptions::validate() const {
+  if (opset != 17 && opset != 13) throw ConfigError("opset", fmt::to_string(opset), "17 or 13");
+}
+
+OnnxFile export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
+                     const OnnxOptions& options) {
+  options.validate();
+  const detail::LoadedParticleNet loaded = detail::load_particle_net(bundle);
+  onnx::Graph graph = onnx::particle_net_graph(loaded.network, loaded.dims(), options.opset);
+  graph.metadata = {{"card", loaded.content.card},
+                    {"classes", fmt::format("{}", fmt::join(loaded.classes, ","))},
+                    {"model", loaded.content.model},
+                    {"bundle", loaded.content.hash}};
+  const std::string bytes = onnx::encode(graph);
+  const double difference =
+      proven_difference(onnx::decode(bytes, path.string()), loaded.network, loaded.dims());
+  if (!(difference < kTolerance))
+    throw CheckpointError(
+        fmt::format("the ONNX graph of {} differs from its network by {:.2g}: nothing was written; tell the "
+                    "authors of bunchtrain of this network",
+                    loaded.origin, difference));
+  write_file_atomically(path, bytes);
+  return {.nodes = std::ssize(graph.nodes), .bytes = std::ssize(bytes), .difference = difference};
+}
+
+}  // namespace bunchtrain::infer
