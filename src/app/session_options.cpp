@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "bunchtrain/app/byte_count.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/device.hpp"
@@ -56,6 +57,15 @@ std::string run_of(const Options& options) {
   return one ? options.get<std::string>("run") : std::string();
 }
 
+/// @throws ConfigError for what is no number of bytes, or is given for nothing
+std::uint64_t stage_bytes(const Options& options) {
+  const auto& text = options.get<std::string>("stage-size");
+  if (text.empty()) return 0;
+  if (options.get<std::string>("stage").empty())
+    throw ConfigError("stage-size", text, "nothing without a folder for the copies: --stage FOLDER");
+  return static_cast<std::uint64_t>(parse_byte_count("stage-size", text));
+}
+
 train::TrainingChoices training_choices(const Options& options) {
   train::TrainingChoices choices{
       .epochs = choice<std::int64_t>(options, "epochs"),
@@ -79,6 +89,8 @@ train::TrainingChoices training_choices(const Options& options) {
       .patience = options.get<std::int64_t>("patience"),
       .checkpoint_every = train::parse_checkpoint_interval(options.get<std::string>("checkpoint-every")),
       .checkpoint_local = options.get<std::string>("checkpoint-local"),
+      .stage = options.get<std::string>("stage"),
+      .stage_bytes = stage_bytes(options),
       .keep_last = options.get<std::int64_t>("keep-last"),
       .keep_best = options.get<std::int64_t>("keep-best"),
       .keep_every = hours(options, "keep-every"),

@@ -87,6 +87,11 @@ constexpr Field kRun[] = {
     {"device", OptionScope::run, [](Of of) -> Value { return std::string(device::to_string(of.device)); }},
     {"checkpoint-local", OptionScope::run,
      [](Of of) -> Value { return of.training.checkpoint_local.string(); }},
+    {"stage", OptionScope::rank, [](Of of) -> Value { return of.training.stage.string(); }},
+    {"stage-size", OptionScope::rank,
+     [](Of of) -> Value {
+       return of.training.stage_bytes > 0 ? std::to_string(of.training.stage_bytes) : "";
+     }},
     {"threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.threads}; }},
     {"loader-threads", OptionScope::rank, [](Of of) -> Value { return std::int64_t{of.loader_threads}; }}};
 

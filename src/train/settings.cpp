@@ -70,6 +70,8 @@ void resolve_watching(Settings& settings, const TrainerOptions& options, const A
   settings.checkpoint_every = asked.take("checkpoint-every", choices.checkpoint_every);
   settings.checkpoint_every.validate();
   settings.checkpoint_local = asked.take("checkpoint-local", choices.checkpoint_local);
+  settings.stage = asked.take("stage", choices.stage);
+  settings.stage_bytes = asked.take("stage-size", choices.stage_bytes);
   settings.keep_last =
       static_cast<int>(require_positive("keep-last", asked.take("keep-last", choices.keep_last)));
   settings.keep_best =

@@ -28,6 +28,8 @@ struct Settings {
   double clip_norm;
   CheckpointInterval checkpoint_every;
   std::filesystem::path checkpoint_local;  ///< empty: none
+  std::filesystem::path stage;             ///< empty: data are not copied
+  std::uint64_t stage_bytes;               ///< 0 = what is free
   int keep_last;
   int keep_best;                    ///< 0 = none
   std::chrono::seconds keep_every;  ///< 0 = none

@@ -13,6 +13,7 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/staging.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/averaged_weights.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
@@ -36,7 +37,15 @@ constexpr std::int64_t kMostLeftOut = 100;        ///< steps in a row, of `--che
 /// Gradients that a loss as it is makes infinite: it was not the scale.
 constexpr double kLeastLossScale = 1;
 
-data::DataLoaderOptions loader_options(const Session& session, const Settings& settings, bool shuffle) {
+/// One per process, for all its loaders.
+std::shared_ptr<data::Staging> make_staging(const Session& session, const Settings& settings) {
+  if (settings.stage.empty()) return nullptr;
+  return std::make_shared<data::Staging>(data::StagingOptions{
+      .folder = settings.stage, .capacity_bytes = settings.stage_bytes, .logger = session.logger()});
+}
+
+data::DataLoaderOptions loader_options(const Session& session, const Settings& settings,
+                                       std::shared_ptr<data::Staging> staging, bool shuffle) {
   return {.global_batch = settings.batch,
           .rank = session.mesh().coordinate(comm::Axis::data),
           .world_size = session.mesh().size(comm::Axis::data),
@@ -44,6 +53,7 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
           .shuffle = shuffle,
           .threads = session.threads().loader,
           .device = session.device(),
+          .staging = std::move(staging),
           .while_waiting =
               [world = session.world(), agreement = session.agreement()]() mutable {
                 world.tell_reading();
@@ -53,9 +63,10 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
 }
 
 std::optional<data::DataLoader> make_valid_loader(const Session& session, const Settings& settings,
-                                                  const data::DatasetPtr& valid) {
+                                                  const data::DatasetPtr& valid,
+                                                  std::shared_ptr<data::Staging> staging) {
   if (!valid || valid->size() == 0) return std::nullopt;
-  auto options = loader_options(session, settings, false);
+  auto options = loader_options(session, settings, std::move(staging), false);
   options.empty_shares = true;
   options.logger = {};  // it would speak in the middle of the progress bar, and says nothing new
   return std::make_optional<data::DataLoader>(valid, options);
@@ -122,8 +133,9 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       settings_(plan_.settings),
       train_(train),
       valid_(valid),
-      loader_(train, loader_options(session, settings_, true)),
-      valid_loader_(make_valid_loader(session, settings_, valid)),
+      staging_(make_staging(session, settings_)),
+      loader_(train, loader_options(session, settings_, staging_, true)),
+      valid_loader_(make_valid_loader(session, settings_, valid, staging_)),
       snapshots_(session, settings_),
       averages_(task_.networks, settings_.ema),
       step_number_(session.device()),

@@ -137,6 +137,7 @@ class TrainingLoop {
   Settings settings_;
   data::DatasetPtr train_;
   data::DatasetPtr valid_;
+  std::shared_ptr<data::Staging> staging_;  ///< null: files are read where they are
   data::DataLoader loader_;
   std::optional<data::DataLoader> valid_loader_;
   checkpoint::HostCopies copies_;  ///< of the snapshot that is being written

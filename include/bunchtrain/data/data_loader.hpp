@@ -18,6 +18,8 @@
 
 namespace bunchtrain::data {
 
+class Staging;
+
 struct DataLoaderOptions {
   std::int64_t global_batch = 256;  ///< samples per optimizer step over all ranks
   /// Elements (hits, particles) per optimizer step over all ranks, for ragged datasets: a batch takes as many of
@@ -36,6 +38,8 @@ struct DataLoaderOptions {
   c10::Device device = c10::kCPU;  ///< batches arrive there (pinned staging and a copy stream on GPU)
   /// Fewer samples than ranks are shared all the same, some ranks getting none: for passes without gradients.
   bool empty_shares = false;
+  /// Copies files to the node's own disk beside the reading; nullptr: they are read where they are.
+  std::shared_ptr<Staging> staging = nullptr;
   /// Called every 50 ms by the thread that waits in `next` for data: it can answer its peers meanwhile. What
   /// it throws, `next` throws.
   std::function<void()> while_waiting = {};

@@ -85,6 +85,9 @@ struct TrainingChoices {
   CheckpointInterval checkpoint_every = {};
   /// A folder on each node's own disk where snapshots are written, to be brought to the run folder beside the steps; empty: none.
   std::filesystem::path checkpoint_local = {};
+  /// A folder on each node's own disk to which data files are copied while they are read; empty: none.
+  std::filesystem::path stage = {};
+  std::uint64_t stage_bytes = 0;       ///< that copies may take there; 0 = what is free
   std::int64_t keep_last = 3;          ///< the newest snapshots stay
   std::int64_t keep_best = 1;          ///< and those with the best scores
   std::chrono::seconds keep_every{0};  ///< and the oldest one of every such span of time; 0 = none

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "hdf5_samples.hpp"
+#include "io/engine.hpp"
 #include "storage/codecs/codec.hpp"
 #include "storage/stored_dataset.hpp"
 
@@ -126,9 +127,9 @@ class CodecsTest : public Hdf5FilesTest {
     return name;
   }
 
-  static StoredDataset open(const std::string& file) {
+  static StoredDataset open(const std::string& file, const io::Engine* engine = nullptr) {
     return StoredDataset(std::make_shared<const hdf5::File>(hdf5::open_read_only(file)),
-                         std::make_shared<const FileBytes>(file), "x");
+                         std::make_shared<const FileBytes>(file, engine), "x");
   }
 };
 
@@ -142,6 +143,17 @@ TEST_F(CodecsTest, GiveTheValuesWithoutHdf5) {
       std::memcpy(read.data() + first * kWidth, bytes, rows * kWidth * 4);
     });
     EXPECT_EQ(read, values());
+  }
+}
+
+TEST_F(CodecsTest, WhereHdf5IsAskedForWithoutItsPlugInOursIsTheWayOut) {
+  const Case test{"zstd", 32015, zstd};
+  try {
+    open(write(test, test.encode), &io::hdf5_engine());
+    FAIL() << "no exception";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.message(), AllOf(HasSubstr("zstd (32015)"), HasSubstr("io = hdf5 asks for it"),
+                                       HasSubstr("io = auto reads it without HDF5")));
   }
 }
 

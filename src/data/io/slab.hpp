@@ -13,9 +13,11 @@ class Slab {
  public:
   /// Fetches `plan`, which must live as long as what is returned; that lives until the next call.
   /// @throws as `io::fetch`
-  PlannedBytes fetch(const ReadPlan& plan) {
+  PlannedBytes fetch(const ReadPlan& plan) { return fetch(plan, plan); }
+  /// The same bytes from other sources. @pre the pieces of `from` have the sizes of those of `plan`
+  PlannedBytes fetch(const ReadPlan& plan, const ReadPlan& from) {
     const auto bytes = buffer_.take(static_cast<std::size_t>(plan.bytes()));
-    io::fetch(plan, bytes);
+    io::fetch(from, bytes);
     return {plan, bytes};
   }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/staging.hpp"
 #include "io/slab.hpp"
 #include "sample_ranges.hpp"
 
@@ -22,10 +23,24 @@ double seconds_since(Clock::time_point begin) {
 
 constexpr std::chrono::milliseconds kWaitingSlice{50};
 
-SampleBlock read_contiguous(const Dataset& dataset, std::size_t range) {
+/// From copies where there are some; what they bring that cannot be decoded is read again from the files.
+SampleBlock read_staged(const Dataset& dataset, std::size_t range, Staging* staging) {
   thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
   const ReadPlan plan = dataset.plan(range);
-  SampleBlock block = dataset.decode(range, slab.fetch(plan));
+  if (const auto staged = staging != nullptr ? staging->redirect(plan) : std::nullopt) {
+    try {
+      return dataset.decode(range, slab.fetch(plan, staged->plan));
+    } catch (const DataError&) {
+      staging->distrust(*staged);
+    } catch (const IoError&) {
+      staging->distrust(*staged);
+    }
+  }
+  return dataset.decode(range, slab.fetch(plan));
+}
+
+SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* staging) {
+  SampleBlock block = read_staged(dataset, range, staging);
   NamedTensors tensors;
   for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
   block.tensors = std::move(tensors);
@@ -71,8 +86,20 @@ LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderP
       plan_step_(step),
       ahead_epoch_(epoch) {
   options_.logger.info(plan_->describe(keep_chunks_));
+  if (options_.staging) options_.staging->expect(dataset_, ranges_to_come());
   for (int i = 0; i < options_.threads; ++i)
     workers_.emplace_back([this](std::stop_token stop) { work(stop); });
+}
+
+/// All of them, in the order in which this epoch needs them from its first planned step on.
+std::vector<std::size_t> LoaderPipeline::ranges_to_come() {
+  EpochBatches& batches = batches_of(plan_epoch_);
+  const auto order = batches.order().reading_order();
+  std::vector<std::size_t> ranges(order.begin(), order.end());
+  const std::int64_t begin = batches.begin(plan_step_);
+  std::ranges::stable_partition(
+      ranges, [&](std::size_t range) { return batches.order().residence(range).last >= begin; });
+  return ranges;
 }
 
 LoaderPipeline::~LoaderPipeline() {
@@ -292,7 +319,7 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   SampleBlock block;
   std::exception_ptr error;
   try {
-    block = read_contiguous(*dataset_, chunk.range);
+    block = read_contiguous(*dataset_, chunk.range, options_.staging.get());
     plan_->require_fitting(chunk.range, block);
   } catch (...) {
     error = std::current_exception();

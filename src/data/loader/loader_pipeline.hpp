@@ -48,6 +48,7 @@ class LoaderPipeline {
   using Lock = std::unique_lock<std::mutex>;
   using ChunkKey = std::pair<std::int64_t, std::size_t>;  // epoch (0 if chunks are kept) and range
 
+  std::vector<std::size_t> ranges_to_come();
   void work(std::stop_token stop) noexcept;
   void wait_for_batch(Lock& lock);
   bool work_once(Lock& lock);

@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "chunked_rows.hpp"
 #include "contiguous_rows.hpp"
 #include "external_values.hpp"
@@ -291,6 +292,11 @@ void StoredDataset::Impl::read_by_library(std::string reason, std::vector<std::s
 void StoredDataset::Impl::require_filters() const {
   for (const auto& filter : layout.filters) {
     if (H5Zfilter_avail(filter.id) > 0 || (can_decode(filter) && !wants_library())) continue;
+    if (can_decode(filter))
+      throw DataError(
+          fmt::format("{}: compressed with {}, which HDF5 cannot read here, though {} asks for it; {} "
+                      "reads it without HDF5",
+                      where, describe(filter), setting("io", "hdf5"), setting("io", "auto")));
     throw DataError(fmt::format("{}: compressed with {}, which this HDF5 cannot read; {}", where,
                                 describe(filter), way_out_of(filter)));
   }
