@@ -53,6 +53,21 @@ TEST_F(TrainingTest, OneAndTwoRanksLoseTheSame) {
         << "step " << i + 1;
 }
 
+TEST_F(TrainingTest, CopiesOnTheNodeChangeNothingThatIsLearned) {
+  const std::string jets = make_jets("toy.h5", 700);
+  const std::string flags = "--particles 24 --batch 70 --epochs 3 --data " + jets + " --run ";
+  const Finished plain = run(mpirun(2, train(flags + path("plain"))));
+  const Finished staged = run(mpirun(2, train(flags + path("staged") + " --stage " + path("disk"))));
+  ASSERT_EQ(plain.exit_code, 0) << plain.output;
+  ASSERT_EQ(staged.exit_code, 0) << staged.output;
+  EXPECT_EQ(last_metric(folder_ / "plain", "train_loss"), last_metric(folder_ / "staged", "train_loss"));
+  int copies = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "disk" / "bunchtrain-staging"))
+    copies +=
+        entry.path().filename().string().ends_with("-toy.h5") && read_file(entry.path()) == read_file(jets);
+  EXPECT_EQ(copies, 1) << "once per node\n" << staged.output;
+}
+
 TEST_F(TrainingTest, InFloat16ATaggerLosesAsInFloat32) {
   const std::string jets = make_jets("toy.h5", 700);
   const auto steps_in = [&](const std::string& precision) {

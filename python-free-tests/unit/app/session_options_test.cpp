@@ -25,7 +25,8 @@ std::string another_value(const config::OptionSpec& spec) {
   static const std::map<std::string, std::string> kOwn = {{"early-stop", "-auc:5:0.5"},
                                                           {"checkpoint-every", "90s"},
                                                           {"group", "*.bias:lr=0.5,weight_decay=0"},
-                                                          {"mesh", "data=2"}};
+                                                          {"mesh", "data=2"},
+                                                          {"stage-size", "5000"}};
   if (const auto own = kOwn.find(spec.name); own != kOwn.end()) return own->second;
   if (const auto* number = std::get_if<std::int64_t>(&spec.default_value)) return std::to_string(*number + 1);
   if (const auto* number = std::get_if<double>(&spec.default_value)) return std::to_string(*number + 0.5);
@@ -102,6 +103,19 @@ std::string error_of(Action action) {
     return error.what();
   }
   return "no error";
+}
+
+TEST(SessionOptionsTest, RoomForCopiesIsANumberOfBytesInAFolder) {
+  const auto asked = [](const std::vector<std::string>& flags) {
+    return session_options(parse_flags(flags)).training;
+  };
+  EXPECT_EQ(asked({"--stage", "/scratch", "--stage-size", "200G"}).stage_bytes, 200'000'000'000U);
+  EXPECT_EQ(asked({"--stage", "/scratch"}).stage_bytes, 0U);
+  EXPECT_THAT(error_of([&] { asked({"--stage-size", "200G"}); }), HasSubstr("--stage FOLDER"));
+  EXPECT_THAT(error_of([&] {
+                asked({"--stage", "/scratch", "--stage-size", "much"});
+              }),
+              HasSubstr("bytes above 0"));
 }
 
 TEST(SessionOptionsTest, UnknownNamesAreErrorsThatListTheNames) {

@@ -263,8 +263,9 @@ TEST_F(StagingTest, DISABLED_CopiesUntilItIsKilled) {
 
 TEST_F(StagingTest, AKilledStagerLeavesNothingBad) {
   const auto paths = write_files(2);
-  test::Process stager("env " + std::string(kKilledFolder) + "=" + folder_.string() +
-                           " /proc/self/exe --gtest_also_run_disabled_tests "
+  const std::string itself = std::filesystem::read_symlink("/proc/self/exe").string();
+  test::Process stager("env " + std::string(kKilledFolder) + "=" + folder_.string() + " " + itself +
+                           " --gtest_also_run_disabled_tests "
                            "--gtest_filter=StagingTest.DISABLED_CopiesUntilItIsKilled",
                        folder_ / "output");
   ASSERT_TRUE(stager.wait_until([&] { return std::filesystem::exists(folder_ / "within"); }))
@@ -374,6 +375,7 @@ TEST_F(StagingTest, ASourceThatChangesIsNotCopied) {
   EXPECT_TRUE(eventually([&] { return !log->lines().empty(); }));
   EXPECT_THAT(log->lines(), Contains(HasSubstr("changed while it was copied")));
   EXPECT_THAT(CopyFolder(copies()).copies(), IsEmpty());
+  EXPECT_THROW(look_at_source(path("absent.bin")), DataError);
 }
 
 TEST_F(StagingTest, ALeaseOfAProcessThatCannotBeSeenEndsInSilence) {
