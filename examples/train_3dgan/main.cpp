@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Trains 3DGAN on calorimeter showers in HDF5 files, or on simulated ones if no file is named:
 ///   mpirun -n 2 train_3dgan --data EleEscan.h5 --run runs/electrons
+///   mpirun -n 4 train_3dgan --variant angle --mesh spatial=2,data=2 --run runs/slabs
 #include <bunchtrain/bunchtrain.hpp>
 
 namespace bt = bunchtrain;
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
       .summary = "Trains 3DGAN (EPJC 82:386) on calorimeter showers, on any number of ranks.",
       .options = bt::app::shower_gan_specs(),
       .defaults = bt::app::shower_gan_defaults(),
+      .axes = {bt::comm::Axis::data, bt::comm::Axis::spatial},
       .without = {"particles", "classes", "valid-weights", "accumulate", "clip-norm", "check-finite"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     const auto options = bt::app::shower_gan_options(session);

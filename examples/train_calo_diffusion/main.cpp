@@ -2,16 +2,18 @@
 /// Trains a diffusion model of calorimeter showers in HDF5 files, or of simulated ones if no file is named:
 ///   mpirun -n 2 train_calo_diffusion --data EleEscan.h5 --run runs/diffusion
 ///   mpirun -n 4 train_calo_diffusion --data EleEscan.h5 --mesh data=2,pipeline=2 --pipeline-schedule zb-v
+///   mpirun -n 4 train_calo_diffusion --data EleEscan.h5 --mesh data=2,spatial=2
 #include <bunchtrain/bunchtrain.hpp>
 
 namespace bt = bunchtrain;
 
 int main(int argc, char** argv) {
   const bt::app::Program program{
-      .summary = "Trains a diffusion model (3-D U-Net) of calorimeter showers, replicated or in stages.",
+      .summary =
+          "Trains a diffusion model (3-D U-Net) of calorimeter showers, replicated, in stages or in slabs.",
       .options = bt::app::shower_diffusion_specs(),
       .defaults = bt::app::shower_diffusion_defaults(),
-      .axes = {bt::comm::Axis::data, bt::comm::Axis::pipeline},
+      .axes = {bt::comm::Axis::data, bt::comm::Axis::pipeline, bt::comm::Axis::spatial},
       .without = {"particles", "classes", "valid-weights"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     const auto options = bt::app::shower_diffusion_options(session);

@@ -16,16 +16,6 @@
 namespace bunchtrain::models {
 namespace {
 
-/// Means over cubes of two cells each way; a last odd cell is dropped. [B, X, Y, Z, C]
-at::Tensor average_pool(const at::Tensor& cells) {
-  const std::int64_t x = cells.size(1) / 2, y = cells.size(2) / 2, z = cells.size(3) / 2;
-  return cells.slice(1, 0, 2 * x)
-      .slice(2, 0, 2 * y)
-      .slice(3, 0, 2 * z)
-      .reshape({cells.size(0), x, 2, y, 2, z, 2, cells.size(4)})
-      .mean({2, 4, 6});
-}
-
 void check_image(const at::Tensor& image, ShowerVariant variant) {
   const auto shape = shower_shape(variant);
   if (image.defined() && image.dim() == 4 && std::ranges::equal(image.sizes().slice(1), shape)) return;
@@ -40,6 +30,7 @@ void check_image(const at::Tensor& image, ShowerVariant variant) {
 ShowerDiscriminatorImpl::ShowerDiscriminatorImpl(ShowerDiscriminatorOptions options) : options_(options) {
   const detail::DiscriminatorTable& table = detail::discriminator_table(options_.variant);
   const detail::InitialWeights initial("discriminator", options_.seed);
+  slab_ = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = shower_shape(options_.variant)[0]}));
   std::int64_t channels = 1;
   for (const detail::ShowerLayer& layer : table.layers) {
     const auto position = convolutions_.size() + 1;
@@ -53,6 +44,8 @@ ShowerDiscriminatorImpl::ShowerDiscriminatorImpl(ShowerDiscriminatorOptions opti
                         nn::Dropout(nn::DropoutOptions{.probability = options_.dropout, .site = position})));
     channels = layer.channels;
   }
+  pool_ = register_module("pool", nn::AveragePool(nn::AveragePoolOptions{}));
+  whole_ = register_module("whole", nn::ToWhole());
   const nn::LinearOptions head{.in = table.flattened, .out = 1};
   generation_ = register_module("generation", nn::Linear(head));
   auxiliary_ = register_module("auxiliary", nn::Linear(head));
@@ -63,7 +56,7 @@ ShowerDiscriminatorImpl::ShowerDiscriminatorImpl(ShowerDiscriminatorOptions opti
 ShowerJudgement ShowerDiscriminatorImpl::forward(const at::Tensor& image) {
   check_image(image, options_.variant);
   const std::size_t without_norm = convolutions_.size() - norms_.size();
-  at::Tensor cells = image.unsqueeze(4);
+  at::Tensor cells = slab_->forward(image.unsqueeze(4));
   for (std::size_t i = 0; i < convolutions_.size(); ++i) {
     cells = at::leaky_relu(convolutions_[i]->forward(cells), detail::kLeakySlope);
     // The layers without batch norm are the first ones.
@@ -73,7 +66,8 @@ ShowerJudgement ShowerDiscriminatorImpl::forward(const at::Tensor& image) {
 
   // What is judged is compared with numbers of its own precision: autocast ends here.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const at::Tensor features = average_pool(cells.to(generation_->weight.scalar_type())).flatten(1);
+  const at::Tensor pooled = pool_->forward(cells.to(generation_->weight.scalar_type()));
+  const at::Tensor features = whole_->forward(pooled).flatten(1);
   const double power = image_power(options_.variant);
   ShowerJudgement judgement{.logit = generation_->forward(features).squeeze(1),
                             .energy = auxiliary_->forward(features).squeeze(1),

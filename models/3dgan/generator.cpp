@@ -27,6 +27,7 @@ ShowerGeneratorImpl::ShowerGeneratorImpl(ShowerGeneratorOptions options) : optio
   const detail::GeneratorTable& table = detail::generator_table(options_.variant);
   dense_ = register_module("dense", nn::Linear(nn::LinearOptions{.in = latent_size(options_.variant),
                                                                  .out = table.dense_outputs()}));
+  slab_ = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = table.folded[0]}));
   detail::InitialWeights initial("generator", options_.seed);
   initial.fill(dense_->weight, "dense", KerasInitializer::glorot_uniform);
 
@@ -41,6 +42,7 @@ ShowerGeneratorImpl::ShowerGeneratorImpl(ShowerGeneratorOptions options) : optio
       norms_.push_back(register_module("bn" + number, detail::make_norm(layer, options_.variant)));
     channels = layer.channels;
   }
+  whole_ = register_module("whole", nn::ToWhole());
 }
 
 at::Tensor ShowerGeneratorImpl::forward(const at::Tensor& latent) {
@@ -53,14 +55,15 @@ at::Tensor ShowerGeneratorImpl::forward(const at::Tensor& latent) {
   }
   const detail::GeneratorTable& table = detail::generator_table(options_.variant);
   const auto [x, y, z, channels] = table.folded;
-  at::Tensor cells = dense_->forward(latent).reshape({latent.size(0), x, y, z, channels});
+  at::Tensor cells = slab_->forward(dense_->forward(latent).reshape({latent.size(0), x, y, z, channels}));
   for (std::size_t i = 0; i + 1 < convolutions_.size(); ++i) {
     cells = convolutions_[i]->forward(cells);
     cells = table.slope == 0 ? at::relu(cells) : at::leaky_relu(cells, table.slope);
     // The layers without batch norm are the last ones.
     if (i < norms_.size()) cells = norms_[i]->forward(cells);
   }
-  return at::relu(convolutions_.back()->forward(cells)).squeeze(4).to(latent.scalar_type());
+  const at::Tensor image = at::relu(convolutions_.back()->forward(cells)).squeeze(4);
+  return whole_->forward(image).to(latent.scalar_type());
 }
 
 NamedTensors ShowerGeneratorImpl::forward(const NamedTensors& inputs) {

@@ -9,6 +9,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/sin.h>
+#include <c10/util/accumulate.h>
 #include <fmt/format.h>
 
 #include "bunchtrain/core/error.hpp"
@@ -25,8 +26,13 @@ constexpr std::uint64_t kCellSigma = 101, kCellNoise = 102, kLayerSigma = 103, k
 // Of ln(sigma) in training: Karras et al. use -1.2 and 1.2 for data of width 0.5.
 constexpr double kLogSigmaMean = -0.5, kLogSigmaWidth = 1.3;
 
+/// Cells of an axis that the last level has one of.
+std::int64_t coarsest(const CaloDiffusionOptions& options) {
+  return std::int64_t{1} << (options.channels.size() - 1);
+}
+
 std::array<std::int64_t, 3> padded(const CaloDiffusionOptions& options) {
-  const std::int64_t unit = std::int64_t{1} << (options.channels.size() - 1);
+  const std::int64_t unit = coarsest(options);
   std::array<std::int64_t, 3> cells = options.cells;
   for (std::int64_t& along : cells) along = (along + unit - 1) / unit * unit;
   return cells;
@@ -136,7 +142,8 @@ CaloDiffusionImpl::CaloDiffusionImpl(CaloDiffusionOptions options)
   p.normaliser = register_module("normaliser", detail::Normaliser(layers));
   p.layers = register_module("layers", detail::Perceptron(layers + known, 128, layers));
   p.condition = register_module("condition", detail::Perceptron(layers + known, condition, condition));
-  p.stem = register_module("stem", detail::Stem(options_.cells, padded(options_), channels.front()));
+  p.stem = register_module(
+      "stem", detail::Stem(options_.cells, padded(options_), coarsest(options_), channels.front()));
   const auto block = [&](const std::string& name, std::int64_t in, std::int64_t out) {
     return register_module(name, detail::ResidualBlock(in, out, condition));
   };
@@ -223,7 +230,9 @@ Noised put_noise(const detail::Normaliser& normaliser, const nn::StepContext& co
   const at::Tensor level = nn::keyed_normal(context, sigma_site, 1).to(like).squeeze(1);
   const Preconditioning scaled((level * kLogSigmaWidth + kLogSigmaMean).exp());
   const at::Tensor noise =
-      nn::keyed_normal(context, noise_site, clean[0].numel()).to(like).view(clean.sizes());
+      nn::keyed_normal(context, noise_site, c10::multiply_integers(clean.sizes().slice(1)))
+          .to(like)
+          .view(clean.sizes());
   const at::Tensor noisy = clean + noise * beside(scaled.sigma, clean);
   return {.input = scaled.input(noisy),
           .target = scaled.target(clean, noisy),

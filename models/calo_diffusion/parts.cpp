@@ -7,7 +7,6 @@
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -36,16 +35,13 @@ nn::Conv3d make_convolution(std::int64_t in, std::int64_t out) {
                                       .padding = ops::Padding3::same({3, 3, 3})});
 }
 
-/// Of each sample over all else, mean 0 and variance 1.
-at::Tensor normalised(const at::Tensor& x) {
-  const at::Tensor flat = x.flatten(1);
-  return at::layer_norm(flat, {flat.size(1)}).view(x.sizes());
-}
+/// Of an image [B, X, Y, Z, C]; a batch may be empty, for which no shape can be left to LibTorch.
+std::int64_t cells_of(const at::Tensor& image) { return image.size(1) * image.size(2) * image.size(3); }
 
 /// @param scale [B, 2 C], scale and shift of each channel
-at::Tensor modulated(const at::Tensor& x, const at::Tensor& scale) {
-  const auto parts = scale.view({scale.size(0), 1, 1, 1, -1}).chunk(2, -1);
-  return normalised(x) * (1 + parts[0]) + parts[1];
+at::Tensor modulated(const at::Tensor& normalised, const at::Tensor& scale) {
+  const auto parts = scale.view({scale.size(0), 1, 1, 1, scale.size(1)}).chunk(2, -1);
+  return normalised * (1 + parts[0]) + parts[1];
 }
 
 at::Tensor fourth_root_of_share(const at::Tensor& image) {
@@ -108,9 +104,10 @@ at::Tensor PerceptronImpl::forward(const at::Tensor& input) {
   return third->forward(at::silu(second->forward(at::silu(first->forward(input)))));
 }
 
-StemImpl::StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3> padded,
+StemImpl::StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3> padded, std::int64_t unit,
                    std::int64_t channels)
     : padding{padded[0] - cells[0], padded[1] - cells[1], padded[2] - cells[2]},
+      slab(register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = padded[0], .unit = unit}))),
       convolution(register_module("convolution", make_convolution(3, channels))) {
   const auto axis = [&](int i) {
     const double half = static_cast<double>(cells[i] - 1) / 2;
@@ -124,11 +121,13 @@ StemImpl::StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3
 at::Tensor StemImpl::forward(const at::Tensor& cells) {
   const at::Tensor padded = at::constant_pad_nd(cells, {0, padding[2], 0, padding[1], 0, padding[0]});
   const at::Tensor places = place.to(cells.scalar_type()).expand({cells.size(0), -1, -1, -1, -1});
-  return convolution->forward(at::cat({padded.unsqueeze(-1), places}, -1));
+  return convolution->forward(at::cat({slab->forward(padded.unsqueeze(-1)), slab->forward(places)}, -1));
 }
 
 ResidualBlockImpl::ResidualBlockImpl(std::int64_t in, std::int64_t out, std::int64_t condition)
-    : first_scale(register_module("first_scale", make_linear(condition, 2 * in))),
+    : first_norm(register_module("first_norm", nn::SampleNorm(nn::SampleNormOptions{}))),
+      second_norm(register_module("second_norm", nn::SampleNorm(nn::SampleNormOptions{}))),
+      first_scale(register_module("first_scale", make_linear(condition, 2 * in))),
       second_scale(register_module("second_scale", make_linear(condition, 2 * out))),
       first(register_module("first", make_convolution(in, out))),
       second(register_module("second", make_convolution(out, out))) {
@@ -136,8 +135,8 @@ ResidualBlockImpl::ResidualBlockImpl(std::int64_t in, std::int64_t out, std::int
 }
 
 at::Tensor ResidualBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
-  at::Tensor h = first->forward(at::silu(modulated(x, first_scale->forward(condition))));
-  h = second->forward(at::silu(modulated(h, second_scale->forward(condition))));
+  at::Tensor h = first->forward(at::silu(modulated(first_norm->forward(x), first_scale->forward(condition))));
+  h = second->forward(at::silu(modulated(second_norm->forward(h), second_scale->forward(condition))));
   return h + (shortcut ? shortcut->forward(x) : x);
 }
 
@@ -155,28 +154,39 @@ GrowImpl::GrowImpl(std::int64_t in, std::int64_t out)
 
 at::Tensor GrowImpl::forward(const at::Tensor& x) {
   const std::int64_t b = x.size(0), nx = x.size(1), ny = x.size(2), nz = x.size(3);
-  const at::Tensor cells = product->forward(x).view({b, nx, ny, nz, 2, 2, 2, -1});
-  return cells.permute({0, 1, 4, 2, 5, 3, 6, 7}).reshape({b, 2 * nx, 2 * ny, 2 * nz, -1});
+  const at::Tensor blocks = product->forward(x);
+  const std::int64_t channels = blocks.size(4) / 8;
+  const at::Tensor cells = blocks.view({b, nx, ny, nz, 2, 2, 2, channels});
+  return cells.permute({0, 1, 4, 2, 5, 3, 6, 7}).reshape({b, 2 * nx, 2 * ny, 2 * nz, channels});
 }
 
 AttentionImpl::AttentionImpl(std::int64_t channels)
-    : inputs(register_module("inputs", make_linear(channels, 3 * channels))),
+    : norm(register_module("norm", nn::SampleNorm(nn::SampleNormOptions{}))),
+      whole(register_module("whole", nn::ToWhole())),
+      inputs(register_module("inputs", make_linear(channels, 3 * channels))),
       output(register_module("output", make_linear(channels, channels))) {}
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
   const std::int64_t b = x.size(0), c = x.size(4);
-  const at::Tensor all = inputs->forward(normalised(x)).view({b, -1, 3, kHeads, c / kHeads});
-  const at::Tensor split = all.permute({2, 0, 3, 1, 4});  // [3, B, heads, cells, C / heads]
-  const at::Tensor mixed = at::scaled_dot_product_attention(split[0], split[1], split[2]);
-  return x + output->forward(mixed.transpose(1, 2).reshape({b, -1, c})).view(x.sizes());
+  const at::Tensor all = inputs->forward(norm->forward(x));
+  const auto of_heads = [&](const at::Tensor& cells) {  // [B, heads, cells, C / heads]
+    return cells.reshape({b, cells_of(cells), kHeads, c / kHeads}).transpose(1, 2);
+  };
+  const auto known = whole->forward(all.narrow(-1, c, 2 * c)).chunk(2, -1);
+  const at::Tensor mixed = at::scaled_dot_product_attention(of_heads(all.narrow(-1, 0, c)),
+                                                            of_heads(known[0]), of_heads(known[1]));
+  return x + output->forward(mixed.transpose(1, 2).reshape({b, cells_of(x), c})).view(x.sizes());
 }
 
 HeadImpl::HeadImpl(std::array<std::int64_t, 3> of_cells, std::int64_t channels)
-    : cells(of_cells), convolution(register_module("convolution", make_convolution(channels, 1))) {}
+    : cells(of_cells),
+      norm(register_module("norm", nn::SampleNorm(nn::SampleNormOptions{}))),
+      whole(register_module("whole", nn::ToWhole())),
+      convolution(register_module("convolution", make_convolution(channels, 1))) {}
 
 at::Tensor HeadImpl::forward(const at::Tensor& x) {
-  const at::Tensor whole = convolution->forward(at::silu(normalised(x))).squeeze(-1);
-  return whole.narrow(1, 0, cells[0]).narrow(2, 0, cells[1]).narrow(3, 0, cells[2]);
+  const at::Tensor image = whole->forward(convolution->forward(at::silu(norm->forward(x))).squeeze(-1));
+  return image.narrow(1, 0, cells[0]).narrow(2, 0, cells[1]).narrow(3, 0, cells[2]);
 }
 
 }  // namespace bunchtrain::models::detail

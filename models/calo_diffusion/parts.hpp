@@ -10,6 +10,8 @@
 #include "bunchtrain/models/calo_diffusion.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/linear.hpp"
+#include "bunchtrain/nn/sample_norm.hpp"
+#include "bunchtrain/nn/slab_layers.hpp"
 
 namespace bunchtrain::models::detail {
 
@@ -37,12 +39,15 @@ struct PerceptronImpl : torch::nn::Module {
 };
 TORCH_MODULE(Perceptron);
 
-/// Pads the cells and puts the place of each beside it (depth, distance from the axis), then a convolution.
+/// Pads the cells and puts the place of each beside it (depth, distance from the axis), then a convolution. Slabs begin and
+/// end where blocks of `unit` cells do, which `Shrink` makes one of.
 struct StemImpl : torch::nn::Module {
-  StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3> padded, std::int64_t channels);
+  StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3> padded, std::int64_t unit,
+           std::int64_t channels);
   at::Tensor forward(const at::Tensor& cells);
   std::array<std::int64_t, 3> padding;
   at::Tensor place;
+  nn::ToSlab slab = nullptr;
   nn::Conv3d convolution = nullptr;
 };
 TORCH_MODULE(Stem);
@@ -52,6 +57,7 @@ TORCH_MODULE(Stem);
 struct ResidualBlockImpl : torch::nn::Module {
   ResidualBlockImpl(std::int64_t in, std::int64_t out, std::int64_t condition);
   at::Tensor forward(const at::Tensor& x, const at::Tensor& condition);
+  nn::SampleNorm first_norm = nullptr, second_norm = nullptr;
   nn::Linear first_scale = nullptr, second_scale = nullptr, shortcut = nullptr;
   nn::Conv3d first = nullptr, second = nullptr;
 };
@@ -73,10 +79,12 @@ struct GrowImpl : torch::nn::Module {
 };
 TORCH_MODULE(Grow);
 
-/// Between all cells, four heads, with a residual connection.
+/// Between all cells, four heads, with a residual connection. Each rank asks for its slab's cells what all cells have.
 struct AttentionImpl : torch::nn::Module {
   explicit AttentionImpl(std::int64_t channels);
   at::Tensor forward(const at::Tensor& x);
+  nn::SampleNorm norm = nullptr;
+  nn::ToWhole whole = nullptr;
   nn::Linear inputs = nullptr, output = nullptr;
 };
 TORCH_MODULE(Attention);
@@ -86,6 +94,8 @@ struct HeadImpl : torch::nn::Module {
   HeadImpl(std::array<std::int64_t, 3> cells, std::int64_t channels);
   at::Tensor forward(const at::Tensor& x);
   std::array<std::int64_t, 3> cells;
+  nn::SampleNorm norm = nullptr;
+  nn::ToWhole whole = nullptr;
   nn::Conv3d convolution = nullptr;
 };
 TORCH_MODULE(Head);

@@ -4,6 +4,8 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include <utility>
+
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::nn {
@@ -15,6 +17,11 @@ BatchNormImpl::BatchNormImpl(BatchNormOptions options) : options_(options) {
   running_mean = register_buffer("running_mean", at::zeros({options_.channels}));
   running_var = register_buffer("running_var", at::ones({options_.channels}));
   num_batches_tracked = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
+}
+
+void BatchNormImpl::set_partition(std::shared_ptr<SpatialPartition> partition) {
+  reducer_ = partition ? partition->statistics() : nullptr;
+  SpatialLayer::set_partition(std::move(partition));
 }
 
 ops::BatchNormTensors BatchNormImpl::tensors() const {

@@ -32,7 +32,12 @@ at::Tensor DropoutImpl::forward(const at::Tensor& input) {
                            .step = context ? context->step() : calls_++,
                            .site = options_.site,
                            .step_in_memory = context ? context->step_in_memory() : at::Tensor()};
-  return ops::dropout(input, ops::dropout_keys(key, ids, input.device()), options_.probability);
+  std::int64_t first_element = 0;
+  if (partition() && input.dim() == 5)
+    first_element =
+        cut_of(input).of(partition()->rank()).begin * (input.numel() / (input.size(0) * input.size(1)));
+  return ops::dropout(input, ops::dropout_keys(key, ids, input.device()), options_.probability,
+                      first_element);
 }
 
 }  // namespace bunchtrain::nn

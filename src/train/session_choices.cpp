@@ -11,10 +11,14 @@ parallel::DataParallelOptions parallel_options(const Session& session) {
   for (const char* name : {"collectives", "sync-batch-norm"}) session.use(name);
   const TrainingChoices& choices = session.asked().training;
   const bool wide = session.precision() == device::Precision::float64;
+  comm::Mesh mesh = session.mesh();
+  std::optional<comm::Communicator> spatial;
+  if (mesh.size(comm::Axis::spatial) > 1) spatial = mesh.axis(comm::Axis::spatial);
   return {.device = session.device(),
           .dtype = wide ? std::optional(at::kDouble) : std::nullopt,
           .plan = choices.collectives,
           .sync_batch_norm = choices.sync_batch_norm,
+          .spatial = std::move(spatial),
           .logger = session.logger()};
 }
 

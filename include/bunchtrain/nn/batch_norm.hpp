@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "bunchtrain/nn/spatial_partition.hpp"
 #include "bunchtrain/ops/batch_norm.hpp"
 
 namespace bunchtrain::nn {
@@ -30,7 +31,7 @@ struct BatchNormOptions {
 ///
 /// float32, float64, bfloat16 and float16 rows are kept in their dtype, also under autocast.
 /// Differentiable once.
-class BatchNormImpl : public torch::nn::Module {
+class BatchNormImpl : public torch::nn::Module, public SpatialLayer {
  public:
   explicit BatchNormImpl(BatchNormOptions options);
 
@@ -39,6 +40,8 @@ class BatchNormImpl : public torch::nn::Module {
                      bool relu = false);
   /// Statistics over ranks from now on; nullptr = local. Shared by all batch norms of a model.
   void set_reducer(std::shared_ptr<ops::StatisticsReducer> reducer) { reducer_ = std::move(reducer); }
+  /// Statistics over the slabs from now on: rows that all ranks have are counted once for each.
+  void set_partition(std::shared_ptr<SpatialPartition> partition) override;
   ops::StatisticsReducer* reducer() const noexcept { return reducer_.get(); }
   const BatchNormOptions& options() const noexcept { return options_; }
   /// What `ops::batch_norm` takes: these tensors themselves, in the mode that the layer is in now.

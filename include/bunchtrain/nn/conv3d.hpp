@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "bunchtrain/nn/spatial_partition.hpp"
 #include "bunchtrain/ops/conv3d.hpp"
 
 namespace bunchtrain::nn {
@@ -27,10 +28,12 @@ struct Conv3dOptions {
 /// Cin, kx, ky, kz] and `bias` [Cout]: the published form, whatever the computation makes of them.
 /// Without gradients the summed kernels of an upsampling layer are kept until the weight changes. `forward`
 /// is thread-safe, on any streams, as long as nobody changes the parameters.
-class Conv3dImpl : public torch::nn::Module {
+///
+/// With a partition it convolves slabs, from one thread: what needs no halo is computed while the halo travels.
+class Conv3dImpl : public torch::nn::Module, public SpatialLayer {
  public:
   explicit Conv3dImpl(Conv3dOptions options);
-  /// [B, X, Y, Z, Cin] to [B, X', Y', Z', Cout].
+  /// [B, X, Y, Z, Cin] to [B, X', Y', Z', Cout]; slabs by `output_cut`.
   at::Tensor forward(const at::Tensor& input);
   const Conv3dOptions& options() const noexcept { return options_; }
 
@@ -38,6 +41,10 @@ class Conv3dImpl : public torch::nn::Module {
 
  private:
   at::Tensor kernels();
+  at::Tensor convolve(const at::Tensor& input, const ops::Padding3& padding, const at::Tensor& kept) const;
+  at::Tensor of_slab(const at::Tensor& slab);
+  /// A range of the image's outputs, from a stretch of its cells along x that begins at `first`.
+  at::Tensor outputs_of(const at::Tensor& cells, std::int64_t first, CellRange outputs) const;
 
   struct KeptKernels;
 

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "bunchtrain/nn/spatial_partition.hpp"
+
 namespace bunchtrain::nn {
 
 struct DropoutOptions {
@@ -23,7 +25,10 @@ struct DropoutOptions {
 /// reproducible for one process but not across ranks. The choice is drawn where the input is, the same on CPU
 /// and GPU, without a mask in memory: the backward pass draws it again. Ids that are on the input's GPU stay
 /// there. Does nothing in evaluation mode. Differentiable to any order.
-class DropoutImpl : public torch::nn::Module {
+///
+/// With a partition, images [B, X, Y, Z, C] are slabs and drop what the whole images would; tensors of other dimensions
+/// are whole.
+class DropoutImpl : public torch::nn::Module, public SpatialLayer {
  public:
   /// @throws ConfigError unless 0 <= probability < 1.
   explicit DropoutImpl(DropoutOptions options);

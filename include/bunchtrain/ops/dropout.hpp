@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <cstdint>
+
 #include "bunchtrain/ops/keyed_random.hpp"
 
 namespace bunchtrain::ops {
@@ -22,9 +24,11 @@ at::Tensor dropout_keys(const RandomKey& key, const at::Tensor& sample_ids, c10:
 ///
 /// @param x        [B, ...] floating-point; made contiguous if it is not.
 /// @param row_keys [B] int64 on the device of `x`, as `dropout_keys` returns them.
+/// @param first_element which of its sample's elements the first of a row of `x` is: a slab draws what the whole image would.
 /// @return as `x`. Differentiable to any order. Autocast rule: the dtype of `x` is kept. Thread-safe.
 /// @throws ConfigError unless 0 <= probability < 1 and there is a key for each row; NotBuiltError for a tensor
 /// on a GPU in a build without CUDA.
-at::Tensor dropout(const at::Tensor& x, const at::Tensor& row_keys, double probability);
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& row_keys, double probability,
+                   std::int64_t first_element = 0);
 
 }  // namespace bunchtrain::ops

@@ -38,6 +38,10 @@ struct DataParallelOptions {
   /// after backward, so that they and the statistics have one issue order whatever part of the network a
   /// rank's batch uses.
   bool sync_batch_norm = false;
+  /// Cuts images into slabs over these ranks (`nn::set_partition`), which are consecutive ones of the communicator, the same
+  /// number for each replica: its other ranks are replicas, with other samples. All of a replica's ranks take the same batch,
+  /// and each counts its samples: counts of steps are those of replicas. Gradients are then summed after backward.
+  std::optional<comm::Communicator> spatial = {};
   /// How the network is called, if it is no `nn::Model`.
   std::function<NamedTensors(const NamedTensors&)> forward = {};
   Logger logger = {};
@@ -76,6 +80,7 @@ class DataParallel final : public Engine {
   PassResult run(const Pass& pass) override;
   void finish() override;
   Evaluation evaluate(const Batch& batch, const nn::Objective& objective) override;
+  std::vector<comm::Axis> axes() const override;
   bool has_outputs() const noexcept override { return true; }
   void backward(const at::Tensor& loss, const PassOptions& options = {}) override;
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/// 3DGAN's step on ranks without showers, with synchronised batch norm, against one rank.
+/// 3DGAN's step on ranks without showers, with synchronised batch norm, and on slabs, against one rank.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
+#include <optional>
+#include <string>
 
+#include "bunchtrain/comm/mesh.hpp"
 #include "bunchtrain/device/host_memory.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
@@ -46,11 +49,13 @@ struct Gan {
   optim::Rmsprop g_optimizer, d_optimizer;
   ShowerGanStep step;
 
-  Gan(ShowerVariant variant, at::ScalarType type, const comm::Communicator& communicator, bool sync)
+  Gan(ShowerVariant variant, at::ScalarType type, const comm::Communicator& communicator, bool sync,
+      const std::optional<comm::Communicator>& spatial = {})
       : generator({.variant = variant}),
         discriminator({.variant = variant, .bin_counts = variant == ShowerVariant::variable_angle}),
-        g((generator->to(type), generator), communicator, {.sync_batch_norm = sync}),
-        d((discriminator->to(type), discriminator), communicator, {.sync_batch_norm = sync}),
+        g((generator->to(type), generator), communicator, {.sync_batch_norm = sync, .spatial = spatial}),
+        d((discriminator->to(type), discriminator), communicator,
+          {.sync_batch_norm = sync, .spatial = spatial}),
         g_optimizer(g, {.learning_rate = 1e-4}),
         d_optimizer(d, {.learning_rate = 1e-4}),
         step({generator, &g, &g_optimizer}, {discriminator, &d, &d_optimizer},
@@ -135,6 +140,46 @@ TEST_P(ShowerGanSharesTest, AStepTakesNoNumberOffATensor) {
   EXPECT_THAT(reads.names(), testing::IsEmpty());
   EXPECT_GE(terms.values().size(), 3 * 3U);
 }
+
+class ShowerGanSlabsTest : public ShowerGanSharesTest {};
+
+/// Slabs of one replica, on four ranks two slabs of two replicas.
+TEST_P(ShowerGanSlabsTest, SlabsEqualOneRank) {
+  const auto [variant, type, steps, tolerance] = GetParam();
+  if (world() != 2 && world() != 4) return;  // float64 takes seconds for each shower
+  const int slabs = world() == 4 ? 2 : world();
+  comm::Mesh mesh(communicator_, comm::MeshShape::parse("spatial=" + std::to_string(slabs), world()));
+  const std::int64_t replicas = mesh.size(comm::Axis::data), replica = mesh.coordinate(comm::Axis::data);
+  Gan together(variant, type, communicator_, /*sync=*/replicas > 1, mesh.axis(comm::Axis::spatial));
+  std::vector<std::vector<double>> losses;
+  for (int number = 0; number < steps; ++number) {
+    const Share mine{number * replicas + replica, 1, replicas};
+    auto& of_step = losses.emplace_back();
+    for (const auto& term : together.run(make_batch(mine, variant, type), number))
+      of_step.push_back(mean_over_ranks(term.value, mine) / slabs);
+  }
+  expect_same_on_all_ranks(together.g.arenas()[0].values());
+  expect_same_on_all_ranks(together.d.arenas()[0].values());
+  mesh.close();
+  if (rank() != 0) return;
+
+  Gan alone(variant, type, comm::Communicator::self(), /*sync=*/false);
+  for (int number = 0; number < steps; ++number) {
+    const auto expected =
+        alone.run(make_batch({number * replicas, replicas, replicas}, variant, type), number);
+    const auto& found = losses[static_cast<std::size_t>(number)];
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_NEAR(found[i], expected[i].value, tolerance * std::max(1.0, std::abs(expected[i].value)))
+          << expected[i].name << ", step " << number;
+  }
+  test::expect_same_state(*together.generator, *alone.generator, tolerance);
+  test::expect_same_state(*together.discriminator, *alone.discriminator, tolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, ShowerGanSlabsTest,
+                         testing::Values(Case{ShowerVariant::fixed_angle, at::kDouble, 3, 1e-9},
+                                         Case{ShowerVariant::variable_angle, at::kDouble, 1, 1e-9}));
 
 INSTANTIATE_TEST_SUITE_P(Variants, ShowerGanSharesTest,
                          testing::Values(Case{ShowerVariant::fixed_angle, at::kDouble, 1, 1e-12},

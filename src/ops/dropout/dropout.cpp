@@ -2,6 +2,7 @@
 #include "bunchtrain/ops/dropout.hpp"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
 #include <fmt/format.h>
@@ -30,7 +31,8 @@ constexpr std::int64_t kChunk = 128 * detail::kDropoutBlock;
 /// What one call drops: a key for each row, and the probability in steps. Drawn again by the backward pass
 /// instead of kept.
 struct Choice {
-  at::Tensor keys;  ///< [B] int64 on the device of the elements
+  at::Tensor keys;           ///< [B] int64 on the device of the elements
+  std::int64_t first_block;  ///< of a row
   std::uint32_t threshold;
 
   double scale() const { return detail::kDropoutSteps / double(detail::kDropoutSteps - threshold); }
@@ -47,8 +49,9 @@ void drop_rows(const at::Tensor& x, const at::Tensor& y, const Choice& choice) {
   at::parallel_for(0, rows * chunks, 1 + kChunk / (1 + elements), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = i / chunks, first = i % chunks * kChunk, place = row * elements + first;
-      detail::drop(from + place, to + place, first, std::min(kChunk, elements - first),
-                   static_cast<std::uint64_t>(keys[row]), choice.threshold, scale);
+      detail::drop(from + place, to + place, choice.first_block * detail::kDropoutBlock + first,
+                   std::min(kChunk, elements - first), static_cast<std::uint64_t>(keys[row]),
+                   choice.threshold, scale);
     }
   });
 }
@@ -66,7 +69,8 @@ at::Tensor drop(const at::Tensor& input, const Choice& choice) {
     return input.mul(drop(ones, choice).to(type));
   }
   const at::Tensor x = input.contiguous();
-  if (x.is_cuda()) return detail::drop_rows_cuda(x, choice.keys, choice.threshold, choice.scale());
+  if (x.is_cuda())
+    return detail::drop_rows_cuda(x, choice.keys, choice.first_block, choice.threshold, choice.scale());
   const at::Tensor y = at::empty_like(x);
   if (type == at::kFloat) drop_rows<float>(x, y, choice);
   if (type == at::kDouble) drop_rows<double>(x, y, choice);
@@ -114,13 +118,22 @@ at::Tensor dropout_keys(const RandomKey& key, const at::Tensor& sample_ids, c10:
   return keys;
 }
 
-at::Tensor dropout(const at::Tensor& x, const at::Tensor& row_keys, double probability) {
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& row_keys, double probability,
+                   std::int64_t first_element) {
   check_arguments(x, row_keys, probability);
+  expects(first_element >= 0, "dropout: an element's number is not negative");
   if (x.numel() == 0) return x;
   // One element in 65536 must stay for the others to be scaled by.
   const auto threshold = static_cast<std::uint32_t>(
       std::min(std::round(probability * detail::kDropoutSteps), detail::kDropoutSteps - 1.0));
-  return DropoutFunction::apply(x, Choice{row_keys.contiguous(), threshold});
+  const Choice choice{row_keys.contiguous(), first_element / detail::kDropoutBlock, threshold};
+  const std::int64_t within = first_element % detail::kDropoutBlock;
+  if (within == 0) return DropoutFunction::apply(x, choice);
+  // Rows begin in the middle of a block: what comes before them there is put in front.
+  const at::Tensor rows = x.reshape({x.size(0), -1});
+  return DropoutFunction::apply(at::constant_pad_nd(rows, {within, 0}), choice)
+      .narrow(1, within, rows.size(1))
+      .reshape(x.sizes());
 }
 
 }  // namespace bunchtrain::ops

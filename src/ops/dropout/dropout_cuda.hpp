@@ -13,7 +13,8 @@ namespace bunchtrain::ops::detail {
 /// [B] int64: the bits at position `ids[b]` of `stream`, where the [B] int64 `ids` are.
 at::Tensor row_keys_cuda(const at::Tensor& ids, const KeyedStream& stream);
 
-/// [B, ...] float32, float64, bfloat16 or float16 `x`, contiguous: elements kept and scaled, or zero.
-at::Tensor drop_rows_cuda(const at::Tensor& x, const at::Tensor& keys, std::uint32_t threshold, double scale);
+/// [B, ...] float32, float64, bfloat16 or float16 `x`, contiguous: elements kept and scaled, or zero. Rows begin at a block.
+at::Tensor drop_rows_cuda(const at::Tensor& x, const at::Tensor& keys, std::int64_t first_block,
+                          std::uint32_t threshold, double scale);
 
 }  // namespace bunchtrain::ops::detail

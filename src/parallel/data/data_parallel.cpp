@@ -15,6 +15,7 @@
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/optim/gradient_norm.hpp"
 #include "bunchtrain/parallel/gradient_buckets.hpp"
+#include "bunchtrain/parallel/spatial_partition.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "communicator_statistics.hpp"
 #include "module_buffers.hpp"
@@ -56,7 +57,8 @@ std::int64_t gradient_bytes(const tensor::ParameterArenas& arenas) {
 BucketPlan choose_plan(comm::Communicator& communicator, const tensor::ParameterArenas& arenas,
                        const DataParallelOptions& options) {
   if (communicator.size() == 1) return {.description = "one rank: gradients are not communicated"};
-  const CollectivePlan wish = options.sync_batch_norm ? CollectivePlan::after_backward : options.plan;
+  const bool others = options.sync_batch_norm || options.spatial.has_value();  // collectives within backward
+  const CollectivePlan wish = others ? CollectivePlan::after_backward : options.plan;
   const bool measure = wish == CollectivePlan::automatic && options.bucket_bytes == 0;
   const LinkFit fit = measure ? measure_link(communicator, arenas.front().values().device()) : LinkFit{};
   return make_plan(fit, gradient_bytes(arenas), wish, options.bucket_bytes);
@@ -151,6 +153,7 @@ struct DataParallel::Impl {
   GradientBuckets buckets;
   StepLedger ledger;
   at::Tensor loss_scale = {};  ///< undefined: none
+  bool is_spatial;
   bool sync_batch_norm_wanted;
   bool sync_batch_norm;  ///< wanted and more than one rank
   std::optional<BackwardHere> in_pass = {};
@@ -166,9 +169,12 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
       arenas(move_to_arenas(*module, communicator, options)),
       plan(choose_plan(communicator, arenas, options)),
       buckets(arenas, communicator, plan.bucket_bytes),
-      ledger(communicator.size(), arenas.empty() ? communicator.device() : arenas.front().values().device()),
+      ledger(communicator.size(), arenas.empty() ? communicator.device() : arenas.front().values().device(),
+             options.spatial ? options.spatial->size() : 1),
+      is_spatial(options.spatial.has_value()),
       sync_batch_norm_wanted(options.sync_batch_norm),
       sync_batch_norm(options.sync_batch_norm && communicator.size() > 1) {
+  if (options.spatial) nn::set_partition(*module, create_spatial_partition(*options.spatial));
   if (sync_batch_norm) share_statistics(*module, communicator);
   if (communicator.rank() == 0) options.logger.info("gradients: " + plan.description);
 }
@@ -361,6 +367,11 @@ std::vector<OwnedRange> DataParallel::owned_ranges() const {
   for (std::size_t i = 0; i < impl_->arenas.size(); ++i)
     whole.push_back({.arena = i, .begin = 0, .end = impl_->arenas[i].values().numel()});
   return whole;
+}
+
+std::vector<comm::Axis> DataParallel::axes() const {
+  if (impl_->is_spatial) return {comm::Axis::data, comm::Axis::spatial};
+  return {comm::Axis::data};
 }
 
 torch::nn::Module& DataParallel::module() noexcept { return *impl_->module; }

@@ -31,8 +31,9 @@ double digit(std::uint64_t word, std::size_t index) {
 
 }  // namespace
 
-StepLedger::StepLedger(int world, c10::Device device)
+StepLedger::StepLedger(int world, c10::Device device, int sharers)
     : world_(world),
+      sharers_(sharers),
       scalars_(device),
       root_in_memory_(scalars_.add<double>()),
       footer_in_memory_(scalars_.add<Footer>()) {
@@ -67,7 +68,8 @@ void StepLedger::add(const PassOptions& options) {
   expects(one_pass || options.global_samples > 0,
           "a step of several passes needs global_samples: the samples of all its passes on all ranks");
   expects(options.global_samples > 0 || options.samples > 0, "a pass without samples needs global_samples");
-  const std::int64_t global = options.global_samples > 0 ? options.global_samples : options.samples * world_;
+  const std::int64_t global =
+      options.global_samples > 0 ? options.global_samples : options.samples * world_ / sharers_;
   if (options.zero_first) {
     samples_ = 0;
     global_samples_ = global;
@@ -76,7 +78,7 @@ void StepLedger::add(const PassOptions& options) {
       global == global_samples_,
       fmt::format("global_samples = {} in this pass, {} in the first of the step", global, global_samples_));
   samples_ += options.samples;
-  root_gradient_ = static_cast<double>(options.samples) / static_cast<double>(global);
+  root_gradient_ = static_cast<double>(options.samples) / (static_cast<double>(global) * sharers_);
 }
 
 void StepLedger::upload(const tensor::ParameterArenas& arenas) {
@@ -100,9 +102,9 @@ void StepLedger::check_footer() {
             "same on all (without global_samples, also samples)");
   }
   // float32 counts exactly up to 2^24 samples per step
-  const double global = static_cast<double>(taken.global_samples);
-  expects(std::abs(sums[0] - global) <= 1e-6 * global,
-          fmt::format("the samples of all ranks and passes add up to {:.0f}, global_samples says {}", sums[0],
+  const double global = static_cast<double>(taken.global_samples), counted = sums[0] / sharers_;
+  expects(std::abs(counted - global) <= 1e-6 * global,
+          fmt::format("the samples of all ranks and passes add up to {:.0f}, global_samples says {}", counted,
                       taken.global_samples));
 }
 

@@ -20,7 +20,8 @@ namespace bunchtrain::parallel {
 /// the footer are read there.
 class StepLedger {
  public:
-  StepLedger(int world, c10::Device device);
+  /// @param sharers ranks that have the same samples: each counts them, and has a share of the loss.
+  StepLedger(int world, c10::Device device, int sharers = 1);
 
   /// Enters one pass. @throws ConfigError if its counts cannot be meant.
   void add(const PassOptions& options);
@@ -54,7 +55,7 @@ class StepLedger {
   };
   Footer footer_of(const tensor::ParameterArenas& arenas) const;
 
-  int world_;
+  int world_, sharers_;
   std::int64_t samples_ = 0;         ///< of this rank in this step
   std::int64_t global_samples_ = 0;  ///< as the user said, or samples * world
   double root_gradient_ = 1;

@@ -170,7 +170,11 @@ std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& 
                                                           const ShowerDiffusionOptions& options,
                                                           models::CaloDiffusion& network) {
   const comm::Mesh mesh = session.mesh();
+  const bool has_slabs = mesh.size(comm::Axis::spatial) > 1;
   session.use("activation-bytes");
+  if (options.activation_bytes > 0 && has_slabs)
+    throw ConfigError("activation_bytes", fmt::format("{:g}", options.activation_bytes),
+                      "0 with slabs: more slabs leave less in each");
   if (mesh.size(comm::Axis::pipeline) == 1) {
     auto replicas =
         std::make_unique<parallel::DataParallel>(network, session.world(), train::parallel_options(session));
@@ -180,6 +184,10 @@ std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& 
   if (options.activation_bytes > 0)
     throw ConfigError("activation_bytes", fmt::format("{:g}", options.activation_bytes),
                       "0 with stages: more stages or microbatches leave less in each");
+  if (has_slabs)
+    throw ConfigError(
+        "mesh", mesh.shape().to_string(),
+        "stages (pipeline) or slabs (spatial) beside replicas (data): nothing here trains along both");
   for (const char* name : {"pipeline-schedule", "microbatches"}) session.use(name);
   const parallel::DataParallelOptions common = train::parallel_options(session);
   return std::make_unique<parallel::PipelineParallel>(

@@ -9,10 +9,12 @@
 
 #include "bunchtrain/models/3dgan/variant.hpp"
 #include "bunchtrain/models/module_holder.hpp"
+#include "bunchtrain/nn/average_pool.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/dropout.hpp"
 #include "bunchtrain/nn/linear.hpp"
+#include "bunchtrain/nn/slab_layers.hpp"
 
 namespace bunchtrain::models {
 
@@ -46,9 +48,12 @@ class ShowerDiscriminatorImpl : public torch::nn::Module {
 
  private:
   ShowerDiscriminatorOptions options_;
+  nn::ToSlab slab_ = nullptr;
   std::vector<nn::Conv3d> convolutions_;
   std::vector<nn::BatchNorm> norms_;
   std::vector<nn::Dropout> dropouts_;
+  nn::AveragePool pool_ = nullptr;
+  nn::ToWhole whole_ = nullptr;
   nn::Linear generation_ = nullptr;
   nn::Linear auxiliary_ = nullptr;
 };

@@ -14,6 +14,7 @@
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/linear.hpp"
 #include "bunchtrain/nn/model.hpp"
+#include "bunchtrain/nn/slab_layers.hpp"
 
 namespace bunchtrain::models {
 
@@ -47,8 +48,10 @@ class ShowerGeneratorImpl : public torch::nn::Module, public nn::Model {
  private:
   ShowerGeneratorOptions options_;
   nn::Linear dense_ = nullptr;
+  nn::ToSlab slab_ = nullptr;
   std::vector<nn::Conv3d> convolutions_;
   std::vector<nn::BatchNorm> norms_;
+  nn::ToWhole whole_ = nullptr;
 };
 class ShowerGenerator : public ModuleHolder<ShowerGeneratorImpl, ShowerGeneratorOptions> {
  public:

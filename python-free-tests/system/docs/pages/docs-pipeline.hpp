@@ -2,6 +2,8 @@
 #include <ATen/ops/cat.h>
 #include <torch/nn/modules/linear.h>
 #include <bunchtrain/bunchtrain.hpp>
+#include <bunchtrain/nn/conv3d.hpp>
+#include <bunchtrain/nn/slab_layers.hpp>
 #include <bunchtrain/nn/unit.hpp>
 #include <bunchtrain/parallel/pipeline_parallel.hpp>
 namespace bt = bunchtrain;

@@ -17,14 +17,14 @@ at::Tensor row_keys_cuda(const at::Tensor& ids, const KeyedStream& stream) {
   return keys;
 }
 
-at::Tensor drop_rows_cuda(const at::Tensor& x, const at::Tensor& keys, std::uint32_t threshold,
-                          double scale) {
+at::Tensor drop_rows_cuda(const at::Tensor& x, const at::Tensor& keys, std::int64_t first_block,
+                          std::uint32_t threshold, double scale) {
   const c10::cuda::CUDAGuard guard(x.device());
   at::Tensor y = at::empty_like(x);
   const auto launch = [&]<class S>(S, Real<S> factor) {
     launch_drop(keys.numel(), x.numel() / keys.numel(), static_cast<const S*>(x.const_data_ptr()),
                 static_cast<S*>(y.mutable_data_ptr()), keys.const_data_ptr<std::int64_t>(), threshold, factor,
-                c10::cuda::getCurrentCUDAStream());
+                c10::cuda::getCurrentCUDAStream(), first_block);
   };
   const auto narrow = static_cast<float>(scale);
   if (x.scalar_type() == at::kFloat) launch(float{}, narrow);

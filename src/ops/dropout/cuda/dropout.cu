@@ -35,13 +35,13 @@ __global__ void __launch_bounds__(kThreads)
 template <class S>
 __global__ void __launch_bounds__(kThreads)
     drop_kernel(std::int64_t rows, std::int64_t elements, std::int64_t blocks_per_row, const S* x, S* y,
-                const std::int64_t* keys, std::uint32_t threshold, Real<S> scale) {
+                const std::int64_t* keys, std::uint32_t threshold, Real<S> scale, std::int64_t first_block) {
   const std::int64_t group = (std::int64_t{blockIdx.x} * kThreads + threadIdx.x) / kLanes;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const std::int64_t row = group / blocks_per_row, block = group - row * blocks_per_row;
   if (row >= rows) return;
-  const PhiloxWords drawn =
-      philox(static_cast<std::uint64_t>(block * kLanes + lane), 0, static_cast<std::uint64_t>(keys[row]));
+  const PhiloxWords drawn = philox(static_cast<std::uint64_t>((first_block + block) * kLanes + lane), 0,
+                                   static_cast<std::uint64_t>(keys[row]));
   const std::int64_t first = block * kDropoutBlock + lane;
   x += row * elements;
   y += row * elements;
@@ -68,16 +68,16 @@ void launch_row_keys(std::int64_t rows, const std::int64_t* ids, const KeyedStre
 
 template <class S>
 void launch_drop(std::int64_t rows, std::int64_t elements, const S* x, S* y, const std::int64_t* keys,
-                 std::uint32_t threshold, Real<S> scale, cudaStream_t stream) {
+                 std::uint32_t threshold, Real<S> scale, cudaStream_t stream, std::int64_t first_block) {
   const std::int64_t blocks_per_row = (elements + kDropoutBlock - 1) / kDropoutBlock;
   const auto threads = static_cast<std::size_t>(rows * blocks_per_row * kLanes);
   device::launch(drop_kernel<S>, {dim3(device::blocks_for(threads, kThreads)), dim3(kThreads)}, stream, rows,
-                 elements, blocks_per_row, x, y, keys, threshold, scale);
+                 elements, blocks_per_row, x, y, keys, threshold, scale, first_block);
 }
 
 #define BUNCHTRAIN_INSTANTIATE(S)                                                                         \
   template void launch_drop(std::int64_t, std::int64_t, const S*, S*, const std::int64_t*, std::uint32_t, \
-                            Real<S>, cudaStream_t);
+                            Real<S>, cudaStream_t, std::int64_t);
 BUNCHTRAIN_INSTANTIATE(float)
 BUNCHTRAIN_INSTANTIATE(double)
 BUNCHTRAIN_INSTANTIATE(Bf16)

@@ -8,7 +8,7 @@ at::Tensor row_keys_cuda(const at::Tensor&, const KeyedStream&) {
   throw NotBuiltError("dropout on a GPU", "BUNCHTRAIN_CUDA");
 }
 
-at::Tensor drop_rows_cuda(const at::Tensor&, const at::Tensor&, std::uint32_t, double) {
+at::Tensor drop_rows_cuda(const at::Tensor&, const at::Tensor&, std::int64_t, std::uint32_t, double) {
   throw NotBuiltError("dropout on a GPU", "BUNCHTRAIN_CUDA");
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How the cells of an axis are spread over ranks, and which of them a layer's outputs see. No communication, no tensors.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bunchtrain::nn {
+
+/// Cells [begin, end) of an axis.
+struct CellRange {
+  std::int64_t begin = 0, end = 0;
+
+  std::int64_t size() const noexcept { return end - begin; }
+  bool empty() const noexcept { return end <= begin; }
+  bool operator==(const CellRange&) const = default;
+};
+/// What both have; empty at the later begin if they share nothing.
+CellRange intersection(CellRange a, CellRange b) noexcept;
+
+/// The slabs of an axis in the order of ranks: every cell in exactly one, of any sizes.
+class AxisCut {
+ public:
+  AxisCut() = default;
+  /// @param cells of each rank's slab
+  explicit AxisCut(std::span<const std::int64_t> cells);
+  /// Slabs of equal size, or one `unit` more for the first ranks; borders at multiples of `unit`.
+  /// @throws ConfigError if a rank would have no cell.
+  static AxisCut balanced(std::int64_t extent, int ranks, std::int64_t unit = 1);
+
+  int ranks() const noexcept { return static_cast<int>(borders_.size()) - 1; }
+  std::int64_t extent() const noexcept { return borders_.back(); }
+  CellRange of(int rank) const {
+    return {borders_[static_cast<std::size_t>(rank)], borders_[static_cast<std::size_t>(rank) + 1]};
+  }
+  bool operator==(const AxisCut&) const = default;
+
+ private:
+  std::vector<std::int64_t> borders_ = {0};
+};
+
+/// What a convolution or a pooling does along one axis: output o sees the cells o stride - before + t dilation, t = 0 to
+/// kernel - 1, of the input whose cells are repeated `upsampling` times; beyond its ends are zeros.
+struct AxisWindow {
+  std::int64_t kernel = 1, stride = 1, dilation = 1;
+  std::int64_t before = 0, after = 0;  ///< zeros, in cells of the upsampled input
+  std::int64_t upsampling = 1;
+
+  /// Outputs of so many input cells; 0 if the kernel is longer than them.
+  std::int64_t outputs(std::int64_t extent) const noexcept;
+  /// Input cells that a range of outputs sees, those of the padding left out; empty for no outputs.
+  CellRange inputs_of(CellRange outputs, std::int64_t extent) const noexcept;
+  /// The outputs that see no input cell but those of `inputs`: what can be computed before any neighbour has answered.
+  CellRange outputs_within(CellRange inputs, std::int64_t extent) const noexcept;
+};
+
+/// The slabs of what a window makes of slabs: where the axis keeps its length they keep their borders, so that an input can
+/// be added to an output; else they are balanced anew, so that no rank falls behind, whatever the stride.
+/// @throws ConfigError if a rank would have no cell.
+AxisCut output_cut(const AxisCut& input, const AxisWindow& window);
+
+/// For each rank the input cells that its slab of the output sees.
+std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent);
+
+}  // namespace bunchtrain::nn

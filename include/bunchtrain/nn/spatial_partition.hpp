@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// Images cut into slabs over ranks: what layers ask of those who have the other slabs.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bunchtrain/nn/axis_cut.hpp"
+#include "bunchtrain/ops/statistics_reducer.hpp"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace bunchtrain::nn {
+
+/// The ranks that have slabs, along x, of the same images. `parallel` injects one over a communicator; layers without one
+/// have whole images. What the layers of all ranks compute is a function of all slabs: each operation here is linear, and
+/// its backward is its adjoint over the same ranks, so that gradients are right if the ranks' losses are summed. All are
+/// differentiable to any order. Collective, forward and backward: all its ranks, same order. Use from one thread.
+class SpatialPartition {
+ public:
+  virtual ~SpatialPartition() = default;
+  virtual int rank() const noexcept = 0;
+  virtual int ranks() const noexcept = 0;
+
+  /// How many cells each rank has of an axis, from what each has.
+  virtual AxisCut meet(std::int64_t cells) = 0;
+  /// The cells `wanted[rank]` of the axis, in order, from those who have them: [B, X', ...] of [B, X, ...]. With all cells
+  /// wanted by all it gathers.
+  virtual at::Tensor exchange(const at::Tensor& slab, const AxisCut& cut,
+                              const std::vector<CellRange>& wanted) = 0;
+  /// The sum over ranks.
+  virtual at::Tensor sum(const at::Tensor& values) = 0;
+  /// Of statistics over all slabs.
+  virtual std::shared_ptr<ops::StatisticsReducer> statistics() = 0;
+};
+
+/// A layer that works on slabs [B, X, Y, Z, C] if a partition was set, and on whole images else. Which cells of the whole a
+/// slab is, the ranks tell each other at the first image; later images have the same shape.
+class SpatialLayer {
+ public:
+  virtual ~SpatialLayer() = default;
+  /// nullptr: whole images again. @throws ConfigError if the layer's images cannot be cut so.
+  virtual void set_partition(std::shared_ptr<SpatialPartition> partition);
+
+ protected:
+  SpatialLayer() = default;
+  SpatialLayer(const SpatialLayer&) = default;
+  SpatialLayer& operator=(const SpatialLayer&) = default;
+
+  SpatialPartition* partition() const noexcept { return partition_.get(); }
+  /// Collective at the first call. @throws ConfigError if this rank has another number of cells than then.
+  const AxisCut& cut_of(const at::Tensor& slab);
+
+ private:
+  std::shared_ptr<SpatialPartition> partition_;
+  AxisCut cut_;
+};
+
+/// Gives a network's layers the partition. Layers that need no neighbours (products over channels, activations) work on
+/// slabs as they are. Batch norms sum their statistics over the slabs; who wants more ranks sets a reducer afterwards.
+/// @throws ConfigError if no layer of the network cuts images (`ToSlab`), or naming the first layer of LibTorch
+/// (`torch::nn::Conv3d`) that would need cells of other ranks or draws random numbers by place.
+void set_partition(torch::nn::Module& module, const std::shared_ptr<SpatialPartition>& partition);
+
+}  // namespace bunchtrain::nn

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The slabs of images over the ranks of a communicator.
+
+#include <memory>
+
+#include "bunchtrain/comm/communicator.hpp"
+#include "bunchtrain/nn/spatial_partition.hpp"
+
+namespace bunchtrain::parallel {
+
+/// Slabs over the ranks of `communicator` in its order, rank 0 at the beginning of x. Halos travel from whoever has them, also
+/// over several neighbours where slabs are thin. `nn::set_partition` gives it to a network; `DataParallelOptions::spatial` does
+/// so for a training.
+std::shared_ptr<nn::SpatialPartition> create_spatial_partition(comm::Communicator communicator);
+
+}  // namespace bunchtrain::parallel

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers on slabs against the same layers on whole images, in float64: values, gradients, gradients of gradients.
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/utils.h>
+
+#include <functional>
+
+#include "bunchtrain/nn/average_pool.hpp"
+#include "bunchtrain/nn/batch_norm.hpp"
+#include "bunchtrain/nn/conv3d.hpp"
+#include "bunchtrain/nn/dropout.hpp"
+#include "bunchtrain/nn/sample_norm.hpp"
+#include "bunchtrain/nn/slab_layers.hpp"
+#include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/parallel/spatial_partition.hpp"
+#include "parallel_fixture.hpp"
+
+namespace bunchtrain::parallel {
+namespace {
+
+using ops::Padding3;
+
+/// Whole images in and out, slabs between.
+struct Between : torch::nn::Module {
+  template <class Layer>
+  Between(std::int64_t cells, Layer layer)
+      : slab(register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = cells}))),
+        whole(register_module("whole", nn::ToWhole())),
+        middle([layer](const at::Tensor& x) mutable { return layer->forward(x); }) {
+    register_module("layer", layer);
+    to(at::kDouble);
+  }
+  at::Tensor forward(const at::Tensor& image) { return whole->forward(middle(slab->forward(image))); }
+
+  nn::ToSlab slab;
+  nn::ToWhole whole;
+  std::function<at::Tensor(const at::Tensor&)> middle;
+};
+
+/// What a network does to an image, and its derivatives.
+struct Found {
+  at::Tensor output = {}, of_image = {};
+  std::vector<at::Tensor> of_parameters = {}, of_parameters_twice = {};
+};
+
+class SpatialLayersTest : public ParallelTest {
+ protected:
+  std::shared_ptr<nn::SpatialPartition> partition_ = create_spatial_partition(communicator_);
+
+  /// The sum of the ranks' shares, as an engine sums gradients.
+  at::Tensor summed(const at::Tensor& share) {
+    at::Tensor sum = share.detach().clone(at::MemoryFormat::Contiguous);
+    communicator_.all_reduce(sum).wait();
+    return sum;
+  }
+
+  Found derive(Between& network, const at::Tensor& image, bool on_slabs, bool twice) {
+    twice = twice && !network.parameters().empty();
+    const nn::StepContext context(3, 5, at::arange(image.size(0)) + 20);
+    const double share = on_slabs ? 1.0 / world() : 1;
+    const at::Tensor leaf = image.clone().set_requires_grad(true);
+    Found found{.output = network.forward(leaf)};
+    const at::Tensor weights = at::arange(found.output.numel(), at::kDouble).sin().view(found.output.sizes());
+    const at::Tensor loss = (found.output * weights + found.output.square()).sum() * share;
+    std::vector<at::Tensor> leaves = network.parameters();
+    leaves.insert(leaves.begin(), leaf);
+    auto once = torch::autograd::grad({loss}, leaves, {}, /*retain_graph=*/twice, /*create_graph=*/twice);
+    const auto over_ranks = [&](const at::Tensor& tensor) {
+      return on_slabs ? summed(tensor) : tensor.detach();
+    };
+    if (twice) {
+      const at::Tensor slope = on_slabs ? partition_->sum(once[0]) : once[0];
+      for (const at::Tensor& gradient : torch::autograd::grad(
+               {slope.square().sum() * share}, network.parameters(), {}, std::nullopt, false, true))
+        found.of_parameters_twice.push_back(gradient.defined() ? over_ranks(gradient) : gradient);
+    }
+    found.of_image = over_ranks(once[0]);
+    for (std::size_t i = 1; i < once.size(); ++i) found.of_parameters.push_back(over_ranks(once[i]));
+    return found;
+  }
+
+  void expect_equal_to_one_rank(Between& network, const at::Tensor& image, bool twice = true) {
+    const Found expected = derive(network, image, false, twice);
+    nn::set_partition(network, partition_);
+    for (int pass = 0; pass < 2; ++pass) {  // the first meets
+      const Found found = derive(network, image, true, twice);
+      ASSERT_EQ(found.output.sizes(), expected.output.sizes());
+      expect_close(found.output, expected.output);
+      expect_close(found.of_image, expected.of_image);
+      for (std::size_t i = 0; i < expected.of_parameters.size(); ++i)
+        expect_close(found.of_parameters[i], expected.of_parameters[i]);
+      for (std::size_t i = 0; i < expected.of_parameters_twice.size(); ++i)
+        if (expected.of_parameters_twice[i].defined())
+          expect_close(found.of_parameters_twice[i], expected.of_parameters_twice[i]);
+    }
+  }
+};
+
+at::Tensor image(std::int64_t cells, std::int64_t channels) {
+  torch::manual_seed(5);
+  return at::randn({2, cells, 5, 6, channels}, at::kDouble);
+}
+
+nn::Conv3d convolution(const nn::Conv3dOptions& options) {
+  nn::Conv3d layer(options);
+  const at::NoGradGuard no_gradients;
+  for (at::Tensor& parameter : layer->parameters())
+    parameter.copy_(at::arange(parameter.numel(), at::kFloat).mul(0.7).cos().view(parameter.sizes()));
+  return layer;
+}
+
+TEST_F(SpatialLayersTest, ConvolutionsEqualOneRank) {
+  struct Case {
+    std::int64_t cells;
+    ops::Extent3 kernel;
+    Padding3 padding;
+    ops::Extent3 upsampling = {1, 1, 1};
+    bool bias = true;
+  };
+  const std::vector<Case> cases = {
+      {9, {3, 3, 3}, Padding3::same({3, 3, 3})},
+      {4, {5, 2, 3}, Padding3::same({5, 2, 3})},                         // halos beyond thin neighbours
+      {7, {6, 3, 2}, {{2, 1, 0}, {3, 1, 0}}},                            // even kernel, sides differ
+      {11, {4, 3, 3}, Padding3::symmetric({0, 1, 1})},                   // borders move
+      {6, {2, 2, 2}, Padding3::symmetric({3, 0, 0}), {1, 1, 1}, false},  // outputs of padding alone
+      {7, {6, 5, 4}, Padding3::symmetric({2, 2, 0}), {2, 2, 2}},
+      {5, {3, 3, 8}, Padding3::symmetric({1, 0, 3}), {3, 2, 3}},
+      {4, {6, 6, 6}, {}, {6, 6, 6}},
+      {8, {1, 1, 1}, {}}};
+  for (const Case& one : cases) {
+    SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]
+                                    << ", upsampling " << one.upsampling[0]);
+    Between network(one.cells, convolution({.in_channels = 2,
+                                            .out_channels = 3,
+                                            .kernel = one.kernel,
+                                            .padding = one.padding,
+                                            .upsampling = one.upsampling,
+                                            .bias = one.bias}));
+    expect_equal_to_one_rank(network, image(one.cells, 2));
+  }
+}
+
+TEST_F(SpatialLayersTest, PoolingAndNormsEqualOneRank) {
+  for (const std::int64_t cells : {8, 9, 11}) {
+    Between pool(cells, nn::AveragePool(nn::AveragePoolOptions{}));
+    expect_equal_to_one_rank(pool, image(cells, 3));
+    Between sample_norm(cells, nn::SampleNorm(nn::SampleNormOptions{}));
+    expect_equal_to_one_rank(sample_norm, image(cells, 3));
+  }
+}
+
+TEST_F(SpatialLayersTest, BatchNormCountsAllSlabs) {
+  Between one(7, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
+  const Found expected = derive(one, image(7, 3), false, false);
+  Between network(7, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
+  nn::set_partition(network, partition_);
+  const Found found = derive(network, image(7, 3), true, false);
+  expect_close(found.output, expected.output);
+  expect_close(found.of_image, expected.of_image);
+  for (std::size_t i = 0; i < expected.of_parameters.size(); ++i)
+    expect_close(found.of_parameters[i], expected.of_parameters[i]);
+  const auto ours = network.buffers(), theirs = one.buffers();
+  for (std::size_t i = 0; i < theirs.size(); ++i) EXPECT_TRUE(at::allclose(ours[i], theirs[i], 1e-12));
+}
+
+TEST_F(SpatialLayersTest, DropoutDropsWhatTheWholeImageWould) {
+  Between network(10, nn::Dropout(nn::DropoutOptions{.probability = 0.4, .site = 2}));
+  const at::Tensor ones = at::ones({2, 10, 3, 5, 7}, at::kDouble);
+  const Found expected = derive(network, ones, false, false);
+  nn::set_partition(network, partition_);
+  const Found found = derive(network, ones, true, false);
+  EXPECT_TRUE(found.output.equal(expected.output));
+  expect_close(found.of_image, expected.of_image);
+}
+
+TEST_F(SpatialLayersTest, ImagesOfAnotherLengthAreRefused) {
+  if (world() == 1) return;
+  nn::Conv3d layer = convolution({.kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})});
+  layer->set_partition(partition_);
+  layer->forward(at::ones({1, 3, 4, 4, 1}));
+  EXPECT_THAT(refusal([&] {
+                layer->forward(at::ones({1, 4, 4, 4, 1}));
+              }),
+              testing::HasSubstr("a layer that works on slabs of 3 cells got 4"));
+}
+
+}  // namespace
+}  // namespace bunchtrain::parallel

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/nn/axis_cut.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::nn {
+namespace {
+
+std::int64_t floor_divide(std::int64_t a, std::int64_t b) noexcept {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) noexcept { return -floor_divide(-a, b); }
+
+}  // namespace
+
+CellRange intersection(CellRange a, CellRange b) noexcept {
+  const std::int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+AxisCut::AxisCut(std::span<const std::int64_t> cells) {
+  for (const std::int64_t of_rank : cells) borders_.push_back(borders_.back() + of_rank);
+}
+
+AxisCut AxisCut::balanced(std::int64_t extent, int ranks, std::int64_t unit) {
+  expects(extent > 0 && ranks > 0 && unit > 0, "slabs have cells, ranks and a unit");
+  const std::int64_t units = (extent + unit - 1) / unit;
+  if (units < ranks)
+    throw ConfigError(fmt::format(
+        "an axis of {} cells{} cannot be cut into {} slabs: give the spatial axis of the mesh at most {} "
+        "rank{}",
+        extent, unit > 1 ? fmt::format(", cut at multiples of {} only,", unit) : "", ranks, units,
+        units == 1 ? "" : "s"));
+  AxisCut cut;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const std::int64_t mine = units / ranks + (rank < units % ranks ? 1 : 0);
+    cut.borders_.push_back(std::min(extent, cut.borders_.back() + mine * unit));
+  }
+  return cut;
+}
+
+std::int64_t AxisWindow::outputs(std::int64_t extent) const noexcept {
+  const std::int64_t room = upsampling * extent + before + after - (kernel - 1) * dilation - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+CellRange AxisWindow::inputs_of(CellRange outputs, std::int64_t extent) const noexcept {
+  const std::int64_t first = outputs.begin * stride - before;
+  if (outputs.empty()) return {};
+  const std::int64_t last = (outputs.end - 1) * stride - before + (kernel - 1) * dilation;
+  const std::int64_t begin = std::clamp<std::int64_t>(floor_divide(first, upsampling), 0, extent);
+  return {begin, std::clamp(floor_divide(last, upsampling) + 1, begin, extent)};
+}
+
+CellRange AxisWindow::outputs_within(CellRange inputs, std::int64_t extent) const noexcept {
+  const std::int64_t begin =
+      inputs.begin <= 0 ? 0
+                        : std::max<std::int64_t>(0, ceil_divide(inputs.begin * upsampling + before, stride));
+  const std::int64_t reach = inputs.end * upsampling - 1 + before - (kernel - 1) * dilation;
+  const std::int64_t end =
+      inputs.end >= extent ? outputs(extent) : std::min(outputs(extent), floor_divide(reach, stride) + 1);
+  return {begin, std::max(begin, end)};
+}
+
+AxisCut output_cut(const AxisCut& input, const AxisWindow& window) {
+  const std::int64_t extent = window.outputs(input.extent());
+  return extent == input.extent() ? input : AxisCut::balanced(extent, input.ranks());
+}
+
+std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent) {
+  std::vector<CellRange> ranges;
+  for (int rank = 0; rank < output.ranks(); ++rank)
+    ranges.push_back(window.inputs_of(output.of(rank), extent));
+  return ranges;
+}
+
+}  // namespace bunchtrain::nn
