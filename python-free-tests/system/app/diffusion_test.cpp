@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// calo-diffusion as a user trains it: in replicas, in stages, its showers, and the layouts that are planned for it.
+// calo-diffusion as a user trains it: in replicas, in stages, in slabs, its showers, and the layouts that are planned for it.
 #include <gmock/gmock.h>
 
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "bunchtrain/report/jsonl_writer.hpp"
 #include "user_session.hpp"
 
 namespace bunchtrain::test {
@@ -47,6 +49,50 @@ TEST_F(DiffusionTest, GoesOnWithReplicasWhereStagesStopped) {
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   EXPECT_THAT(resumed.output,
               AllOf(HasSubstr("activations of 4 showers"), HasSubstr("units computed again: ")));
+}
+
+class SlabsTest : public DiffusionTest {
+ protected:
+  std::string train_wide(const std::string& run, const std::string& more) const {
+    return train(run, "--showers 10 --batch 2 --precision float64 --checkpoint-every 1 " + more);
+  }
+  /// Both recorded the same losses of the steps.
+  void expect_same_losses(const std::string& a, const std::string& b) const {
+    const auto first = report::read_jsonl(folder_ / a / "metrics.jsonl"),
+               second = report::read_jsonl(folder_ / b / "metrics.jsonl");
+    ASSERT_EQ(first.size(), 5U);  // four steps and the epoch
+    ASSERT_EQ(first.size(), second.size());
+    for (std::size_t i = 0; i < 4; ++i)
+      EXPECT_NEAR(report::number(first[i], "loss"), report::number(second[i], "loss"), 1e-9)
+          << b << ", step " << i + 1;
+    EXPECT_NEAR(report::number(first[4], "valid_loss"), report::number(second[4], "valid_loss"), 1e-9) << b;
+  }
+};
+
+TEST_F(SlabsTest, LoseWhatOneRankLosesAndGoOnInAnotherLayoutAfterAKill) {
+  const Finished one = run(train_wide("one", ""));
+  ASSERT_EQ(one.exit_code, 0) << one.output;
+  {
+    Process process(mpirun(2, train_wide("slabs", "--mesh spatial=2")), folder_ / "log");
+    ASSERT_TRUE(process.wait_until([&] { return lines("slabs") >= 1; })) << process.output();
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  const Finished resumed = run(mpirun(3, train_wide("slabs", "--mesh spatial=3 --resume --allow-changed")));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+  expect_same_losses("one", "slabs");
+}
+
+TEST_F(SlabsTest, WhatCannotBeCutIsRefusedOnceForAllRanks) {
+  for (const auto& [ranks, words, part] : std::vector<std::tuple<int, std::string, std::string>>{
+           {3, "--channels 8,8,8,8,8 --mesh spatial=3", "at most 2 ranks"},
+           {2, "--mesh spatial=2 --activation-bytes 60M", "0 with slabs"},
+           {4, "--mesh spatial=2,pipeline=2", "stages (pipeline) or slabs (spatial)"}}) {
+    const Finished refused = run(mpirun(ranks, train("refused", words)));
+    EXPECT_EQ(refused.exit_code, 78) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr(part));
+    EXPECT_EQ(refused.output.find(part), refused.output.rfind(part)) << refused.output;
+  }
 }
 
 TEST_F(DiffusionTest, OptionsOfOtherGeneratorsAreRefused) {

@@ -133,6 +133,11 @@ NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers) {
   return some;
 }
 
+/// Of no showers 0, which has a gradient too: all ranks name the same terms.
+at::Tensor mean_square(const at::Tensor& difference) {
+  return difference.numel() > 0 ? difference.square().mean() : difference.sum();
+}
+
 }  // namespace
 
 data::DatasetSplit open_physical_showers(train::Session& session, const ShowerDiffusionOptions& options) {
@@ -201,10 +206,9 @@ std::unique_ptr<parallel::Engine> create_diffusion_engine(const train::Session& 
 }
 
 nn::Objective diffusion_objective() {
-  return [](const NamedTensors& outputs, const Batch& batch) -> nn::Losses {
-    if (batch.size() == 0) return {outputs["cells"].sum() * 0 + outputs["layers"].sum() * 0};
-    const at::Tensor cells = (outputs["cells"] - outputs["cells_target"]).square().mean();
-    const at::Tensor layers = (outputs["layers"] - outputs["layers_target"]).square().mean();
+  return [](const NamedTensors& outputs, const Batch& /*batch*/) -> nn::Losses {
+    const at::Tensor cells = mean_square(outputs["cells"] - outputs["cells_target"]);
+    const at::Tensor layers = mean_square(outputs["layers"] - outputs["layers_target"]);
     return {cells + kLayerWeight * layers, {{"cells", cells}, {"layers", layers}}};
   };
 }
