@@ -79,7 +79,7 @@ foreach(module IN LISTS modules)
           DESTINATION "${package_folder}")
 endforeach()
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/bunchtrain" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-        FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh" PATTERN detail EXCLUDE)
+        FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h" PATTERN "*.cuh" PATTERN detail EXCLUDE)
 
 set(BUNCHTRAIN_MODULE_TABLE "${module_table}")
 configure_package_config_file(cmake/bunchtrainConfig.cmake.in "${PROJECT_BINARY_DIR}/package/bunchtrainConfig.cmake"

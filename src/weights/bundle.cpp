@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -75,9 +76,15 @@ detail::BundleFile write_weights(const fs::path& folder, const Bundle& bundle) {
   return {.name = detail::kBundleWeights, .bytes = written.bytes, .hash = written.hash};
 }
 
-detail::BundleFile write_card(const fs::path& folder, const std::string& card) {
-  write_file_atomically(folder / detail::kBundleCard, card);
-  return {.name = detail::kBundleCard, .bytes = card.size(), .hash = hash_hex(card)};
+detail::BundleFile write_bytes(const fs::path& folder, const std::string& name, const std::string& bytes) {
+  write_file_atomically(folder / name, bytes);
+  return {.name = name, .bytes = bytes.size(), .hash = hash_hex(bytes)};
+}
+
+void require_known(const std::map<std::string, std::string>& extras) {
+  for (const auto& [name, bytes] : extras)
+    if (std::ranges::find(detail::kBundleExtras, name) == detail::kBundleExtras.end())
+      throw ConfigError("extras", name, fmt::format("{}", fmt::join(detail::kBundleExtras, ", ")));
 }
 
 fs::path without_slash(const fs::path& folder) {
@@ -89,6 +96,7 @@ fs::path without_slash(const fs::path& folder) {
 
 std::string write_bundle(const fs::path& folder, const Bundle& bundle) {
   const fs::path place = without_slash(folder);
+  require_known(bundle.extras);
   if (fs::exists(place) && !is_bundle(place))
     throw CheckpointError(
         fmt::format("{} exists and is no bundle: it stays as it is; choose another folder", place.string()));
@@ -98,7 +106,10 @@ std::string write_bundle(const fs::path& folder, const Bundle& bundle) {
     detail::BundleIndex index{
         .content = {.model = bundle.model, .classes = bundle.classes, .metadata = bundle.metadata},
         .files = {write_weights(partial.path(), bundle)}};
-    if (!bundle.card.empty()) index.files.push_back(write_card(partial.path(), bundle.card));
+    if (!bundle.card.empty())
+      index.files.push_back(write_bytes(partial.path(), detail::kBundleCard, bundle.card));
+    for (const auto& [name, bytes] : bundle.extras)
+      index.files.push_back(write_bytes(partial.path(), name, bytes));
     detail::IndexText text = detail::format_index(index);
     write_file_atomically(partial.path() / detail::kBundleIndex, text.text);
     publish(partial.path(), place);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/output_file.hpp"
 #include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/infer/model_card.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
-#include "bunchtrain/weights/bundle_content.hpp"
+#include "bunchtrain/weights/bundle.hpp"
 #include "subcommand.hpp"
 
 namespace bunchtrain::tool {
@@ -23,33 +26,78 @@ fs::path bundle_of(const std::string& run) {
                     "a bundle, or a run folder that holds one: a training leaves it as bundle when it ends");
 }
 
+/// Where to write; what is not said is beside the bundle.
+fs::path output_of(const config::Options& given, const fs::path& bundle, const char* name) {
+  const std::string& out = given.get<std::string>("out");
+  return out.empty() ? fs::canonical(bundle).parent_path() / name : fs::path(out);
+}
+
+void print_onnx(const infer::OnnxModel& model) {
+  fmt::print(
+      "onnx     opset {}, {} nodes, {} bytes; run by our own loops: outputs differ by {:.1g} at most\n",
+      model.opset, model.nodes, format_integer(std::ssize(model.bytes)), model.difference);
+}
+
+void export_file(const config::Options& given, const fs::path& bundle) {
+  const fs::path path = output_of(given, bundle, "model.onnx");
+  require_writable_output(
+      {.path = path,
+       .option = "out",
+       .inputs = {bundle},
+       .force = given.get<bool>("force"),
+       .is_own = [](const fs::path& file) { return begins_with_mark(file, infer::kOnnxMark); }});
+  print_onnx(infer::export_onnx(bundle, path, {.opset = given.get<std::int64_t>("opset")}));
+  fmt::print("file     {}\n", path.string());
+}
+
+/// The graph, or why there is none.
+std::optional<infer::OnnxModel> onnx_of(const fs::path& bundle, const infer::OnnxOptions& options) {
+  try {
+    return infer::make_onnx(bundle, options);
+  } catch (const CheckpointError& error) {
+    fmt::print("onnx     left out: {}\n", error.message());
+    return std::nullopt;
+  }
+}
+
+void export_bundle(const config::Options& given, const fs::path& bundle) {
+  const fs::path path = output_of(given, bundle, "exported");
+  if (fs::exists(path) && fs::equivalent(path, bundle))
+    throw ConfigError("out", path.string(), "another folder than the bundle itself");
+  weights::Bundle content = weights::read_bundle(bundle);
+  const auto onnx = onnx_of(bundle, {.opset = given.get<std::int64_t>("opset")});
+  if (onnx) {
+    print_onnx(*onnx);
+    content.extras["model.onnx"] = onnx->bytes;
+  }
+  content.extras["model_card.json"] = infer::model_card(
+      bundle, {.licence = given.get<std::string>("licence"), .onnx = onnx ? &*onnx : nullptr});
+  if (std::string preprocess = infer::preprocess_json(bundle); !preprocess.empty())
+    content.extras["preprocess.json"] = std::move(preprocess);
+  const std::string hash = weights::write_bundle(path, content);
+  fmt::print("bundle   {}\nhash     {}\n", path.string(), hash);
+}
+
 }  // namespace
 
 int export_network(int argc, char** argv) {
-  config::Options options("bunchtrain export",
-                          "Writes the network of a bundle as an ONNX file, and proves that it scores alike.");
-  options.declare({{"run", std::string{}, "run folder or bundle", "RUN", {}, true},
-                   {"format", std::string{"onnx"}, "what to write: onnx"},
-                   {"out", std::string{}, "the file to write; empty = model.onnx beside the bundle", "FILE"},
-                   {"opset", std::int64_t{17}, "version of ONNX's operators: 17, or 13 for older hosts"},
-                   {"force", false, "replace a file that something else wrote"}});
+  config::Options options(
+      "bunchtrain export",
+      "Writes a network for other programs: a bundle with an ONNX file, which is proved to "
+      "score alike, and cards of the model; or the ONNX file alone.");
+  options.declare(
+      {{"run", std::string{}, "run folder or bundle", "RUN", {}, true},
+       {"format", std::string{"bundle"}, "what to write: bundle or onnx"},
+       {"out", std::string{}, "where to; empty = exported or model.onnx beside the bundle", "PATH"},
+       {"opset", std::int64_t{17}, "version of ONNX's operators: 17, or 13 for older hosts"},
+       {"licence", std::string{}, "of the weights, for the model's card", "TEXT"},
+       {"force", false, "replace a file that something else wrote"}});
   return run_subcommand(std::move(options), argc, argv, [](const config::Options& given) {
-    if (const auto& format = given.get<std::string>("format"); format != "onnx")
-      throw ConfigError("format", format, "onnx");
+    const auto& format = given.get<std::string>("format");
+    if (format != "onnx" && format != "bundle") throw ConfigError("format", format, "bundle or onnx");
     const fs::path bundle = bundle_of(given.get<std::string>("run"));
-    const std::string& out = given.get<std::string>("out");
-    const fs::path path = out.empty() ? fs::canonical(bundle).parent_path() / "model.onnx" : fs::path(out);
-    require_writable_output(
-        {.path = path,
-         .option = "out",
-         .inputs = {bundle},
-         .force = given.get<bool>("force"),
-         .is_own = [](const fs::path& file) { return begins_with_mark(file, infer::kOnnxMark); }});
-    const infer::OnnxFile file =
-        infer::export_onnx(bundle, path, {.opset = given.get<std::int64_t>("opset")});
-    fmt::print(
-        "network  {}\nfile     {} ({} nodes, {} bytes)\nchecked  run by our own loops: outputs differ by {:.1g} at most\n",
-        bundle.string(), path.string(), file.nodes, format_integer(file.bytes), file.difference);
+    fmt::print("network  {}\n", bundle.string());
+    format == "onnx" ? export_file(given, bundle) : export_bundle(given, bundle);
   });
 }
 

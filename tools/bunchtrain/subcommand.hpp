@@ -9,6 +9,7 @@
 
 namespace bunchtrain::tool {
 
+int bench_infer(int argc, char** argv);
 int bench_io(int argc, char** argv);
 int evaluate(int argc, char** argv);  ///< initialises MPI if launched with it; the others never do
 int export_network(int argc, char** argv);

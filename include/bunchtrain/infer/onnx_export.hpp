@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace bunchtrain::infer {
@@ -18,23 +19,27 @@ struct OnnxOptions {
   void validate() const;
 };
 
-/// What was written.
-struct OnnxFile {
+/// A network as an ONNX file, and how it was proved.
+struct OnnxModel {
+  std::string bytes;
+  std::int64_t opset = 0;
   std::int64_t nodes = 0;
-  std::int64_t bytes = 0;
-  double difference = 0;  ///< the largest between outputs of the file's graph and of the fast engine
+  std::int64_t least_particles = 0;  ///< slots that a call needs at least: one more than neighbours
+  double difference = 0;             ///< the largest between outputs of the graph and of the fast engine
 };
 
-/// Writes the network of a bundle (ParticleNet, ParticleNet-Lite) as one file. Inputs "points" [jets, particles, D],
+/// The network of a bundle (ParticleNet, ParticleNet-Lite) in ONNX. Inputs "points" [jets, particles, D],
 /// "features" [jets, particles, F] float32, as the bundle's card makes them, and "mask" [jets, particles] bool, real
 /// particles first; any number of jets, any of particles above the neighbours that it looks for. Outputs
 /// "probabilities" [jets, classes] and what heads estimate [jets]. Features are the caller's matter: the card is in the
-/// file's metadata ("card"), beside "classes", "model" and "bundle", the hash.
+/// file's metadata ("card"), beside "classes", "model", "least_particles" and "bundle", the hash.
 ///
-/// The file is read again and run by plain loops on made-up jets, with fewer particles than neighbours too, before it is
-/// put in its place.
-/// @throws CheckpointError for a bundle that cannot be used or whose graph scores otherwise; IoError.
-OnnxFile export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
-                     const OnnxOptions& options = {});
+/// The bytes are read again and run by plain loops on made-up jets, with fewer particles than neighbours too.
+/// @throws CheckpointError for a bundle that cannot be used or whose graph scores otherwise.
+OnnxModel make_onnx(const std::filesystem::path& bundle, const OnnxOptions& options = {});
+
+/// The same as a file, whole or not at all. @throws IoError too
+OnnxModel export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
+                      const OnnxOptions& options = {});
 
 }  // namespace bunchtrain::infer

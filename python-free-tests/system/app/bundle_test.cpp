@@ -120,20 +120,35 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
     EXPECT_THAT(refused.output, HasSubstr(said));
   }
 }
-TEST_F(BundleTest, IsExportedAsOnnx) {
-  const Finished done = run(tool("export " + path("run") + " --out " + path("tagger.onnx") + " --opset 13"));
-  ASSERT_EQ(done.exit_code, 0) << done.output;
-  EXPECT_THAT(done.output,
-              AllOf(HasSubstr("run/bundle"), HasSubstr("our own loops"), HasSubstr("tagger.onnx")));
+TEST_F(BundleTest, IsExportedForOtherPrograms) {
+  const std::string onnx = " --format onnx --out " + path("tagger.onnx");
+  const Finished file = run(tool("export " + path("run") + onnx + " --opset 13"));
+  ASSERT_EQ(file.exit_code, 0) << file.output;
+  EXPECT_THAT(file.output, AllOf(HasSubstr("run/bundle"), HasSubstr("opset 13"), HasSubstr("tagger.onnx")));
   EXPECT_GT(std::filesystem::file_size(folder_ / "tagger.onnx"), 100'000U);
-  EXPECT_EQ(run(tool("export " + path("run/bundle") + " --out " + path("tagger.onnx"))).exit_code, 0)
-      << "its own file";
-  for (const auto& [words, said] :
-       std::vector<std::pair<std::string, std::string>>{{"", "a run folder or a bundle"},
-                                                        {path("nothing"), "a run folder that holds one"},
-                                                        {path("run") + " --opset 9", "17 or 13"},
-                                                        {path("run") + " --format pt2", "onnx"},
-                                                        {path("run") + " --out " + jets_, "toy.h5"}}) {
+  EXPECT_EQ(run(tool("export " + path("run/bundle") + onnx)).exit_code, 0) << "its own file";
+
+  const Finished whole =
+      run(tool("export " + path("run") + " --out " + path("tagger.bundle") + " --licence CC0-1.0"));
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  for (const char* name : {"model.onnx", "model_card.json", "preprocess.json", "model.safetensors"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "tagger.bundle" / name)) << name;
+  EXPECT_EQ(run(tool("score --bundle " + path("tagger.bundle") + " --data " + jets_)).exit_code, 0);
+  weights::Bundle foreign = bundle();
+  foreign.model = "{\"model\": \"mine\"}";
+  weights::write_bundle(path("foreign"), foreign);
+  const Finished without = run(tool("export " + path("foreign")));
+  EXPECT_EQ(without.exit_code, 0) << without.output;
+  EXPECT_THAT(without.output, HasSubstr("onnx     left out: "));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "exported" / "model_card.json"));
+
+  for (const auto& [words, said] : std::vector<std::pair<std::string, std::string>>{
+           {"", "a run folder or a bundle"},
+           {path("nothing"), "a run folder that holds one"},
+           {path("run") + " --opset 9", "17 or 13"},
+           {path("run") + " --format pt2", "bundle or onnx"},
+           {path("run") + " --out " + path("run/bundle"), "another folder than the bundle itself"},
+           {path("run") + " --format onnx --out " + jets_, "toy.h5"}}) {
     const Finished refused = run(tool("export " + words));
     EXPECT_EQ(refused.exit_code, 78) << refused.output;
     EXPECT_THAT(refused.output, HasSubstr(said));

@@ -25,7 +25,7 @@ class OptionsTest : public UserSession {
       all.push_back({name, example(name, "--help")});
     for (const char* name :
          {"evaluate", "generate jets", "generate gflash", "generate showers", "validate showers", "export",
-          "score", "inspect", "repack", "bench io", "plan", "report", "info"})
+          "score", "inspect", "repack", "bench infer", "bench io", "plan", "report", "info"})
       all.push_back({std::string("bunchtrain ") + name, tool(std::string(name) + " --help")});
     return all;
   }

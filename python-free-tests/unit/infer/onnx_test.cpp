@@ -12,6 +12,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
+#include "bunchtrain/infer/model_card.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bundles.hpp"
 #include "onnx_jets.hpp"
@@ -71,10 +72,10 @@ TEST_F(OnnxTest, FilesScoreAsTheirNetworks) {
         ParticleNetOptions{.blocks = {{4, {9, 17, 7}}, {1, {3, 3, 7}}}, .hidden = 11}})
     for (const std::int64_t opset : {13, 17}) {
       const auto bundle = write(options);
-      const OnnxFile written = export_onnx(bundle, file(), {.opset = opset});
+      const OnnxModel written = export_onnx(bundle, file(), {.opset = opset});
       EXPECT_LT(written.difference, 1e-5);
       const std::string bytes = read_all(file());
-      EXPECT_EQ(std::ssize(bytes), written.bytes);
+      EXPECT_EQ(bytes, written.bytes);
       const onnx::Graph graph = onnx::decode(bytes, "model.onnx");
       EXPECT_EQ(graph.opset, opset);
       EXPECT_EQ(graph.inputs.size(), 3U);
@@ -132,6 +133,22 @@ TEST_F(OnnxTest, PaddingAndBatchesAreFree) {
   ASSERT_EQ(wide.size(), 6U);
   for (std::size_t i = 0; i < wide.size(); ++i) EXPECT_NEAR(wide[i], narrow[i], 1e-6);
   for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], wide[i], 1e-6);
+}
+
+TEST_F(OnnxTest, ModelCardsSayWhatTheNetworkNeeds) {
+  const auto bundle = write(ParticleNetOptions::lite());
+  const OnnxModel onnx = make_onnx(bundle);
+  const std::string card = model_card(bundle, {.licence = "CC-BY-4.0", .onnx = &onnx});
+  for (const char* part :
+       {"\"classification of jets\"", "\"CC-BY-4.0\"", "\"part.px\"", "\"GeV\"", "\"opset\": 17"})
+    EXPECT_THAT(card, HasSubstr(part));
+  const std::string preprocess = preprocess_json(bundle);
+  for (const char* part :
+       {"\"input_names\"", "\"points\"", "\"var_length\": 40", "\"norm_factor\"", "\"part.deta\""})
+    EXPECT_THAT(preprocess, HasSubstr(part));
+  const auto showers = folder_.write({.weights = {}, .model = "calo"}, "showers");
+  EXPECT_EQ(preprocess_json(showers), "");
+  EXPECT_THAT(model_card(showers), HasSubstr("\"licence\": \"not stated\""));
 }
 
 TEST_F(OnnxTest, WhatCannotBeWrittenIsRefused) {

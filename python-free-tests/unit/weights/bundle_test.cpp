@@ -74,6 +74,22 @@ class BundleTest : public ::testing::Test {
   const fs::path place_ = folder_ / "top";
 };
 
+TEST_F(BundleTest, FilesOfOtherProgramsAreProvedToo) {
+  Bundle bundle = make_bundle();
+  write_bundle(place_, bundle);
+  EXPECT_THAT(read_text_file(place_ / "bundle.json"), HasSubstr("\"version\": 1"));
+  bundle.extras = {{"model.onnx", std::string("\0\1\2", 3)}, {"model_card.json", "{}"}};
+  const std::string hash = write_bundle(place_, bundle);
+  EXPECT_THAT(read_text_file(place_ / "bundle.json"), HasSubstr("\"version\": 2"));
+  EXPECT_EQ(read_bundle(place_).hash, hash);
+  EXPECT_EQ(fs::file_size(place_ / "model.onnx"), 3U);
+  write_file_atomically(place_ / "model.onnx", "abc");
+  EXPECT_THAT(message_of([&] { read_bundle(place_); }),
+              AllOf(HasSubstr("model.onnx"), HasSubstr("is damaged")));
+  bundle.extras = {{"../virus", ""}};
+  EXPECT_THROW(write_bundle(place_, bundle), ConfigError);
+}
+
 TEST_F(BundleTest, ReadsBackWhatWasWritten) {
   EXPECT_FALSE(is_bundle(place_));
   const std::string hash = write_bundle(place_, make_bundle());
@@ -154,10 +170,10 @@ TEST_F(BundleTest, AForgedIndexIsRefused) {
   Json deep = Json::array();
   for (int i = 0; i < 40; ++i) deep = Json::array({deep});
   for (const auto& [change, parts] : std::vector<Forgery>{
-           {[](Json& content) { content["version"] = 2; },
-            {"of version 2", "reads 1", "bunchtrain 0.9.0 or newer"}},
+           {[](Json& content) { content["version"] = 3; },
+            {"of version 3", "reads 1 and 2", "bunchtrain 0.9.0 or newer"}},
            {[](Json& content) {
-              content["version"] = 2;
+              content["version"] = 3;
               content["metadata"] = Json::object();
             },
             {"use the bunchtrain that wrote it"}},

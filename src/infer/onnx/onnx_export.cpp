@@ -30,10 +30,14 @@ struct MadeUpJets {
   onnx::Array points, features, mask;
 };
 
-MadeUpJets make_jets(const detail::FoldedNetwork& network, std::int64_t dims, std::uint64_t seed) {
+std::int64_t most_neighbours(const detail::FoldedNetwork& network) {
   std::int64_t k = 0;
-  for (const auto& block : network.options.blocks) k = std::max(k, block.k);
-  const std::int64_t slots = k + 4;
+  for (const detail::FoldedBlock& block : network.blocks) k = std::max(k, block.k);
+  return k;
+}
+
+MadeUpJets make_jets(const detail::FoldedNetwork& network, std::int64_t dims, std::uint64_t seed) {
+  const std::int64_t k = most_neighbours(network), slots = k + 4;
   MadeUpJets jets{.particles = {0, 1, 2, k - 1, k + 1, k + 3, slots},
                   .slots = slots,
                   .points = {},
@@ -112,25 +116,35 @@ void OnnxOptions::validate() const {
   if (opset != 17 && opset != 13) throw ConfigError("opset", fmt::to_string(opset), "17 or 13");
 }
 
-OnnxFile export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
-                     const OnnxOptions& options) {
+OnnxModel make_onnx(const std::filesystem::path& bundle, const OnnxOptions& options) {
   options.validate();
   const detail::LoadedParticleNet loaded = detail::load_particle_net(bundle);
   onnx::Graph graph = onnx::particle_net_graph(loaded.network, loaded.dims(), options.opset);
+  const std::int64_t least = most_neighbours(loaded.network) + 1;
   graph.metadata = {{"card", loaded.content.card},
                     {"classes", fmt::format("{}", fmt::join(loaded.classes, ","))},
                     {"model", loaded.content.model},
+                    {"least_particles", fmt::to_string(least)},
                     {"bundle", loaded.content.hash}};
-  const std::string bytes = onnx::encode(graph);
-  const double difference =
-      proven_difference(onnx::decode(bytes, path.string()), loaded.network, loaded.dims());
-  if (!(difference < kTolerance))
+  OnnxModel model{.bytes = onnx::encode(graph),
+                  .opset = options.opset,
+                  .nodes = std::ssize(graph.nodes),
+                  .least_particles = least};
+  model.difference =
+      proven_difference(onnx::decode(model.bytes, loaded.origin), loaded.network, loaded.dims());
+  if (!(model.difference < kTolerance))
     throw CheckpointError(
         fmt::format("the ONNX graph of {} differs from its network by {:.2g}: nothing was written; tell the "
                     "authors of bunchtrain of this network",
-                    loaded.origin, difference));
-  write_file_atomically(path, bytes);
-  return {.nodes = std::ssize(graph.nodes), .bytes = std::ssize(bytes), .difference = difference};
+                    loaded.origin, model.difference));
+  return model;
+}
+
+OnnxModel export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
+                      const OnnxOptions& options) {
+  OnnxModel model = make_onnx(bundle, options);
+  write_file_atomically(path, model.bytes);
+  return model;
 }
 
 }  // namespace bunchtrain::infer

@@ -2,6 +2,7 @@
 #include "bundle_index.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "bunchtrain-bundle";
-constexpr int kVersion = 1;
+constexpr int kVersion = 1, kVersionWithExtras = 2;
 constexpr int kDeepest = 16;  // printing, which the checksum needs, is recursive
 
 // The checksum is that of the content as we print it, so it does not depend on white space.
@@ -25,6 +26,10 @@ std::string print(const Json& json) { return json.dump(1, ' ', false, Json::erro
 Json model_to_json(const std::string& text) {
   const Json tree = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   return tree.is_object() ? tree : Json(text);
+}
+
+bool is_extra(const BundleFile& file) {
+  return std::ranges::find(kBundleExtras, file.name) != kBundleExtras.end();
 }
 
 std::string model_to_text(const Json& json) {
@@ -40,21 +45,22 @@ BundleFile parse_file(const Json& json) {
   BundleFile file{.name = json.at("name").get<std::string>(),
                   .bytes = json.at("bytes").get<std::uint64_t>(),
                   .hash = json.at("xxh3_128").get<std::string>()};
-  if (file.name != kBundleWeights && file.name != kBundleCard)
-    throw CheckpointError(fmt::format("it lists the file '{}'; a bundle has {} and {}", file.name,
-                                      kBundleWeights, kBundleCard));
+  if (file.name != kBundleWeights && file.name != kBundleCard && !is_extra(file))
+    throw CheckpointError(fmt::format("it lists the file '{}'; a bundle has {}, {}, {}", file.name,
+                                      kBundleWeights, kBundleCard, fmt::join(kBundleExtras, ", ")));
   return file;
 }
 
 void require_format(const Json& content) {
   if (content.at("format") != kFormat) throw CheckpointError("it is of another format");
   const auto version = content.at("version").get<std::int64_t>();
-  if (version == kVersion) return;
+  if (version == kVersion || version == kVersionWithExtras) return;
   const Json& metadata = content.at("metadata");
   const std::string writer =
       metadata.is_object() ? metadata.value("bunchtrain", std::string()) : std::string();
   throw CheckpointError(fmt::format(
-      "it is a bundle of version {}, this build reads {}: use {}", version, kVersion,
+      "it is a bundle of version {}, this build reads {} and {}: use {}", version, kVersion,
+      kVersionWithExtras,
       writer.empty() ? "the bunchtrain that wrote it" : fmt::format("bunchtrain {} or newer", writer)));
 }
 
@@ -85,8 +91,9 @@ Json parse_tree(std::string_view text) {
 
 IndexText format_index(const BundleIndex& index) {
   const BundleContent& bundle = index.content;
+  const int version = std::ranges::any_of(index.files, is_extra) ? kVersionWithExtras : kVersion;
   Json content{
-      {"format", kFormat},         {"version", kVersion},         {"model", model_to_json(bundle.model)},
+      {"format", kFormat},         {"version", version},          {"model", model_to_json(bundle.model)},
       {"classes", bundle.classes}, {"metadata", bundle.metadata}, {"files", Json::array()}};
   for (const BundleFile& file : index.files)
     content["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"xxh3_128", file.hash}});

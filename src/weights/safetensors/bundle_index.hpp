@@ -2,6 +2,7 @@
 #pragma once
 /// bundle.json: what a bundle says of its network, with the checksum of every file and of itself.
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,9 +15,12 @@ namespace bunchtrain::weights::detail {
 inline constexpr const char* kBundleIndex = "bundle.json";
 inline constexpr const char* kBundleWeights = "model.safetensors";
 inline constexpr const char* kBundleCard = "card.toml";
+/// What other programs read. A bundle with such files is of version 2.
+inline constexpr std::array<std::string_view, 3> kBundleExtras = {"model.onnx", "model_card.json",
+                                                                  "preprocess.json"};
 
 struct BundleFile {
-  std::string name;  ///< one of the two above
+  std::string name;  ///< one of those above
   std::uint64_t bytes = 0;
   std::string hash;  ///< XXH3-128
 };

@@ -1,6 +1,11 @@
+#include <bunchtrain/infer/c_api.h>
+
 #include <bunchtrain/infer/raw_jets.hpp>
+#include <cstdio>
 #include <vector>
 
 const std::vector<float> px, py, pz, e;
 const bunchtrain::infer::RawJets jets;
 std::vector<double> scores;
+bunchtrain_jets event;
+double event_scores[8];

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How fast a bundle scores jets here: by each engine, from several threads, in batches of several sizes.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace bunchtrain::infer {
+
+struct InferenceBenchmarkOptions {
+  std::filesystem::path bundle = {};
+  std::vector<int> threads = {1};
+  std::vector<std::int64_t> batches = {1, 8, 64};
+  std::int64_t particles =
+      50;              ///< of a jet, on average: from half to one and a half of it, as far as the card goes
+  double seconds = 1;  ///< of each measurement
+  std::filesystem::path onnxruntime = {};  ///< libonnxruntime.so; empty: without
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
+};
+
+/// Threads that score one batch after another, each on its own.
+struct InferenceSpeed {
+  std::string engine;  ///< "fast", "plain", "onnxruntime, padded", "onnxruntime, trimmed"
+  int threads = 1;
+  std::int64_t batch = 1;
+  std::int64_t calls = 0;
+  double p50 = 0, p99 = 0;  ///< seconds that a call takes
+  double jets_per_second = 0;
+  std::int64_t bytes_per_thread = 0;  ///< by which the resident memory of the process grew
+};
+
+struct InferenceBenchmark {
+  std::vector<InferenceSpeed> speeds;
+  std::vector<std::string> left_out;  ///< "fast: why"
+};
+
+/// Scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
+/// network, ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
+/// Threads inside LibTorch are the caller's to set (at::set_num_threads(1)).
+/// @throws CheckpointError for a bundle that cannot be used or is not of jets, ConfigError, and what engines throw.
+InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options);
+
+}  // namespace bunchtrain::infer

@@ -1,0 +1,1 @@
+s/ --threads 1,2,4,8 --batch 1,8,64/ --threads 1,2 --batch 8 --particles 20 --seconds 0.05/

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/infer/inference_benchmark.hpp"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "benchmark/made_up_jets.hpp"
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/predictor.hpp"
+#include "bundles.hpp"
+
+namespace bunchtrain::infer::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string message_of(const InferenceBenchmarkOptions& options) {
+  try {
+    measure_inference(options);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(InferenceBenchmarkTest, EachEngineScoresEachBatchFromEachNumberOfThreads) {
+  const BundleFolder folder;
+  const auto bundle =
+      folder.write(make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite()));
+  const InferenceBenchmark benchmark = measure_inference(
+      {.bundle = bundle, .threads = {1, 3}, .batches = {1, 8}, .particles = 10, .seconds = 0.02});
+  std::set<std::tuple<std::string, int, std::int64_t>> measured;
+  for (const InferenceSpeed& speed : benchmark.speeds) {
+    measured.emplace(speed.engine, speed.threads, speed.batch);
+    EXPECT_GE(speed.calls, speed.threads);
+    EXPECT_GT(speed.p50, 0);
+    EXPECT_GE(speed.p99, speed.p50);
+    EXPECT_GT(speed.jets_per_second, 0);
+    EXPECT_GE(speed.bytes_per_thread, 0);
+  }
+  EXPECT_EQ(measured.size(), 8U);
+  EXPECT_TRUE(benchmark.left_out.empty());
+}
+
+TEST(InferenceBenchmarkTest, WhatCannotBeMeasuredIsSaid) {
+  const BundleFolder folder;
+  const auto generator = models::create_from(R"({"model": "3dgan-generator"})");
+  const auto showers = folder.write(
+      {.weights = weights::named_state(*generator), .model = R"({"model": "3dgan-generator"})"}, "showers");
+  EXPECT_THAT(message_of({.bundle = showers}), HasSubstr("there is nothing to score"));
+  EXPECT_THAT(message_of({}), HasSubstr("the folder of a bundle"));
+  EXPECT_THAT(message_of({.bundle = "b", .threads = {}}), HasSubstr("one number or more"));
+  EXPECT_THAT(message_of({.bundle = "b", .batches = {0}}), HasSubstr("numbers from 1 on"));
+  EXPECT_THAT(message_of({.bundle = "b", .batches = {512}}), HasSubstr("256 at most"));
+  EXPECT_THAT(message_of({.bundle = "b", .particles = 0}), HasSubstr("at least 1"));
+  EXPECT_THAT(message_of({.bundle = "b", .seconds = 0}), HasSubstr("more than 0"));
+  weights::Bundle other = make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite());
+  for (const auto& entry : other.weights) other.weights.set(entry.name, entry.tensor.to(at::kDouble));
+  const InferenceBenchmark benchmark = measure_inference(
+      {.bundle = folder.write(other, "double"), .batches = {1}, .particles = 5, .seconds = 0.01});
+  EXPECT_EQ(benchmark.speeds.size(), 1U);
+  EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast: ")));
+}
+
+TEST(InferenceBenchmarkTest, MadeUpJetsFitTheCardsOfTheField) {
+  const BundleFolder folder;
+  for (const char* name : {"top_tagging", "toy_jets", "jetnet", "quark_gluon"}) {
+    const auto bundle =
+        folder.write(make_bundle(features::load_card(name), models::ParticleNetOptions::lite()));
+    const Predictor predictor = Predictor::load(bundle);
+    const detail::MadeUpJets jets(predictor.inputs(), detail::make_up_particles(5, 20, 128, 3), 1);
+    std::vector<double> scores(5 * predictor.outputs().size());
+    Scratch scratch = predictor.make_scratch();
+    EXPECT_NO_THROW(predictor.run(jets.jets(), scores, scratch)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace bunchtrain::infer::test

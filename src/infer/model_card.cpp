@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/infer/model_card.hpp"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "bunchtrain/features/card.hpp"
+#include "bunchtrain/weights/bundle_content.hpp"
+#include "jets/compiled_card.hpp"
+#include "raw_rows.hpp"
+
+namespace bunchtrain::infer {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string print(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+bool is_of_jets(const weights::BundleContent& content) {
+  return !content.card.empty() && features::kind_of_text(content.card) == features::CardKind::jets;
+}
+
+/// The raw columns that features are computed from.
+Json inputs_of(const features::Card& card) {
+  const features::detail::CompiledCard compiled(detail::inputs_only(card));
+  Json inputs = Json::array();
+  for (const InputColumn& column : detail::describe_columns(card, compiled.required))
+    inputs.push_back(
+        {{"name", column.name}, {"unit", column.unit}, {"per", column.of_particles ? "particle" : "jet"}});
+  return inputs;
+}
+
+/// (x - median) * norm_factor, clipped.
+Json variable(const features::InputSpec& spec) {
+  constexpr double kUnbounded = std::numeric_limits<float>::max();
+  return {{"median", spec.subtract},
+          {"norm_factor", spec.multiply},
+          {"replace_inf_value", 0},
+          {"lower_bound", spec.minimum.value_or(-kUnbounded)},
+          {"upper_bound", spec.maximum.value_or(kUnbounded)},
+          {"pad", 0}};
+}
+
+Json tensor(const features::Card& card, const std::vector<features::InputSpec>& specs) {
+  Json names = Json::array(), variables = Json::object();
+  for (const features::InputSpec& spec : specs) {
+    names.push_back(spec.expression);
+    variables[spec.expression] = variable(spec);
+  }
+  return {{"var_length", card.length}, {"var_names", names}, {"var_infos", variables}};
+}
+
+}  // namespace
+
+std::string model_card(const std::filesystem::path& bundle, const ModelCardOptions& options) {
+  const weights::BundleContent content = weights::read_bundle_content(bundle);
+  const Json model = Json::parse(content.model, nullptr, /*allow_exceptions=*/false);
+  Json card{{"format", "bunchtrain-model-card"},
+            {"version", 1},
+            {"bundle", content.hash},
+            {"task", is_of_jets(content) ? "classification of jets" : "not stated"},
+            {"model", model.is_object() ? model : Json(content.model)},
+            {"classes", content.classes},
+            {"licence", options.licence.empty() ? "not stated" : options.licence},
+            {"training", content.metadata}};
+  if (is_of_jets(content)) card["inputs"] = inputs_of(detail::read_jet_card(content.card, bundle.string()));
+  if (options.onnx)
+    card["onnx"] = {{"file", "model.onnx"},
+                    {"opset", options.onnx->opset},
+                    {"largest_difference_from_network", options.onnx->difference}};
+  return print(card);
+}
+
+std::string preprocess_json(const std::filesystem::path& bundle) {
+  const weights::BundleContent content = weights::read_bundle_content(bundle);
+  if (!is_of_jets(content)) return {};
+  const features::Card card = detail::read_jet_card(content.card, bundle.string());
+  Json json{{"input_names", Json::array()}, {"output_names", content.classes}};
+  for (const auto& [name, specs] : card.inputs) {
+    json["input_names"].push_back(name);
+    json[name] = tensor(card, specs);
+  }
+  return print(json);
+}
+
+}  // namespace bunchtrain::infer

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include "bunchtrain/core/text_format.hpp"
+#include "bunchtrain/infer/inference_benchmark.hpp"
+#include "parse_number.hpp"
+#include "subcommand.hpp"
+
+namespace bunchtrain::tool {
+namespace {
+
+template <class T>
+std::vector<T> numbers_of(const config::Options& given, const char* name) {
+  std::vector<T> numbers;
+  for (const auto& word : given.get<std::vector<std::string>>(name))
+    numbers.push_back(static_cast<T>(parse_number(name, word, "numbers such as 1,2,4")));
+  return numbers;
+}
+
+void measure(const config::Options& given) {
+  at::set_num_threads(1);  // those of the measurement are the only ones
+  const auto benchmark = infer::measure_inference({.bundle = given.get<std::string>("bundle"),
+                                                   .threads = numbers_of<int>(given, "threads"),
+                                                   .batches = numbers_of<std::int64_t>(given, "batch"),
+                                                   .particles = given.get<std::int64_t>("particles"),
+                                                   .seconds = given.get<double>("seconds"),
+                                                   .onnxruntime = given.get<std::string>("onnxruntime")});
+  fmt::print("{}\n  {:<22} {:>5} {:>7} {:>10} {:>10} {:>12} {:>10}\n", given.get<std::string>("bundle"),
+             "engine", "batch", "threads", "p50 [ms]", "p99 [ms]", "jets/s", "MB/thread");
+  for (const auto& speed : benchmark.speeds)
+    fmt::print("  {:<22} {:>5} {:>7} {:>10.4g} {:>10.4g} {:>12.5g} {:>10.3g}\n", speed.engine, speed.batch,
+               speed.threads, 1e3 * speed.p50, 1e3 * speed.p99, speed.jets_per_second,
+               static_cast<double>(speed.bytes_per_thread) / 1e6);
+  for (const auto& reason : benchmark.left_out) fmt::print("  not measured: {}\n", reason);
+}
+
+}  // namespace
+
+int bench_infer(int argc, char** argv) {
+  config::Options options(
+      "bunchtrain bench infer",
+      "Measures how fast a bundle scores made-up jets here: latency, throughput and memory of each engine.");
+  options.declare(
+      {{"bundle", std::string{}, "folder of the bundle", "FOLDER"},
+       {"threads", std::vector<std::string>{"1"}, "numbers of scoring threads", "N,N...", {}, false, true},
+       {"batch", std::vector<std::string>{"1", "8", "64"}, "jets of a call", "N,N...", {}, false, true},
+       {"particles", std::int64_t{50}, "of a jet, on average", "N"},
+       {"seconds", 1.0, "that each measurement takes"},
+       {"onnxruntime", std::string{}, "libonnxruntime.so to measure beside, with the network alone",
+        "FILE"}});
+  return run_subcommand(std::move(options), argc, argv, measure);
+}
+
+}  // namespace bunchtrain::tool
