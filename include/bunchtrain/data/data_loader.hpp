@@ -9,6 +9,8 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "bunchtrain/core/logger.hpp"
 #include "bunchtrain/data/collation.hpp"
@@ -50,12 +52,30 @@ struct DataLoaderOptions {
   void validate(std::int64_t dataset_size) const;
 };
 
-/// Where the time of the last epoch went.
+/// Where the time of the last epoch went, on this rank; sums over threads where it says so.
 struct LoaderStatistics {
-  double wait_seconds = 0;    ///< `next` had to wait for data
-  double decode_seconds = 0;  ///< summed over threads
+  double wait_seconds = 0;  ///< `next` had to wait for data
+  double wait_p50 = 0;      ///< for one batch: half of them, within a tenth
+  double wait_p99 = 0;      ///< and all but one in a hundred
+  double longest_wait = 0;
+  double fetch_seconds = 0;      ///< over threads: bytes were fetched
+  double decode_seconds = 0;     ///< over threads: samples were made of them
+  double assemble_seconds = 0;   ///< over threads: batches were put together
+  double processor_seconds = 0;  ///< over threads: processor time of all three
   std::int64_t batches = 0;
+  std::int64_t bytes_fetched = 0;    ///< as stored in files
+  std::int64_t bytes_decoded = 0;    ///< ranges that are decoded twice count double
+  std::int64_t bytes_delivered = 0;  ///< of batches: what was asked for
   std::int64_t bytes_peak = 0;
+
+  /// Decoded over delivered bytes: 1 if everything is decoded once and used.
+  double read_amplification() const noexcept;
+  /// Processor time per GB of samples delivered.
+  double processor_seconds_per_gb() const noexcept;
+  /// What the threads did most of the time: "storage", "decoding", "assembly"; that is what starves a run that waits.
+  std::string_view slowest_stage() const noexcept;
+  /// One line: waits, the slowest stage, GB, processor seconds per GB.
+  std::string describe() const;
 };
 
 /// One pass per epoch: `for (const Batch& batch : loader) ...` runs the rest of the current epoch, then moves

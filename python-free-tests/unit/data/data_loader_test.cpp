@@ -326,6 +326,33 @@ TEST(DataLoaderTest, MemoryStaysBounded) {
   EXPECT_GT(peak, 65536 * sample_bytes / 4) << "the window is held";
 }
 
+TEST(DataLoaderTest, TellsWhereTheTimeOfAnEpochWent) {
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(4000));
+  dataset->dawdle = std::chrono::milliseconds(4);  // each of 100 chunks, while it is decoded
+  DataLoader loader(dataset, {.global_batch = 100, .threads = 1, .prefetch_bytes = 1 << 10});
+  double decoding = 0;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    const auto begin = std::chrono::steady_clock::now();
+    for ([[maybe_unused]] const Batch& batch : loader) continue;
+    const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - begin;
+    const LoaderStatistics& statistics = loader.statistics();
+    decoding += statistics.decode_seconds;
+    EXPECT_EQ(statistics.batches, 40);
+    EXPECT_EQ(statistics.slowest_stage(), "decoding");
+    EXPECT_LE(statistics.wait_seconds, lasted.count());
+    EXPECT_LE(statistics.wait_p50, statistics.wait_p99);
+    EXPECT_LE(statistics.wait_p99, statistics.longest_wait);
+    EXPECT_GT(statistics.longest_wait, 0);
+    EXPECT_GE(statistics.bytes_delivered, 4000 * 24);
+    EXPECT_EQ(statistics.bytes_fetched, 0) << "of memory";
+    EXPECT_GT(statistics.processor_seconds, 0);
+    EXPECT_LT(statistics.processor_seconds, statistics.decode_seconds + statistics.assemble_seconds)
+        << "sleep is no work";
+    EXPECT_THAT(statistics.describe(), testing::HasSubstr("most work in decoding"));
+  }
+  EXPECT_GE(decoding, 2 * 100 * 0.004);
+}
+
 TEST(DataLoaderTest, ErrorsOfThreadsReachNext) {
   const auto dataset = std::make_shared<WatchedDataset>(numbered(1000));
   dataset->failing = 1;

@@ -322,12 +322,15 @@ TEST_F(StoredDatasetTest, WalkingADamagedIndexEnds) {
     ASSERT_GE(H5Oget_info2(dataset.get(), &info, H5O_INFO_BASIC), 0);
     header = info.addr;
   }
-  const auto whole = walk_chunk_tree(FileBytes(name), {}, header, 3, 100);
+  const ChunkGrid grid{.chunk = {2, 6, 5}, .most = {52, 1, 1}, .chunk_bytes = 240};
+  const auto whole = read_chunks(FileBytes(name), {}, header, grid, 100);
   ASSERT_TRUE(whole);
   EXPECT_EQ(whole->size(), 52U);
-  EXPECT_FALSE(walk_chunk_tree(FileBytes(name), {}, header, 3, 51)) << "more entries than allowed";
-  EXPECT_FALSE(walk_chunk_tree(FileBytes(name), {}, header, 2, 100)) << "another rank";
-  EXPECT_FALSE(walk_chunk_tree(FileBytes(name), {}, header + 8, 3, 100));
+  EXPECT_FALSE(read_chunks(FileBytes(name), {}, header, grid, 51)) << "more entries than allowed";
+  EXPECT_FALSE(
+      read_chunks(FileBytes(name), {}, header, {.chunk = {2, 6}, .most = {52, 1}, .chunk_bytes = 240}, 100))
+      << "another rank";
+  EXPECT_FALSE(read_chunks(FileBytes(name), {}, header + 8, grid, 100));
 
   std::ifstream in(name, std::ios::binary);
   const std::string intact((std::istreambuf_iterator<char>(in)), {});
@@ -338,7 +341,7 @@ TEST_F(StoredDatasetTest, WalkingADamagedIndexEnds) {
       bytes[random.below(bytes.size(), 40 * trial + 2 * i)] =
           static_cast<char>(random.bits(40 * trial + 2 * i + 1));
     std::ofstream(name, std::ios::binary) << bytes;
-    const auto entries = walk_chunk_tree(FileBytes(name), {}, header, 3, 100);
+    const auto entries = read_chunks(FileBytes(name), {}, header, grid, 100);
     if (entries) {
       EXPECT_LE(entries->size(), 100U);
     }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -54,6 +55,28 @@ void DataLoaderOptions::validate(std::int64_t dataset_size) const {
     throw ConfigError(
         fmt::format("{} samples cannot be shared by {} ranks: start at most {} ranks or give more data",
                     dataset_size, world_size, dataset_size));
+}
+
+double LoaderStatistics::read_amplification() const noexcept {
+  return bytes_delivered > 0 ? static_cast<double>(bytes_decoded) / static_cast<double>(bytes_delivered) : 0;
+}
+
+double LoaderStatistics::processor_seconds_per_gb() const noexcept {
+  return bytes_delivered > 0 ? processor_seconds / (1e-9 * static_cast<double>(bytes_delivered)) : 0;
+}
+
+std::string_view LoaderStatistics::slowest_stage() const noexcept {
+  if (fetch_seconds >= std::max(decode_seconds, assemble_seconds)) return "storage";
+  return decode_seconds >= assemble_seconds ? "decoding" : "assembly";
+}
+
+std::string LoaderStatistics::describe() const {
+  return fmt::format(
+      "{} batches, waited {:.3g} s for them (p50 {:.2g} ms, p99 {:.2g} ms), most work in {}: {:.3g} GB fetched, {:.3g} GB "
+      "decoded, {:.3g} GB delivered, {:.3g} processor seconds per GB",
+      batches, wait_seconds, 1e3 * wait_p50, 1e3 * wait_p99, slowest_stage(),
+      1e-9 * static_cast<double>(bytes_fetched), 1e-9 * static_cast<double>(bytes_decoded),
+      1e-9 * static_cast<double>(bytes_delivered), processor_seconds_per_gb());
 }
 
 struct DataLoader::Impl {
@@ -120,6 +143,9 @@ const Dataset& DataLoader::dataset() const noexcept { return *impl_->dataset; }
 std::optional<Batch> DataLoader::next() {
   Impl& self = *impl_;
   if (self.position == self.dataset->size()) {
+    if (self.statistics.batches > 0)
+      self.options.logger.debug(
+          fmt::format("loader: epoch {}: {}", self.epoch + 1, self.statistics.describe()));
     self.go_to(self.epoch + 1, 0, 0);
     return std::nullopt;
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
@@ -23,24 +24,49 @@ double seconds_since(Clock::time_point begin) {
 
 constexpr std::chrono::milliseconds kWaitingSlice{50};
 
-/// From copies where there are some; what they bring that cannot be decoded is read again from the files.
-SampleBlock read_staged(const Dataset& dataset, std::size_t range, Staging* staging) {
+/// Processor time of the calling thread.
+double processor_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// Adds what an activity of this thread takes.
+template <class Action>
+auto timed(double& seconds, const Action& action) {
+  const auto begin = Clock::now();
+  auto result = action();
+  seconds += seconds_since(begin);
+  return result;
+}
+
+SampleBlock read_by(const Dataset& dataset, std::size_t range, const ReadPlan& plan, const ReadPlan& from,
+                    LoaderStatistics& spent) {
   thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
+  const PlannedBytes bytes = timed(spent.fetch_seconds, [&] { return slab.fetch(plan, from); });
+  spent.bytes_fetched += static_cast<std::int64_t>(plan.bytes());
+  return timed(spent.decode_seconds, [&] { return dataset.decode(range, bytes); });
+}
+
+/// From copies where there are some; what they bring that cannot be decoded is read again from the files.
+SampleBlock read_staged(const Dataset& dataset, std::size_t range, Staging* staging,
+                        LoaderStatistics& spent) {
   const ReadPlan plan = dataset.plan(range);
   if (const auto staged = staging != nullptr ? staging->redirect(plan) : std::nullopt) {
     try {
-      return dataset.decode(range, slab.fetch(plan, staged->plan));
+      return read_by(dataset, range, plan, staged->plan, spent);
     } catch (const DataError&) {
       staging->distrust(*staged);
     } catch (const IoError&) {
       staging->distrust(*staged);
     }
   }
-  return dataset.decode(range, slab.fetch(plan));
+  return read_by(dataset, range, plan, plan, spent);
 }
 
-SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* staging) {
-  SampleBlock block = read_staged(dataset, range, staging);
+SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* staging,
+                            LoaderStatistics& spent) {
+  SampleBlock block = read_staged(dataset, range, staging, spent);
   NamedTensors tensors;
   for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
   block.tensors = std::move(tensors);
@@ -110,7 +136,7 @@ Batch LoaderPipeline::take() {
   const auto begin = Clock::now();
   Lock lock(mutex_);
   wait_for_batch(lock);
-  statistics_.wait_seconds += seconds_since(begin);
+  waits_.add(seconds_since(begin));
   if (failure_) std::rethrow_exception(failure_);
   if (queue_.front()->error)
     std::rethrow_exception(queue_.front()->error);  // stays in front: the loader has ended
@@ -118,6 +144,7 @@ Batch LoaderPipeline::take() {
   const auto planned = std::move(queue_.front());
   queue_.pop_front();
   ++statistics_.batches;
+  statistics_.bytes_delivered += bytes_of(*planned);
   bytes_held_ -= bytes_of(*planned);
   work_there_.notify_all();
   lock.unlock();
@@ -147,9 +174,16 @@ void LoaderPipeline::wait_for_batch(Lock& lock) {
 
 void LoaderPipeline::collect(LoaderStatistics& statistics) {
   const Lock lock(mutex_);
-  statistics.wait_seconds += statistics_.wait_seconds;
+  if (statistics.batches == 0) waits_.begin_epoch();
+  waits_.tell(statistics);
+  statistics.fetch_seconds += statistics_.fetch_seconds;
   statistics.decode_seconds += statistics_.decode_seconds;
+  statistics.assemble_seconds += statistics_.assemble_seconds;
+  statistics.processor_seconds += statistics_.processor_seconds;
   statistics.batches += statistics_.batches;
+  statistics.bytes_fetched += statistics_.bytes_fetched;
+  statistics.bytes_decoded += statistics_.bytes_decoded;
+  statistics.bytes_delivered += statistics_.bytes_delivered;
   statistics.bytes_peak = std::max(statistics.bytes_peak, statistics_.bytes_peak);
   statistics_ = {};
 }
@@ -248,6 +282,8 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   batch.state = PlannedBatch::State::assembling;
   hold(bytes_of(batch));
   lock.unlock();
+  const auto begin = Clock::now();
+  const double processor_before = processor_seconds();
   try {
     for (const Chunk* chunk : batch.chunks)
       if (chunk->error) std::rethrow_exception(chunk->error);
@@ -255,7 +291,10 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   } catch (...) {
     batch.error = std::current_exception();
   }
+  const double spent = seconds_since(begin), processor_spent = processor_seconds() - processor_before;
   lock.lock();
+  statistics_.assemble_seconds += spent;
+  statistics_.processor_seconds += processor_spent;
   batch.state = PlannedBatch::State::ready;
   for (Chunk* chunk : std::exchange(batch.chunks, {})) {
     --chunk->users;
@@ -315,17 +354,23 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   chunk.state = Chunk::State::reading;
   hold(plan_->bytes_of(chunk.range));
   lock.unlock();
-  const auto begin = Clock::now();
+  const double processor_before = processor_seconds();
+  LoaderStatistics spent;
   SampleBlock block;
   std::exception_ptr error;
   try {
-    block = read_contiguous(*dataset_, chunk.range, options_.staging.get());
+    block = read_contiguous(*dataset_, chunk.range, options_.staging.get(), spent);
     plan_->require_fitting(chunk.range, block);
   } catch (...) {
     error = std::current_exception();
   }
+  const double processor_spent = processor_seconds() - processor_before;
   lock.lock();
-  statistics_.decode_seconds += seconds_since(begin);
+  statistics_.fetch_seconds += spent.fetch_seconds;
+  statistics_.decode_seconds += spent.decode_seconds;
+  statistics_.processor_seconds += processor_spent;
+  statistics_.bytes_fetched += spent.bytes_fetched;
+  statistics_.bytes_decoded += plan_->bytes_of(chunk.range);
   chunk.block = std::move(block);
   chunk.error = std::move(error);
   chunk.state = Chunk::State::ready;

@@ -20,6 +20,7 @@
 #include "device_transfer.hpp"
 #include "loader_plan.hpp"
 #include "rank_share.hpp"
+#include "waits.hpp"
 
 namespace bunchtrain::data {
 
@@ -91,6 +92,7 @@ class LoaderPipeline {
   std::size_t ahead_index_ = 0;
   std::int64_t bytes_held_ = 0;
   LoaderStatistics statistics_;
+  Waits waits_;
   std::exception_ptr failure_;  // of the pipeline itself: no batch will come any more
 
   std::vector<std::jthread> workers_;  // last: they end before what they use

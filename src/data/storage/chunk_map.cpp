@@ -31,6 +31,19 @@ FileFormat format_of(hid_t file, const std::string& where) {
   return format;
 }
 
+ChunkGrid grid_of(hid_t dataset, const DatasetLayout& layout, const std::string& where) {
+  const hdf5::Dataspace space(check(H5Dget_space(dataset), where));
+  std::vector<hsize_t> most(layout.shape.size());
+  check(H5Sget_simple_extent_dims(space.get(), nullptr, most.data()), where);
+  ChunkGrid grid{
+      .chunk = {layout.chunk.begin(), layout.chunk.end()}, .most = {}, .chunk_bytes = layout.chunk_bytes()};
+  for (std::size_t axis = 0; axis < most.size(); ++axis)
+    grid.most.push_back(most[axis] == H5S_UNLIMITED
+                            ? ChunkGrid::kUnlimited
+                            : most[axis] / layout.chunk[axis] + (most[axis] % layout.chunk[axis] != 0));
+  return grid;
+}
+
 // One chunk after the other: quadratic in HDF5 1.10.
 std::vector<ChunkEntry> ask_library(hid_t dataset, std::uint64_t count, std::size_t axes, std::uint64_t base,
                                     const std::string& where) {
@@ -174,7 +187,7 @@ ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, cons
   check(H5Oget_info2(dataset, &info, H5O_INFO_BASIC), where);
   // Chunks that a dataset no longer uses after shrinking may remain in the tree; each is a byte at least.
   const std::uint64_t most = 2 * std::min(total, bytes.size()) + 1024;
-  auto entries = walk_chunk_tree(bytes, format, info.addr, layout.shape.size(), most);
+  auto entries = read_chunks(bytes, format, info.addr, grid_of(dataset, layout, where), most);
   map.walked = entries.has_value();
   if (!entries) {
     const std::uint64_t count = count_chunks(dataset, where);

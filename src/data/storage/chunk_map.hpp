@@ -5,10 +5,12 @@
 #include <hdf5.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "dataset_layout.hpp"
+#include "file_cursor.hpp"
 #include "io/file_bytes.hpp"
 #include "row_spans.hpp"
 
@@ -40,11 +42,12 @@ struct ChunkMap {
   RowSpans rows_with_some_chunks(std::uint64_t rows, std::uint64_t chunk_rows) const;
 };
 
-/// How the addresses of a file are to be read.
-struct FileFormat {
-  std::uint64_t base = 0;  ///< bytes of the userblock: addresses count from its end
-  std::size_t address_bytes = 8;
-  std::size_t length_bytes = 8;
+/// The chunks of a dataset as an index numbers them.
+struct ChunkGrid {
+  static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+  std::vector<std::uint64_t> chunk;  ///< extent along each axis
+  std::vector<std::uint64_t> most;   ///< chunks along each axis when the dataset is as large as it may become
+  std::uint64_t chunk_bytes = 0;     ///< without filters
 };
 
 /// One entry of a chunk index: the chunk's first element, without the axis of the element's bytes.
@@ -53,17 +56,18 @@ struct ChunkEntry {
   StoredChunk chunk;
 };
 
-/// Walks the version 1 B-tree of the dataset whose object header is at `header_address`.
-/// @return nothing if the dataset is indexed in another way or the structures do not make sense.
-std::optional<std::vector<ChunkEntry>> walk_chunk_tree(const FileBytes& bytes, const FileFormat& format,
-                                                       std::uint64_t header_address, std::size_t axes,
-                                                       std::uint64_t most_entries);
+/// Reads the index of the dataset whose object header is at `header_address`: version 1 B-trees, and all that
+/// the newest format has.
+/// @return nothing if the structures are unknown or do not make sense.
+std::optional<std::vector<ChunkEntry>> read_chunks(const FileBytes& bytes, const FileFormat& format,
+                                                   std::uint64_t header_address, const ChunkGrid& grid,
+                                                   std::uint64_t most_entries);
 
 /// Maps a chunked dataset.
 ///
 /// HDF5 1.10 finds the i-th chunk by counting from the first: mapping is quadratic there, hours for a million
-/// chunks. Files of the default format have a version 1 B-tree, which we walk ourselves; others go through
-/// the library, which tells of a great many chunks only whether they are there. Every count and address is
+/// chunks. So indexes are read without it; where one does not make sense the library is asked, which tells of a
+/// great many chunks only whether they are there. Every count and address is
 /// checked against the size of the file. The caller holds a LibraryLock.
 /// @throws DataError if the index is damaged.
 ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, const FileBytes& bytes,

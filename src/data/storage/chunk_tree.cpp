@@ -3,61 +3,20 @@
 // message of version 3 (IV.A.2.i), version 1 B-trees of chunks (III.A.1). Nothing is believed: a value that
 // cannot be right ends the walk.
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <set>
-#include <stdexcept>
-#include <string_view>
 
+#include "chunk_index.hpp"
 #include "chunk_map.hpp"
+#include "file_cursor.hpp"
 
 namespace bunchtrain::data {
 namespace {
 
-struct Unreadable : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-constexpr std::uint64_t kLargestBlock = std::uint64_t{1} << 24;
 constexpr int kDeepestTree = 32;
 constexpr int kMostBlocks = 1000;
 constexpr unsigned kLayoutMessage = 0x08;
 constexpr unsigned kContinuationMessage = 0x10;
-
-// A piece of the file, read front to back.
-class Cursor {
- public:
-  Cursor(const FileBytes& file, std::uint64_t offset, std::uint64_t size) {
-    if (size > kLargestBlock || offset > file.size() || size > file.size() - offset)
-      throw Unreadable("beyond the file");
-    bytes_.resize(size);
-    file.read(offset, bytes_);
-  }
-
-  std::size_t left() const { return bytes_.size() - at_; }
-  void skip(std::size_t count) {
-    if (count > left()) throw Unreadable("beyond a block");
-    at_ += count;
-  }
-  /// Little-endian.
-  std::uint64_t number(std::size_t bytes) {
-    std::uint64_t value = 0;
-    const std::size_t begin = at_;
-    skip(bytes);
-    for (std::size_t i = bytes; i-- > 0;)
-      value = value << 8 | std::to_integer<std::uint64_t>(bytes_[begin + i]);
-    return value;
-  }
-  void expect(std::string_view signature) {
-    const std::size_t begin = at_;
-    skip(signature.size());
-    if (std::memcmp(bytes_.data() + begin, signature.data(), signature.size()) != 0)
-      throw Unreadable("no signature");
-  }
-
- private:
-  std::vector<std::byte> bytes_;
-  std::size_t at_ = 0;
-};
 
 struct Block {
   std::uint64_t offset, size;
@@ -65,47 +24,50 @@ struct Block {
 
 class Walker {
  public:
-  Walker(const FileBytes& file, const FileFormat& format, std::size_t axes, std::uint64_t most_entries)
-      : file_(file), format_(format), axes_(axes), most_entries_(most_entries) {}
+  Walker(const FileBytes& file, const FileFormat& format, const ChunkGrid& grid, std::uint64_t most_entries)
+      : file_(file), format_(format), grid_(grid), axes_(grid.chunk.size()), most_entries_(most_entries) {}
 
   std::vector<ChunkEntry> walk(std::uint64_t header_address) {
-    const std::uint64_t root = find_tree(absolute(header_address));
-    if (root != undefined()) visit(root, kDeepestTree);
+    const Place place = find_layout(absolute(header_address));
+    if (place.index) return read_chunk_index(file_, format_, *place.index, grid_, most_entries_);
+    if (place.tree != format_.undefined()) visit(place.tree, kDeepestTree);
     return std::move(entries_);
   }
 
  private:
-  std::uint64_t undefined() const {
-    return format_.address_bytes == 8 ? ~std::uint64_t{0}
-                                      : (std::uint64_t{1} << 8 * format_.address_bytes) - 1;
-  }
+  /// What a layout message says: the root of a version 1 tree, or an index of the newest format.
+  struct Place {
+    std::uint64_t tree = 0;
+    std::optional<ChunkIndex> index = {};
+  };
+
   std::uint64_t absolute(std::uint64_t address) const {
     if (address > file_.size()) throw Unreadable("an address beyond the file");
     return format_.base + address;
   }
 
-  // The address of the tree's root, undefined if nothing was ever written.
-  std::uint64_t find_tree(std::uint64_t header) {
-    Cursor start(file_, header, std::min<std::uint64_t>(64, file_.size() - std::min(header, file_.size())));
+  Place find_layout(std::uint64_t header) {
+    FileCursor start(file_, header,
+                     std::min<std::uint64_t>(64, file_.size() - std::min(header, file_.size())));
     const bool old = start.number(1) == 1;
     std::vector<Block> blocks = {old ? first_block_v1(header) : first_block_v2(header)};
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       if (i > kMostBlocks) throw Unreadable("too many header blocks");
-      Cursor block(file_, blocks[i].offset, blocks[i].size);
+      FileCursor block(file_, blocks[i].offset, blocks[i].size);
       if (!old && i > 0) block.expect("OCHK");
-      if (const auto root = old ? search_v1(block, blocks) : search_v2(block, blocks)) return *root;
+      if (auto place = old ? search_v1(block, blocks) : search_v2(block, blocks)) return *place;
     }
     throw Unreadable("no layout message");
   }
 
   Block first_block_v1(std::uint64_t header) {
-    Cursor prefix(file_, header, 16);
+    FileCursor prefix(file_, header, 16);
     prefix.skip(8);
     return {header + 16, prefix.number(4)};
   }
 
   Block first_block_v2(std::uint64_t header) {
-    Cursor prefix(file_, header, std::min<std::uint64_t>(48, file_.size() - header));
+    FileCursor prefix(file_, header, std::min<std::uint64_t>(48, file_.size() - header));
     prefix.expect("OHDR");
     if (prefix.number(1) != 2) throw Unreadable("unknown header version");
     const auto flags = prefix.number(1);
@@ -119,30 +81,30 @@ class Walker {
     return {header + length + width, size};
   }
 
-  std::optional<std::uint64_t> search_v1(Cursor& block, std::vector<Block>& blocks) {
+  std::optional<Place> search_v1(FileCursor& block, std::vector<Block>& blocks) {
     while (block.left() >= 8) {
       const auto type = block.number(2);
       const auto size = block.number(2);
       block.skip(4);
-      if (const auto root = read_message(type, size, block, blocks)) return root;
+      if (auto place = read_message(type, size, block, blocks)) return place;
     }
     return std::nullopt;
   }
 
-  std::optional<std::uint64_t> search_v2(Cursor& block, std::vector<Block>& blocks) {
+  std::optional<Place> search_v2(FileCursor& block, std::vector<Block>& blocks) {
     const std::size_t head = has_creation_order_ ? 6 : 4;
     while (block.left() >= head) {
       const auto type = block.number(1);
       const auto size = block.number(2);
       block.skip(head - 3);
       if (size > block.left()) return std::nullopt;  // the checksum at the end of a continuation block
-      if (const auto root = read_message(type, size, block, blocks)) return root;
+      if (auto place = read_message(type, size, block, blocks)) return place;
     }
     return std::nullopt;
   }
 
-  std::optional<std::uint64_t> read_message(std::uint64_t type, std::size_t size, Cursor& block,
-                                            std::vector<Block>& blocks) {
+  std::optional<Place> read_message(std::uint64_t type, std::size_t size, FileCursor& block,
+                                    std::vector<Block>& blocks) {
     const std::size_t before = block.left();
     if (size > before) throw Unreadable("a message beyond its block");
     if (type == kLayoutMessage) return read_layout(block);
@@ -154,25 +116,27 @@ class Walker {
     return std::nullopt;
   }
 
-  std::uint64_t read_layout(Cursor& block) {
-    constexpr unsigned kChunked = 2;
-    if (block.number(1) != 3 || block.number(1) != kChunked) throw Unreadable("no version 1 tree");
-    if (block.number(1) != axes_ + 1) throw Unreadable("another rank");
-    return block.number(format_.address_bytes);
+  Place read_layout(FileCursor& block) const {
+    constexpr unsigned kOldest = 3, kNewest = 4, kChunked = 2;
+    const auto version = block.number(1);
+    if (block.number(1) != kChunked) throw Unreadable("no chunks");
+    if (version == kNewest) return {.index = read_index_message(block, format_, axes_)};
+    if (version != kOldest || block.number(1) != axes_ + 1) throw Unreadable("another layout");
+    return {.tree = block.number(format_.address_bytes)};
   }
 
   void visit(std::uint64_t address, int depth_left) {
     const std::uint64_t offset = absolute(address);
     if (depth_left == 0 || !visited_.insert(offset).second) throw Unreadable("the tree is no tree");
     const std::size_t head = 8 + 2 * format_.address_bytes;
-    Cursor prefix(file_, offset, head);
+    FileCursor prefix(file_, offset, head);
     prefix.expect("TREE");
     constexpr unsigned kChunkNode = 1;
     if (prefix.number(1) != kChunkNode) throw Unreadable("a node of another tree");
     const auto level = prefix.number(1);
     const auto used = prefix.number(2);
     const std::size_t key = 8 + 8 * (axes_ + 1);
-    Cursor node(file_, offset + head, used * (key + format_.address_bytes));
+    FileCursor node(file_, offset + head, used * (key + format_.address_bytes));
     for (std::uint64_t i = 0; i < used; ++i) {
       ChunkEntry entry;
       entry.chunk.bytes = static_cast<std::uint32_t>(node.number(4));
@@ -192,6 +156,7 @@ class Walker {
 
   const FileBytes& file_;
   const FileFormat format_;
+  const ChunkGrid& grid_;
   const std::size_t axes_;
   const std::uint64_t most_entries_;
   bool has_creation_order_ = false;
@@ -201,11 +166,11 @@ class Walker {
 
 }  // namespace
 
-std::optional<std::vector<ChunkEntry>> walk_chunk_tree(const FileBytes& bytes, const FileFormat& format,
-                                                       std::uint64_t header_address, std::size_t axes,
-                                                       std::uint64_t most_entries) {
+std::optional<std::vector<ChunkEntry>> read_chunks(const FileBytes& bytes, const FileFormat& format,
+                                                   std::uint64_t header_address, const ChunkGrid& grid,
+                                                   std::uint64_t most_entries) {
   try {
-    return Walker(bytes, format, axes, most_entries).walk(header_address);
+    return Walker(bytes, format, grid, most_entries).walk(header_address);
   } catch (const Unreadable&) {
     return std::nullopt;  // the library is asked instead
   }
