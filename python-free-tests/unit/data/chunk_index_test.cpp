@@ -153,8 +153,6 @@ TEST_F(ChunkIndexTest, IsThatOfHdf5) {
       {"fixed array, empty", {50, 7}, {60, 9}, {4, 3}, no_filter, {{{0, 0}, {0, 0}}}},
       {"extensible array", {300, 5}, {kNoEnd, 5}, {2, 5}},
       {"extensible array, filtered", {300, 5}, {kNoEnd, 5}, {2, 5}, deflate, {}, 4096},
-      {"extensible array of columns", {3, 90}, {3, kNoEnd}, {1, 2}},
-      {"extensible array in the middle", {3, 40, 4}, {4, kNoEnd, 4}, {1, 2, 3}, deflate},
       {"tree", {60, 31}, {kNoEnd, kNoEnd}, {4, 3}},
       {"tree, filtered", {60, 31}, {kNoEnd, kNoEnd}, {4, 3}, deflate, {}, 4096}};
   for (const Sample& sample : samples) {
@@ -174,8 +172,12 @@ TEST_F(ChunkIndexTest, OfManyChunksIsReadInPagesBlocksAndLevels) {
                             {kNoEnd},           {1},
                             no_filter,          {{{0}, {9}}, {{135000}, {3000}}, {{399990}, {10}}}};
   const Sample levels{"tree", {200, 100}, {kNoEnd, kNoEnd}, {1, 1}};
+  // HDF5 1.10 tells wrong places of chunks where another axis than the first one grows; what is in them is right.
+  const Sample columns{"extensible array of columns", {3, 90}, {3, kNoEnd}, {1, 2}};
+  const Sample middle{"extensible array in the middle", {3, 40, 4}, {4, kNoEnd, 4}, {1, 2, 3}};
   const std::vector<std::pair<Sample, std::size_t>> all = {
-      {pages, 20000}, {few_pages, 6}, {blocks, 20000}, {paged_blocks, 3019}, {levels, 20000}};
+      {columns, 135},  {middle, 120},        {pages, 20000}, {few_pages, 6},
+      {blocks, 20000}, {paged_blocks, 3019}, {levels, 20000}};
   for (const auto& [sample, count] : all) {
     SCOPED_TRACE(testing::Message() << sample.name << " of " << count);
     const std::string name = write(sample);

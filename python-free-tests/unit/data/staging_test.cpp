@@ -342,7 +342,11 @@ TEST_F(StagingTest, TwoJobsShareAFolder) {
   first.reset();
   ASSERT_TRUE(stages(second, 2)) << "it goes on where the first has ended";
   EXPECT_EQ(second.statistics().copied_bytes, kFileBytes);
+  EXPECT_EQ(second.statistics().checked_bytes, 0) << "what it reads already needs no second look";
   EXPECT_TRUE(std::filesystem::exists(copy_of(paths[0])));
+  Staging third(options());
+  expect(third, {paths[1]});
+  ASSERT_TRUE(stages(third, 1)) << "by the word of the second";
 }
 
 TEST_F(StagingTest, TroubleWithTheFolderIsAWarning) {

@@ -72,6 +72,8 @@ class CopyFolder {
   bool has_record(const SourceFile& file) const;
   /// Reads the copy and compares; one that is not what was written is removed.
   Checked check(const SourceFile& file, const std::string& token, const Progress& progress) const;
+  /// A copy that this process reads stays good under a new lease.
+  void vouch(const SourceFile& file, const std::string& token) const;
   /// Copies, synchronises, renames. @return false if `progress` ended it
   /// @throws DataError if the source cannot be read or has changed; IoError, CheckpointError if the folder refuses
   bool copy(const SourceFile& file, const std::string& token, const Progress& progress) const;

@@ -85,6 +85,7 @@ struct Staging::Impl {
   void run(const std::stop_token& stop) noexcept;
   void round(const std::stop_token& stop);
   void look_for_lease();
+  void take_over();
   bool look_through();
   void add(const Piece& piece);
   void settle(File& file, const std::stop_token& stop);
@@ -131,12 +132,24 @@ void Staging::Impl::look_for_lease() {
   if (!lease) {
     std::filesystem::create_directories(folder.path());
     lease = Lease::take(folder.path());
-    if (lease) folder.clean();
+    if (lease) take_over();
   }
   const auto holder = lease ? std::nullopt : lease_holder(folder.path());
   token = lease ? lease->token() : holder ? holder->token : "";
   const std::lock_guard lock(mutex);
   counts.is_stager = lease != nullptr;
+}
+
+/// What killed processes left goes; what this one reads already needs no second look.
+void Staging::Impl::take_over() {
+  folder.clean();
+  std::vector<SourceFile> read;
+  {
+    const std::lock_guard lock(mutex);
+    for (const File& file : files)
+      if (file.copy) read.push_back(file.source);
+  }
+  for (const SourceFile& source : read) folder.vouch(source, lease->token());
 }
 
 /// Some more ranges, up to a new file. @return false if all have been seen
