@@ -77,7 +77,7 @@ class IndexReader {
     bool filtered = false;
     std::size_t node_bytes = 0, record_bytes = 0;
     std::vector<std::size_t> total_bytes = {};  ///< by depth: of a count of all records below
-    std::size_t count_bytes = 0;           ///< of a count of the records of a node
+    std::size_t count_bytes = 0;                ///< of a count of the records of a node
   };
 
   std::uint64_t absolute(std::uint64_t address) const {
