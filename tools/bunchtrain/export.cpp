@@ -32,6 +32,10 @@ fs::path output_of(const config::Options& given, const fs::path& bundle, const c
   return out.empty() ? fs::canonical(bundle).parent_path() / name : fs::path(out);
 }
 
+infer::OnnxOptions graph_options(const config::Options& given) {
+  return {.opset = given.get<std::int64_t>("opset"), .with_features = given.get<bool>("with-features")};
+}
+
 void print_onnx(const infer::OnnxModel& model) {
   fmt::print(
       "onnx     opset {}, {} nodes, {} bytes; run by our own loops: outputs differ by {:.1g} at most\n",
@@ -46,7 +50,7 @@ void export_file(const config::Options& given, const fs::path& bundle) {
        .inputs = {bundle},
        .force = given.get<bool>("force"),
        .is_own = [](const fs::path& file) { return begins_with_mark(file, infer::kOnnxMark); }});
-  print_onnx(infer::export_onnx(bundle, path, {.opset = given.get<std::int64_t>("opset")}));
+  print_onnx(infer::export_onnx(bundle, path, graph_options(given)));
   fmt::print("file     {}\n", path.string());
 }
 
@@ -65,7 +69,7 @@ void export_bundle(const config::Options& given, const fs::path& bundle) {
   if (fs::exists(path) && fs::equivalent(path, bundle))
     throw ConfigError("out", path.string(), "another folder than the bundle itself");
   weights::Bundle content = weights::read_bundle(bundle);
-  const auto onnx = onnx_of(bundle, {.opset = given.get<std::int64_t>("opset")});
+  const auto onnx = onnx_of(bundle, graph_options(given));
   if (onnx) {
     print_onnx(*onnx);
     content.extras["model.onnx"] = onnx->bytes;
@@ -90,6 +94,7 @@ int export_network(int argc, char** argv) {
        {"format", std::string{"bundle"}, "what to write: bundle or onnx"},
        {"out", std::string{}, "where to; empty = exported or model.onnx beside the bundle", "PATH"},
        {"opset", std::int64_t{17}, "version of ONNX's operators: 17, or 13 for older hosts"},
+       {"with-features", false, "the graph begins with raw columns and computes the card's features"},
        {"licence", std::string{}, "of the weights, for the model's card", "TEXT"},
        {"force", false, "replace a file that something else wrote"}});
   return run_subcommand(std::move(options), argc, argv, [](const config::Options& given) {

@@ -14,6 +14,11 @@ inline constexpr std::string_view kOnnxMark = "\x12\nbunchtrain";
 
 struct OnnxOptions {
   std::int64_t opset = 17;  ///< 17 or 13
+  /// Inputs are the raw columns that `FastPredictor::inputs` lists, "part.px" [jets, particles] and "jet.pt" [jets] float32,
+  /// in the units of the metadata ("units"), and "mask" if the card has none; the graph computes the card's features, in
+  /// float32, and its mask. It refuses nothing: values that are not finite are the caller's matter. Give the leading
+  /// particles alone where there are more than the card's length.
+  bool with_features = false;
 
   /// @throws ConfigError naming the field.
   void validate() const;

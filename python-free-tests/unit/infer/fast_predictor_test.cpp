@@ -193,6 +193,19 @@ TEST_F(FastPredictorTest, BundlesThatCannotBeUsedAreRefused) {
               b.weights.set("fc.1.bias", b.weights["fc.1.bias"] * std::numeric_limits<float>::infinity());
             },
             "holds NaN or infinity"},
+           {[](auto& b) {
+              features::Card fewer = top_tagging(24);
+              fewer.inputs[1].second.pop_back();
+              b.card = features::to_toml(fewer);
+            },
+            "its network reads 7 features, its card makes 6"},
+           {[](auto& b) {
+              NamedTensors fewer;
+              for (const auto& [name, tensor] : b.weights)
+                if (name != "fc.1.bias") fewer.set(name, tensor);
+              b.weights = fewer;
+            },
+            "it holds no fc.1.bias"},
            {[](auto& b) { b.weights.set("fc.2.bias", b.weights["fc.1.bias"]); },
             "it holds fc.2.bias, which this network does not have"}}) {
     weights::Bundle bundle = sound;

@@ -5,10 +5,10 @@
 
 #include <set>
 
-#include "benchmark/made_up_jets.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/predictor.hpp"
 #include "bundles.hpp"
+#include "lite/made_up_jets.hpp"
 
 namespace bunchtrain::infer::test {
 namespace {

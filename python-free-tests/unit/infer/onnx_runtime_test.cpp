@@ -10,6 +10,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bundles.hpp"
+#include "lite/made_up_jets.hpp"
 #include "onnx_jets.hpp"
 
 namespace bunchtrain::infer::test {
@@ -67,6 +68,37 @@ TEST_F(OnnxRuntimeTest, FilesScoreAsTheirNetworks) {
       for (int trial = 0; trial < 6; ++trial)
         expect_equal_scores(random_jets(k + 1, random), predictor, runtime);
     }
+  }
+}
+
+TEST_F(OnnxRuntimeTest, RawColumnsBecomeFeaturesInTheGraph) {
+  for (const char* name : {"top_tagging", "quark_gluon"}) {
+    features::Card card = features::load_card(name);
+    card.length = 40;
+    const auto bundle = folder_.write(make_bundle(card, ParticleNetOptions::lite()));
+    const Predictor predictor = Predictor::load(bundle);
+    const onnx::Runtime runtime(BUNCHTRAIN_ONNXRUNTIME, make_onnx(bundle, {.with_features = true}).bytes);
+    const detail::MadeUpJets made(predictor.inputs(), {0, 3, 12, 40}, 9);
+    const RawJets jets = made.jets();
+    std::vector<double> expected(8);
+    Scratch scratch = predictor.make_scratch();
+    predictor.run(jets, expected, scratch);
+
+    std::vector<std::vector<float>> padded;
+    for (const RawColumn& column : jets.columns) {
+      std::vector<float>& values = padded.emplace_back(4 * 40, 0.0F);
+      for (std::size_t jet = 0; jet < 4; ++jet)
+        std::copy(column.values.begin() + jets.row_splits[jet],
+                  column.values.begin() + jets.row_splits[jet + 1],
+                  values.begin() + static_cast<std::ptrdiff_t>(40 * jet));
+    }
+    std::vector<onnx::RuntimeInput> inputs;
+    for (std::size_t i = 0; i < padded.size(); ++i)
+      inputs.push_back({predictor.inputs()[i].name.c_str(), onnx::Type::float32, padded[i].data(), {4, 40}});
+    std::vector<float> found(8);
+    const onnx::RuntimeOutput outputs[] = {{"probabilities", found}};
+    runtime.run(inputs, outputs);
+    for (std::size_t i = 0; i < 8; ++i) EXPECT_NEAR(found[i], expected[i], 2e-5) << name << " " << i;
   }
 }
 

@@ -135,6 +135,31 @@ TEST_F(OnnxTest, PaddingAndBatchesAreFree) {
   for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], wide[i], 1e-6);
 }
 
+TEST_F(OnnxTest, FeaturesMayBeginTheGraph) {
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  for (const char* name : {"top_tagging", "toy_jets", "quark_gluon", "jetnet"})
+    for (const ParticleNetOptions& options : {ParticleNetOptions::lite(), keras}) {
+      features::Card card = features::load_card(name);
+      card.length = 30;
+      const auto bundle = folder_.write(make_bundle(card, options));
+      const OnnxModel model = make_onnx(bundle, {.with_features = true});
+      EXPECT_LT(model.difference, 2e-5) << name;
+      const onnx::Graph graph = onnx::decode(model.bytes, "model.onnx");
+      EXPECT_EQ(graph.inputs.size(), FastPredictor::load(bundle).inputs().size()) << name;
+      EXPECT_THAT(graph.metadata.at("units"), HasSubstr("=GeV")) << name;
+    }
+}
+
+TEST_F(OnnxTest, WhatIsNotFiniteTakesTheCardsNumberWithinTheGraph) {
+  features::Card card = features::load_card("top_tagging");
+  card.length = 30;
+  card.nan = 0.5;
+  card.inputs[1].second[0] = {.expression = "log(part.px)", .maximum = 1.0};  // NaN of half of them
+  const auto bundle = folder_.write(make_bundle(card, ParticleNetOptions::lite()));
+  EXPECT_LT(make_onnx(bundle, {.with_features = true}).difference, 2e-5);
+}
+
 TEST_F(OnnxTest, ModelCardsSayWhatTheNetworkNeeds) {
   const auto bundle = write(ParticleNetOptions::lite());
   const OnnxModel onnx = make_onnx(bundle);

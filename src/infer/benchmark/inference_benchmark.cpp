@@ -17,13 +17,13 @@
 #include <span>
 #include <thread>
 
+#include "../lite/made_up_jets.hpp"
 #include "../onnx/runtime.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bunchtrain/infer/predictor.hpp"
-#include "made_up_jets.hpp"
 
 namespace bunchtrain::infer {
 namespace {

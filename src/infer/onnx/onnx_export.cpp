@@ -6,13 +6,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <random>
 
 #include "../lite/loaded_particle_net.hpp"
+#include "../lite/made_up_jets.hpp"
 #include "../lite/particle_net_pass.hpp"
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/fast_predictor.hpp"
 #include "evaluator.hpp"
 #include "particle_net_graph.hpp"
 
@@ -102,12 +106,65 @@ double largest_difference(const onnx::Graph& graph, const detail::FoldedNetwork&
   return largest;
 }
 
+/// A raw column of ragged jets, padded as the graph's input: [B, P] of particles, [B] of jets.
+onnx::Array raw_input(const onnx::Value& input, const RawJets& jets, std::int64_t slots) {
+  const bool of_particles = input.shape.size() == 2;
+  const auto found = std::ranges::find(jets.columns, std::string_view(input.name), &RawColumn::name);
+  onnx::Array array{.shape = {jets.count}, .values = {}};
+  if (of_particles) array.shape.push_back(slots);
+  for (std::int64_t jet = 0; jet < jets.count; ++jet) {
+    const auto begin = jets.row_splits[static_cast<std::size_t>(jet)],
+               count = jets.row_splits[static_cast<std::size_t>(jet) + 1] - begin;
+    if (!of_particles) array.values.push_back(found->values[static_cast<std::size_t>(jet)]);
+    for (std::int64_t slot = 0; of_particles && slot < slots; ++slot) {
+      const bool real = slot < count, is_mask = found == jets.columns.end();
+      array.values.push_back(!real ? 0 : is_mask ? 1 : found->values[static_cast<std::size_t>(begin + slot)]);
+    }
+  }
+  return array;
+}
+
+/// What a graph that begins with raw columns and the fast engine make of the same jets.
+double largest_difference(const onnx::Graph& graph, const FastPredictor& predictor, std::int64_t least,
+                          std::uint64_t seed) {
+  const std::int64_t length = predictor.card().length;
+  std::vector<std::int64_t> particles = {0, 1, 2, least - 1, least + 2, length};
+  for (std::int64_t& count : particles)
+    count = std::clamp<std::int64_t>(count, 0, std::min(length, 2 * least));
+  const detail::MadeUpJets jets(predictor.inputs(), particles, seed);
+  // By the rule of Keras scores depend on the slots.
+  std::map<std::string, onnx::Array> inputs;
+  for (const onnx::Value& input : graph.inputs) inputs[input.name] = raw_input(input, jets.jets(), length);
+  const auto found = onnx::evaluate(graph, std::move(inputs));
+  const std::size_t width = predictor.outputs().size(), classes = predictor.classes().size();
+  std::vector<double> expected(particles.size() * width);
+  FastPredictor::Scratch scratch = predictor.make_scratch();
+  predictor.run(jets.jets(), expected, scratch);
+  double largest = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const std::size_t jet = i / width, output = i % width;
+    const double value = output < classes ? found.at("probabilities").values.at(jet * classes + output)
+                                          : found.at(predictor.outputs()[output]).values.at(jet);
+    const double difference = std::abs(value - expected[i]) / std::max(1.0, std::abs(expected[i]));
+    if (!std::isnan(largest) && !(difference <= largest)) largest = difference;  // NaN stays
+  }
+  return largest;
+}
+
 /// Of the made-up jets that fit best.
-double proven_difference(const onnx::Graph& graph, const detail::FoldedNetwork& network, std::int64_t dims) {
+double proven_difference(const std::function<double(std::uint64_t seed)>& difference) {
   double least = std::numeric_limits<double>::infinity();
   for (std::uint64_t seed = 1; seed <= kTrials && !(least < kTolerance); ++seed)
-    least = std::min(least, largest_difference(graph, network, dims, make_jets(network, dims, seed)));
+    least = std::min(least, difference(seed));
   return least;
+}
+
+/// "part.e=GeV,part.px=GeV"
+std::string units_of(const std::vector<InputColumn>& columns) {
+  std::vector<std::string> units;
+  for (const InputColumn& column : columns)
+    if (!column.unit.empty()) units.push_back(column.name + "=" + column.unit);
+  return fmt::format("{}", fmt::join(units, ","));
 }
 
 }  // namespace
@@ -119,19 +176,31 @@ void OnnxOptions::validate() const {
 OnnxModel make_onnx(const std::filesystem::path& bundle, const OnnxOptions& options) {
   options.validate();
   const detail::LoadedParticleNet loaded = detail::load_particle_net(bundle);
-  onnx::Graph graph = onnx::particle_net_graph(loaded.network, loaded.dims(), options.opset);
+  onnx::Graph graph =
+      onnx::particle_net_graph(loaded.network, {.opset = options.opset,
+                                                .dims = loaded.dims(),
+                                                .card = options.with_features ? &loaded.card : nullptr});
   const std::int64_t least = most_neighbours(loaded.network) + 1;
   graph.metadata = {{"card", loaded.content.card},
                     {"classes", fmt::format("{}", fmt::join(loaded.classes, ","))},
                     {"model", loaded.content.model},
                     {"least_particles", fmt::to_string(least)},
                     {"bundle", loaded.content.hash}};
+  std::optional<FastPredictor> raw;
+  if (options.with_features) {
+    raw = FastPredictor::load(bundle);
+    graph.metadata["units"] = units_of(raw->inputs());
+  }
   OnnxModel model{.bytes = onnx::encode(graph),
                   .opset = options.opset,
                   .nodes = std::ssize(graph.nodes),
                   .least_particles = least};
-  model.difference =
-      proven_difference(onnx::decode(model.bytes, loaded.origin), loaded.network, loaded.dims());
+  const onnx::Graph read = onnx::decode(model.bytes, loaded.origin);
+  model.difference = proven_difference([&](std::uint64_t seed) {
+    return raw ? largest_difference(read, *raw, least, seed)
+               : largest_difference(read, loaded.network, loaded.dims(),
+                                    make_jets(loaded.network, loaded.dims(), seed));
+  });
   if (!(model.difference < kTolerance))
     throw CheckpointError(
         fmt::format("the ONNX graph of {} differs from its network by {:.2g}: nothing was written; tell the "
