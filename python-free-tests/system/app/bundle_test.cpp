@@ -128,8 +128,8 @@ TEST_F(BundleTest, IsExportedForOtherPrograms) {
   EXPECT_GT(std::filesystem::file_size(folder_ / "tagger.onnx"), 100'000U);
   EXPECT_EQ(run(tool("export " + path("run/bundle") + onnx)).exit_code, 0) << "its own file";
 
-  const Finished whole =
-      run(tool("export " + path("run") + " --out " + path("tagger.bundle") + " --with-features --licence CC0-1.0"));
+  const Finished whole = run(tool("export " + path("run") + " --out " + path("tagger.bundle") +
+                                  " --with-features --licence CC0-1.0"));
   ASSERT_EQ(whole.exit_code, 0) << whole.output;
   for (const char* name : {"model.onnx", "model_card.json", "preprocess.json", "model.safetensors"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "tagger.bundle" / name)) << name;
