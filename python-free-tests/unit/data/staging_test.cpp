@@ -245,6 +245,27 @@ TEST_F(StagingTest, CopiesOfEarlierJobsMakeRoom) {
   EXPECT_FALSE(std::filesystem::exists(copy_of(paths[0])));
 }
 
+TEST_F(StagingTest, LessRoomThanBeforeKeepsWhatIsReadFirst) {
+  const auto paths = write_files(3);
+  {
+    Staging earlier(options());
+    expect(earlier, paths);
+    ASSERT_TRUE(stages(earlier, 3));
+  }
+  Staging staging(options(2 * kFileBytes));
+  expect(staging, {paths[2], paths[1], paths[0]});
+  ASSERT_TRUE(eventually([&] { return staging.statistics().evicted == 1; }));
+  EXPECT_TRUE(stages(staging, 2));
+  EXPECT_FALSE(std::filesystem::exists(copy_of(paths[0])));
+  StagingOptions full = options();
+  full.floor_bytes = std::uint64_t{1} << 62;
+  full.folder = folder_ / "other";
+  Staging none(full);
+  expect(none, paths);
+  EXPECT_TRUE(eventually([&] { return none.statistics().files == 3; }));
+  EXPECT_EQ(none.statistics().copied_bytes, 0) << "the floor is above all that is free";
+}
+
 // The other half of the next test, in a process of its own.
 TEST_F(StagingTest, DISABLED_CopiesUntilItIsKilled) {
   const char* folder = std::getenv(kKilledFolder);
@@ -412,9 +433,9 @@ TEST(StagingRoomTest, OnlyWhatNobodyWaitsForIsGivenUp) {
   EXPECT_THAT(names(*make_room(there, {"b"}, 60, {.floor = 50}, 105)), ElementsAre("a"));
   EXPECT_FALSE(make_room(there, {"a", "b", "c"}, 60, {.floor = 50}, 105));
 
-  EXPECT_THAT(keep_floor(there, {"c", "a"}, 50, 50), IsEmpty());
-  EXPECT_THAT(names(keep_floor(there, {"c", "a"}, 50, 49)), ElementsAre("b"));
-  EXPECT_THAT(names(keep_floor(there, {"c", "a"}, 50, 25)), ElementsAre("b", "a"));
+  EXPECT_THAT(choose_victims(there, {"c", "a"}, 0), IsEmpty());
+  EXPECT_THAT(names(choose_victims(there, {"c", "a"}, 1)), ElementsAre("b"));
+  EXPECT_THAT(names(choose_victims(there, {"c", "a"}, 25)), ElementsAre("b", "a"));
 }
 
 }  // namespace

@@ -133,17 +133,16 @@ std::optional<std::vector<StoredCopy>> make_room(const std::vector<StoredCopy>& 
   return victims;
 }
 
-std::vector<StoredCopy> keep_floor(const std::vector<StoredCopy>& there,
-                                   const std::vector<std::string>& order, std::uint64_t floor,
-                                   std::uint64_t free) {
+std::vector<StoredCopy> choose_victims(const std::vector<StoredCopy>& there,
+                                       const std::vector<std::string>& order, std::uint64_t bytes) {
   std::vector<StoredCopy> by_next_use = there;
   const auto next_use = [&](const StoredCopy& copy) { return std::ranges::find(order, copy.name); };
   std::ranges::stable_sort(by_next_use, std::ranges::greater{}, next_use);
   std::vector<StoredCopy> victims;
-  for (const StoredCopy& copy : by_next_use) {
-    if (free >= floor) break;
+  for (std::uint64_t freed = 0; const StoredCopy& copy : by_next_use) {
+    if (freed >= bytes) break;
     victims.push_back(copy);
-    free += copy.bytes;
+    freed += copy.bytes;
   }
   return victims;
 }

@@ -43,11 +43,10 @@ struct StoredCopy {
 std::optional<std::vector<StoredCopy>> make_room(const std::vector<StoredCopy>& there,
                                                  const std::set<std::string>& wanted, std::uint64_t bytes,
                                                  const Room& room, std::uint64_t free);
-/// Copies that are given up so that `floor` bytes are free: those that are not among `order` first, then those that
-/// are read last.
-std::vector<StoredCopy> keep_floor(const std::vector<StoredCopy>& there,
-                                   const std::vector<std::string>& order, std::uint64_t floor,
-                                   std::uint64_t free);
+/// Copies of `bytes` at least that are given up: those that are not among `order` first, then those that are read
+/// last.
+std::vector<StoredCopy> choose_victims(const std::vector<StoredCopy>& there,
+                                       const std::vector<std::string>& order, std::uint64_t bytes);
 
 /// What comes of looking at a copy of an earlier job.
 enum class Checked { good, bad, ended };

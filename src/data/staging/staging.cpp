@@ -94,7 +94,7 @@ struct Staging::Impl {
   bool has_room(const SourceFile& file);
   void adopt(File& file);
   void give_up(const std::vector<StoredCopy>& copies);
-  void hold_floor();
+  void hold_limits();
   void tell();
   StagingStatistics counts_now() const;
   void warn(const std::string& what) const { options.logger.warning("staging: " + what); }
@@ -119,10 +119,12 @@ void Staging::Impl::run(const std::stop_token& stop) noexcept {
 void Staging::Impl::round(const std::stop_token& stop) {
   ++rounds;
   look_for_lease();
-  if (lease) hold_floor();
   for (std::size_t i = 0; !stop.stop_requested(); ++i) {
-    while (i == files.size())
-      if (!look_through()) return tell();
+    while (i == files.size()) {
+      if (look_through()) continue;
+      if (lease && !files.empty()) hold_limits();
+      return tell();
+    }
     settle(files[i], stop);
   }
 }
@@ -204,9 +206,8 @@ void Staging::Impl::settle(File& file, const std::stop_token& stop) {
   try {
     if (is_there(file, stop)) adopt(file);
   } catch (const Error& error) {
-    if (file.failures == 0) warn(fmt::format("{}; the file is read where it is", error.what()));
     const std::lock_guard lock(mutex);
-    ++file.failures;
+    if (file.failures++ == 0) warn(fmt::format("{}; the file is read where it is", error.what()));
     file.next_try = rounds + kPatience;
   }
 }
@@ -286,13 +287,17 @@ void Staging::Impl::give_up(const std::vector<StoredCopy>& copies) {
   }
 }
 
-/// Somebody else fills the disk.
-void Staging::Impl::hold_floor() {
-  const std::uint64_t free = folder.free_bytes();
-  if (free >= options.floor_bytes) return;
+/// Somebody else fills the disk, or an earlier job was allowed more.
+void Staging::Impl::hold_limits() {
+  const std::vector<StoredCopy> there = folder.copies();
+  const std::uint64_t free = folder.free_bytes(), capacity = options.capacity_bytes;
+  std::uint64_t taken = 0;
+  for (const StoredCopy& copy : there) taken += copy.bytes;
+  const std::uint64_t below_floor = options.floor_bytes - std::min(free, options.floor_bytes);
+  const std::uint64_t above_capacity = capacity > 0 ? taken - std::min(taken, capacity) : 0;
   std::vector<std::string> order;
   for (const File& file : files) order.push_back(file.source.copy);
-  give_up(keep_floor(folder.copies(), order, options.floor_bytes, free));
+  give_up(choose_victims(there, order, std::max(below_floor, above_capacity)));
 }
 
 void Staging::Impl::tell() {
