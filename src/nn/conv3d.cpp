@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/conv3d.hpp"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "ordered_tensor.hpp"
@@ -47,9 +49,35 @@ at::Tensor Conv3dImpl::of_slab(const at::Tensor& slab) {
                           .upsampling = options_.upsampling[0]};
   const AxisCut outputs = output_cut(cut, window);
   const std::vector<CellRange> wanted = inputs_of(outputs, window, cut.extent());
-  const auto rank = partition()->rank();
-  return outputs_of(partition()->exchange(slab, cut, wanted), wanted[static_cast<std::size_t>(rank)].begin,
-                    outputs.of(rank));
+  const int rank = partition()->rank();
+  const CellRange own = cut.of(rank), mine = outputs.of(rank), seen = wanted[static_cast<std::size_t>(rank)];
+  const CellRange inside = intersection(window.outputs_within(own, cut.extent()), mine);
+  // A thin interior is not worth convolutions of rims, nor are the summed kernels of an upsampling layer.
+  const bool is_worth_it = 2 * inside.size() >= mine.size() && options_.upsampling == ops::Extent3{1, 1, 1};
+  // Who needs no halo takes the way of the others' halos in one piece: its gradients must hang on an exchange too.
+  if (!is_worth_it || inside == mine || intersection(own, seen) != own)
+    return outputs_of(partition()->exchange(slab, cut, wanted), seen.begin, mine);
+
+  const auto halo = partition()->begin_exchange(slab, cut, wanted);
+  const auto arrived = halo->finish(outputs_of(halo->slab(), own.begin, inside));
+  std::vector<at::Tensor> parts;
+  /// Outputs at a side, from as much of slab and halo as they see.
+  const auto add_rim = [&](CellRange rim) {
+    if (rim.empty()) return;
+    const CellRange cells = window.inputs_of(rim, cut.extent());
+    const auto part = [&](const at::Tensor& of, std::int64_t first) {
+      const CellRange range = intersection(cells, {first, first + of.size(1)});
+      return of.narrow(1, std::min(range.begin - first, of.size(1)), range.size());
+    };
+    parts.push_back(outputs_of(at::cat({part(arrived.before, seen.begin), part(halo->slab(), own.begin),
+                                        part(arrived.behind, own.end)},
+                                       1),
+                               cells.begin, rim));
+  };
+  add_rim({mine.begin, inside.begin});
+  parts.push_back(arrived.inside);
+  add_rim({inside.end, mine.end});
+  return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
 }
 
 at::Tensor Conv3dImpl::outputs_of(const at::Tensor& cells, std::int64_t first, CellRange outputs) const {

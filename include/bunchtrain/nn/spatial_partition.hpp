@@ -17,6 +17,21 @@ class Module;
 
 namespace bunchtrain::nn {
 
+/// A halo on its way, beside which a slab is computed on. Destroyed early, its communicator parks the messages.
+class HaloInFlight {
+ public:
+  virtual ~HaloInFlight() = default;
+  /// The slab to compute from what needs no halo.
+  virtual const at::Tensor& slab() const noexcept = 0;
+  /// The wanted cells of other ranks before and behind the slab, either may have none, and what was computed meanwhile.
+  struct Arrived {
+    at::Tensor before, behind, inside;
+  };
+  /// Waits. Once, with what was computed of `slab`, on every rank: its backward is where the halo's gradients set out, and
+  /// they travel while that of `inside` is computed.
+  virtual Arrived finish(const at::Tensor& inside) = 0;
+};
+
 /// The ranks that have slabs, along x, of the same images. `parallel` injects one over a communicator; layers without one
 /// have whole images. What the layers of all ranks compute is a function of all slabs: each operation here is linear, and
 /// its backward is its adjoint over the same ranks, so that gradients are right if the ranks' losses are summed. All are
@@ -33,6 +48,10 @@ class SpatialPartition {
   /// wanted by all it gathers.
   virtual at::Tensor exchange(const at::Tensor& slab, const AxisCut& cut,
                               const std::vector<CellRange>& wanted) = 0;
+  /// The same in two halves, for a rank that wants all cells that it has and others, and uses them. Other ranks may call
+  /// `exchange`.
+  virtual std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor& slab, const AxisCut& cut,
+                                                       const std::vector<CellRange>& wanted) = 0;
   /// The sum over ranks.
   virtual at::Tensor sum(const at::Tensor& values) = 0;
   /// Of statistics over all slabs.

@@ -131,6 +131,9 @@ TEST_F(SpatialLayersTest, ConvolutionsEqualOneRank) {
       {7, {6, 5, 4}, Padding3::symmetric({2, 2, 0}), {2, 2, 2}},
       {5, {3, 3, 8}, Padding3::symmetric({1, 0, 3}), {3, 2, 3}},
       {4, {6, 6, 6}, {}, {6, 6, 6}},
+      {23, {5, 2, 2}, Padding3::symmetric({2, 0, 1})},  // an interior on every rank
+      {13, {3, 2, 2}, {{1, 0, 0}, {1, 1, 0}}},          // on four ranks the interiors differ
+      {25, {4, 2, 3}, {}},
       {8, {1, 1, 1}, {}}};
   for (const Case& one : cases) {
     SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]
@@ -143,6 +146,24 @@ TEST_F(SpatialLayersTest, ConvolutionsEqualOneRank) {
                                             .bias = one.bias}));
     expect_equal_to_one_rank(network, image(one.cells, 2));
   }
+}
+
+/// Halos of backward arrive where the slab's own gradient is known, in each backward anew.
+TEST_F(SpatialLayersTest, AGraphThatIsKeptIsDifferentiatedAgain) {
+  Between network(
+      16,
+      convolution(
+          {.in_channels = 2, .out_channels = 3, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})}));
+  nn::set_partition(network, partition_);
+  const at::Tensor leaf = image(16, 2).set_requires_grad(true);
+  const at::Tensor loss = network.forward(leaf).square().sum();
+  const auto gradient = [&](bool keep) {
+    return torch::autograd::grad({loss}, {leaf}, {}, keep).front().clone();
+  };
+  const at::Tensor once = gradient(true);
+  EXPECT_GT(summed(once).abs().min().item<double>(), 0);
+  EXPECT_TRUE(gradient(true).equal(once));
+  EXPECT_TRUE(gradient(false).equal(once));
 }
 
 TEST_F(SpatialLayersTest, PoolingAndNormsEqualOneRank) {

@@ -128,6 +128,10 @@ struct TwoRanks : SpatialPartition {
   at::Tensor exchange(const at::Tensor& slab, const AxisCut&, const std::vector<CellRange>&) override {
     return slab;
   }
+  std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor&, const AxisCut&,
+                                               const std::vector<CellRange>&) override {
+    return nullptr;
+  }
   at::Tensor sum(const at::Tensor& values) override { return values; }
   std::shared_ptr<ops::StatisticsReducer> statistics() override { return nullptr; }
 };

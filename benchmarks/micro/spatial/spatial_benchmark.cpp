@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions on slabs, forward and backward, against gathering the image, convolving all of it, and keeping a slab.
+//
+//   mpirun -n 2 build/release/benchmarks/micro/spatial/spatial_benchmark [SHOWERS]
+//
+// "compute" is the slab's convolution with the halo at hand, "halo" its exchange alone, "in turn" one after the other,
+// "overlapped" what nn::Conv3d does. Exposed is the share of the halo's time that a step is longer than its computation.
+// Medians of nine steps; a step is over when the last rank is. "Held" is what forward leaves for backward, output and input
+// included, in MB of rank 0: of its slab, and of the whole image.
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/randn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/mpi/environment.hpp"
+#include "bunchtrain/nn/conv3d.hpp"
+#include "bunchtrain/nn/initial_weights.hpp"
+#include "bunchtrain/nn/slab_layers.hpp"
+#include "bunchtrain/parallel/spatial_partition.hpp"
+#include "parallel/pipeline/held_bytes.hpp"
+
+namespace bt = bunchtrain;
+
+namespace {
+
+constexpr int kSteps = 9;
+
+struct Layer {
+  std::string name;
+  bt::ops::Extent3 cells;
+  bt::nn::Conv3dOptions options;
+};
+
+std::vector<Layer> layers() {
+  using bt::ops::Padding3;
+  const auto same = [](std::int64_t in, std::int64_t out) {
+    return bt::nn::Conv3dOptions{
+        .in_channels = in, .out_channels = out, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})};
+  };
+  return {
+      {"3DGAN discriminator 2 (angle)",
+       {51, 51, 25},
+       {.in_channels = 16,
+        .out_channels = 8,
+        .kernel = {5, 6, 6},
+        .padding = Padding3::symmetric({0, 0, 1})}},
+      {"3DGAN generator 2 (angle)",
+       {49, 49, 43},
+       {.in_channels = 8, .out_channels = 6, .kernel = {4, 4, 6}, .padding = Padding3::symmetric({2, 2, 1})}},
+      {"3DGAN generator 2 (fixed, upsampling)",
+       {7, 7, 8},
+       {.in_channels = 64,
+        .out_channels = 6,
+        .kernel = {6, 5, 8},
+        .padding = Padding3::symmetric({2, 2, 0}),
+        .upsampling = {2, 2, 2}}},
+      {"U-Net base, finest", {52, 52, 28}, same(32, 32)},
+      {"U-Net base, middle", {26, 26, 14}, same(96, 96)}};
+}
+
+/// The halo before anything is computed.
+class InTurn final : public bt::nn::SpatialPartition {
+ public:
+  explicit InTurn(std::shared_ptr<bt::nn::SpatialPartition> ranks) : ranks_(std::move(ranks)) {}
+  int rank() const noexcept override { return ranks_->rank(); }
+  int ranks() const noexcept override { return ranks_->ranks(); }
+  bt::nn::AxisCut meet(std::int64_t cells) override { return ranks_->meet(cells); }
+  at::Tensor exchange(const at::Tensor& slab, const bt::nn::AxisCut& cut,
+                      const std::vector<bt::nn::CellRange>& wanted) override {
+    return ranks_->exchange(slab, cut, wanted);
+  }
+  std::unique_ptr<bt::nn::HaloInFlight> begin_exchange(
+      const at::Tensor& slab, const bt::nn::AxisCut& cut,
+      const std::vector<bt::nn::CellRange>& wanted) override {
+    const auto own = cut.of(rank()), seen = wanted[static_cast<std::size_t>(rank())];
+    return std::make_unique<Arrived>(ranks_->exchange(slab, cut, wanted), own.begin - seen.begin, own.size());
+  }
+  at::Tensor sum(const at::Tensor& values) override { return ranks_->sum(values); }
+  std::shared_ptr<bt::ops::StatisticsReducer> statistics() override { return ranks_->statistics(); }
+
+ private:
+  class Arrived final : public bt::nn::HaloInFlight {
+   public:
+    Arrived(at::Tensor cells, std::int64_t begin, std::int64_t size)
+        : cells_(std::move(cells)), slab_(cells_.narrow(1, begin, size)), begin_(begin), end_(begin + size) {}
+    const at::Tensor& slab() const noexcept override { return slab_; }
+    HaloInFlight::Arrived finish(const at::Tensor& inside) override {
+      return {cells_.narrow(1, 0, begin_), cells_.narrow(1, end_, cells_.size(1) - end_), inside};
+    }
+
+   private:
+    at::Tensor cells_, slab_;
+    std::int64_t begin_, end_;
+  };
+
+  std::shared_ptr<bt::nn::SpatialPartition> ranks_;
+};
+
+/// Milliseconds of a step of the slowest rank.
+double median_ms(bt::comm::Communicator& ranks, const std::function<void()>& step) {
+  std::vector<double> times;
+  for (int i = 0; i <= kSteps; ++i) {
+    ranks.barrier();
+    const auto start = std::chrono::steady_clock::now();
+    step();
+    ranks.barrier();
+    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - start;
+    if (i > 0) times.push_back(passed.count());
+  }
+  std::ranges::nth_element(times, times.begin() + kSteps / 2);
+  return times[kSteps / 2];
+}
+
+/// Megabytes that are held between forward and backward.
+double held_mb(const at::Tensor& input, const std::function<at::Tensor()>& forward) {
+  const bt::parallel::HeldBytes held;
+  const at::Tensor output = forward();
+  return 1e-6 * static_cast<double>(held.now() + static_cast<std::int64_t>(input.nbytes()));
+}
+
+void differentiate(const at::Tensor& output) { output.sum().backward(); }
+
+void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t showers) {
+  bt::nn::Conv3d convolution(layer.options);
+  bt::nn::fill_default_weights(*convolution, 1);
+  const auto ranks = bt::parallel::create_spatial_partition(world);
+  const auto cut = bt::nn::AxisCut::balanced(layer.cells[0], world.size());
+  const bt::nn::AxisWindow window{.kernel = layer.options.kernel[0],
+                                  .before = layer.options.padding.before[0],
+                                  .after = layer.options.padding.after[0],
+                                  .upsampling = layer.options.upsampling[0]};
+  const auto outputs = bt::nn::output_cut(cut, window);
+  const auto wanted = bt::nn::inputs_of(outputs, window, layer.cells[0]);
+  const auto mine = outputs.of(world.rank());
+  const auto cells_of = [&](std::int64_t x) {
+    return at::randn({showers, x, layer.cells[1], layer.cells[2], layer.options.in_channels})
+        .requires_grad_();
+  };
+  const at::Tensor slab = cells_of(cut.of(world.rank()).size());
+  const at::Tensor with_halo = cells_of(wanted[static_cast<std::size_t>(world.rank())].size());
+
+  const auto on_slabs = [&](std::shared_ptr<bt::nn::SpatialPartition> partition) {
+    convolution->set_partition(std::move(partition));
+    const double time = median_ms(world, [&] { differentiate(convolution->forward(slab)); });
+    convolution->set_partition(nullptr);
+    return time;
+  };
+  const double overlapped = on_slabs(ranks), in_turn = on_slabs(std::make_shared<InTurn>(ranks));
+  const double compute = median_ms(world, [&] { differentiate(convolution->forward(with_halo)); });
+  const double halo = median_ms(world, [&] { differentiate(ranks->exchange(slab, cut, wanted)); });
+  convolution->set_partition(ranks);
+  const double held = held_mb(slab, [&] { return convolution->forward(slab); });
+  convolution->set_partition(nullptr);
+  const at::Tensor image = cells_of(layer.cells[0]);
+  const double held_whole = held_mb(image, [&] { return convolution->forward(image); });
+  bt::nn::ToWhole whole;
+  whole->set_partition(ranks);
+  const double gathered = median_ms(world, [&] {
+    differentiate(convolution->forward(whole->forward(slab)).narrow(1, mine.begin, mine.size()));
+  });
+  if (world.rank() > 0) return;
+  const auto exposed = [&](double time) {
+    return 100 * std::clamp((time - compute) / std::max(halo, 1e-6), 0.0, 1.0);
+  };
+  fmt::print(
+      "| {} | {:.1f} | {:.1f} | {:.1f} ({:.0f} %) | {:.1f} ({:.0f} %) | {:.1f} | {:.2f} | {:.1f} / {:.1f} |\n",
+      layer.name, compute, halo, in_turn, exposed(in_turn), overlapped, exposed(overlapped), gathered,
+      gathered / overlapped, held, held_whole);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bt::mpi::Environment environment;
+  const std::int64_t showers = argc > 1 ? std::atoll(argv[1]) : 4;
+  auto world = bt::comm::Communicator::create(environment.world(), c10::kCPU);
+  if (world.rank() == 0)
+    fmt::print(
+        "{} showers, {} ranks, ms per step\n\n| layer | compute | halo | in turn (exposed) | overlapped (exposed) | "
+        "gathered | gathered / overlapped | held, slab / whole |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        showers, world.size());
+  for (const Layer& layer : layers()) measure(world, layer, showers);
+  world.close();
+  return 0;
+}
