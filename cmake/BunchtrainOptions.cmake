@@ -52,6 +52,8 @@ add_library(bunchtrain_build_flags INTERFACE)
 target_compile_options(bunchtrain_build_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-fPIC -Wall -Wextra -Winvalid-pch>
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC,-Wall,-Wextra>)
+# LibTorch's headers then include the operators that they use, not all two thousand.
+target_compile_definitions(bunchtrain_build_flags INTERFACE AT_PER_OPERATOR_HEADERS)
 if(BUNCHTRAIN_LINEINFO)
   target_compile_options(bunchtrain_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
 endif()
