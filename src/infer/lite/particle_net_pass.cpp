@@ -152,7 +152,7 @@ void ParticleNetPass::run(const JetInputs& jet, std::span<float> logits, std::sp
   const std::int64_t features = network_.options.num_features;
   const bool zeroed = network_.options.padding == models::PaddingRule::weaver;
   ops::detail::apply_affine<float>(jet.features, x_.data(), jet.particles, features,
-                                   network_.features.affine(), false);
+                                   network_.features.affine(), ops::detail::Activation::none);
   if (rows > jet.particles)
     for (std::int64_t c = 0; c < features; ++c)
       x_[static_cast<std::size_t>(jet.particles * features + c)] =

@@ -94,6 +94,10 @@ const bool* mask_data(const at::Tensor& mask) {
   return mask.defined() ? mask.const_data_ptr<bool>() : nullptr;
 }
 
+Activation activation_of(const Normaliser& normaliser) {
+  return normaliser.relu ? Activation::relu : Activation::none;
+}
+
 /// dy where the ReLU behind the normaliser lets it through, in the compute type.
 at::Tensor kept_gradient(const at::Tensor& dy, const at::Tensor& x, const Normaliser& normaliser) {
   if (!normaliser.relu) return dy;
@@ -141,7 +145,7 @@ at::Tensor normalise_rows(const at::Tensor& x, const Normaliser& normaliser) {
     for_blocks(x.size(0), [&](std::int64_t first, std::int64_t last) {
       const std::int64_t place = first * x.size(1);
       apply_affine(data_of<S>(x) + place, static_cast<S*>(y.mutable_data_ptr()) + place, last - first,
-                   x.size(1), affine, normaliser.relu);
+                   x.size(1), affine, activation_of(normaliser));
     });
   });
   return y;
@@ -160,7 +164,7 @@ at::Tensor row_gradient_moments(const at::Tensor& dy, const at::Tensor& x, const
     sums = sum_blocks(x, [&](std::int64_t begin, std::int64_t end, double* sum, double* product) {
       const std::int64_t place = begin * x.size(1);
       add_gradient_moments(data_of<S>(dy) + place, data_of<S>(x) + place, end - begin, x.size(1), affine,
-                           normaliser.relu, sum, product);
+                           activation_of(normaliser), sum, product);
     });
   });
   return sums;
@@ -187,7 +191,7 @@ at::Tensor normalise_rows_backward(const at::Tensor& dy, const at::Tensor& x, co
         const std::int64_t place = first * x.size(1);
         normalise_backward(data_of<S>(dy) + place, data_of<S>(x) + place,
                            static_cast<S*>(dx.mutable_data_ptr()) + place, last - first, x.size(1), affine,
-                           normaliser.relu, counted ? counted_rows : other_rows);
+                           activation_of(normaliser), counted ? counted_rows : other_rows);
       });
     });
   });

@@ -56,7 +56,7 @@ at::Tensor EdgePasses::Loops<S>::backward_third(const at::Tensor& gradient, cons
       at::Tensor out = slice(target, piece);
       at::mm_out(out, dz, passes.edge_weights_[2]);
       add_gradient_moments(data_of<S>(out), data_of<S>(slice(edges.second, piece)), rows(piece), channels[1],
-                           affine_of<R>(passes.normalisers_[1]), true, sum, sum + channels[1]);
+                           affine_of<R>(passes.normalisers_[1]), Activation::relu, sum, sum + channels[1]);
     }
   });
   weight_gradient = add_groups(weights);
@@ -76,7 +76,7 @@ void EdgePasses::Loops<S>::backward_second(const at::Tensor& gradient, const Edg
       const at::Tensor dz = dz_buffer.narrow(0, 0, rows(piece));
       normalise_backward(data_of<S>(slice(gradient, piece)), data_of<S>(slice(edges.second, piece)),
                          writable<S>(dz), rows(piece), channels[1], affine_of<R>(passes.normalisers_[1]),
-                         true, affine_of<R>(piece.counted ? correction : none));
+                         Activation::relu, affine_of<R>(piece.counted ? correction : none));
       at::Tensor first = activate(0, piece, edges, activations);
       add_weight_gradient(weights.select(0, g), dz, first);
       at::mm_out(first, dz, passes.edge_weights_[1]);
@@ -95,7 +95,7 @@ void EdgePasses::Loops<S>::backward_first(const Correction& correction,
   for_groups([&](std::int64_t, const EdgeGroup& group) {
     R* rows_of_group = writable<R>(terms_gradient) + group.first_point * 2 * channels[0];
     apply_affine(rows_of_group, rows_of_group, 2 * (group.last_point - group.first_point), channels[0],
-                 scaling, false);
+                 scaling, Activation::none);
     for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
       const Affine<R> subtracted = {data_of<R>(correction.slope), data_of<R>(correction.offset)};
       if (piece.counted) subtract_from_gradients(tile(piece), subtracted, writable<R>(terms_gradient));

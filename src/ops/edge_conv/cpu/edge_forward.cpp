@@ -63,7 +63,7 @@ void EdgePasses::Loops<S>::infer(const at::Tensor& mean) const {
     for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
       at::Tensor z2 = middle.narrow(0, 0, rows(piece)), z3 = last.narrow(0, 0, rows(piece));
       at::mm_out(z2, activate(0, piece, {}, first), second);
-      apply_affine(data_of<S>(z2), writable<S>(z2), rows(piece), channels[1], affine, true);
+      apply_affine(data_of<S>(z2), writable<S>(z2), rows(piece), channels[1], affine, Activation::relu);
       at::mm_out(z3, z2, third);
       average_piece(data_of<S>(z3), piece, mean);
     }

@@ -98,7 +98,7 @@ struct EdgePasses::Loops {
       activate_edges(tile(piece), affine, writable<S>(buffer));
     } else {
       apply_affine(data_of<S>(slice(edges.second, piece)), writable<S>(buffer), rows(piece), channels[1],
-                   affine, true);
+                   affine, Activation::relu);
     }
     return buffer.narrow(0, 0, rows(piece));
   }

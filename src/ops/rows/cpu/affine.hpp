@@ -11,4 +11,9 @@ struct Affine {
   const R* shift;
 };
 
+/// What follows on it: max(0, y), or y / (1 + exp(-y)).
+enum class Activation : int { none, relu, silu };
+inline constexpr int kActivations = 3;
+constexpr int place_of(Activation activation) { return static_cast<int>(activation); }
+
 }  // namespace bunchtrain::ops::detail

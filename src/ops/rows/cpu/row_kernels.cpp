@@ -7,6 +7,7 @@
 // The above must come first.
 #include <algorithm>
 
+#include "activations.hpp"
 #include "row_kernels.hpp"
 #include "row_table.hpp"
 
@@ -27,19 +28,19 @@ void moments_loop(const S* x, std::int64_t rows, std::int64_t channels, double* 
   }
 }
 
-template <class S, bool kRelu>
+template <class S, Activation kActivation>
 void affine_loop(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine) {
   const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
   for (std::int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
 #pragma GCC ivdep
     for (std::int64_t c = 0; c < channels; ++c) {
       const Real<S> value = load(x[c]) * scale[c] + shift[c];
-      store(y[c], kRelu ? (value > 0 ? value : Real<S>(0)) : value);
+      store(y[c], activated<kActivation>(value));
     }
   }
 }
 
-template <class S, bool kRelu>
+template <class S, Activation kActivation>
 void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
                            Affine<Real<S>> affine, double* __restrict sum, double* __restrict product) {
   const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
@@ -47,7 +48,7 @@ void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows, std::int6
     for (std::int64_t c = 0; c < channels; ++c) {
       const Real<S> value = load(x[c]);
       const Real<S> gradient = load(dy[c]);
-      const Real<S> kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
+      const Real<S> kept = gradient_through<kActivation>(gradient, value * scale[c] + shift[c]);
       const double wide = kept;
       sum[c] += wide;
       product[c] += wide * static_cast<double>(value);
@@ -55,7 +56,7 @@ void gradient_moments_loop(const S* dy, const S* x, std::int64_t rows, std::int6
   }
 }
 
-template <class S, bool kRelu>
+template <class S, Activation kActivation>
 void backward_loop(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
                    Affine<Real<S>> affine, Affine<Real<S>> correction) {
   const Real<S>* __restrict scale = affine.scale, * __restrict shift = affine.shift;
@@ -65,7 +66,7 @@ void backward_loop(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64
     for (std::int64_t c = 0; c < channels; ++c) {
       const Real<S> value = load(x[c]);
       const Real<S> gradient = load(dy[c]);
-      const Real<S> kept = !kRelu || value * scale[c] + shift[c] > 0 ? gradient : Real<S>(0);
+      const Real<S> kept = gradient_through<kActivation>(gradient, value * scale[c] + shift[c]);
       store(dx[c], scale[c] * kept - offset[c] - slope[c] * value);
     }
   }
@@ -75,9 +76,13 @@ template <class S>
 const RowTable<S>& row_table() {
   static constexpr RowTable<S> kTable{
       .moments = moments_loop<S>,
-      .affine = {affine_loop<S, false>, affine_loop<S, true>},
-      .gradient_moments = {gradient_moments_loop<S, false>, gradient_moments_loop<S, true>},
-      .backward = {backward_loop<S, false>, backward_loop<S, true>}};
+      .affine = {affine_loop<S, Activation::none>, affine_loop<S, Activation::relu>,
+                 affine_loop<S, Activation::silu>},
+      .gradient_moments = {gradient_moments_loop<S, Activation::none>,
+                           gradient_moments_loop<S, Activation::relu>,
+                           gradient_moments_loop<S, Activation::silu>},
+      .backward = {backward_loop<S, Activation::none>, backward_loop<S, Activation::relu>,
+                   backward_loop<S, Activation::silu>}};
   return kTable;
 }
 
@@ -162,58 +167,58 @@ void add_moments(const S* x, std::int64_t rows, std::int64_t channels, double* s
 }
 template <class S>
 void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine,
-                  bool relu) {
+                  Activation activation) {
   const Width width(rows, channels);
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
-    rows_of<S>().affine[relu](x, y, width.wide_rows, width.rows_at_once * channels, wide);
+    rows_of<S>().affine[place_of(activation)](x, y, width.wide_rows, width.rows_at_once * channels, wide);
     x += width.walked() * channels;
     y += width.walked() * channels;
     rows -= width.walked();
   }
-  rows_of<S>().affine[relu](x, y, rows, channels, affine);
+  rows_of<S>().affine[place_of(activation)](x, y, rows, channels, affine);
 }
 template <class S>
 void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
-                          Affine<Real<S>> affine, bool relu, double* sum, double* product) {
+                          Affine<Real<S>> affine, Activation activation, double* sum, double* product) {
   const Width width(rows, channels);
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
     WideSums sums;
-    rows_of<S>().gradient_moments[relu](dy, x, width.wide_rows, width.rows_at_once * channels, wide,
-                                        sums.first, sums.second);
+    rows_of<S>().gradient_moments[place_of(activation)](dy, x, width.wide_rows, width.rows_at_once * channels,
+                                                        wide, sums.first, sums.second);
     sums.add_to(sum, product, channels, width.rows_at_once);
     dy += width.walked() * channels;
     x += width.walked() * channels;
     rows -= width.walked();
   }
-  rows_of<S>().gradient_moments[relu](dy, x, rows, channels, affine, sum, product);
+  rows_of<S>().gradient_moments[place_of(activation)](dy, x, rows, channels, affine, sum, product);
 }
 template <class S>
 void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
-                        Affine<Real<S>> affine, bool relu, Affine<Real<S>> correction) {
+                        Affine<Real<S>> affine, Activation activation, Affine<Real<S>> correction) {
   const Width width(rows, channels);
   if (width.rows_at_once > 1 && width.wide_rows > 0) {
     const Repeated wide(affine, channels, width.rows_at_once);
     const Repeated wide_correction(correction, channels, width.rows_at_once);
-    rows_of<S>().backward[relu](dy, x, dx, width.wide_rows, width.rows_at_once * channels, wide,
-                                wide_correction);
+    rows_of<S>().backward[place_of(activation)](dy, x, dx, width.wide_rows, width.rows_at_once * channels,
+                                                wide, wide_correction);
     const std::int64_t walked = width.walked() * channels;
     dy += walked;
     x += walked;
     dx += walked;
     rows -= width.walked();
   }
-  rows_of<S>().backward[relu](dy, x, dx, rows, channels, affine, correction);
+  rows_of<S>().backward[place_of(activation)](dy, x, dx, rows, channels, affine, correction);
 }
 
 #define BUNCHTRAIN_INSTANTIATE(S)                                                                          \
   template void add_moments<S>(const S*, std::int64_t, std::int64_t, double*, double*);                    \
-  template void apply_affine<S>(const S*, S*, std::int64_t, std::int64_t, Affine<Real<S>>, bool);          \
+  template void apply_affine<S>(const S*, S*, std::int64_t, std::int64_t, Affine<Real<S>>, Activation);    \
   template void add_gradient_moments<S>(const S*, const S*, std::int64_t, std::int64_t, Affine<Real<S>>,   \
-                                        bool, double*, double*);                                           \
+                                        Activation, double*, double*);                                     \
   template void normalise_backward<S>(const S*, const S*, S*, std::int64_t, std::int64_t, Affine<Real<S>>, \
-                                      bool, Affine<Real<S>>);
+                                      Activation, Affine<Real<S>>);
 BUNCHTRAIN_INSTANTIATE(float)
 BUNCHTRAIN_INSTANTIATE(double)
 BUNCHTRAIN_INSTANTIATE(Bf16)

@@ -13,19 +13,19 @@ namespace bunchtrain::ops::detail {
 template <class S>
 void add_moments(const S* x, std::int64_t rows, std::int64_t channels, double* sum, double* square);
 
-/// y = x * scale + shift, or max(0, .) of it. y may be x.
+/// The activation of y = x * scale + shift. y may be x.
 template <class S>
 void apply_affine(const S* x, S* y, std::int64_t rows, std::int64_t channels, Affine<Real<S>> affine,
-                  bool relu);
+                  Activation activation);
 
-/// Adds the column sums of g and of g * x, where g = dy, or dy where x * scale + shift > 0 and else 0.
+/// Adds the column sums of g and of g * x, where g is dy times the activation's slope at x * scale + shift.
 template <class S>
 void add_gradient_moments(const S* dy, const S* x, std::int64_t rows, std::int64_t channels,
-                          Affine<Real<S>> affine, bool relu, double* sum, double* product);
+                          Affine<Real<S>> affine, Activation activation, double* sum, double* product);
 
 /// dx = scale * g - offset - slope * x with g as above: the backward pass of a normalisation. dx may be dy.
 template <class S>
 void normalise_backward(const S* dy, const S* x, S* dx, std::int64_t rows, std::int64_t channels,
-                        Affine<Real<S>> affine, bool relu, Affine<Real<S>> correction);
+                        Affine<Real<S>> affine, Activation activation, Affine<Real<S>> correction);
 
 }  // namespace bunchtrain::ops::detail
