@@ -68,8 +68,9 @@ function(bunchtrain_register_test name seconds)
     return()
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  # Who may take long begins first, so that none is left to run alone at the end.
   set_tests_properties(${name} PROPERTIES
-    LABELS "${arg_LABELS}" TIMEOUT ${seconds} ENVIRONMENT "${BUNCHTRAIN_MPIRUN_ENV};${BUNCHTRAIN_SANITIZER_ENV};${arg_ENV}")
+    LABELS "${arg_LABELS}" TIMEOUT ${seconds} COST ${seconds} ENVIRONMENT "${BUNCHTRAIN_MPIRUN_ENV};${BUNCHTRAIN_SANITIZER_ENV};${arg_ENV}")
 endfunction()
 
 # Compiled once for all programs with the label gpu.
