@@ -282,6 +282,91 @@ TEST_F(PipelineTest, KeepsItsOwnStagesOnly) {
   meshes_.push_back(ranks);
 }
 
+/// Entries behind the last one of a microbatch are cut off, so that what passes between ranks has another shape each time.
+struct RaggedNetImpl : torch::nn::Module, nn::UnitModel {
+  RaggedNetImpl() {
+    embed = register_module("embed", torch::nn::Linear(5, kWidth));
+    for (int i = 0; i < 3; ++i)
+      mix.push_back(register_module("mix" + std::to_string(i), torch::nn::Linear(kWidth, kWidth)));
+    head = register_module("head", torch::nn::Linear(kWidth, 2));
+    to(torch::kFloat64);
+  }
+  std::vector<std::string> input_names() const override { return {"x", "count"}; }
+  std::vector<std::string> output_names() const override { return {"y"}; }
+  std::vector<nn::Unit> units() override {
+    std::vector<nn::Unit> list = {
+        {.name = "trim",
+         .reads = {"x", "count"},
+         .writes = {"t", "there"},
+         .forward =
+             [](const std::vector<at::Tensor>& in) {
+               const auto longest = in[1].max().item<std::int64_t>();
+               const at::Tensor place = at::arange(longest, at::kLong);
+               return std::vector{in[0].narrow(1, 0, longest), (place < in[1].unsqueeze(1)).to(at::kDouble)};
+             }},
+        nn::unit("embed", embed, "t", "h0")};
+    for (int i = 0; i < 3; ++i)
+      list.push_back(SmallUImpl::tanh_of("mix" + std::to_string(i), mix[i], "h" + std::to_string(i),
+                                         "h" + std::to_string(i + 1)));
+    list.push_back({.name = "pool",
+                    .reads = {"h3", "there"},
+                    .writes = {"p"},
+                    .forward = [](const std::vector<at::Tensor>& in) {
+                      return std::vector{(in[0] * in[1].unsqueeze(2)).sum(1)};
+                    }});
+    list.push_back(nn::unit("head", head, "p", "y"));
+    return list;
+  }
+  torch::nn::Linear embed{nullptr}, head{nullptr};
+  std::vector<torch::nn::Linear> mix;
+};
+
+Batch ragged_batch(std::int64_t size, std::int64_t step) {
+  Batch batch;
+  const at::Tensor number = at::arange(size, at::kLong);
+  batch.tensors = {{"x", rows(step, size * 9, 5).view({size, 9, 5})},
+                   {"count", (number * 5 + step) % 9 + 1},
+                   {"target", rows(step, size, 2)}};
+  batch.sample_ids = number;
+  batch.global_samples = size;
+  return batch;
+}
+
+nn::Losses squares(const NamedTensors& outputs, const Batch& batch) {
+  return nn::Losses((outputs["y"] - batch["target"]).square().mean());
+}
+
+TEST_F(PipelineTest, MicrobatchesMayBeRagged) {
+  const comm::Mesh ranks = one_pipeline();
+  const auto make = [] {
+    torch::manual_seed(4);
+    return std::make_shared<RaggedNetImpl>();
+  };
+  const auto whole = make();
+  PipelineParallel pipeline(make(), ranks, {.microbatches = 4, .dynamic_shapes = true});
+  for (int step = 0; step < 3; ++step) {
+    const Batch batch = ragged_batch(9, step);
+    whole->zero_grad();
+    squares(whole->forward(batch.tensors), batch).total.backward();
+    pipeline.run({.batch = batch, .objective = squares, .global_samples = batch.size()});
+    pipeline.finish();
+    expect_same_stages(pipeline.module(), *whole, /*gradients=*/true);
+  }
+  meshes_.push_back(ranks);
+}
+
+TEST_F(PipelineTest, ShapesThatChangeMustBeAnnounced) {
+  if (world() == 1) GTEST_SKIP() << "needs peers";
+  PipelineParallel pipeline(std::make_shared<RaggedNetImpl>(), one_pipeline(), {.microbatches = 4});
+  const Batch batch = ragged_batch(8, 0);
+  try {
+    pipeline.run({.batch = batch, .objective = squares, .global_samples = batch.size()});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("set PipelineOptions::dynamic_shapes"));
+  }
+}
+
 /// A stage that throws on one rank.
 struct FaultyImpl : SmallUImpl {
   std::vector<nn::Unit> units() override {
