@@ -38,12 +38,6 @@ nn::Conv3d make_convolution(std::int64_t in, std::int64_t out) {
 /// Of an image [B, X, Y, Z, C]; a batch may be empty, for which no shape can be left to LibTorch.
 std::int64_t cells_of(const at::Tensor& image) { return image.size(1) * image.size(2) * image.size(3); }
 
-/// @param scale [B, 2 C], scale and shift of each channel
-at::Tensor modulated(const at::Tensor& normalised, const at::Tensor& scale) {
-  const auto parts = scale.view({scale.size(0), 1, 1, 1, scale.size(1)}).chunk(2, -1);
-  return normalised * (1 + parts[0]) + parts[1];
-}
-
 at::Tensor fourth_root_of_share(const at::Tensor& image) {
   const at::Tensor layers = image.sum(at::IntArrayRef({1, 2}), /*keepdim=*/true);
   return (image / layers.clamp_min(1e-12)).sqrt().sqrt();
@@ -135,8 +129,8 @@ ResidualBlockImpl::ResidualBlockImpl(std::int64_t in, std::int64_t out, std::int
 }
 
 at::Tensor ResidualBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
-  at::Tensor h = first->forward(at::silu(modulated(first_norm->forward(x), first_scale->forward(condition))));
-  h = second->forward(at::silu(modulated(second_norm->forward(h), second_scale->forward(condition))));
+  at::Tensor h = first->forward(first_norm->activate(x, first_scale->forward(condition)));
+  h = second->forward(second_norm->activate(h, second_scale->forward(condition)));
   return h + (shortcut ? shortcut->forward(x) : x);
 }
 
@@ -185,7 +179,7 @@ HeadImpl::HeadImpl(std::array<std::int64_t, 3> of_cells, std::int64_t channels)
       convolution(register_module("convolution", make_convolution(channels, 1))) {}
 
 at::Tensor HeadImpl::forward(const at::Tensor& x) {
-  const at::Tensor image = whole->forward(convolution->forward(at::silu(norm->forward(x))).squeeze(-1));
+  const at::Tensor image = whole->forward(convolution->forward(norm->activate(x)).squeeze(-1));
   return image.narrow(1, 0, cells[0]).narrow(2, 0, cells[1]).narrow(3, 0, cells[2]);
 }
 

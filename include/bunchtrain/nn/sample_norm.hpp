@@ -21,6 +21,9 @@ class SampleNormImpl : public torch::nn::Module, public SpatialLayer {
   explicit SampleNormImpl(SampleNormOptions options = {}) : options_(options) {}
   /// [B, X, ...] to the same.
   at::Tensor forward(const at::Tensor& input);
+  /// SiLU(forward(input) (1 + scale) + shift) with scale and shift [B, C] beside each other in `modulation` [B, 2 C]; without
+  /// it of forward(input) alone. On the CPU in two passes over memory (`ops::modulated_norm_silu`), differentiable once.
+  at::Tensor activate(const at::Tensor& input, const at::Tensor& modulation = {});
 
  private:
   at::Tensor of_slab(const at::Tensor& input);
