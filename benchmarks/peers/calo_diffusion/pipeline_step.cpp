@@ -64,7 +64,7 @@ class StraightUnet : public torch::nn::Module, public bt::nn::UnitModel {
  public:
   explicit StraightUnet(const std::vector<std::int64_t>& channels) : condition_(4 * channels.front()) {
     const std::int64_t fine = channels[0], middle = channels[1], coarse = channels[2];
-    add("stem", parts::Stem(kCells, kCells, fine));
+    add("stem", parts::Stem(kCells, kCells, 4, fine));
     add_block("down0", fine);
     add("shrink0", parts::Shrink(fine, middle));
     add_block("down1", middle);
