@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ParticleNet on a GPU in every precision against float64 on the CPU: forward, gradients, three updates.
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <gtest/gtest.h>
 

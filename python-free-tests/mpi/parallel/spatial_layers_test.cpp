@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers on slabs against the same layers on whole images, in float64: values, gradients, gradients of gradients.
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <gmock/gmock.h>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The U-Net of calo-diffusion in stages against one rank, in float64: skips over many units, attention, keyed noise.
+#include <ATen/ops/arange.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 

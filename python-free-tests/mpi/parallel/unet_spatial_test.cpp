@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The U-Net of calo-diffusion on slabs, alone and beside replicas, against one rank, in float64.
+#include <ATen/ops/arange.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>

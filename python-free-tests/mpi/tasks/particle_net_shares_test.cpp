@@ -2,6 +2,7 @@
 /// ParticleNet on ranks without jets, with synchronised batch norm, against one rank in float64.
 #include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/where.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,6 +3,7 @@
 /// Batches that leave ranks without samples, and the comparison with one rank that has them all.
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <gtest/gtest.h>

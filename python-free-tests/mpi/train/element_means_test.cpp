@@ -2,6 +2,7 @@
 // Losses that are means over the hits of ragged batches: the same on any number of ranks.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>

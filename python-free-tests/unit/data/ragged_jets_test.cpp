@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jets whose particles lie one behind the other, with offsets: as padded batches, and as ragged ones.
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 

@@ -2,6 +2,7 @@
 #include "bunchtrain/metrics/shower_statistics.hpp"
 
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
