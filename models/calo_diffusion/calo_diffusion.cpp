@@ -192,13 +192,13 @@ NamedTensors CaloDiffusionImpl::example_inputs(std::int64_t samples) const {
   return inputs;
 }
 
-/// Of the finest level, which has most: about six images of its channels per block, down and up.
+/// Of the finest level, which has most: about five images of its channels per block, down and up.
 std::int64_t CaloDiffusionImpl::predicted_activation_bytes(std::int64_t samples, std::int64_t /*entries*/,
                                                            nn::EdgeStorage storage) const {
   const auto cells = padded(options_);
   std::int64_t bytes = 0, of_level = cells[0] * cells[1] * cells[2];
   for (const std::int64_t channels : options_.channels) {
-    bytes += of_level * channels * 14 * options_.blocks * storage.value_bytes;
+    bytes += of_level * channels * 10 * options_.blocks * storage.value_bytes;
     of_level /= 8;
   }
   return samples * bytes;

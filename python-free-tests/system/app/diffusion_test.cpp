@@ -45,7 +45,7 @@ TEST_F(DiffusionTest, TrainsInStagesAndMakesShowers) {
 TEST_F(DiffusionTest, GoesOnWithReplicasWhereStagesStopped) {
   ASSERT_EQ(run(mpirun(2, train("run", "--mesh pipeline=2 --max-steps 2"))).exit_code, 0);
   const Finished resumed =
-      run(mpirun(2, train("run", "--resume --allow-changed --epochs 2 --activation-bytes 60M")));
+      run(mpirun(2, train("run", "--resume --allow-changed --epochs 2 --activation-bytes 30M")));
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   EXPECT_THAT(resumed.output,
               AllOf(HasSubstr("activations of 4 showers"), HasSubstr("units computed again: ")));
@@ -86,7 +86,7 @@ TEST_F(SlabsTest, LoseWhatOneRankLosesAndGoOnInAnotherLayoutAfterAKill) {
 TEST_F(SlabsTest, WhatCannotBeCutIsRefusedOnceForAllRanks) {
   for (const auto& [ranks, words, part] : std::vector<std::tuple<int, std::string, std::string>>{
            {3, "--channels 8,8,8,8,8 --mesh spatial=3", "at most 2 ranks"},
-           {2, "--mesh spatial=2 --activation-bytes 60M", "0 with slabs"},
+           {2, "--mesh spatial=2 --activation-bytes 30M", "0 with slabs"},
            {4, "--mesh spatial=2,pipeline=2", "stages (pipeline) or slabs (spatial)"}}) {
     const Finished refused = run(mpirun(ranks, train("refused", words)));
     EXPECT_EQ(refused.exit_code, 78) << refused.output;
