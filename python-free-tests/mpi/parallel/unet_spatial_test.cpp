@@ -1,51 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The U-Net of calo-diffusion on slabs, alone and beside replicas, against one rank, in float64.
-#include <ATen/ops/arange.h>
-#include <ATen/ops/rand.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/utils.h>
 
 #include "bunchtrain/comm/mesh.hpp"
-#include "bunchtrain/models/calo_diffusion.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/adamw.hpp"
 #include "parallel_fixture.hpp"
+#include "small_unet.hpp"
 
 namespace bunchtrain::parallel {
 namespace {
 
 constexpr std::int64_t kSamples = 4;
-
-Batch showers() {
-  torch::manual_seed(11);
-  const at::Tensor raw = at::rand({kSamples, 15, 5, 7}, at::kDouble),
-                   energy = at::rand({kSamples}, at::kDouble) + 1;
-  Batch batch;
-  batch.tensors = {{"image", at::where(raw > 0.5, raw, at::zeros_like(raw)) * energy.view({-1, 1, 1, 1})},
-                   {"energy", energy}};
-  batch.sample_ids = at::arange(100, 100 + kSamples);
-  batch.global_samples = kSamples;
-  return batch;
-}
-
-models::CaloDiffusion network() {
-  models::CaloDiffusion network(models::CaloDiffusionOptions{.cells = {15, 5, 7}, .channels = {8, 16, 16}});
-  const Batch some = showers();
-  network->set_normalisation(models::ShowerNormalisation::fit(some["image"], some["energy"]));
-  network->to(at::kDouble);
-  const at::NoGradGuard no_gradients;  // the last layers begin as zeros: nothing would flow back
-  for (at::Tensor& parameter : network->parameters())
-    if (parameter.abs().max().item<double>() == 0) parameter.fill_(0.05);
-  return network;
-}
-
-nn::Losses objective(const NamedTensors& outputs, const Batch& /*batch*/) {
-  return nn::Losses((outputs["cells"] - outputs["cells_target"]).square().mean() +
-                    (outputs["layers"] - outputs["layers_target"]).square().mean());
-}
 
 class UnetSpatialTest : public ParallelTest, public testing::WithParamInterface<int> {};
 
@@ -57,9 +24,9 @@ TEST_P(UnetSpatialTest, ThreeUpdatesEqualOneRank) {
                                                             ",spatial=" + std::to_string(slabs),
                                                         world()));
   const int replicas = mesh.size(comm::Axis::data), replica = mesh.coordinate(comm::Axis::data);
-  const Batch batch = showers();
+  const Batch batch = small_showers(kSamples, 15);
   const Batch mine = slice_samples(batch, kSamples * replica / replicas, kSamples * (replica + 1) / replicas);
-  models::CaloDiffusion whole = network(), cut = network();
+  models::CaloDiffusion whole = small_unet(15), cut = small_unet(15);
   DataParallel alone(whole, comm::Communicator::self());
   DataParallel together(cut, communicator_, {.spatial = mesh.axis(comm::Axis::spatial)});
   optim::AdamW alone_optimizer(alone, {.learning_rate = 1e-3}), optimizer(together, {.learning_rate = 1e-3});
@@ -67,7 +34,7 @@ TEST_P(UnetSpatialTest, ThreeUpdatesEqualOneRank) {
     const auto pass = [&](DataParallel& engine, const Batch& part) {
       const nn::StepContext context(2, step, part.sample_ids);
       const PassResult result =
-          engine.run({.batch = part, .objective = objective, .global_samples = kSamples});
+          engine.run({.batch = part, .objective = denoising_losses, .global_samples = kSamples});
       engine.finish();
       return result.losses.total * static_cast<double>(part.size());
     };
