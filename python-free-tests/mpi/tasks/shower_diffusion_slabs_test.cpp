@@ -67,7 +67,7 @@ class ShowerDiffusionSlabsTest : public ::testing::Test {
 
 TEST_F(ShowerDiffusionSlabsTest, ARunGoesOnInAnotherLayout) {
   const int world = test_world().size();
-  if (world > 4) return;
+  if (world != 1 && world != 2 && world != 4) return;  // batches of two are no replicas of three
   const auto run = root_ / "slabs";
   trained(test_world(), run, "spatial=" + std::to_string(world == 4 ? 2 : world), /*stop_after=*/3);
   const at::Tensor found = trained(test_world(), run, world == 4 ? "spatial=4" : "");

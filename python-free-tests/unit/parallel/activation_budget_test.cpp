@@ -113,7 +113,7 @@ TEST(ActivationBudgetTest, TheUnetHoldsWhatWasPredicted) {
   const double whole = held();
   const ActivationChoice all = choose_recomputed(profile, 4, 1e12);
   EXPECT_LE(whole, all.bytes);
-  EXPECT_GE(whole, 0.9 * all.bytes) << "what nobody needs in backward is freed, and was counted";
+  EXPECT_GE(whole, 0.85 * all.bytes) << "what nobody needs in backward is freed, and was counted";
 
   const ActivationChoice some = choose_recomputed(profile, 4, 0.7 * all.bytes);
   EXPECT_FALSE(some.recomputed.empty());
