@@ -122,10 +122,14 @@ bt::Batch batch_of(std::int64_t samples, std::int64_t condition) {
 }
 
 bt::nn::Losses squares(const bt::NamedTensors& outputs, const bt::Batch& batch) {
-  return bt::nn::Losses((outputs["head"] - batch.tensors["target"]).square().flatten(1).mean(1));
+  return bt::nn::Losses((outputs["head"] - batch.tensors["target"]).square().mean());
 }
 
+/// PyTorch's transposed convolution has one bias per channel, ours one per cell of the eight that it makes: zero here.
 void check(const Arguments& arguments, StraightUnet& network) {
+  const at::NoGradGuard no_gradients;
+  for (auto& parameter : network.named_parameters())
+    if (parameter.key().ends_with("bias")) parameter.value().zero_();
   const bt::Batch batch = batch_of(arguments.batch, network.condition());
   bt::NamedTensors values = batch.tensors;
   for (const bt::nn::Unit& unit : network.units()) bt::nn::call(unit, values);

@@ -49,7 +49,7 @@ class Stage(nn.Module):
     def forward(self, x, known):
         for unit in self.units.values():
             x = unit(x, known) if isinstance(unit, Block) else unit(x)
-        return x
+        return x.contiguous()  # nothing else is sent
 
 
 def make_units():
