@@ -35,7 +35,7 @@ at::Tensor DropoutImpl::forward(const at::Tensor& input) {
   std::int64_t first_element = 0;
   if (partition() && input.dim() == 5)
     first_element =
-        cut_of(input).of(partition()->rank()).begin * (input.numel() / (input.size(0) * input.size(1)));
+        cut_of(input).of(partition()->rank()).begin * c10::multiply_integers(input.sizes().slice(2));
   return ops::dropout(input, ops::dropout_keys(key, ids, input.device()), options_.probability,
                       first_element);
 }
