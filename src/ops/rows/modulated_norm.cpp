@@ -17,12 +17,14 @@
 #include "held_state.hpp"
 #include "row_operations.hpp"
 #include "rows/cpu/row_kernels.hpp"
+#include "rows/row_storage.hpp"
 #include "tensor_text.hpp"
 
 namespace bunchtrain::ops {
 namespace {
 
 using detail::Activation, detail::Affine, detail::Real;
+using detail::data_of, detail::for_storage;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -61,18 +63,6 @@ struct Pieces {
 
   std::int64_t samples, rows, channels, of_sample;
 };
-
-template <class Call>
-void for_storage(const at::Tensor& x, Call&& call) {
-  if (x.scalar_type() == at::kDouble) return call(double{});
-  if (x.scalar_type() == at::kFloat) return call(float{});
-  call(Bf16{});
-}
-
-template <class S>
-const S* data_of(const at::Tensor& x) {
-  return static_cast<const S*>(x.const_data_ptr());
-}
 
 /// [B, C] tensors of what rows are computed in.
 struct SampleAffine {

@@ -11,6 +11,7 @@
 
 #include "row_cuda.hpp"
 #include "rows/cpu/row_kernels.hpp"
+#include "rows/row_storage.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -37,19 +38,6 @@ bool has_kernels(const at::Tensor& x) {
 /// [2, C] of [blocks, 2 C + 1].
 at::Tensor sum_partials(const at::Tensor& partials) {
   return sum_partials_cuda(partials).narrow(1, 0, partials.size(1) - 1).reshape({2, -1});
-}
-
-/// Calls `call` with a value of the storage type of `x`.
-template <class Call>
-void for_storage(const at::Tensor& x, Call&& call) {
-  if (x.scalar_type() == at::kDouble) return call(double{});
-  if (x.scalar_type() == at::kFloat) return call(float{});
-  call(Bf16{});
-}
-
-template <class S>
-const S* data_of(const at::Tensor& x) {
-  return static_cast<const S*>(x.const_data_ptr());
 }
 
 template <class S>
