@@ -2,8 +2,10 @@
 #pragma once
 /// Activations and their slopes without a branch or a call, for the compiler's vectoriser.
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "affine.hpp"
 #include "bunchtrain/core/detail/always_inline.hpp"
@@ -14,10 +16,19 @@ namespace bunchtrain::ops::detail {
 inline constexpr float kRounding = 12582912.0F;
 inline constexpr double kWideRounding = 6755399441055744.0;
 
+/// x within [low, high], low < 0 < high, by the bits: as integers positive floats rise, and negative ones rise downwards. GCC
+/// makes a choice between floats a branch and computes with the bounds too what follows, which is denormal, and slow.
+template <class R>
+BUNCHTRAIN_INLINE R within(R x, R low, R high) {
+  using Unsigned = std::conditional_t<sizeof(R) == 4, std::uint32_t, std::uint64_t>;
+  using Signed = std::make_signed_t<Unsigned>;
+  const Unsigned above = std::min(std::bit_cast<Unsigned>(x), std::bit_cast<Unsigned>(low));
+  return std::bit_cast<R>(std::min(static_cast<Signed>(above), std::bit_cast<Signed>(high)));
+}
+
 /// e^x = 2^n e^r with |r| <= ln 2 / 2, within 2 ulp; x is kept within what a float holds.
 BUNCHTRAIN_INLINE float exp_of(float x) {
-  x = x < -87.0F ? -87.0F : x;
-  x = x > 88.0F ? 88.0F : x;
+  x = within(x, -87.0F, 88.0F);
   const float shifted = x * 1.44269504F + kRounding, n = shifted - kRounding;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.9875691500e-4F;  // Cephes' expf
@@ -32,8 +43,7 @@ BUNCHTRAIN_INLINE float exp_of(float x) {
 }
 
 BUNCHTRAIN_INLINE double exp_of(double x) {
-  x = x < -708.0 ? -708.0 : x;
-  x = x > 709.0 ? 709.0 : x;
+  x = within(x, -708.0, 709.0);
   const double shifted = x * 1.4426950408889634 + kWideRounding, n = shifted - kWideRounding;
   const double r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
   double p = 1.0 / 6227020800.0;  // 1 / 13!
