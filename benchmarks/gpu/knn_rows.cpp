@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <optional>
+#include <utility>
 
 #include "bunchtrain/ops/knn.hpp"
+#include "bunchtrain/ops/ragged_knn.hpp"
 #include "rows.hpp"
 
 namespace gpu_bench {
@@ -24,6 +27,20 @@ Case knn_case(const char* row, c10::Device device, std::int64_t sets, std::int64
           }};
 }
 
+Case ragged_case(c10::Device device, std::int64_t points, std::int64_t dims) {
+  constexpr std::int64_t kLargeNeighbours = 40;
+  return {
+      .row = "P3",
+      .what = fmt::format("kNN, 1 x {} points, D {}, k {}", points, dims, kLargeNeighbours),
+      .samples = static_cast<double>(points),
+      .unit = "points",
+      .prepare = [=] {
+        const at::Tensor coordinates = normal({points, dims}, 0, device);
+        const at::Tensor row_splits = at::tensor({std::int64_t{0}, points}, at::kLong).to(device);
+        return Work{[=] { bunchtrain::ops::ragged_knn(coordinates, row_splits, {.k = kLargeNeighbours}); }};
+      }};
+}
+
 }  // namespace
 
 std::vector<Case> set_knn_cases(const Bench& bench) {
@@ -36,9 +53,8 @@ std::vector<Case> set_knn_cases(const Bench& bench) {
 
 std::vector<Case> large_knn_cases(const Bench& bench) {
   std::vector<Case> cases;
-  for (const std::int64_t points :
-       bench.small ? std::vector<std::int64_t>{500, 1000} : std::vector<std::int64_t>{10'000, 100'000})
-    cases.push_back(knn_case("P3", bench.device, 1, points, 4));
+  for (const auto& [points, dims] : {std::pair{100'000, 3}, std::pair{100'000, 5}, std::pair{1'000'000, 3}})
+    cases.push_back(ragged_case(bench.device, bench.small ? points / 100 : points, dims));
   return cases;
 }
 

@@ -177,26 +177,26 @@ def particle_net():
                    lambda: particle_net_step(precision, jets, particles, real))
 
 
-def by_cdist(points):
+def by_cdist(points, k):
     """The k + 1 nearest without the first, which is taken to be the point itself; in parts that fit into memory."""
     part = max(1, 2**30 // points.shape[1])
     for rows in points.split(part, dim=1):
-        torch.cdist(rows, points).topk(NEIGHBOURS + 1, largest=False).indices[..., 1:]
+        torch.cdist(rows, points).topk(k + 1, largest=False).indices[..., 1:]
 
 
-def by_expansion(points):
+def by_expansion(points, k):
     squares = points.square().sum(2)
     part = max(1, 2**30 // points.shape[1])
     for rows, own in zip(points.split(part, dim=1), squares.split(part, dim=1)):
-        (2 * rows @ points.transpose(1, 2) - own[:, :, None] - squares[:, None]).topk(NEIGHBOURS + 1).indices[..., 1:]
+        (2 * rows @ points.transpose(1, 2) - own[:, :, None] - squares[:, None]).topk(k + 1).indices[..., 1:]
 
 
-def by_torch_cluster(points):
+def by_torch_cluster(points, k):
     from torch_cluster import knn
 
     flat = points.flatten(0, 1)
     sets = torch.arange(points.shape[0], device=points.device).repeat_interleave(points.shape[1])
-    return lambda: knn(flat, flat, NEIGHBOURS + 1, sets, sets)
+    return lambda: knn(flat, flat, k + 1, sets, sets)
 
 
 def has_torch_cluster():
@@ -207,14 +207,14 @@ def has_torch_cluster():
     return True
 
 
-def knn(row, sets, points, dims):
+def knn(row, sets, points, dims, k=NEIGHBOURS):
     coordinates = torch.randn(sets, points, dims, device=args.device)
-    case = f"kNN, {sets} x {points} points, D {dims}, k {NEIGHBOURS}"
+    case = f"kNN, {sets} x {points} points, D {dims}, k {k}"
     rest = (sets * points, "points")
-    report(row, case, "float32", "cdist + topk", *rest, lambda: lambda: by_cdist(coordinates))
-    report(row, case, "float32", "expansion + topk", *rest, lambda: lambda: by_expansion(coordinates))
+    report(row, case, "float32", "cdist + topk", *rest, lambda: lambda: by_cdist(coordinates, k))
+    report(row, case, "float32", "expansion + topk", *rest, lambda: lambda: by_expansion(coordinates, k))
     if has_torch_cluster():
-        report(row, case, "float32", "torch_cluster", *rest, lambda: by_torch_cluster(coordinates))
+        report(row, case, "float32", "torch_cluster", *rest, lambda: by_torch_cluster(coordinates, k))
 
 
 def set_knn():
@@ -223,8 +223,8 @@ def set_knn():
 
 
 def large_knn():
-    for points in (500, 1000) if args.small else (10_000, 100_000):
-        knn("P3", 1, points, 4)
+    for points, dims in ((100_000, 3), (100_000, 5)):
+        knn("P3", 1, points // 100 if args.small else points, dims, k=40)
 
 
 class Stack(torch.nn.Module):

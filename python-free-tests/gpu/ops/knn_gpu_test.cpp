@@ -9,7 +9,10 @@
 #include <c10/cuda/CUDAStream.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "bunchtrain/ops/knn.hpp"
+#include "bunchtrain/ops/ragged_knn.hpp"
 #include "unit/ops/tensor_helpers.hpp"
 
 namespace bunchtrain::test {
@@ -55,6 +58,35 @@ TEST(KnnGpuTest, TakesCountsOutOfRangeAsTheNearestAllowed) {
   const auto expected = ops::knn(points, at::tensor({0, 20}, at::kInt), {.k = 4}).indices;
   const auto found = ops::knn(points.cuda(), at::tensor({-3, 99}, at::kInt).cuda(), {.k = 4}).indices;
   EXPECT_TRUE(found.cpu().equal(expected));
+}
+
+void expect_ragged_same_as_cpu(const at::Tensor& points, const at::Tensor& row_splits, std::int64_t k) {
+  const ops::KnnOptions options{.k = k, .squared_distances = true};
+  const auto cpu = ops::ragged_knn(points, row_splits, options);
+  for (const at::Tensor& splits : {row_splits, row_splits.cuda()}) {
+    const auto gpu = ops::ragged_knn(points.cuda(), splits, options);
+    EXPECT_TRUE(gpu.indices.cpu().equal(cpu.indices)) << points.sizes() << ", k " << k;
+    EXPECT_TRUE(gpu.squared_distances.cpu().allclose(cpu.squared_distances, 0, 0, /*equal_nan=*/true));
+  }
+}
+
+TEST(RaggedKnnGpuTest, FindsWhatTheCpuFinds) {
+  const at::Tensor splits = at::tensor({0, 0, 1, 3, 40, 40, 300, 5000, 20'000}, at::kLong);
+  for (const std::int64_t dims : {1, 2, 3, 4, 5, 8})
+    for (const std::int64_t k : {1, 16, 40, 64})
+      expect_ragged_same_as_cpu(normal_tensor({20'000, dims}, 8), splits, k);
+  at::Tensor grid = integer_tensor({20'000, 3}, 9, 9);
+  grid[3].fill_(std::numeric_limits<float>::quiet_NaN());
+  grid[100][1] = std::numeric_limits<float>::infinity();
+  expect_ragged_same_as_cpu(grid, splits, 40);
+  expect_ragged_same_as_cpu(at::full({20'000, 3}, 0.1F), splits, 16);
+}
+
+TEST(RaggedKnnGpuTest, TakesSplitsOutOfOrderAsTheNearestAllowed) {
+  const at::Tensor points = normal_tensor({50, 2}, 10);
+  const auto expected = ops::ragged_knn(points, at::tensor({0, 20, 20, 50}, at::kLong), {.k = 4}).indices;
+  const at::Tensor splits = at::tensor({-4, 20, 7, 90}, at::kLong).cuda();
+  EXPECT_TRUE(ops::ragged_knn(points.cuda(), splits, {.k = 4}).indices.cpu().equal(expected));
 }
 
 TEST(KnnGpuTest, CanBeCapturedInAGraph) {

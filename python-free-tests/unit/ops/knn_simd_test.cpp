@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include <limits>
+
 #include "bunchtrain/core/random.hpp"
 #include "knn/cpu/knn_cpu.hpp"
+#include "knn/cpu/ragged_search.hpp"
 
 namespace bunchtrain::test {
 namespace {
@@ -39,6 +42,24 @@ TEST_P(KnnInstructionSetsTest, FindTheKeysOfThePlainLoop) {
         select_nearest_keys_plain(set, count, plain);
         ASSERT_EQ(keys, plain) << size << " points, D " << dims << ", " << count << " neighbours";
       }
+    }
+  }
+}
+
+TEST_P(KnnInstructionSetsTest, SearchRaggedSetsAsThePlainLoopDoes) {
+  const std::vector<std::int64_t> splits{0, 5, 5, 38, 400, 401};
+  const auto serial = [](std::int64_t count, std::int64_t, const auto& part) { part(0, count); };
+  for (std::int64_t dims = 1; dims <= 8; ++dims) {
+    auto points = coordinates(splits.back(), dims);
+    points[static_cast<std::size_t>(50 * dims)] = std::numeric_limits<float>::infinity();
+    points[static_cast<std::size_t>(60 * dims)] = std::numeric_limits<float>::quiet_NaN();
+    const auto tree = ops::detail::build_point_tree({points.data(), dims, splits}, serial);
+    for (const std::int64_t k : {1, 16, 17, 40, 64}) {
+      const auto size = static_cast<std::size_t>(splits.back() * k);
+      std::vector<std::int32_t> found(size, -7), expected(size, -7);
+      search_blocks(tree, 0, tree.num_blocks(), {k, found.data(), nullptr});
+      search_blocks_plain(tree, 0, tree.num_blocks(), {k, expected.data(), nullptr});
+      ASSERT_EQ(found, expected) << "D " << dims << ", " << k << " neighbours";
     }
   }
 }

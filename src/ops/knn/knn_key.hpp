@@ -19,6 +19,12 @@ inline constexpr std::uint32_t kExcludedRank = 0x7FEFFFFFu;  ///< the point itse
 /// After all others.
 inline constexpr std::uint64_t kLastKey = std::uint64_t{kExcludedRank} << 32 | 0xFFFFFFFFu;
 
+/// The rank of a squared distance.
+inline std::uint32_t rank_of(float squared_distance) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(squared_distance) & 0x7FFFFFFFu;
+  return (bits < kNanBits ? bits : kNanBits) + kRankBias;
+}
+
 /// The squared distance that a rank stands for; infinity for padding.
 inline float squared_distance_of(std::uint32_t rank) {
   return std::bit_cast<float>(rank >= kPaddedRank ? 0x7F800000u : rank - kRankBias);

@@ -6,6 +6,7 @@
 #include "bunchtrain/device/detail/launch.cuh"
 #include "bunchtrain/device/detail/storage.cuh"
 #include "edge_launch.hpp"
+#include "sorting/cuda/digit_sort.cuh"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -112,16 +113,8 @@ __global__ void reverse_index_kernel(EdgeShape shape, const std::int32_t* indice
   if (begin < end) offsets[begin] = starts[threadIdx.x];
 }
 
-// Which edges lead to each point of large sets: a stable radix sort of all edges by the point that they lead
-// to, kDigitBits bits a pass, without atomics: the same order in every run.
-//
-//   passes     point_numbers_kernel once; for each digit digit_counts_kernel, place_digits_kernel (one
-//              block) and sort_by_digit_kernel; at last offsets_kernel
-//
-//   tiling     a block per tile of kSortTile edges; a thread owns kEdgesPerThread edges in a row
-//
-//   shared     kDigits * kSortThreads * 2 bytes: 8 KB
-//
+// Which edges lead to each point of large sets: all edges sorted by the point that they lead to (digit_sort.cuh),
+// between point_numbers_kernel and offsets_kernel.
 //   bound      HBM: 20 bytes per edge and pass; 1e5 points x 40: 5 passes, 0.4 GB, 0.15 ms (estimate)
 
 /// Points are numbered over all sets, edges within their set.
@@ -132,85 +125,6 @@ __global__ void point_numbers_kernel(EdgeShape shape, std::int64_t num_edges, co
   const std::int64_t set_edges = shape.points * shape.neighbours, set = edge / set_edges;
   keys[edge] = static_cast<std::uint32_t>(set * shape.points + checked(indices[edge], shape.points, fault));
   values[edge] = static_cast<std::int32_t>(edge - set * set_edges);
-}
-
-struct DigitPass {
-  std::int64_t num_edges, tiles;
-  int shift;
-  const std::uint32_t* keys;
-  std::int64_t* starts;  ///< [kDigits, tiles]: counts, then the place of the first edge of a digit in a tile
-
-  __device__ int digit_of(std::int64_t edge) const {
-    return static_cast<int>(keys[edge] >> shift & static_cast<std::uint32_t>(kDigits - 1));
-  }
-  /// Calls `visit(edge)` for the edges of this thread, ascending.
-  template <class Visit>
-  __device__ void for_own_edges(Visit visit) const {
-    const std::int64_t first =
-        std::int64_t{blockIdx.x} * kSortTile + std::int64_t{threadIdx.x} * kEdgesPerThread;
-    for (int i = 0; i < kEdgesPerThread && first + i < num_edges; ++i) visit(first + i);
-  }
-};
-
-/// How often each digit occurs in each thread's edges.
-using DigitCounts = std::uint16_t[kDigits][kSortThreads];
-
-__device__ void count_digits(const DigitPass& pass, DigitCounts& counts) {
-  for (int digit = 0; digit < kDigits; ++digit) counts[digit][threadIdx.x] = 0;
-  pass.for_own_edges([&](std::int64_t edge) { ++counts[pass.digit_of(edge)][threadIdx.x]; });
-  __syncthreads();
-}
-
-__global__ void digit_counts_kernel(DigitPass pass) {
-  __shared__ DigitCounts counts;
-  count_digits(pass, counts);
-  if (threadIdx.x >= kDigits) return;
-  std::int64_t total = 0;
-  for (int thread = 0; thread < kSortThreads; ++thread) total += counts[threadIdx.x][thread];
-  pass.starts[threadIdx.x * pass.tiles + blockIdx.x] = total;
-}
-
-/// Counts become places: the sum of all counts before. One block; a thread owns a run.
-__global__ void place_digits_kernel(std::int64_t count, std::int64_t* starts) {
-  __shared__ std::int64_t sums[kSortThreads + 1];
-  const std::int64_t run = (count + kSortThreads - 1) / kSortThreads;
-  const std::int64_t begin = min(count, threadIdx.x * run), end = min(count, begin + run);
-  std::int64_t total = 0;
-  for (std::int64_t i = begin; i < end; ++i) total += starts[i];
-  sums[threadIdx.x + 1] = total;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    sums[0] = 0;
-    for (int thread = 0; thread < kSortThreads; ++thread) sums[thread + 1] += sums[thread];
-  }
-  __syncthreads();
-  std::int64_t place = sums[threadIdx.x];
-  for (std::int64_t i = begin; i < end; ++i) {
-    const std::int64_t here = starts[i];
-    starts[i] = place;
-    place += here;
-  }
-}
-
-__global__ void sort_by_digit_kernel(DigitPass pass, const std::int32_t* values, std::uint32_t* to_keys,
-                                     std::int32_t* to_values) {
-  __shared__ DigitCounts places;  // within the digit's places of this tile
-  count_digits(pass, places);
-  if (threadIdx.x < kDigits) {
-    std::uint16_t next = 0;
-    for (int thread = 0; thread < kSortThreads; ++thread) {
-      const std::uint16_t count = places[threadIdx.x][thread];
-      places[threadIdx.x][thread] = next;
-      next = static_cast<std::uint16_t>(next + count);
-    }
-  }
-  __syncthreads();
-  pass.for_own_edges([&](std::int64_t edge) {
-    const int digit = pass.digit_of(edge);
-    const std::int64_t place = pass.starts[digit * pass.tiles + blockIdx.x] + places[digit][threadIdx.x]++;
-    to_keys[place] = pass.keys[edge];
-    to_values[place] = values[edge];
-  });
 }
 
 /// Where each point's edges begin, from the sorted point numbers: a thread per gap between two edges.
@@ -322,12 +236,8 @@ void sort_edges(const ReverseIndexPlan& plan, const EdgeShape& shape, std::int64
 
   device::launch(point_numbers_kernel, threads(plan.num_edges), stream, shape, plan.num_edges, indices, keys,
                  values, fault);
-  const device::LaunchConfig blocks{dim3(static_cast<unsigned>(plan.tiles)), dim3(kSortThreads)};
-  for (int number = 0; number < plan.passes; ++number) {
-    const DigitPass pass{plan.num_edges, plan.tiles, number * kDigitBits, keys, starts};
-    device::launch(digit_counts_kernel, blocks, stream, pass);
-    device::launch(place_digits_kernel, {dim3(1), dim3(kSortThreads)}, stream, kDigits * plan.tiles, starts);
-    device::launch(sort_by_digit_kernel, blocks, stream, pass, values, other_keys, other_values);
+  for (int pass = 0; pass < plan.passes; ++pass) {
+    sort_by_digit(plan.num_edges, pass, starts, {keys, values}, {other_keys, other_values}, stream);
     std::swap(keys, other_keys);
     std::swap(values, other_values);
   }

@@ -2,22 +2,16 @@
 #pragma once
 /// How the reverse index of a batch of sets is made, and what it needs: sizes only, 64 bits wide.
 
-#include <bit>
 #include <cstdint>
 #include <limits>
 
 #include "edge_conv/cpu/edge_simd.hpp"
+#include "sorting/digit_sort_plan.hpp"
 
 namespace bunchtrain::ops::detail {
 
 /// Sets of more edges than this are sorted by many blocks; below, a block per set is quicker.
 inline constexpr std::int64_t kLargestSetOfABlock = 8192;
-
-inline constexpr int kDigitBits = 4;
-inline constexpr int kDigits = 1 << kDigitBits;
-inline constexpr int kSortThreads = 256;
-inline constexpr int kEdgesPerThread = 16;
-inline constexpr std::int64_t kSortTile = std::int64_t{kSortThreads} * kEdgesPerThread;
 
 struct ReverseIndexPlan {
   std::int64_t num_edges = 0;  ///< of all sets
@@ -43,13 +37,11 @@ inline bool can_be_numbered(const EdgeShape& shape, std::int64_t sets) {
 inline ReverseIndexPlan plan_reverse_index(const EdgeShape& shape, std::int64_t sets) {
   ReverseIndexPlan plan{.num_edges = sets * shape.points * shape.neighbours};
   if (plan.num_edges == 0 || shape.points * shape.neighbours <= kLargestSetOfABlock) return plan;
-  const auto round_up = [](std::int64_t bytes) { return (bytes + 15) / 16 * 16; };
-  const auto bits = std::bit_width(static_cast<std::uint64_t>(sets * shape.points - 1));
-  plan.tiles = (plan.num_edges + kSortTile - 1) / kSortTile;
-  plan.passes = bits <= kDigitBits ? 1 : static_cast<int>((bits + kDigitBits - 1) / kDigitBits);
-  plan.starts_bytes = plan.tiles * kDigits * static_cast<std::int64_t>(sizeof(std::int64_t));
-  plan.keys_bytes = round_up(plan.num_edges * static_cast<std::int64_t>(sizeof(std::uint32_t)));
-  plan.values_bytes = round_up(plan.num_edges * static_cast<std::int64_t>(sizeof(std::int32_t)));
+  plan.tiles = sort_tiles(plan.num_edges);
+  plan.passes = sort_passes(sets * shape.points - 1);
+  plan.starts_bytes = sort_starts_bytes(plan.num_edges);
+  plan.keys_bytes = sort_buffer_bytes(plan.num_edges);
+  plan.values_bytes = sort_buffer_bytes(plan.num_edges);
   return plan;
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "../knn_key.hpp"
+#include "squared_distance.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -22,17 +23,6 @@ struct Neighbour {
     return index < other.index;
   }
 };
-
-/// Every processor sums in this order, rounding once per coordinate.
-template <class Real>
-Real squared_distance(const Real* a, const Real* b, std::int64_t dims) {
-  Real sum = 0;
-  for (std::int64_t d = 0; d < dims; ++d) {
-    const Real difference = a[d] - b[d];
-    sum = std::fma(difference, difference, sum);
-  }
-  return sum;
-}
 
 template <class Real>
 class RowWriter {
@@ -86,10 +76,6 @@ void fill_padding(const PointSet<Real>& set, const NeighbourRows<Real>& rows) {
       if (rows.squared_distances) rows.squared_distances[point * rows.k + n] = kInfinity<Real>;
     }
   }
-}
-
-std::uint32_t rank_of(float squared_distance) {
-  return std::min(std::bit_cast<std::uint32_t>(squared_distance) & 0x7FFFFFFFu, kNanBits) + kRankBias;
 }
 
 }  // namespace

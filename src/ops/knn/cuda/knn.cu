@@ -3,10 +3,9 @@
 
 #include <utility>
 
-#include "../knn_key.hpp"
 #include "bunchtrain/device/detail/launch.cuh"
-#include "knn/cpu/sorting_network.hpp"
 #include "knn_kernels.hpp"
+#include "neighbour_keys.cuh"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -15,30 +14,7 @@ constexpr int kMaxThreads = 128;    // queries of a block
 constexpr int kDimsChunk = 16;      // coordinates staged at a time if a point has many
 constexpr int kResidentTile = 128;  // candidates staged at a time if a point has few coordinates
 
-/// Orders neighbours in float32: (distance, index) in 64 bits, as on the CPU (knn_key.hpp).
-struct FloatKey {
-  std::uint64_t value;
-
-  static __device__ FloatKey make(std::uint32_t rank, int index) {
-    return {std::uint64_t{rank} << 32 | static_cast<std::uint32_t>(index)};
-  }
-  static __device__ FloatKey number(float squared_distance, int index) {
-    const std::uint32_t bits = __float_as_uint(squared_distance) & 0x7FFFFFFFu;
-    return make((bits < kNanBits ? bits : kNanBits) + kRankBias, index);
-  }
-  static __device__ FloatKey padded(int index) { return make(kPaddedRank, index); }
-  static __device__ FloatKey excluded() { return make(kExcludedRank, -1); }
-  static __device__ FloatKey first() { return {0}; }
-
-  __device__ bool before(const FloatKey& other) const { return value < other.value; }
-  __device__ int index() const { return static_cast<int>(static_cast<std::uint32_t>(value)); }
-  __device__ float squared_distance() const {
-    const auto rank = static_cast<std::uint32_t>(value >> 32);
-    return __uint_as_float(rank >= kPaddedRank ? 0x7F800000u : rank - kRankBias);
-  }
-};
-
-/// The same in float64, where both parts need a word of their own.
+/// Orders neighbours in float64 as FloatKey does in float32; both parts need a word of their own.
 struct DoubleKey {
   static constexpr std::uint64_t kInfinity = 0x7FF0000000000000u, kNan = 0x7FF8000000000000u,
                                  kPadded = 0x7FFC000000000000u;
@@ -64,27 +40,14 @@ struct DoubleKey {
   }
 };
 
-template <class Key>
-__device__ __forceinline__ void exchange(Key& low, Key& high) {
-  const bool swap = high.before(low);
-  const Key smaller = swap ? high : low;
-  high = swap ? low : high;
-  low = smaller;
-}
-
-template <class Network, class Key, std::size_t... I>
-__device__ __forceinline__ void run_network(Key* keys, std::index_sequence<I...>) {
-  (exchange(keys[Network::kList.comparators[I].low], keys[Network::kList.comparators[I].high]), ...);
-}
-
 /// Sorts `candidates` and keeps the K smallest of them and of the sorted `best` there, sorted.
 template <int K, class Key>
 __device__ __forceinline__ void merge_batch(Key (&best)[K], Key (&candidates)[K]) {
-  run_network<SortNetwork<K>>(candidates, std::make_index_sequence<SortNetwork<K>::kList.kSize>());
+  run_network<SortNetwork<K>>(candidates);
 #pragma unroll
   for (int i = 0; i < K; ++i)
     if (candidates[K - 1 - i].before(best[i])) best[i] = candidates[K - 1 - i];
-  run_network<MergeNetwork<K>>(best, std::make_index_sequence<MergeNetwork<K>::kList.kSize>());
+  run_network<MergeNetwork<K>>(best);
 }
 
 /// Coordinates [dims, candidates] of a tile, and which of its points are real.

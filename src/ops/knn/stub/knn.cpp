@@ -8,4 +8,8 @@ void knn_cuda(const at::Tensor&, const std::optional<at::Tensor>&, const KnnResu
   throw NotBuiltError("knn for tensors on a GPU", "BUNCHTRAIN_CUDA");
 }
 
+void ragged_knn_cuda(const at::Tensor&, const at::Tensor&, const KnnResult&) {
+  throw NotBuiltError("ragged_knn for tensors on a GPU", "BUNCHTRAIN_CUDA");
+}
+
 }  // namespace bunchtrain::ops::detail
