@@ -2,9 +2,9 @@
 // Highway compiles this file once per instruction set and chooses at run time.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "knn/cpu/knn_simd.cpp"
-// Left out: processors without a fused multiply-add (they get the plain loop: all must find the
-// same bits), and vectors of unknown size, which cannot be kept in arrays (such processors use
-// their fixed-size set, NEON).
+// Left out: processors without a fused multiply-add (they get the plain loop:
+// all must find the same bits), and vectors of unknown size, which cannot be
+// kept in arrays (such processors use their fixed-size set, NEON).
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -48,9 +48,9 @@ HWY_INLINE hn::Vec<Ranks> to_rank(FloatVector squared_distance) {
   return hn::Add(hn::Min(bits, hn::Set(ranks, kNanBits)), hn::Set(ranks, kRankBias));
 }
 
-/// The coordinates of a set's real points, in panels of kLanes points: [panel, D, lane], zero
-/// past the last point. A vector load gives one coordinate of kLanes queries, a broadcast of an
-/// element that of one candidate.
+/// The coordinates of a set's real points, in panels of kLanes points: [panel,
+/// D, lane], zero past the last point. A vector load gives one coordinate of
+/// kLanes queries, a broadcast of an element that of one candidate.
 struct Coordinates {
   std::int64_t size;  ///< n real points
   std::int64_t dims;  ///< D
@@ -59,7 +59,8 @@ struct Coordinates {
   const float* panel_of(std::int64_t point) const { return panels + point / kLanes * kLanes * dims; }
 };
 
-/// Ranks of the distances from candidates [first, first + kRowBlock) to one vector of queries.
+/// Ranks of the distances from candidates [first, first + kRowBlock) to one
+/// vector of queries.
 HWY_INLINE void rank_block(const Coordinates& coordinates, std::int64_t query, std::int64_t first,
                            std::uint32_t* ranks) {
   const Floats tag;
@@ -80,11 +81,53 @@ HWY_INLINE void rank_block(const Coordinates& coordinates, std::int64_t query, s
   for (std::int64_t j = 0; j < kRowBlock; ++j) hn::StoreU(to_rank(sums[j]), Ranks(), ranks + j * kLanes);
 }
 
-/// [rows rounded up, kLanes] ranks of all candidates for the queries [query, query + kLanes).
-HWY_INLINE void rank_all(const Coordinates& coordinates, std::int64_t query, std::int64_t padded_rows,
-                         std::uint32_t* ranks) {
+/// `to[i][j] = from[j][i]`, [kLanes, kLanes].
+HWY_INLINE void transpose(const std::uint32_t* from, std::uint32_t* to) {
+  const Ranks tag;
+  const Keys pairs;
+  HWY_ALIGN std::uint32_t columns[4][kLanes];
+  const auto store = [&](auto a, auto b, std::uint32_t* lower, std::uint32_t* upper) HWY_ATTR {
+    hn::Store(hn::BitCast(tag, hn::InterleaveLower(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b))), tag,
+              lower);
+    hn::Store(hn::BitCast(tag, hn::InterleaveUpper(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b))), tag,
+              upper);
+  };
+  for (std::int64_t row = 0; row < kLanes; row += 4, from += 4 * kLanes) {
+    const auto a = hn::LoadU(tag, from), b = hn::LoadU(tag, from + kLanes);
+    const auto c = hn::LoadU(tag, from + 2 * kLanes), d = hn::LoadU(tag, from + 3 * kLanes);
+    store(hn::InterleaveLower(tag, a, b), hn::InterleaveLower(tag, c, d), columns[0], columns[1]);
+    store(hn::InterleaveUpper(tag, a, b), hn::InterleaveUpper(tag, c, d), columns[2], columns[3]);
+    for (std::int64_t column = 0; column < kLanes; ++column)
+      std::copy_n(columns[column % 4] + column / 4 * 4, 4, to + column * kLanes + row);
+  }
+}
+
+/// Ranks of all candidates for all queries, a vector of queries after another:
+/// [groups, rows rounded up, kLanes]. Distances are the same both ways, to the
+/// last bit: half of them are computed, the others turned.
+void rank_both_ways(const Coordinates& coordinates, std::int64_t padded_rows, std::uint32_t* ranks) {
+  const std::int64_t of_group = padded_rows * kLanes;
+  for (std::int64_t query = 0; query < coordinates.size; query += kLanes) {
+    std::uint32_t* group = ranks + query / kLanes * of_group;
+    for (std::int64_t first = query; first < coordinates.size; first += kLanes) {
+      for (std::int64_t row = first; row < first + kLanes; row += kRowBlock)
+        rank_block(coordinates, query, row, group + row * kLanes);
+      if (first != query)
+        transpose(group + first * kLanes, ranks + first / kLanes * of_group + query * kLanes);
+    }
+  }
+}
+
+/// [rows rounded up, kLanes] ranks of all candidates for the queries [query,
+/// query + kLanes).
+HWY_INLINE void rank_group(const Coordinates& coordinates, std::int64_t query, std::uint32_t* ranks) {
   for (std::int64_t first = 0; first < coordinates.size; first += kRowBlock)
     rank_block(coordinates, query, first, ranks + first * kLanes);
+}
+
+/// Excludes the queries themselves and the rows past the last point.
+HWY_INLINE void exclude(const Coordinates& coordinates, std::int64_t query, std::int64_t padded_rows,
+                        std::uint32_t* ranks) {
   std::fill(ranks + coordinates.size * kLanes, ranks + padded_rows * kLanes, kExcludedRank);
   const std::int64_t queries = std::min(kLanes, coordinates.size - query);
   for (std::int64_t i = 0; i < queries; ++i) ranks[(query + i) * kLanes + i] = kExcludedRank;
@@ -106,8 +149,9 @@ HWY_INLINE void run_network(KeyVector* values) {
   run_network<Network>(values, std::make_index_sequence<Network::kList.kSize>());
 }
 
-/// Keys of the candidates [first, first + K) for half of the queries. Interleaving ranks with indices makes
-/// keys in an order of lanes that `query_of_lane` undoes.
+/// Keys of the candidates [first, first + K) for half of the queries.
+/// Interleaving ranks with indices makes keys in an order of lanes that
+/// `query_of_lane` undoes.
 template <int K, bool kUpper>
 HWY_INLINE void load_keys(const std::uint32_t* ranks, std::int64_t first, KeyVector floor, KeyVector* keys) {
   const Ranks tag;
@@ -126,8 +170,9 @@ inline std::int64_t query_of_lane(std::int64_t lane, bool upper) {
   return lane / 2 * 4 + (upper ? 2 : 0) + lane % 2;
 }
 
-/// The K smallest keys above `floor` of each query in one half of the lanes: sorts K candidates at a time and
-/// keeps the lower half of both. Returns the largest key found, the floor of a next pass.
+/// The K smallest keys above `floor` of each query in one half of the lanes:
+/// sorts K candidates at a time and keeps the lower half of both. Returns the
+/// largest key found, the floor of a next pass.
 template <int K, bool kUpper>
 HWY_NOINLINE KeyVector select_half(const std::uint32_t* ranks, std::int64_t size, KeyVector floor,
                                    std::uint64_t* selected) {
@@ -146,7 +191,8 @@ HWY_NOINLINE KeyVector select_half(const std::uint32_t* ranks, std::int64_t size
   return best[K - 1];
 }
 
-/// The `count` smallest keys of each of a vector's queries, K in each pass over the candidates.
+/// The `count` smallest keys of each of a vector's queries, K in each pass over
+/// the candidates.
 template <int K>
 HWY_INLINE void select_group(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries,
                              std::int64_t count, std::uint64_t* keys) {
@@ -168,6 +214,13 @@ HWY_INLINE void select_group(const std::uint32_t* ranks, std::int64_t size, std:
 }
 
 inline constexpr std::int64_t kLargestNetwork = 32;
+
+/// Sets for which all ranks are kept, in the second cache, so that each
+/// distance is computed once: worth it where a distance costs more than to turn
+/// it.
+bool both_ways(const Coordinates& coordinates) {
+  return coordinates.dims >= 12 && coordinates.size > kLanes && coordinates.size <= 384;
+}
 
 /// Buffers kept between sets.
 struct Scratch {
@@ -193,11 +246,15 @@ void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::ve
   const Coordinates coordinates = arrange(set, scratch);
   const std::int64_t padded_rows =
       (coordinates.size + kLargestNetwork - 1) / kLargestNetwork * kLargestNetwork;
-  scratch.ranks.resize(static_cast<std::size_t>(padded_rows * kLanes));
+  const bool all_at_once = both_ways(coordinates);
+  const std::int64_t groups = all_at_once ? (coordinates.size + kLanes - 1) / kLanes : 1;
+  scratch.ranks.resize(static_cast<std::size_t>(groups * padded_rows * kLanes));
   keys.resize(static_cast<std::size_t>(coordinates.size * count));
-  std::uint32_t* ranks = scratch.ranks.data();
+  if (all_at_once) rank_both_ways(coordinates, padded_rows, scratch.ranks.data());
   for (std::int64_t query = 0; query < coordinates.size; query += kLanes) {
-    rank_all(coordinates, query, padded_rows, ranks);
+    std::uint32_t* ranks = scratch.ranks.data() + (all_at_once ? query / kLanes * padded_rows * kLanes : 0);
+    if (!all_at_once) rank_group(coordinates, query, ranks);
+    exclude(coordinates, query, padded_rows, ranks);
     const std::int64_t queries = std::min(kLanes, coordinates.size - query);
     std::uint64_t* out = keys.data() + query * count;
     if (count <= 8) {
