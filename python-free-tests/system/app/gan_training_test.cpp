@@ -10,9 +10,9 @@ namespace {
 
 class GanTrainingTest : public UserSession {
  protected:
-  /// A few small steps: 27 showers train, 3 validate.
+  /// Three small steps: 12 showers train, 2 validate.
   std::string gan(const std::string& run, const std::string& more = "") const {
-    return example("train_3dgan", "--showers 30 --batch 9 --epochs 1 --run " + path(run) + " " + more);
+    return example("train_3dgan", "--showers 14 --valid-fraction 0.15 --batch 4 --epochs 1 --run " + path(run) + " " + more);
   }
   std::string make_showers(const std::string& name, int count, const std::string& more = "") const {
     const Finished made =
@@ -42,7 +42,7 @@ TEST_F(GanTrainingTest, TwoRanksTrainOnSimulatedShowersAndFillTheRunFolder) {
 
 TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
   const std::string flags =
-      "--precision float64 --sync-batch-norm --showers 8 --valid-fraction 0.25 --batch 4";
+      "--precision float64 --sync-batch-norm --showers 8 --valid-fraction 0.25";
   const Finished one = run(gan("one", flags));
   ASSERT_EQ(one.exit_code, 0) << one.output;
   const Finished two = run(mpirun(2, gan("two", flags)));
@@ -146,7 +146,7 @@ TEST_F(GanTrainingTest, ACollapsedGeneratorEndsTheRunWithASnapshot) {
 }
 
 TEST_F(GanTrainingTest, FilesOfBothVariantsTrainGenerateAndValidate) {
-  const std::string fixed = make_showers("fixed.h5", 40, "--energy 20:60");
+  const std::string fixed = make_showers("fixed.h5", 20, "--energy 20:60");
   const Finished trained = run(gan("fixed", "--data " + fixed + " --precision bfloat16"));
   ASSERT_EQ(trained.exit_code, 0) << trained.output;
   const Finished made = run(tool("generate showers --model " + path("fixed") +
