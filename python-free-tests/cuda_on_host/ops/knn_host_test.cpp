@@ -45,14 +45,15 @@ struct Problem {
     return found;
   }
 
-  Neighbours<Real> by_kernel() const {
+  /// Without distances other kernels may do it.
+  Neighbours<Real> by_kernel(bool distances = true) const {
     Neighbours<Real> found = make_output();
     static_assert(sizeof(bool) == sizeof(char));
     launch_knn(
-        ops::detail::KnnArguments<Real>{points.data(),
-                                        mask.empty() ? nullptr : reinterpret_cast<const bool*>(mask.data()),
-                                        counts.empty() ? nullptr : counts.data(), found.indices.data(),
-                                        found.squared_distances.data(), sets, num_points, dims, k},
+        ops::detail::KnnArguments<Real>{
+            points.data(), mask.empty() ? nullptr : reinterpret_cast<const bool*>(mask.data()),
+            counts.empty() ? nullptr : counts.data(), found.indices.data(),
+            distances ? found.squared_distances.data() : nullptr, sets, num_points, dims, k},
         nullptr);
     return found;
   }
@@ -77,6 +78,7 @@ class KnnKernelTest : public testing::Test {
   void expect_equal(const Problem<Real>& problem) {
     const Neighbours<Real> expected = problem.on_cpu(), found = problem.by_kernel();
     ASSERT_EQ(found.indices, expected.indices) << describe(problem);
+    ASSERT_EQ(problem.by_kernel(false).indices, expected.indices) << describe(problem) << ", indices alone";
     for (std::size_t i = 0; i < expected.indices.size(); ++i) {
       const Real a = found.squared_distances[i], b = expected.squared_distances[i];
       ASSERT_TRUE(a == b || (a != a && b != b)) << describe(problem) << ": " << a << " and " << b;
@@ -135,6 +137,22 @@ TYPED_TEST(KnnKernelTest, KeepsTiesInOrder) {
   }
 }
 
+TYPED_TEST(KnnKernelTest, TellsApartDistancesThatDifferInTheirLastBits) {
+  for (const int dims : {1, 2, 4, 7, 16, 24}) {
+    for (const int k : {3, 8, 15, 16}) {
+      auto problem = this->make_problem(3, 128, dims, k);
+      for (TypeParam& x : problem.points)
+        x = static_cast<TypeParam>(this->random_.below(5)) +
+            static_cast<TypeParam>(this->random_.below(9)) * TypeParam(1e-6);
+      this->expect_equal(problem);
+    }
+  }
+}
+
+TYPED_TEST(KnnKernelTest, TakesManyDimensions) {
+  for (const int dims : {64, 100, 256}) this->expect_equal(this->make_problem(1, 40, dims, 16));
+}
+
 TYPED_TEST(KnnKernelTest, RanksNanAndInfinityAsTheCpuDoes) {
   auto problem = this->make_problem(1, 30, 3, 29);
   problem.points[10] = std::numeric_limits<TypeParam>::quiet_NaN();
@@ -142,7 +160,10 @@ TYPED_TEST(KnnKernelTest, RanksNanAndInfinityAsTheCpuDoes) {
   problem.points[70] = std::numeric_limits<TypeParam>::infinity();
   problem.points[80] = std::numeric_limits<TypeParam>::max();
   problem.counts = {28};
-  this->expect_equal(problem);
+  for (const int k : {7, 16, 29}) {
+    problem.k = k;
+    this->expect_equal(problem);
+  }
 }
 
 TYPED_TEST(KnnKernelTest, SplitsMoreSetsThanAGridHolds) {

@@ -34,6 +34,8 @@ struct alignas(N * sizeof(T)) Pack {
 template <class T>
 constexpr int kPack = 16 / sizeof(T);
 
-inline bool is_packable(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+__host__ __device__ inline bool is_packable(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
 
 }  // namespace bunchtrain::device

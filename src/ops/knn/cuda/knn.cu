@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bunchtrain/device/detail/launch.cuh"
+#include "bunchtrain/device/detail/storage.cuh"
 #include "knn_kernels.hpp"
 #include "neighbour_keys.cuh"
 
@@ -16,6 +17,7 @@ constexpr int kResidentTile = 128;  // candidates staged at a time if a point ha
 
 /// Orders neighbours in float64 as FloatKey does in float32; both parts need a word of their own.
 struct DoubleKey {
+  static constexpr bool kExact = true;
   static constexpr std::uint64_t kInfinity = 0x7FF0000000000000u, kNan = 0x7FF8000000000000u,
                                  kPadded = 0x7FFC000000000000u;
 
@@ -40,13 +42,13 @@ struct DoubleKey {
   }
 };
 
-/// Sorts `candidates` and keeps the K smallest of them and of the sorted `best` there, sorted.
+/// Sorts `candidates` and keeps the K smallest of them and of the sorted `best` there, sorted; the others are left in
+/// `candidates`.
 template <int K, class Key>
 __device__ __forceinline__ void merge_batch(Key (&best)[K], Key (&candidates)[K]) {
   run_network<SortNetwork<K>>(candidates);
 #pragma unroll
-  for (int i = 0; i < K; ++i)
-    if (candidates[K - 1 - i].before(best[i])) best[i] = candidates[K - 1 - i];
+  for (int i = 0; i < K; ++i) exchange(best[i], candidates[K - 1 - i]);
   run_network<MergeNetwork<K>>(best);
 }
 
@@ -85,8 +87,16 @@ template <class Real, class Key, int K>
 struct Query {
   int point;
   bool real;
-  Key floor;  ///< neighbours up to here were written in earlier passes
+  Key floor;  ///< of exact keys: neighbours up to here were written in earlier passes
+  Key next;   ///< of short keys: the first that is not among the best
   Key best[K];
+
+  __device__ explicit Query(const KnnArguments<Real>& a)
+      : point(static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x)),
+        real(point < a.num_points && is_real(a, point)),
+        next(Key::excluded()) {
+    if constexpr (Key::kExact) floor = Key::first();
+  }
 
   /// Takes K candidates of which the squared distances are known.
   template <class AnyTile>
@@ -97,9 +107,15 @@ struct Query {
     for (int j = 0; j < K; ++j) {
       const int candidate = first + j;
       keys[j] = real && tile.real[in_tile + j] ? Key::number(sums[j], candidate) : Key::padded(candidate);
-      if (candidate == point || candidate >= limit || !floor.before(keys[j])) keys[j] = Key::excluded();
+      bool excluded = candidate == point || candidate >= limit;
+      if constexpr (Key::kExact) excluded = excluded || !floor.before(keys[j]);
+      if (excluded) keys[j] = Key::excluded();
     }
     merge_batch(best, keys);
+    if constexpr (!Key::kExact) {
+#pragma unroll
+      for (int j = 0; j < K; ++j) next.value = min(next.value, keys[j].value);
+    }
   }
 };
 
@@ -134,20 +150,84 @@ __device__ void scan_few_dims(const KnnArguments<Real>& a, const Real* set, int 
   }
 }
 
-/// Points of any number of coordinates: both sides pass through in chunks, the query's through L1.
+/// A query's coordinates [0, dims) from `own` on, zero beyond; in loads of 16 bytes where `packs` allows it.
+template <class Real>
+__device__ __forceinline__ void load_chunk(const Real* own, int dims, bool packs, Real (&chunk)[kDimsChunk]) {
+  constexpr int kPerLoad = device::kPack<Real>;
+  if (packs && dims == kDimsChunk) {
+#pragma unroll
+    for (int i = 0; i < kDimsChunk / kPerLoad; ++i) {
+      const auto pack = reinterpret_cast<const device::Pack<Real, kPerLoad>*>(own)[i];
+#pragma unroll
+      for (int j = 0; j < kPerLoad; ++j) chunk[i * kPerLoad + j] = pack.values[j];
+    }
+    return;
+  }
+#pragma unroll
+  for (int d = 0; d < kDimsChunk; ++d) chunk[d] = d < dims ? own[d] : Real{0};
+}
+
+/// Points of any number of coordinates: both sides pass through in chunks, the candidates' through shared memory,
+/// the query's through registers.
 template <class Real, class Key, int K>
 __device__ void scan_many_dims(const KnnArguments<Real>& a, const Real* set, int limit,
                                Query<Real, Key, K>& query) {
   __shared__ Tile<Real, kDimsChunk, K> tile;
   const Real* own = set + static_cast<std::size_t>(min(query.point, a.num_points - 1)) * a.dims;
+  const bool packs = a.dims % device::kPack<Real> == 0 && device::is_packable(a.points);
   for (int first = 0; first < limit; first += K) {
     Real sums[K] = {};
     for (int first_dim = 0; first_dim < a.dims; first_dim += kDimsChunk) {
-      stage(a, set, first, first_dim, tile);
       const int dims = min(kDimsChunk, a.dims - first_dim);
-      for (int d = 0; d < dims; ++d) add_squares(own[first_dim + d], tile.coordinates[d], sums);
+      Real chunk[kDimsChunk];
+      load_chunk(own + first_dim, dims, packs, chunk);
+      stage(a, set, first, first_dim, tile);
+#pragma unroll
+      for (int d = 0; d < kDimsChunk; ++d) {
+        if (d >= dims) break;
+        add_squares(chunk[d], tile.coordinates[d], sums);
+      }
     }
     query.take(sums, tile, 0, first, limit);
+  }
+}
+
+/// One pass over the candidates.
+template <int kDims, class Real, class Key, int K>
+__device__ void scan(const KnnArguments<Real>& a, Query<Real, Key, K>& query) {
+  const Real* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
+  // Beyond the real points only the first few padded ones can be neighbours.
+  const int limit = a.counts ? min(a.num_points, a.counts[blockIdx.y] + a.k + 1) : a.num_points;
+#pragma unroll
+  for (int n = 0; n < K; ++n) query.best[n] = Key::excluded();
+  if constexpr (kDims > 0) {
+    scan_few_dims<kDims>(a, set, limit, query);
+  } else {
+    scan_many_dims(a, set, limit, query);
+  }
+}
+
+/// The neighbours from number `written` on.
+template <class Real, class Key, int K>
+__device__ void write(const KnnArguments<Real>& a, int point, int written, const Key (&best)[K]) {
+  if (point >= a.num_points) return;
+  const std::size_t row = (static_cast<std::size_t>(blockIdx.y) * a.num_points + point) * a.k;
+#pragma unroll
+  for (int n = 0; n < K; ++n) {
+    if (written + n >= a.k) break;
+    a.indices[row + written + n] = best[n].index();
+    if constexpr (Key::kExact) {
+      if (a.squared_distances) a.squared_distances[row + written + n] = best[n].squared_distance();
+    }
+  }
+}
+
+template <int kDims, class Real, class Key, int K>
+__device__ void find(const KnnArguments<Real>& a, Query<Real, Key, K>& query) {
+  for (int written = 0; written < a.k; written += K) {
+    scan<kDims>(a, query);
+    write(a, query.point, written, query.best);
+    query.floor = query.best[K - 1];
   }
 }
 
@@ -169,37 +249,72 @@ __device__ void scan_many_dims(const KnnArguments<Real>& a, const Real* set, int
 //              168 for K = 32, 122 in float64
 template <class Real, class Key, int K, int kDims>
 __global__ void __launch_bounds__(kMaxThreads) knn_kernel(KnnArguments<Real> a) {
-  const Real* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
-  Query<Real, Key, K> query;
-  query.point = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  query.real = query.point < a.num_points && is_real(a, query.point);
-  query.floor = Key::first();
-  // Beyond the real points only the first few padded ones can be neighbours.
-  const int limit = a.counts ? min(a.num_points, a.counts[blockIdx.y] + a.k + 1) : a.num_points;
+  Query<Real, Key, K> query(a);
+  find<kDims>(a, query);
+}
 
-  const std::size_t row = (static_cast<std::size_t>(blockIdx.y) * a.num_points + query.point) * a.k;
-  for (int written = 0; written < a.k; written += K) {
+/// Neighbours by short keys, put in order by their exact distances.
+template <int K>
+__device__ void sort_exactly(const KnnArguments<float>& a, int point, const ShortKey (&best)[K],
+                             FloatKey (&exact)[K]) {
+  const float* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
 #pragma unroll
-    for (int n = 0; n < K; ++n) query.best[n] = Key::excluded();
-    if constexpr (kDims > 0) {
-      scan_few_dims<kDims>(a, set, limit, query);
-    } else {
-      scan_many_dims(a, set, limit, query);
-    }
-    if (query.point < a.num_points) {
-#pragma unroll
-      for (int n = 0; n < K; ++n) {
-        if (written + n >= a.k) break;
-        a.indices[row + written + n] = query.best[n].index();
-        if (a.squared_distances) a.squared_distances[row + written + n] = query.best[n].squared_distance();
+  for (int n = 0; n < K; ++n) {
+    const int index = best[n].index();
+    exact[n] =
+        best[n].is_padded() ? FloatKey::padded(index) : FloatKey::number(__uint_as_float(kNanBits), index);
+    if (n >= a.k) {
+      exact[n] = FloatKey::excluded();
+    } else if (best[n].is_number()) {
+      float sum = 0;
+      for (int d = 0; d < a.dims; ++d) {
+        const float difference = set[static_cast<std::size_t>(point) * a.dims + d] -
+                                 set[static_cast<std::size_t>(index) * a.dims + d];
+        sum = fma(difference, difference, sum);
       }
+      exact[n] = FloatKey::number(sum, index);
     }
-    query.floor = query.best[K - 1];
+  }
+  run_network<SortNetwork<K>>(exact);
+}
+
+// The same with short keys, for at most ShortKey::kMaxPoints points, k <= K and no distances wanted.
+//
+//   tiling     as above. Where two of a query's neighbours have the same rounded distance it sorts them by the exact
+//              ones; where the k-th has that of the next the block starts again with exact keys: of random points
+//              0.2 % of the queries do the first, 1 % of the blocks the second
+//
+//   bound      integer issue at small D: 222 minima and maxima per 16 candidates, with 64-bit keys 1,030 instructions
+template <int K, int kDims>
+__global__ void __launch_bounds__(kMaxThreads) short_knn_kernel(KnnArguments<float> a) {
+  __shared__ bool again;
+  Query<float, ShortKey, K> query(a);
+  if (threadIdx.x == 0) again = false;
+  scan<kDims>(a, query);
+  bool tied = false, tied_beyond = false;
+#pragma unroll
+  for (int n = 0; n < K; ++n) {
+    const ShortKey next = n + 1 < K ? query.best[n + 1 < K ? n + 1 : n] : query.next;
+    const bool ties = n < a.k && query.best[n].ties_with(next);
+    tied = tied || (ties && n + 1 < a.k);
+    tied_beyond = tied_beyond || (ties && n + 1 == a.k);
+  }
+  if (tied_beyond && query.point < a.num_points) again = true;
+  __syncthreads();
+  if (again) {
+    Query<float, FloatKey, K> exact(a);
+    find<kDims>(a, exact);
+  } else if (tied && query.point < a.num_points) {
+    FloatKey exact[K];
+    sort_exactly(a, query.point, query.best, exact);
+    write(a, query.point, 0, exact);
+  } else {
+    write(a, query.point, 0, query.best);
   }
 }
 
-template <class Real, class Key, int K, int kDims>
-void start(const KnnArguments<Real>& a, cudaStream_t stream) {
+template <class Real>
+void start(void (*kernel)(KnnArguments<Real>), const KnnArguments<Real>& a, cudaStream_t stream) {
   const int threads = min(kMaxThreads, (a.num_points + 31) / 32 * 32);
   const auto blocks =
       device::blocks_for(static_cast<std::size_t>(a.num_points), static_cast<std::size_t>(threads));
@@ -213,7 +328,7 @@ void start(const KnnArguments<Real>& a, cudaStream_t stream) {
     if (a.mask) part.mask += points;
     if (a.counts) part.counts += first;
     if (a.squared_distances) part.squared_distances += points * a.k;
-    device::launch(knn_kernel<Real, Key, K, kDims>,
+    device::launch(kernel,
                    {dim3(blocks, static_cast<unsigned>(part.sets)), dim3(static_cast<unsigned>(threads))},
                    stream, part);
   }
@@ -221,18 +336,28 @@ void start(const KnnArguments<Real>& a, cudaStream_t stream) {
 
 template <class Real, class Key, int K>
 void start_for_dims(const KnnArguments<Real>& a, cudaStream_t stream) {
-  if (a.dims <= 2) return start<Real, Key, K, 2>(a, stream);
-  if (a.dims <= 4) return start<Real, Key, K, 4>(a, stream);
-  if (a.dims <= 8) return start<Real, Key, K, 8>(a, stream);
-  start<Real, Key, K, 0>(a, stream);
+  if (a.dims <= 2) return start(knn_kernel<Real, Key, K, 2>, a, stream);
+  if (a.dims <= 4) return start(knn_kernel<Real, Key, K, 4>, a, stream);
+  if (a.dims <= 8) return start(knn_kernel<Real, Key, K, 8>, a, stream);
+  start(knn_kernel<Real, Key, K, 0>, a, stream);
+}
+
+template <int K>
+void start_short_for_dims(const KnnArguments<float>& a, cudaStream_t stream) {
+  if (a.dims <= 2) return start(short_knn_kernel<K, 2>, a, stream);
+  if (a.dims <= 4) return start(short_knn_kernel<K, 4>, a, stream);
+  if (a.dims <= 8) return start(short_knn_kernel<K, 8>, a, stream);
+  start(short_knn_kernel<K, 0>, a, stream);
 }
 
 }  // namespace
 
-void launch_knn(const KnnArguments<float>& arguments, cudaStream_t stream) {
-  if (arguments.k <= 8) return start_for_dims<float, FloatKey, 8>(arguments, stream);
-  if (arguments.k <= 16) return start_for_dims<float, FloatKey, 16>(arguments, stream);
-  start_for_dims<float, FloatKey, 32>(arguments, stream);
+void launch_knn(const KnnArguments<float>& a, cudaStream_t stream) {
+  if (a.num_points <= ShortKey::kMaxPoints && a.k <= 16 && a.squared_distances == nullptr)
+    return a.k <= 8 ? start_short_for_dims<8>(a, stream) : start_short_for_dims<16>(a, stream);
+  if (a.k <= 8) return start_for_dims<float, FloatKey, 8>(a, stream);
+  if (a.k <= 16) return start_for_dims<float, FloatKey, 16>(a, stream);
+  start_for_dims<float, FloatKey, 32>(a, stream);
 }
 
 void launch_knn(const KnnArguments<double>& arguments, cudaStream_t stream) {
