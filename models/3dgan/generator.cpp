@@ -13,15 +13,6 @@
 
 namespace bunchtrain::models {
 
-ShowerGeneratorOptions ShowerGeneratorOptions::from(const ModelDescription& description) {
-  return {.variant = parse_shower_variant(description.text("variant", "fixed", {"fixed", "angle"})),
-          .seed = description.unsigned_integer("seed", 1)};
-}
-
-ModelDescription ShowerGeneratorOptions::describe() const {
-  return ModelDescription("3dgan-generator").set("variant", to_string(variant)).set("seed", seed);
-}
-
 ShowerGeneratorImpl::ShowerGeneratorImpl(ShowerGeneratorOptions options) : options_(options) {
   using nn::KerasInitializer;
   const detail::GeneratorTable& table = detail::generator_table(options_.variant);

@@ -8,7 +8,7 @@
 #include <span>
 
 #include "bunchtrain/models/3dgan/variant.hpp"
-#include "bunchtrain/ops/conv3d.hpp"
+#include "bunchtrain/ops/extent3.hpp"
 
 namespace bunchtrain::models::detail {
 

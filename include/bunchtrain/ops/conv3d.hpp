@@ -4,24 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
-#include <cstdint>
+#include "bunchtrain/ops/extent3.hpp"
 
 namespace bunchtrain::ops {
-
-using Extent3 = std::array<std::int64_t, 3>;  ///< along x, y, z
-
-/// Zeros put around an image; the two sides may differ (Keras' "same" with an even kernel).
-struct Padding3 {
-  Extent3 before = {0, 0, 0};
-  Extent3 after = {0, 0, 0};
-
-  /// As many zeros before as behind.
-  static Padding3 symmetric(Extent3 cells) { return {cells, cells}; }
-  /// The output has the input's shape, as Keras' and TensorFlow's "same" with stride 1:
-  /// (k - 1) / 2 zeros before.
-  static Padding3 same(Extent3 kernel);
-};
 
 /// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and
 /// `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1. Differentiable

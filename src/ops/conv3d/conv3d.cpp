@@ -45,31 +45,14 @@ at::Tensor pad(const at::Tensor& input, const Extent3& before, const Extent3& af
   return at::constant_pad_nd(input, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
 }
 
-std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-
-/// How one axis of an upsampled convolution falls apart into phases.
-struct Phases {
-  std::int64_t factor, kernel, first,
-      last;  ///< the small image's cells that an output cell sees, counted from its own
-
-  Phases(std::int64_t factor, std::int64_t kernel, std::int64_t padding)
-      : factor(factor),
-        kernel(kernel),
-        first(floor_divide(-padding, factor)),
-        last(floor_divide(factor - 1 + kernel - 1 - padding, factor)),
-        padding_(padding) {}
-  std::int64_t taps() const { return last - first + 1; }
-  /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device:
-  /// a copy would wait for it.
-  at::Tensor sums(const at::TensorOptions& options) const {
-    const auto numbers = [&](std::int64_t count) { return at::arange(count, options.dtype(at::kLong)); };
-    const at::Tensor cells = numbers(factor).view({-1, 1, 1}) + numbers(kernel) - padding_;
-    return at::div(cells, factor, "floor").eq(numbers(taps()).view({-1, 1}) + first).to(options.dtype());
-  }
-
- private:
-  std::int64_t padding_;
-};
+/// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device: a copy would wait for it.
+at::Tensor tap_sums(const AxisPhases& axis, const at::TensorOptions& options) {
+  const auto numbers = [&](std::int64_t count) { return at::arange(count, options.dtype(at::kLong)); };
+  const at::Tensor cells = numbers(axis.factor).view({-1, 1, 1}) + numbers(axis.kernel) - axis.padding;
+  return at::div(cells, axis.factor, "floor")
+      .eq(numbers(axis.taps()).view({-1, 1}) + axis.first())
+      .to(options.dtype());
+}
 
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
@@ -79,9 +62,10 @@ using torch::autograd::variable_list;
 struct PhaseShape {
   Extent3 kernel, factor, before;
 
-  std::array<Phases, 3> axes() const {
-    return {Phases(factor[0], kernel[0], before[0]), Phases(factor[1], kernel[1], before[1]),
-            Phases(factor[2], kernel[2], before[2])};
+  std::array<AxisPhases, 3> axes() const {
+    std::array<AxisPhases, 3> all;
+    for (std::size_t axis = 0; axis < 3; ++axis) all[axis] = {factor[axis], kernel[axis], before[axis]};
+    return all;
   }
   std::vector<std::int64_t> numbers() const {
     std::vector<std::int64_t> all;
@@ -114,7 +98,8 @@ struct SumToPhases : torch::autograd::Function<SumToPhases> {
     const NoAutocast no_autocast;
     const auto axes = shape.axes();
     at::Tensor sums = weight;
-    for (const Phases& axis : axes) sums = at::tensordot(sums, axis.sums(weight.options()), {2}, {2});
+    for (const AxisPhases& axis : axes)
+      sums = at::tensordot(sums, tap_sums(axis, weight.options()), {2}, {2});
     return sums.permute({2, 4, 6, 0, 1, 3, 5, 7})
         .reshape({shape.factor[0] * shape.factor[1] * shape.factor[2] * weight.size(0), weight.size(1),
                   axes[0].taps(), axes[1].taps(), axes[2].taps()});
@@ -135,7 +120,7 @@ struct CollectFromPhases : torch::autograd::Function<CollectFromPhases> {
                           .permute({3, 4, 0, 5, 1, 6, 2, 7});
     for (const std::int64_t axis : {2, 1, 0}) {
       const auto place = 2 + 2 * axis;
-      sums = at::tensordot(sums, axes[static_cast<std::size_t>(axis)].sums(kernels.options()),
+      sums = at::tensordot(sums, tap_sums(axes[static_cast<std::size_t>(axis)], kernels.options()),
                            {place, place + 1}, {0, 1});
     }
     return sums.permute({0, 1, 4, 3, 2}).contiguous();
@@ -152,15 +137,6 @@ variable_list SumToPhases::backward(AutogradContext* context, const variable_lis
 }
 
 }  // namespace
-
-Padding3 Padding3::same(Extent3 kernel) {
-  Padding3 padding;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    padding.before[axis] = (kernel[axis] - 1) / 2;
-    padding.after[axis] = kernel[axis] - 1 - padding.before[axis];
-  }
-  return padding;
-}
 
 at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                   const Padding3& padding) {
@@ -190,8 +166,8 @@ at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, c
     outputs[axis] =
         factor[axis] * cells + padding.before[axis] + padding.after[axis] - weight.size(2 + place) + 1;
     steps[axis] = (outputs[axis] + factor[axis] - 1) / factor[axis];
-    before[axis] = -phases[axis].first;
-    after[axis] = steps[axis] - 1 + phases[axis].last - (cells - 1);
+    before[axis] = -phases[axis].first();
+    after[axis] = steps[axis] - 1 + phases[axis].last() - (cells - 1);
   }
   const at::Tensor all_phases = detail::convolve(
       pad(input, before, after), kernels.defined() ? kernels : phase_kernels(weight, factor, padding),

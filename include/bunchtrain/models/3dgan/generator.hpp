@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "bunchtrain/models/3dgan/variant.hpp"
+#include "bunchtrain/models/3dgan/generator_options.hpp"
 #include "bunchtrain/models/module_holder.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
@@ -17,17 +17,6 @@
 #include "bunchtrain/nn/slab_layers.hpp"
 
 namespace bunchtrain::models {
-
-class ModelDescription;
-
-struct ShowerGeneratorOptions {
-  ShowerVariant variant = ShowerVariant::fixed_angle;
-  std::uint64_t seed = 1;  ///< of the initial weights
-
-  /// {"model": "3dgan-generator", "variant": "fixed", "seed": 1}. @throws ConfigError naming the field.
-  static ShowerGeneratorOptions from(const ModelDescription& description);
-  ModelDescription describe() const;
-};
 
 /// Trainable parameters 872,808 (fixed angle) or 1,364,983 (variable angle). Dense, then convolutions behind
 /// nearest upsamplings, each with its slope and batch norm as the Keras original; the dense output is folded
