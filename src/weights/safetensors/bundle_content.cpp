@@ -6,6 +6,7 @@
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/weights/bundle_files.hpp"
 #include "bundle_index.hpp"
 
 namespace bunchtrain::weights {
@@ -51,6 +52,14 @@ BundleContent read_bundle_content(const fs::path& folder) {
     if (file.name == detail::kBundleCard) index.content.card = read_text(folder / file.name);
   }
   return std::move(index.content);
+}
+
+std::vector<std::string> bundle_files(const fs::path& folder) {
+  const fs::path path = folder / detail::kBundleIndex;
+  std::vector<std::string> names = {detail::kBundleIndex};
+  for (const detail::BundleFile& file : detail::parse_index(read_text(path), path.string()).files)
+    names.push_back(file.name);
+  return names;
 }
 
 fs::path bundle_weights(const fs::path& folder) { return folder / detail::kBundleWeights; }

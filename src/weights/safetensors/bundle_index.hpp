@@ -16,8 +16,8 @@ inline constexpr const char* kBundleIndex = "bundle.json";
 inline constexpr const char* kBundleWeights = "model.safetensors";
 inline constexpr const char* kBundleCard = "card.toml";
 /// What other programs read. A bundle with such files is of version 2.
-inline constexpr std::array<std::string_view, 3> kBundleExtras = {"model.onnx", "model_card.json",
-                                                                  "preprocess.json"};
+inline constexpr std::array<std::string_view, 4> kBundleExtras = {"model.onnx", "model.onnx.data",
+                                                                  "model_card.json", "preprocess.json"};
 
 struct BundleFile {
   std::string name;  ///< one of those above
