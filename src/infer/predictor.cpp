@@ -5,6 +5,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
+#include "bunchtrain/infer/fast_generator.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "loaded_network.hpp"
@@ -47,6 +49,21 @@ NamedTensors as_wide_as(const LoadedNetwork& network, const NamedTensors& tensor
   return wide;
 }
 
+NamedTensors generate(const FastGenerator& generator, const NamedTensors& inputs) {
+  const at::Tensor& latent = inputs["latent"];
+  if (latent.dim() != 2 || latent.size(1) != generator.latent_size() || !latent.device().is_cpu())
+    throw ConfigError(
+        fmt::format("the fast engine's generator takes latent vectors [B, {}] on the CPU, not [{}] on {}",
+                    generator.latent_size(), fmt::join(latent.sizes(), ", "), latent.device().str()));
+  const at::Tensor dense = latent.to(at::kFloat).contiguous();
+  const auto [x, y, z] = models::shower_shape(generator.variant());
+  at::Tensor images = at::empty({latent.size(0), x, y, z}, dense.options());
+  FastGenerator::Scratch scratch = generator.make_scratch();
+  generator.run({dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())},
+                {images.mutable_data_ptr<float>(), static_cast<std::size_t>(images.numel())}, scratch);
+  return {{"image", images}};
+}
+
 }  // namespace
 
 void PredictorOptions::validate() const {
@@ -54,14 +71,19 @@ void PredictorOptions::validate() const {
 }
 
 struct Predictor::Impl {
-  std::optional<FastPredictor> fast;  ///< in place of all that follows but the options
+  std::optional<FastPredictor> fast;       ///< in place of all that follows but the options
+  std::optional<FastGenerator> generator;  ///< this too
   LoadedNetwork network;
   PredictorOptions options;
   std::optional<features::FeaturePipeline> pipeline;  ///< of networks with a card of jets
   std::vector<InputColumn> inputs;
   std::vector<std::string> outputs;
 
+  std::vector<std::string> input_names() const {
+    return generator ? std::vector<std::string>{"latent"} : nn::as_model(*network.module)->input_names();
+  }
   NamedTensors forward(const NamedTensors& tensors) const {
+    if (generator) return generate(*generator, tensors);
     return nn::as_model(*network.module)->forward(as_wide_as(network, tensors));
   }
   /// [jets, outputs] float64.
@@ -93,7 +115,10 @@ Predictor Predictor::load(const std::filesystem::path& bundle, const PredictorOp
   auto impl = std::make_shared<Impl>();
   impl->options = options;
   if (options.engine == Engine::fast) {
-    impl->fast = FastPredictor::load(bundle);
+    if (FastGenerator::knows(bundle))
+      impl->generator = FastGenerator::load(bundle);
+    else
+      impl->fast = FastPredictor::load(bundle);
     return Predictor(std::move(impl));
   }
   impl->network = within_libtorch([&] { return load_network(bundle); });
@@ -116,6 +141,7 @@ const std::vector<std::string>& Predictor::outputs() const noexcept {
   return impl_->fast ? impl_->fast->outputs() : impl_->outputs;
 }
 const std::string& Predictor::hash() const noexcept {
+  if (impl_->generator) return impl_->generator->hash();
   return impl_->fast ? impl_->fast->hash() : impl_->network.hash;
 }
 const features::Card* Predictor::card() const noexcept {
@@ -134,9 +160,8 @@ void Predictor::run(const RawJets& jets, std::span<double> scores, Scratch& scra
   if (!scratch.impl_ || scratch.impl_->owner != impl_) detail::refuse_scratch();
   if (impl_->fast) return impl_->fast->run(jets, scores, *scratch.impl_->fast);
   if (!impl_->pipeline)
-    throw ConfigError(fmt::format("the network of {} scores no jets: give it tensors ({})",
-                                  impl_->network.origin,
-                                  fmt::join(nn::as_model(*impl_->network.module)->input_names(), ", ")));
+    throw ConfigError(fmt::format("the network scores no jets: give it tensors ({})",
+                                  fmt::join(impl_->input_names(), ", ")));
   const auto width = static_cast<std::int64_t>(impl_->outputs.size());
   const detail::RawRows rows(impl_->inputs, jets, detail::counts_particles(*impl_->network.card));
   detail::require_size(scores, jets.count, impl_->outputs);
@@ -157,8 +182,7 @@ NamedTensors Predictor::run(const NamedTensors& inputs) const {
   if (impl_->fast)
     throw ConfigError(
         "the fast engine scores raw jets: load the bundle with the plain one to give it tensors");
-  for (const std::string& name : nn::as_model(*impl_->network.module)->input_names())
-    static_cast<void>(inputs[name]);
+  for (const std::string& name : impl_->input_names()) static_cast<void>(inputs[name]);
   return within_libtorch([&] { return impl_->forward(inputs); });
 }
 

@@ -27,10 +27,10 @@ void measure(const config::Options& given) {
                                                    .seconds = given.get<double>("seconds"),
                                                    .onnxruntime = given.get<std::string>("onnxruntime")});
   fmt::print("{}\n  {:<22} {:>5} {:>7} {:>10} {:>10} {:>12} {:>10}\n", given.get<std::string>("bundle"),
-             "engine", "batch", "threads", "p50 [ms]", "p99 [ms]", "jets/s", "MB/thread");
+             "engine", "batch", "threads", "p50 [ms]", "p99 [ms]", "per second", "MB/thread");
   for (const auto& speed : benchmark.speeds)
     fmt::print("  {:<22} {:>5} {:>7} {:>10.4g} {:>10.4g} {:>12.5g} {:>10.3g}\n", speed.engine, speed.batch,
-               speed.threads, 1e3 * speed.p50, 1e3 * speed.p99, speed.jets_per_second,
+               speed.threads, 1e3 * speed.p50, 1e3 * speed.p99, speed.samples_per_second,
                static_cast<double>(speed.bytes_per_thread) / 1e6);
   for (const auto& reason : benchmark.left_out) fmt::print("  not measured: {}\n", reason);
 }
@@ -40,11 +40,17 @@ void measure(const config::Options& given) {
 int bench_infer(int argc, char** argv) {
   config::Options options(
       "bunchtrain bench infer",
-      "Measures how fast a bundle scores made-up jets here: latency, throughput and memory of each engine.");
+      "Measures how fast a bundle scores made-up jets or makes showers here: latency, throughput and memory of each engine.");
   options.declare(
       {{"bundle", std::string{}, "folder of the bundle", "FOLDER"},
        {"threads", std::vector<std::string>{"1"}, "numbers of scoring threads", "N,N...", {}, false, true},
-       {"batch", std::vector<std::string>{"1", "8", "64"}, "jets of a call", "N,N...", {}, false, true},
+       {"batch",
+        std::vector<std::string>{"1", "8", "64"},
+        "jets or showers of a call",
+        "N,N...",
+        {},
+        false,
+        true},
        {"particles", std::int64_t{50}, "of a jet, on average", "N"},
        {"seconds", 1.0, "that each measurement takes"},
        {"onnxruntime", std::string{}, "libonnxruntime.so to measure beside, with the network alone",

@@ -33,13 +33,18 @@ fs::path output_of(const config::Options& given, const fs::path& bundle, const c
 }
 
 infer::OnnxOptions graph_options(const config::Options& given) {
-  return {.opset = given.get<std::int64_t>("opset"), .with_features = given.get<bool>("with-features")};
+  return {.opset = given.get<std::int64_t>("opset"),
+          .profile = given.get<std::string>("profile") == "sofie" ? infer::OnnxProfile::sofie
+                                                                  : infer::OnnxProfile::ort,
+          .with_features = given.get<bool>("with-features")};
 }
 
 void print_onnx(const infer::OnnxModel& model) {
   fmt::print(
       "onnx     opset {}, {} nodes, {} bytes; run by our own loops: outputs differ by {:.1g} at most\n",
       model.opset, model.nodes, format_integer(std::ssize(model.bytes)), model.difference);
+  if (!model.weights.empty())
+    fmt::print("weights  {} bytes in a second file\n", format_integer(std::ssize(model.weights)));
 }
 
 void export_file(const config::Options& given, const fs::path& bundle) {
@@ -73,6 +78,7 @@ void export_bundle(const config::Options& given, const fs::path& bundle) {
   if (onnx) {
     print_onnx(*onnx);
     content.extras["model.onnx"] = onnx->bytes;
+    if (!onnx->weights.empty()) content.extras["model.onnx.data"] = onnx->weights;
   }
   content.extras["model_card.json"] = infer::model_card(
       bundle, {.licence = given.get<std::string>("licence"), .onnx = onnx ? &*onnx : nullptr});
@@ -94,6 +100,11 @@ int export_network(int argc, char** argv) {
        {"format", std::string{"bundle"}, "what to write: bundle or onnx"},
        {"out", std::string{}, "where to; empty = exported or model.onnx beside the bundle", "PATH"},
        {"opset", std::int64_t{17}, "version of ONNX's operators: 17, or 13 for older hosts"},
+       {"profile",
+        std::string{"ort"},
+        "operators: all that ONNX Runtime has, or those of ROOT's SOFIE alone",
+        {},
+        {"ort", "sofie"}},
        {"with-features", false, "the graph begins with raw columns and computes the card's features"},
        {"licence", std::string{}, "of the weights, for the model's card", "TEXT"},
        {"force", false, "replace a file that something else wrote"}});

@@ -23,7 +23,7 @@ struct Command {
   int (*run)(int, char**);
 };
 
-constexpr std::array<Command, 14> kCommands = {{
+constexpr std::array<Command, 18> kCommands = {{
     {"info", "what this build and this machine can do", bunchtrain::tool::info},
     {"inspect", "what an HDF5 file holds and which data card fits", bunchtrain::tool::inspect},
     {"generate jets", "make toy jets to try the trainers with", bunchtrain::tool::generate_jets},
@@ -35,8 +35,13 @@ constexpr std::array<Command, 14> kCommands = {{
     {"evaluate", "apply a run's best checkpoint to files: table, ROC, scores.h5", bunchtrain::tool::evaluate},
     {"export", "write a network for other programs: bundle, ONNX", bunchtrain::tool::export_network},
     {"score", "apply a bundle to files, without MPI: scores.h5", bunchtrain::tool::score},
+    {"models list", "list the bundles of a folder", bunchtrain::tool::models_list},
+    {"models show", "print the card of a model in a folder", bunchtrain::tool::models_show},
+    {"models add", "copy a bundle into a folder of models, with checksums", bunchtrain::tool::models_add},
+    {"models verify", "prove all files of the models in a folder", bunchtrain::tool::models_verify},
     {"repack", "write HDF5 files again so that they are read fast, in shards", bunchtrain::tool::repack},
-    {"bench infer", "measure how fast a bundle scores jets here", bunchtrain::tool::bench_infer},
+    {"bench infer", "measure how fast a bundle scores jets or makes showers here",
+     bunchtrain::tool::bench_infer},
     {"bench io", "measure how fast files are read here, by each engine", bunchtrain::tool::bench_io},
     {"plan", "predict which layouts of ranks train a network fastest", bunchtrain::tool::plan},
     {"report", "write a run folder's report.html again", bunchtrain::tool::report},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// How fast a bundle scores jets here: by each engine, from several threads, in batches of several sizes.
+/// How fast a bundle scores jets or makes showers here: by each engine, from several threads, in batches of several
+/// sizes.
 
 #include <cstdint>
 #include <filesystem>
@@ -22,14 +23,14 @@ struct InferenceBenchmarkOptions {
   void validate() const;
 };
 
-/// Threads that score one batch after another, each on its own.
+/// Threads that work through one batch after another, each on its own.
 struct InferenceSpeed {
-  std::string engine;  ///< "fast", "plain", "onnxruntime, padded", "onnxruntime, trimmed"
+  std::string engine;  ///< "fast", "plain", "onnxruntime, padded", "onnxruntime, trimmed", "onnxruntime"
   int threads = 1;
   std::int64_t batch = 1;
   std::int64_t calls = 0;
-  double p50 = 0, p99 = 0;  ///< seconds that a call takes
-  double jets_per_second = 0;
+  double p50 = 0, p99 = 0;            ///< seconds that a call takes
+  double samples_per_second = 0;      ///< jets, or showers
   std::int64_t bytes_per_thread = 0;  ///< by which the resident memory of the process grew
 };
 
@@ -40,8 +41,9 @@ struct InferenceBenchmark {
 
 /// Scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
 /// network, ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
+/// The bundle of a 3DGAN generator makes showers of normal latent vectors.
 /// Threads inside LibTorch are the caller's to set (at::set_num_threads(1)).
-/// @throws CheckpointError for a bundle that cannot be used or is not of jets, ConfigError, and what engines throw.
+/// @throws CheckpointError for a bundle that cannot be used or is of neither, ConfigError, and what engines throw.
 InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options);
 
 }  // namespace bunchtrain::infer

@@ -20,7 +20,7 @@ namespace bunchtrain::infer {
 
 enum class Engine {
   plain,  ///< the modules of the training, any that the registry knows: the bits of an evaluation
-  fast,   ///< `FastPredictor`: ParticleNet on the calling thread alone, to 1e-6 the same
+  fast,  ///< `FastPredictor` and `FastGenerator`: ParticleNet and 3DGAN on the calling thread alone, the same to rounding
 };
 
 struct PredictorOptions {
@@ -85,7 +85,7 @@ class Predictor {
 
   /// The network alone: the tensors that its card would make, or those of a network without one, to its outputs
   /// ("logits").
-  /// Of the plain engine alone.
+  /// Of the plain engine, and of the fast one for a generator of showers ("latent" to "image").
   /// @throws ConfigError naming a tensor that is missing or does not fit.
   NamedTensors run(const NamedTensors& inputs) const;
 

@@ -120,6 +120,23 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
     EXPECT_THAT(refused.output, HasSubstr(said));
   }
 }
+TEST_F(BundleTest, IsKeptInAFolderOfModels) {
+  const std::string models = " " + path("models") + " ";
+  ASSERT_EQ(run(tool("models add" + models + "--bundle " + path("run/bundle") + " --name tagger")).exit_code,
+            0);
+  EXPECT_THAT(run(tool("models list" + models)).output, AllOf(HasSubstr("tagger"), HasSubstr("qcd,")));
+  EXPECT_THAT(run(tool("models show" + models + "--name tagger")).output, HasSubstr("bunchtrain-model-card"));
+  EXPECT_THAT(run(tool("models verify" + models)).output, HasSubstr("all in order"));
+  std::ofstream(folder_ / "models" / "tagger" / "card.toml", std::ios::app) << "\n";
+  const Finished damaged = run(tool("models verify" + models));
+  EXPECT_EQ(damaged.exit_code, 2);
+  EXPECT_THAT(damaged.output, HasSubstr("tagger/card.toml is damaged"));
+  for (const char* words : {"models list", "models show", "models add", "models verify"})
+    EXPECT_EQ(run(tool(words)).exit_code, 78) << words;
+  EXPECT_EQ(run(tool("models show" + models)).exit_code, 78);
+  EXPECT_THAT(run(tool("models add" + models)).output, HasSubstr("the folder of a bundle"));
+}
+
 TEST_F(BundleTest, IsExportedForOtherPrograms) {
   const std::string onnx = " --format onnx --out " + path("tagger.onnx");
   const Finished file = run(tool("export " + path("run") + onnx + " --opset 13"));
@@ -134,6 +151,9 @@ TEST_F(BundleTest, IsExportedForOtherPrograms) {
   for (const char* name : {"model.onnx", "model_card.json", "preprocess.json", "model.safetensors"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "tagger.bundle" / name)) << name;
   EXPECT_EQ(run(tool("score --bundle " + path("tagger.bundle") + " --data " + jets_)).exit_code, 0);
+  const Finished refused = run(tool("export " + path("run") + onnx + " --profile sofie --with-features"));
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, AllOf(HasSubstr("features needs "), HasSubstr("take --profile ort")));
   weights::Bundle foreign = bundle();
   foreign.model = "{\"model\": \"mine\"}";
   weights::write_bundle(path("foreign"), foreign);

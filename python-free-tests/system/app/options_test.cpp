@@ -25,7 +25,8 @@ class OptionsTest : public UserSession {
       all.push_back({name, example(name, "--help")});
     for (const char* name :
          {"evaluate", "generate jets", "generate gflash", "generate showers", "validate showers", "export",
-          "score", "inspect", "repack", "bench infer", "bench io", "plan", "report", "info"})
+          "score", "models list", "models show", "models add", "models verify", "inspect", "repack",
+          "bench infer", "bench io", "plan", "report", "info"})
       all.push_back({std::string("bunchtrain ") + name, tool(std::string(name) + " --help")});
     return all;
   }

@@ -44,6 +44,14 @@ inline weights::Bundle make_bundle(const features::Card& card, models::ParticleN
   return bundle;
 }
 
+/// A 3DGAN generator, variant "fixed" or "angle".
+inline weights::Bundle make_generator_bundle(const std::string& variant) {
+  const std::string model = R"({"model": "3dgan-generator", "variant": ")" + variant + R"("})";
+  const auto network = models::create_from(model);
+  stir(*network);
+  return {.weights = weights::named_state(*network), .model = model};
+}
+
 /// Raw columns as they were read, as views.
 class Columns {
  public:

@@ -36,19 +36,31 @@ TEST(InferenceBenchmarkTest, EachEngineScoresEachBatchFromEachNumberOfThreads) {
     EXPECT_GE(speed.calls, speed.threads);
     EXPECT_GT(speed.p50, 0);
     EXPECT_GE(speed.p99, speed.p50);
-    EXPECT_GT(speed.jets_per_second, 0);
+    EXPECT_GT(speed.samples_per_second, 0);
     EXPECT_GE(speed.bytes_per_thread, 0);
   }
   EXPECT_EQ(measured.size(), 8U);
   EXPECT_TRUE(benchmark.left_out.empty());
 }
 
+TEST(InferenceBenchmarkTest, GeneratorsMakeShowers) {
+  const BundleFolder folder;
+  const InferenceBenchmark benchmark =
+      measure_inference({.bundle = folder.write(make_generator_bundle("fixed")),
+                         .threads = {1, 2},
+                         .batches = {1},
+                         .seconds = 0.01});
+  std::vector<std::string> engines;
+  for (const InferenceSpeed& speed : benchmark.speeds) {
+    engines.push_back(speed.engine);
+    EXPECT_GT(speed.samples_per_second, 0);
+  }
+  EXPECT_THAT(engines, ::testing::ElementsAre("fast", "fast", "plain", "plain"));
+}
+
 TEST(InferenceBenchmarkTest, WhatCannotBeMeasuredIsSaid) {
   const BundleFolder folder;
-  const auto generator = models::create_from(R"({"model": "3dgan-generator"})");
-  const auto showers = folder.write(
-      {.weights = weights::named_state(*generator), .model = R"({"model": "3dgan-generator"})"}, "showers");
-  EXPECT_THAT(message_of({.bundle = showers}), HasSubstr("there is nothing to score"));
+  EXPECT_THAT(message_of({.bundle = folder.path()}), HasSubstr("bundle.json is missing"));
   EXPECT_THAT(message_of({}), HasSubstr("the folder of a bundle"));
   EXPECT_THAT(message_of({.bundle = "b", .threads = {}}), HasSubstr("one number or more"));
   EXPECT_THAT(message_of({.bundle = "b", .batches = {0}}), HasSubstr("numbers from 1 on"));

@@ -2,6 +2,7 @@
 /// Exported files in ONNX Runtime: built where there is one.
 #include "onnx/runtime.hpp"
 
+#include <ATen/ops/randn.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -100,6 +101,46 @@ TEST_F(OnnxRuntimeTest, RawColumnsBecomeFeaturesInTheGraph) {
     runtime.run(inputs, outputs);
     for (std::size_t i = 0; i < 8; ++i) EXPECT_NEAR(found[i], expected[i], 2e-5) << name << " " << i;
   }
+}
+
+TEST_F(OnnxRuntimeTest, GeneratorsMakeTheSameShowers) {
+  for (const char* variant : {"fixed", "angle"}) {
+    const auto bundle = folder_.write(make_generator_bundle(variant));
+    const Predictor predictor = Predictor::load(bundle);
+    for (const std::int64_t opset : {13, 17}) {
+      const onnx::Runtime runtime(BUNCHTRAIN_ONNXRUNTIME, make_onnx(bundle, {.opset = opset}).bytes);
+      const at::Tensor latent = at::randn({3, variant == std::string("fixed") ? 200 : 256});
+      const at::Tensor expected = predictor.run({{"latent", latent}})["image"].contiguous();
+      std::vector<float> found(static_cast<std::size_t>(expected.numel()));
+      const onnx::RuntimeInput inputs[] = {
+          {"latent", onnx::Type::float32, latent.const_data_ptr(), {3, latent.size(1)}}};
+      const onnx::RuntimeOutput outputs[] = {{"image", found}};
+      runtime.run(inputs, outputs);
+      const float* values = expected.const_data_ptr<float>();
+      const float unit = *std::max_element(values, values + expected.numel());
+      for (std::size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], values[i], 1e-5 * unit) << variant;
+    }
+  }
+}
+
+TEST_F(OnnxRuntimeTest, TheProfileOfSofieRunsHereToo) {
+  features::Card card = features::load_card("top_tagging");
+  const auto bundle = folder_.write(make_bundle(card, ParticleNetOptions::lite()));
+  const Predictor predictor = Predictor::load(bundle);
+  const onnx::Runtime runtime(BUNCHTRAIN_ONNXRUNTIME,
+                              make_onnx(bundle, {.profile = OnnxProfile::sofie}).bytes);
+  std::mt19937_64 random(12);
+  for (int trial = 0; trial < 4; ++trial) expect_equal_scores(random_jets(8, random), predictor, runtime);
+}
+
+TEST_F(OnnxRuntimeTest, WeightsInASecondFileAreFound) {
+  features::Card card = features::load_card("top_tagging");
+  const auto bundle = folder_.write(make_bundle(card, ParticleNetOptions::lite()));
+  const Predictor predictor = Predictor::load(bundle);
+  export_onnx(bundle, folder_.path() / "large.onnx", {.most_bytes = 1000});
+  const auto runtime = onnx::Runtime::open(BUNCHTRAIN_ONNXRUNTIME, folder_.path() / "large.onnx");
+  std::mt19937_64 random(13);
+  expect_equal_scores(random_jets(8, random), predictor, runtime);
 }
 
 TEST_F(OnnxRuntimeTest, WhatItCannotRunIsSaid) {

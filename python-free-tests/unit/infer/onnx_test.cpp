@@ -22,6 +22,7 @@ namespace bunchtrain::infer::test {
 namespace {
 
 using models::ParticleNetOptions;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::string message_of(const std::function<void()>& action) {
@@ -160,6 +161,54 @@ TEST_F(OnnxTest, WhatIsNotFiniteTakesTheCardsNumberWithinTheGraph) {
   EXPECT_LT(make_onnx(bundle, {.with_features = true}).difference, 2e-5);
 }
 
+TEST_F(OnnxTest, GeneratorsAreConvolutionsOfTheSmallImage) {
+  for (const char* variant : {"fixed", "angle"}) {
+    const auto bundle = folder_.write(make_generator_bundle(variant), variant);
+    const OnnxModel model = export_onnx(bundle, file(), {.profile = OnnxProfile::sofie});
+    EXPECT_LT(model.difference, 1e-5) << variant;
+    EXPECT_EQ(model.least_particles, 0);
+    const onnx::Graph graph = onnx::decode(model.bytes, "model.onnx");
+    EXPECT_EQ(onnx::encode(graph), model.bytes);
+    EXPECT_EQ(graph.inputs.at(0).name, "latent");
+    EXPECT_EQ(graph.outputs.at(0).shape.size(), 4U);
+    EXPECT_EQ(graph.nodes.back().layer, variant == std::string("fixed") ? "conv4" : "conv7");
+    EXPECT_EQ(graph.metadata.at("energy_unit_gev"), "100");
+  }
+}
+
+TEST_F(OnnxTest, TheProfileOfSofieKeepsToItsOperators) {
+  auto keras = ParticleNetOptions::lite();
+  keras.padding = models::PaddingRule::keras;
+  for (const ParticleNetOptions& options : {ParticleNetOptions::lite(), keras}) {
+    const auto bundle = write(options);
+    const OnnxModel model = make_onnx(bundle, {.profile = OnnxProfile::sofie});
+    EXPECT_LT(model.difference, 1e-5);
+    for (const onnx::Node& node : onnx::decode(model.bytes, "model.onnx").nodes)
+      EXPECT_NE(node.type, "GatherND");
+    EXPECT_THAT(
+        message_of([&] { make_onnx(bundle, {.profile = OnnxProfile::sofie, .with_features = true}); }),
+        AllOf(HasSubstr("features needs "), HasSubstr("an operator that ROOT's SOFIE does not have")));
+  }
+}
+
+TEST_F(OnnxTest, LargeWeightsLieInASecondFile) {
+  const auto bundle = write(ParticleNetOptions::lite());
+  const OnnxModel whole = make_onnx(bundle), parted = export_onnx(bundle, file(), {.most_bytes = 1000});
+  EXPECT_TRUE(whole.weights.empty());
+  EXPECT_LT(parted.bytes.size(), whole.bytes.size() / 2);
+  EXPECT_EQ(read_all(folder_.path() / "model.onnx.data"), parted.weights);
+  const onnx::Graph graph = onnx::decode(parted.bytes, "model.onnx", parted.weights);
+  EXPECT_EQ(onnx::encode(graph), whole.bytes);
+  EXPECT_THAT(message_of([&] { onnx::decode(parted.bytes, "model.onnx"); }),
+              HasSubstr("behind the end of the second file"));
+  EXPECT_THAT(message_of([&] {
+                std::string damaged = parted.bytes;
+                damaged.replace(damaged.find("offset"), 6, "offsat");
+                onnx::decode(damaged, "model.onnx", parted.weights);
+              }),
+              HasSubstr("a constant in a second file has no offset"));
+}
+
 TEST_F(OnnxTest, ModelCardsSayWhatTheNetworkNeeds) {
   const auto bundle = write(ParticleNetOptions::lite());
   const OnnxModel onnx = make_onnx(bundle);
@@ -183,8 +232,15 @@ TEST_F(OnnxTest, WhatCannotBeWrittenIsRefused) {
   weights::Bundle other = make_bundle(features::load_card("top_tagging"), ParticleNetOptions::lite());
   other.model = R"({"model": "3dgan-generator"})";
   const auto showers = folder_.write(other, "showers");
-  EXPECT_THAT(message_of([&] { export_onnx(showers, file()); }),
+  EXPECT_THAT(message_of([&] { export_onnx(showers, file()); }), HasSubstr("it holds no dense.weight"));
+  other.model = R"({"model": "3dgan-generator", "variant": "bent"})";
+  EXPECT_THAT(message_of([&] { export_onnx(folder_.write(other, "bent"), file()); }), HasSubstr("bent"));
+  other.model = R"({"model": "calo-diffusion"})";
+  EXPECT_THAT(message_of([&] { export_onnx(folder_.write(other, "other"), file()); }),
               HasSubstr("the fast engine knows particlenet"));
+  const auto generator = folder_.write(make_generator_bundle("fixed"), "generator");
+  EXPECT_THAT(message_of([&] { export_onnx(generator, file(), {.with_features = true}); }),
+              HasSubstr("its input is a latent vector"));
   EXPECT_THAT(message_of([&] { export_onnx(bundle, folder_.path() / "nowhere" / "model.onnx"); }),
               HasSubstr("nowhere"));
   EXPECT_FALSE(std::filesystem::exists(file()));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/infer/predictor.hpp"
 
+#include <ATen/ops/equal.h>
 #include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 
@@ -10,6 +12,7 @@
 #include <limits>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/infer/fast_generator.hpp"
 #include "bundles.hpp"
 #include "unit/features/raw_blocks.hpp"
 
@@ -275,6 +278,47 @@ TEST_F(PredictorTest, HeadsFollowTheClasses) {
   predictor.run(columns.jets(), scores, scratch);
   EXPECT_NE(scores[2], 0);
   EXPECT_GT(scores[3], 0);
+}
+
+TEST_F(PredictorTest, TheFastEngineMakesShowers) {
+  for (const char* variant : {"fixed", "angle"}) {
+    const auto bundle = folder_.write(make_generator_bundle(variant), variant);
+    const Predictor plain = Predictor::load(bundle), fast = Predictor::load(bundle, {.engine = Engine::fast});
+    EXPECT_EQ(fast.hash(), plain.hash());
+    EXPECT_TRUE(fast.inputs().empty() && fast.outputs().empty() && fast.classes().empty());
+    EXPECT_EQ(fast.card(), nullptr);
+    const FastGenerator generator = FastGenerator::load(bundle);
+    const at::Tensor latent = at::randn({9, generator.latent_size()});
+    const at::Tensor expected = plain.run({{"latent", latent}})["image"],
+                     found = fast.run({{"latent", latent}})["image"];
+    EXPECT_EQ(found.sizes(), expected.sizes());
+    EXPECT_LT((found - expected).abs().max().item<float>(), 1e-5F * expected.max().item<float>()) << variant;
+    const at::Tensor alone = fast.run({{"latent", latent.narrow(0, 8, 1)}})["image"];
+    EXPECT_TRUE(at::equal(alone, found.narrow(0, 8, 1))) << "batches change no bits";
+    EXPECT_EQ(fast.run({{"latent", latent.narrow(0, 0, 0)}})["image"].size(0), 0);
+    EXPECT_THAT(message_of([&] {
+                  fast.run({{"latent", at::rand({1, 3})}});
+                }),
+                HasSubstr("takes latent vectors [B, "));
+    Scratch scratch = fast.make_scratch();
+    EXPECT_THAT(message_of([&] { fast.run(RawJets{}, {}, scratch); }), HasSubstr("give it tensors (latent)"));
+  }
+}
+
+TEST_F(PredictorTest, TheGeneratorNamesWhatDoesNotFit) {
+  const auto bundle = folder_.write(make_generator_bundle("fixed"), "generator");
+  const FastGenerator generator = FastGenerator::load(bundle), other = FastGenerator::load(bundle);
+  FastGenerator::Scratch scratch = generator.make_scratch();
+  EXPECT_GT(scratch.bytes(), 0U);
+  std::vector<float> latents(200), images(15625);
+  EXPECT_EQ(message_of([&] { generator.run(latents, images, scratch); }), "no error");
+  EXPECT_THAT(message_of([&] { other.run(latents, images, scratch); }), HasSubstr("of another predictor"));
+  EXPECT_THAT(message_of([&] { generator.run(std::span(latents).first(199), images, scratch); }),
+              HasSubstr("200 numbers for each shower"));
+  EXPECT_THAT(message_of([&] { generator.run(latents, std::span(images).first(3), scratch); }),
+              HasSubstr("15625 cells for each of 1 showers"));
+  EXPECT_THAT(message_of([&] { FastGenerator::load(folder_.write(bundle_, "jets")); }),
+              HasSubstr("is of no generator"));
 }
 
 TEST_F(PredictorTest, TensorsOfAnyRegisteredModel) {

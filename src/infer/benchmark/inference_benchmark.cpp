@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/infer/inference_benchmark.hpp"
 
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "../onnx/runtime.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/infer/fast_generator.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bunchtrain/infer/predictor.hpp"
@@ -88,7 +90,7 @@ InferenceSpeed summarise(const Contender& contender, std::span<const Record> rec
   for (const Record& record : records) {
     if (record.error) std::rethrow_exception(record.error);
     const double busy = std::accumulate(record.seconds.begin(), record.seconds.end(), 0.0);
-    speed.jets_per_second += static_cast<double>(std::ssize(record.seconds) * batch) / busy;
+    speed.samples_per_second += static_cast<double>(std::ssize(record.seconds) * batch) / busy;
     all.insert(all.end(), record.seconds.begin(), record.seconds.end());
   }
   std::ranges::sort(all);
@@ -206,6 +208,93 @@ Contender contender_of(const std::shared_ptr<const onnx::Runtime>& runtime, cons
       }};
 }
 
+/// Contenders for batches of a size.
+using ContendersOf = std::function<std::vector<Contender>(std::int64_t batch)>;
+
+ContendersOf jet_contenders(const InferenceBenchmarkOptions& options, std::vector<std::string>& left_out) {
+  const Predictor plain = Predictor::load(options.bundle, {.batch = kJets});
+  if (!plain.card())
+    throw CheckpointError(
+        fmt::format("{} is of a network without a data card of jets: there is nothing to score",
+                    options.bundle.string()));
+  const auto particles = detail::make_up_particles(kJets, options.particles, plain.card()->length, 1);
+  std::optional<FastPredictor> fast;
+  std::shared_ptr<const onnx::Runtime> runtime;
+  std::int64_t least = 0;
+  try {
+    fast = FastPredictor::load(options.bundle);
+    if (!options.onnxruntime.empty()) {
+      const OnnxModel model = make_onnx(options.bundle);
+      runtime = std::make_shared<onnx::Runtime>(options.onnxruntime, model.bytes);
+      least = model.least_particles;
+    }
+  } catch (const CheckpointError& error) {
+    left_out.push_back(fmt::format("{}: {}", fast ? "onnxruntime" : "fast", error.message()));
+  }
+  return [plain, particles, fast, runtime, least](std::int64_t batch) {
+    const auto jets = make_batches(plain.inputs(), particles, batch);
+    std::vector<Contender> contenders;
+    if (fast) contenders.push_back(contender_of("fast", *fast, jets));
+    contenders.push_back(contender_of("plain", plain, jets));
+    if (runtime)
+      for (const bool trimmed : {false, true})
+        contenders.push_back(contender_of(runtime, *plain.card(), *jets, least, trimmed));
+    return contenders;
+  };
+}
+
+/// Images of a call, and what makes them of the latent vectors of a batch.
+struct ShowerBatch {
+  std::vector<float> latents, images;
+};
+using MakeShowers = std::function<void(ShowerBatch&)>;
+
+Contender shower_contender(const char* engine, const std::shared_ptr<const FastGenerator>& generator,
+                           std::int64_t batch, std::function<MakeShowers()> make_worker) {
+  return {.engine = engine, .batches = 1, .make_worker = [=]() -> Worker {
+            auto showers = std::make_shared<ShowerBatch>();
+            std::mt19937_64 random(1);
+            std::normal_distribution<float> normal;
+            showers->latents.resize(static_cast<std::size_t>(batch * generator->latent_size()));
+            for (float& value : showers->latents) value = normal(random);
+            showers->images.resize(static_cast<std::size_t>(batch * generator->image_size()));
+            return [showers, run = make_worker()](std::size_t) { run(*showers); };
+          }};
+}
+
+ContendersOf shower_contenders(const InferenceBenchmarkOptions& options) {
+  const auto fast = std::make_shared<const FastGenerator>(FastGenerator::load(options.bundle));
+  const Predictor plain = Predictor::load(options.bundle);
+  std::shared_ptr<const onnx::Runtime> runtime;
+  if (!options.onnxruntime.empty())
+    runtime = std::make_shared<onnx::Runtime>(options.onnxruntime, make_onnx(options.bundle).bytes);
+  return [fast, plain, runtime](std::int64_t batch) {
+    const std::int64_t latent = fast->latent_size();
+    const auto by_us = [fast]() -> MakeShowers {
+      auto scratch = std::make_shared<FastGenerator::Scratch>(fast->make_scratch());
+      return [fast, scratch](ShowerBatch& showers) { fast->run(showers.latents, showers.images, *scratch); };
+    };
+    const auto by_modules = [plain, batch, latent]() -> MakeShowers {
+      return [plain, batch, latent](ShowerBatch& showers) {
+        plain.run({{"latent", at::from_blob(showers.latents.data(), {batch, latent}, at::kFloat)}});
+      };
+    };
+    std::vector<Contender> contenders = {shower_contender("fast", fast, batch, by_us),
+                                         shower_contender("plain", fast, batch, by_modules)};
+    if (runtime)
+      contenders.push_back(
+          shower_contender("onnxruntime", fast, batch, [runtime, batch, latent]() -> MakeShowers {
+            return [runtime, batch, latent](ShowerBatch& showers) {
+              const onnx::RuntimeInput inputs[] = {
+                  {"latent", onnx::Type::float32, showers.latents.data(), {batch, latent}}};
+              const onnx::RuntimeOutput outputs[] = {{"image", showers.images}};
+              runtime->run(inputs, outputs);
+            };
+          }));
+    return contenders;
+  };
+}
+
 void require_all_positive(const char* field, const auto& values) {
   if (values.empty()) throw ConfigError(field, "", "one number or more");
   for (const auto value : values)
@@ -227,36 +316,13 @@ void InferenceBenchmarkOptions::validate() const {
 InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options) {
   options.validate();
   InferenceBenchmark benchmark;
-  const Predictor plain = Predictor::load(options.bundle, {.batch = kJets});
-  if (!plain.card())
-    throw CheckpointError(
-        fmt::format("{} is of a network without a data card of jets: there is nothing to score",
-                    options.bundle.string()));
-  const auto particles = detail::make_up_particles(kJets, options.particles, plain.card()->length, 1);
-  std::optional<FastPredictor> fast;
-  std::shared_ptr<const onnx::Runtime> runtime;
-  OnnxModel model;
-  try {
-    fast = FastPredictor::load(options.bundle);
-    if (!options.onnxruntime.empty()) {
-      model = make_onnx(options.bundle);
-      runtime = std::make_shared<onnx::Runtime>(options.onnxruntime, model.bytes);
-    }
-  } catch (const CheckpointError& error) {
-    benchmark.left_out.push_back(fmt::format("{}: {}", fast ? "onnxruntime" : "fast", error.message()));
-  }
-  for (const std::int64_t batch : options.batches) {
-    const auto jets = make_batches(plain.inputs(), particles, batch);
-    std::vector<Contender> contenders;
-    if (fast) contenders.push_back(contender_of("fast", *fast, jets));
-    contenders.push_back(contender_of("plain", plain, jets));
-    if (runtime)
-      for (const bool trimmed : {false, true})
-        contenders.push_back(contender_of(runtime, *plain.card(), *jets, model.least_particles, trimmed));
-    for (const Contender& contender : contenders)
+  const auto contenders_of = FastGenerator::knows(options.bundle)
+                                 ? shower_contenders(options)
+                                 : jet_contenders(options, benchmark.left_out);
+  for (const std::int64_t batch : options.batches)
+    for (const Contender& contender : contenders_of(batch))
       for (const int threads : options.threads)
         benchmark.speeds.push_back(measure(contender, threads, batch, options.seconds));
-  }
   return benchmark;
 }
 

@@ -11,59 +11,10 @@
 #include <string_view>
 
 #include "bunchtrain/core/error.hpp"
+#include "call.hpp"
 
 namespace bunchtrain::infer::onnx {
 namespace {
-
-using Shape = std::vector<std::int64_t>;
-using Inputs = std::vector<const Array*>;
-
-constexpr std::int64_t kMostValues = std::int64_t{1} << 28;
-
-/// What an operator is given.
-struct Call {
-  const Node& node;
-  const Inputs& inputs;
-
-  [[noreturn]] void refuse() const {
-    std::string shapes;
-    for (const Array* input : inputs) shapes += fmt::format(" [{}]", fmt::join(input->shape, ", "));
-    throw DataError(fmt::format("{} does not take{}", node.type, shapes));
-  }
-  void expect(bool fits) const {
-    if (!fits) refuse();
-  }
-  const Array& operator[](std::size_t i) const { return *inputs[i]; }
-
-  /// Values of an array of this shape.
-  std::int64_t count(const Shape& shape) const {
-    std::int64_t count = 1;
-    for (const std::int64_t size : shape) {
-      expect(size >= 0 && (size == 0 || count <= kMostValues / size));
-      count *= size;
-    }
-    return count;
-  }
-  std::int64_t axis(std::int64_t axis, std::size_t rank) const {
-    if (axis < 0) axis += static_cast<std::int64_t>(rank);
-    expect(axis >= 0 && axis < static_cast<std::int64_t>(rank));
-    return axis;
-  }
-  /// The one whole number that an input holds.
-  std::int64_t integer(std::size_t input) const {
-    expect(inputs[input]->values.size() == 1 && std::abs(inputs[input]->values[0]) <= kMostValues);
-    return static_cast<std::int64_t>(inputs[input]->values[0]);
-  }
-  std::int64_t attribute(const std::string& name, std::int64_t otherwise) const {
-    const auto found = node.attributes.find(name);
-    if (found == node.attributes.end()) return otherwise;
-    const auto* value = std::get_if<std::int64_t>(&found->second);
-    expect(value != nullptr);
-    return *value;
-  }
-};
-
-std::size_t place(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 Shape broadcast(const Call& call) {
   Shape shape;
@@ -201,12 +152,20 @@ Array gather_rows(const Call& call) {
   return out;
 }
 
-/// One of a list of numbers.
+/// data [N, ...], indices of any shape: [indices, ...].
 Array gather(const Call& call) {
-  const std::int64_t index = call.integer(1);
-  call.expect(call[0].shape.size() == 1 && call[1].shape.empty() && index >= 0 && index < call[0].shape[0] &&
-              call.attribute("axis", 0) == 0);
-  return {.shape = {}, .values = {call[0].values[place(index)]}};
+  const Array &data = call[0], &indices = call[1];
+  call.expect(!data.shape.empty() && call.attribute("axis", 0) == 0);
+  Array out{.shape = indices.shape, .values = {}};
+  out.shape.insert(out.shape.end(), data.shape.begin() + 1, data.shape.end());
+  out.values.reserve(place(call.count(out.shape)));
+  const std::int64_t size = call.count(Shape(data.shape.begin() + 1, data.shape.end()));
+  for (const double index : indices.values) {
+    call.expect(index >= 0 && index < static_cast<double>(data.shape[0]));
+    const auto from = data.values.begin() + static_cast<std::int64_t>(index) * size;
+    out.values.insert(out.values.end(), from, from + size);
+  }
+  return out;
 }
 
 /// Along the last axis.
@@ -230,9 +189,11 @@ Array concatenate(const Call& call) {
   return out;
 }
 
+/// Axes in ascending order.
 Array unsqueeze(const Call& call) {
   Array out = call[0];
-  out.shape.insert(out.shape.begin() + call.axis(call.integer(1), out.shape.size() + 1), 1);
+  for (const std::int64_t axis : call.integers(1))
+    out.shape.insert(out.shape.begin() + call.axis(axis, out.shape.size() + 1), 1);
   return out;
 }
 
@@ -279,6 +240,7 @@ const std::map<std::string_view, Operator>& operators() {
       {"Atan", {1, each<1, [](const auto& a) { return std::atan(a[0]); }>}},
       {"Cast", {1, each<1, [](const auto& a) { return a[0]; }>}},
       {"Concat", {1, concatenate}},
+      {"Conv", {2, convolve}},
       {"Cos", {1, each<1, [](const auto& a) { return std::cos(a[0]); }>}},
       {"Cosh", {1, each<1, [](const auto& a) { return std::cosh(a[0]); }>}},
       {"Div", {2, each<2, [](const auto& a) { return a[0] / a[1]; }>}},
@@ -290,6 +252,7 @@ const std::map<std::string_view, Operator>& operators() {
       {"GreaterOrEqual", {2, each<2, [](const auto& a) { return a[1] <= a[0] ? 1.0 : 0.0; }>}},
       {"IsInf", {1, each<1, [](const auto& a) { return std::isinf(a[0]) ? 1.0 : 0.0; }>}},
       {"IsNaN", {1, each<1, [](const auto& a) { return std::isnan(a[0]) ? 1.0 : 0.0; }>}},
+      {"LeakyRelu", {1, leaky_relu}},
       {"Less", {2, each<2, [](const auto& a) { return a[0] < a[1] ? 1.0 : 0.0; }>}},
       {"LessOrEqual", {2, each<2, [](const auto& a) { return a[0] <= a[1] ? 1.0 : 0.0; }>}},
       {"Log", {1, each<1, [](const auto& a) { return std::log(a[0]); }>}},
@@ -304,15 +267,18 @@ const std::map<std::string_view, Operator>& operators() {
       {"ReduceMean", {1, reduce_mean}},
       {"ReduceSum", {2, reduce_sum}},
       {"Relu", {1, each<1, [](const auto& a) { return std::max(a[0], 0.0); }>}},
+      {"Reshape", {2, reshape}},
       {"Round", {1, each<1, [](const auto& a) { return std::nearbyint(a[0]); }>}},
       {"Shape", {1, shape_of}},
       {"Sin", {1, each<1, [](const auto& a) { return std::sin(a[0]); }>}},
       {"Sinh", {1, each<1, [](const auto& a) { return std::sinh(a[0]); }>}},
+      {"Slice", {4, slice}},
       {"Softmax", {1, softmax}},
       {"Sqrt", {1, each<1, [](const auto& a) { return std::sqrt(a[0]); }>}},
       {"Sub", {2, each<2, [](const auto& a) { return a[0] - a[1]; }>}},
       {"Tanh", {1, each<1, [](const auto& a) { return std::tanh(a[0]); }>}},
       {"TopK", {2, top_k}},
+      {"Transpose", {1, transpose}},
       {"Unsqueeze", {2, unsqueeze}},
       {"Where", {3, each<3, [](const auto& a) { return a[0] != 0 ? a[1] : a[2]; }>}},
   };

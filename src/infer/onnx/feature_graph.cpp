@@ -61,7 +61,9 @@ const char* same_operator(Op op) {
 class FeatureGraph {
  public:
   FeatureGraph(const features::Card& card, Graph& graph)
-      : card_(card), expressions_(card), graph_(graph), build_(graph) {}
+      : card_(card), expressions_(card), graph_(graph), build_(graph) {
+    build_.within("features");
+  }
 
   NetworkInputs add_all() {
     if (card_.mask.empty()) {

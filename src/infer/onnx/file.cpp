@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstring>
 #include <vector>
 
@@ -26,26 +27,49 @@ constexpr int kName = 1, kFloat = 2, kInt = 3, kInts = 8, kType = 20;
 constexpr std::uint64_t kIsFloat = 1, kIsInt = 2, kIsInts = 7;
 }  // namespace attribute
 namespace tensor {
-constexpr int kDims = 1, kType = 2, kName = 8, kRaw = 9;
-}
+constexpr int kDims = 1, kType = 2, kName = 8, kRaw = 9, kExternal = 13, kPlace = 14;
+constexpr std::uint64_t kIsExternal = 1;
+}  // namespace tensor
 
 constexpr const char* kProducerName = "bunchtrain";
 
-void write_values(WireWriter& out, const std::vector<float>& values) {
-  out.bytes(tensor::kRaw, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
-}
-void write_values(WireWriter& out, const std::vector<std::int64_t>& values) {
-  out.bytes(tensor::kRaw,
-            {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(std::int64_t)});
+constexpr std::uint64_t kLeastExternal = 1024, kPage = 4096;  ///< bytes
+
+std::string_view bytes_of(const Constant& constant) {
+  return std::visit(
+      [](const auto& values) {
+        return std::string_view(reinterpret_cast<const char*>(values.data()),
+                                values.size() * sizeof(values[0]));
+      },
+      constant.values);
 }
 
-std::string encode(const Constant& constant) {
+void write_entry(WireWriter& out, int field, std::string_view key, std::string_view value) {
+  WireWriter entry;
+  entry.bytes(1, key);
+  entry.bytes(2, value);
+  out.bytes(field, entry.take());
+}
+
+void write_external(WireWriter& out, std::string_view values, ExternalData& external) {
+  external.bytes.resize((external.bytes.size() + kPage - 1) / kPage * kPage);
+  write_entry(out, tensor::kExternal, "location", external.location);
+  write_entry(out, tensor::kExternal, "offset", fmt::to_string(external.bytes.size()));
+  write_entry(out, tensor::kExternal, "length", fmt::to_string(values.size()));
+  out.varint(tensor::kPlace, tensor::kIsExternal);
+  external.bytes.append(values);
+}
+
+std::string encode(const Constant& constant, ExternalData* external) {
   WireWriter out;
   for (const std::int64_t size : constant.shape) out.varint(tensor::kDims, static_cast<std::uint64_t>(size));
   const Type type = constant.values.index() == 0 ? Type::float32 : Type::int64;
   out.varint(tensor::kType, static_cast<std::uint64_t>(type));
   out.bytes(tensor::kName, constant.name);
-  std::visit([&](const auto& values) { write_values(out, values); }, constant.values);
+  if (external && constant.bytes() >= kLeastExternal)
+    write_external(out, bytes_of(constant), *external);
+  else
+    out.bytes(tensor::kRaw, bytes_of(constant));
   return out.take();
 }
 
@@ -70,7 +94,8 @@ std::string encode(const Node& each, std::size_t number) {
   WireWriter out;
   for (const std::string& name : each.inputs) out.bytes(node::kInput, name);
   for (const std::string& name : each.outputs) out.bytes(node::kOutput, name);
-  out.bytes(node::kName, fmt::format("{}_{}", each.type, number));
+  out.bytes(node::kName,
+            fmt::format("{}{}{}_{}", each.layer, each.layer.empty() ? "" : "/", each.type, number));
   out.bytes(node::kType, each.type);
   for (const auto& [name, value] : each.attributes) out.bytes(node::kAttribute, encode(name, value));
   return out.take();
@@ -96,11 +121,11 @@ std::string encode(const Value& value) {
   return out.take();
 }
 
-std::string encode_graph(const Graph& content) {
+std::string encode_graph(const Graph& content, ExternalData* external) {
   WireWriter out;
   for (std::size_t i = 0; i < content.nodes.size(); ++i) out.bytes(graph::kNode, encode(content.nodes[i], i));
   out.bytes(graph::kName, content.name);
-  for (const Constant& constant : content.constants) out.bytes(graph::kConstant, encode(constant));
+  for (const Constant& constant : content.constants) out.bytes(graph::kConstant, encode(constant, external));
   for (const Value& value : content.inputs) out.bytes(graph::kInput, encode(value));
   for (const Value& value : content.outputs) out.bytes(graph::kOutput, encode(value));
   return out.take();
@@ -132,10 +157,38 @@ std::vector<T> values_of(std::string_view raw, const std::vector<std::int64_t>& 
   return values;
 }
 
-Constant decode_constant(std::string_view bytes) {
+/// "offset" and its like of a constant in the second file.
+using Entries = std::map<std::string, std::string>;
+
+void read_entry(std::string_view bytes, Entries& into) {
+  std::string key;
+  for_fields(bytes, [&](const WireReader::Field& field) {
+    if (field.number == 1) key = text_of(field);
+    if (field.number == 2) into[key] = text_of(field);
+  });
+}
+
+std::string_view external_values(const Entries& entries, std::string_view external) {
+  const auto number = [&](const char* key) {
+    const auto found = entries.find(key);
+    std::uint64_t value = 0;
+    if (found == entries.end() ||
+        std::from_chars(found->second.data(), found->second.data() + found->second.size(), value).ec !=
+            std::errc())
+      throw DataError(fmt::format("a constant in a second file has no {}", key));
+    return value;
+  };
+  const std::uint64_t offset = number("offset"), length = number("length");
+  if (offset > external.size() || length > external.size() - offset)
+    throw DataError("a constant lies behind the end of the second file");
+  return external.substr(offset, length);
+}
+
+Constant decode_constant(std::string_view bytes, std::string_view external) {
   Constant constant;
   std::uint64_t type = 0;
   std::string_view raw;
+  Entries entries;
   for_fields(bytes, [&](const WireReader::Field& field) {
     if (field.number == tensor::kDims)
       constant.shape.push_back(static_cast<std::int64_t>(field.value));
@@ -145,9 +198,12 @@ Constant decode_constant(std::string_view bytes) {
       constant.name = text_of(field);
     else if (field.number == tensor::kRaw)
       raw = field.bytes;
-    else
+    else if (field.number == tensor::kExternal)
+      read_entry(field.bytes, entries);
+    else if (field.number != tensor::kPlace)
       throw DataError("a constant is not stored as raw bytes: another program wrote it");
   });
+  if (!entries.empty()) raw = external_values(entries, external);
   if (type == static_cast<std::uint64_t>(Type::float32))
     constant.values = values_of<float>(raw, constant.shape);
   else if (type == static_cast<std::uint64_t>(Type::int64))
@@ -181,11 +237,18 @@ void decode_attribute(std::string_view bytes, Node& into) {
         fmt::format("the attribute '{}' is of a kind that we do not read: another program wrote it", name));
 }
 
+/// "conv1" of "conv1/Relu_3".
+std::string layer_of(const std::string& name) {
+  const std::size_t end = name.rfind('/');
+  return end == std::string::npos ? "" : name.substr(0, end);
+}
+
 Node decode_node(std::string_view bytes) {
   Node found;
   for_fields(bytes, [&](const WireReader::Field& field) {
     if (field.number == node::kInput) found.inputs.push_back(text_of(field));
     if (field.number == node::kOutput) found.outputs.push_back(text_of(field));
+    if (field.number == node::kName) found.layer = layer_of(text_of(field));
     if (field.number == node::kType) found.type = text_of(field);
     if (field.number == node::kAttribute) decode_attribute(field.bytes, found);
   });
@@ -221,11 +284,11 @@ Value decode_value(std::string_view bytes) {
   return value;
 }
 
-void decode_graph(std::string_view bytes, Graph& into) {
+void decode_graph(std::string_view bytes, std::string_view external, Graph& into) {
   for_fields(bytes, [&](const WireReader::Field& field) {
     if (field.number == graph::kNode) into.nodes.push_back(decode_node(field.bytes));
     if (field.number == graph::kName) into.name = text_of(field);
-    if (field.number == graph::kConstant) into.constants.push_back(decode_constant(field.bytes));
+    if (field.number == graph::kConstant) into.constants.push_back(decode_constant(field.bytes, external));
     if (field.number == graph::kInput) into.inputs.push_back(decode_value(field.bytes));
     if (field.number == graph::kOutput) into.outputs.push_back(decode_value(field.bytes));
   });
@@ -233,42 +296,31 @@ void decode_graph(std::string_view bytes, Graph& into) {
 
 }  // namespace
 
-std::string encode(const Graph& content) {
+std::string encode(const Graph& content, ExternalData* external) {
   WireWriter opset, out;
   opset.bytes(1, "");
   opset.varint(2, static_cast<std::uint64_t>(content.opset));
   out.varint(model::kIrVersion, content.opset >= 15 ? 8 : 7);
   out.bytes(model::kProducer, kProducerName);
   out.bytes(model::kProducerVersion, version());
-  out.bytes(model::kGraph, encode_graph(content));
+  out.bytes(model::kGraph, encode_graph(content, external));
   out.bytes(model::kOpset, opset.take());
-  for (const auto& [key, value] : content.metadata) {
-    WireWriter entry;
-    entry.bytes(1, key);
-    entry.bytes(2, value);
-    out.bytes(model::kMetadata, entry.take());
-  }
+  for (const auto& [key, value] : content.metadata) write_entry(out, model::kMetadata, key, value);
   return out.take();
 }
 
-Graph decode(std::string_view bytes, std::string_view origin) {
+Graph decode(std::string_view bytes, std::string_view origin, std::string_view external) {
   try {
     Graph found;
     std::string producer;
     for_fields(bytes, [&](const WireReader::Field& field) {
       if (field.number == model::kProducer) producer = text_of(field);
-      if (field.number == model::kGraph) decode_graph(field.bytes, found);
+      if (field.number == model::kGraph) decode_graph(field.bytes, external, found);
       if (field.number == model::kOpset)
         for_fields(field.bytes, [&](const WireReader::Field& each) {
           if (each.number == 2) found.opset = static_cast<std::int64_t>(each.value);
         });
-      if (field.number == model::kMetadata) {
-        std::string key;
-        for_fields(field.bytes, [&](const WireReader::Field& each) {
-          if (each.number == 1) key = text_of(each);
-          if (each.number == 2) found.metadata[key] = text_of(each);
-        });
-      }
+      if (field.number == model::kMetadata) read_entry(field.bytes, found.metadata);
     });
     if (producer != kProducerName)
       throw DataError(fmt::format("'{}' wrote it, and not bunchtrain", producer));

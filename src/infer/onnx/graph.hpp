@@ -20,6 +20,9 @@ struct Constant {
   std::vector<std::int64_t> shape;
   std::variant<std::vector<float>, std::vector<std::int64_t>> values;
 
+  std::uint64_t bytes() const noexcept {
+    return std::visit([](const auto& all) { return all.size() * sizeof(all[0]); }, values);
+  }
   bool operator==(const Constant&) const = default;
 };
 
@@ -30,6 +33,7 @@ struct Node {
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
   std::map<std::string, Attribute> attributes = {};
+  std::string layer = {};  ///< of the network, or what it computes: "conv1"
 
   bool operator==(const Node&) const = default;
 };
@@ -56,11 +60,17 @@ struct Graph {
   bool operator==(const Graph&) const = default;
 };
 
-/// The bytes of a file, ONNX's protobuf.
-std::string encode(const Graph& graph);
+/// The second file of a model: its large constants, each at a multiple of a page.
+struct ExternalData {
+  std::string location;  ///< its name, as the model says it
+  std::string bytes = {};
+};
 
-/// Reads what `encode` wrote, without trust. `origin` is what messages call it.
+/// The bytes of a file, ONNX's protobuf. @param external takes the large constants, if it is there
+std::string encode(const Graph& graph, ExternalData* external = nullptr);
+
+/// Reads what `encode` wrote, without trust. `origin` is what messages call it, `external` the bytes of the second file.
 /// @throws DataError naming what is damaged, or what another program wrote that we do not read.
-Graph decode(std::string_view bytes, std::string_view origin);
+Graph decode(std::string_view bytes, std::string_view origin, std::string_view external = {});
 
 }  // namespace bunchtrain::infer::onnx

@@ -19,6 +19,9 @@ class GraphBuilder {
  public:
   explicit GraphBuilder(Graph& graph) : graph_(graph) {}
 
+  /// The layer that the nodes that follow belong to.
+  void within(std::string layer) { layer_ = std::move(layer); }
+
   std::string add(const char* type, std::vector<std::string> inputs,
                   std::map<std::string, Attribute> attributes = {}) {
     std::string output = fmt::format("{}_{}", type, graph_.nodes.size());
@@ -26,7 +29,7 @@ class GraphBuilder {
   }
   std::string add_as(std::string output, const char* type, std::vector<std::string> inputs,
                      std::map<std::string, Attribute> attributes = {}) {
-    graph_.nodes.push_back({type, std::move(inputs), {output}, std::move(attributes)});
+    graph_.nodes.push_back({type, std::move(inputs), {output}, std::move(attributes), layer_});
     return output;
   }
   /// The second of two outputs.
@@ -72,6 +75,7 @@ class GraphBuilder {
   }
 
   Graph& graph_;
+  std::string layer_;
 };
 
 }  // namespace bunchtrain::infer::onnx

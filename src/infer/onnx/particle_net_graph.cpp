@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "particle_net_graph.hpp"
 
+#include <fmt/format.h>
+
 #include "feature_graph.hpp"
 #include "graph_builder.hpp"
 
@@ -36,32 +38,44 @@ detail::FoldedLinear half_of(const detail::FoldedLinear& terms, bool neighbour) 
 
 class ParticleNetGraph {
  public:
-  ParticleNetGraph(const detail::FoldedNetwork& network, const NetworkInputs& inputs, Graph& graph)
+  ParticleNetGraph(const detail::FoldedNetwork& network, const NetworkInputs& inputs, OnnxProfile profile,
+                   Graph& graph)
       : network_(network),
         inputs_(inputs),
         build_(graph),
+        profile_(profile),
         zeroed_(network.options.padding == models::PaddingRule::weaver) {}
 
   void add_all() {
+    build_.within("mask");
     real_ = build_.unsqueeze(build_.cast(inputs_.mask, Type::float32), 2);
     add_padding_keys();
+    build_.within("bn_fts");
     const std::string features = build_.add("Where", {real_point_, inputs_.features, build_.number(0)});
     std::string x = affine(build_, features, network_.features);
     if (zeroed_) x = build_.add("Mul", {x, real_});
     std::vector<std::string> outputs;
     for (std::size_t i = 0; i < network_.blocks.size(); ++i) {
+      build_.within(fmt::format("edge_convs.{}", i));
       x = add_block(network_.blocks[i], i == 0 ? inputs_.points : x, x);
       outputs.push_back(x);
     }
+    build_.within("fusion_block");
     if (network_.fusion) x = linear(build_, build_.concatenate(outputs), *network_.fusion);
+    build_.within("fc");
     add_outputs(linear(build_, pool(x), network_.hidden));
   }
 
  private:
   /// [1, P, P]: whether a slot is asked for itself. Of padded slots the order of others: padding first.
   void add_padding_keys() {
-    const std::string size = build_.add("Gather", {build_.add("Shape", {inputs_.mask}), build_.integer(1)});
-    const std::string slots = build_.add("Range", {build_.integer(0), size, build_.integer(1)});
+    const std::string shape = build_.add("Shape", {inputs_.mask});
+    const std::string size = build_.add("Gather", {shape, build_.integer(1)});
+    const std::string slots = up_to(size);
+    if (profile_ == OnnxProfile::sofie) {
+      const std::string jets = up_to(build_.add("Gather", {shape, build_.integer(0)}));
+      first_slot_ = build_.add("Unsqueeze", {build_.add("Mul", {jets, size}), build_.integers({1, 2})});
+    }
     self_ =
         build_.unsqueeze(build_.add("Equal", {build_.unsqueeze(slots, 0), build_.unsqueeze(slots, 1)}), 0);
     real_neighbour_ = build_.unsqueeze(inputs_.mask, 1);
@@ -69,7 +83,21 @@ class ParticleNetGraph {
     if (!zeroed_) of_padding_ = build_.cast(real_neighbour_, Type::float32);
   }
 
-  /// Positions of neighbours, [B, P, K, 1].
+  /// 0, 1, ... below a number.
+  std::string up_to(const std::string& count) {
+    return build_.add("Range", {build_.integer(0), count, build_.integer(1)});
+  }
+
+  /// Rows of [B, P, C] at positions [B, P, K]: [B, P, K, C]. SOFIE gathers rows of matrices alone.
+  std::string gather(const std::string& x, const std::string& positions, std::int64_t channels) {
+    if (profile_ == OnnxProfile::ort)
+      return build_.add("GatherND", {x, build_.unsqueeze(positions, 3)}, {{"batch_dims", std::int64_t{1}}});
+    const std::string rows = build_.add("Reshape", {x, build_.integers({-1, channels})});
+    return build_.add("Gather", {rows, build_.add("Add", {positions, first_slot_})},
+                      {{"axis", std::int64_t{0}}});
+  }
+
+  /// Positions of neighbours, [B, P, K].
   std::string neighbours(const std::string& space, std::int64_t k) {
     const std::string difference =
         build_.add("Sub", {build_.unsqueeze(space, 2), build_.unsqueeze(space, 1)});
@@ -77,8 +105,7 @@ class ParticleNetGraph {
     std::string key = build_.add("Where", {real_neighbour_, distance, build_.number(kBehind)});
     if (!zeroed_) key = build_.add("Where", {real_point_, key, of_padding_});
     key = build_.add("Where", {self_, build_.number(kLast), key});
-    const std::string found = top(key, k);
-    return build_.unsqueeze(found, 3);
+    return top(key, k);
   }
 
   std::string top(const std::string& key, std::int64_t k) {
@@ -91,7 +118,7 @@ class ParticleNetGraph {
     const std::string indices = neighbours(space, block.k);
     const std::string own = build_.unsqueeze(linear(build_, x, half_of(block.terms, false)), 2);
     const std::string other = linear(build_, x, half_of(block.terms, true));
-    const std::string gathered = build_.add("GatherND", {other, indices}, {{"batch_dims", std::int64_t{1}}});
+    const std::string gathered = gather(other, indices, block.terms.out / 2);
     std::string edges = build_.add("Relu", {affine(build_, build_.add("Add", {own, gathered}), block.first)});
     edges = linear(build_, linear(build_, edges, block.second), block.third);
     edges = build_.add("Relu", {affine(build_, edges, block.last)});
@@ -116,6 +143,7 @@ class ParticleNetGraph {
                   {{"axis", std::int64_t{-1}}});
     for (std::size_t i = 0; i < network_.heads.size(); ++i) {
       const models::RegressionHead& head = network_.options.heads[i];
+      build_.within("heads." + head.name);
       detail::FoldedLinear layer = network_.heads[i];
       add_column(hidden, layer, 0, head.name, false, head.width, head.mean);
       // (softplus(x) + 1e-3) * width, as models::ParticleNet has it.
@@ -149,7 +177,9 @@ class ParticleNetGraph {
   const detail::FoldedNetwork& network_;
   const NetworkInputs& inputs_;
   GraphBuilder build_;
+  OnnxProfile profile_;
   bool zeroed_;
+  std::string first_slot_;  ///< [B, 1, 1] among the rows of all jets
   std::string real_, self_, real_neighbour_, real_point_, of_padding_;
 };
 
@@ -175,7 +205,7 @@ Graph particle_net_graph(const detail::FoldedNetwork& network, const GraphOption
     graph.outputs.push_back({head.name, Type::float32, {"jets"}});
     if (head.own_width) graph.outputs.push_back({models::width_output(head.name), Type::float32, {"jets"}});
   }
-  ParticleNetGraph(network, inputs, graph).add_all();
+  ParticleNetGraph(network, inputs, options.profile, graph).add_all();
   return graph;
 }
 

@@ -6,12 +6,14 @@
 
 #include "../lite/folded_network.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/infer/onnx_export.hpp"
 #include "graph.hpp"
 
 namespace bunchtrain::infer::onnx {
 
 struct GraphOptions {
   std::int64_t opset = 17;
+  OnnxProfile profile = OnnxProfile::ort;
   std::int64_t dims = 2;                 ///< D
   const features::Card* card = nullptr;  ///< whose features come first
 };

@@ -40,6 +40,8 @@ struct Entry<place, Result(Arguments...)> {
 };
 using GetErrorMessage = Entry<2, const char*(const Status*)>;
 using CreateEnvironment = Entry<3, Status*(int, const char*, Environment**)>;
+using CreateSessionOfFile =
+    Entry<7, Status*(const Environment*, const char*, const SessionOptions*, Session**)>;
 using CreateSession =
     Entry<8, Status*(const Environment*, const void*, std::size_t, const SessionOptions*, Session**)>;
 using Run = Entry<9, Status*(Session*, const RunOptions*, const char* const*, const Tensor* const*,
@@ -91,6 +93,8 @@ struct Runtime::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  template <class Create>
+  static std::unique_ptr<Impl> make(const std::filesystem::path& library, int threads, const Create& create);
   void check(Status* status) const {
     if (!status) return;
     const std::string message = GetErrorMessage::call(table, status);
@@ -127,18 +131,33 @@ class Tensors {
 
 }  // namespace
 
-Runtime::Runtime(const std::filesystem::path& library, std::string_view model, int threads)
-    : impl_(std::make_unique<Impl>(library)) {
-  const void* const* table = impl_->table;
-  impl_->check(CreateEnvironment::call(table, kWarningsOfErrorsAlone, "bunchtrain", &impl_->environment));
-  impl_->check(CreateCpuMemoryInfo::call(table, kArenaAllocator, kDefaultMemory, &impl_->memory));
+/// Environment, memory and, by `create(table, options)`, a session.
+template <class Create>
+std::unique_ptr<Runtime::Impl> Runtime::Impl::make(const std::filesystem::path& library, int threads,
+                                                   const Create& create) {
+  auto impl = std::make_unique<Impl>(library);
+  const void* const* table = impl->table;
+  impl->check(CreateEnvironment::call(table, kWarningsOfErrorsAlone, "bunchtrain", &impl->environment));
+  impl->check(CreateCpuMemoryInfo::call(table, kArenaAllocator, kDefaultMemory, &impl->memory));
   SessionOptions* options = nullptr;
-  impl_->check(CreateSessionOptions::call(table, &options));
+  impl->check(CreateSessionOptions::call(table, &options));
   const auto release = [table](SessionOptions* held) { ReleaseSessionOptions::call(table, held); };
   const std::unique_ptr<SessionOptions, decltype(release)> held(options, release);
-  impl_->check(SetThreads::call(table, options, threads));
-  impl_->check(
-      CreateSession::call(table, impl_->environment, model.data(), model.size(), options, &impl_->session));
+  impl->check(SetThreads::call(table, options, threads));
+  impl->check(create(*impl, options));
+  return impl;
+}
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Runtime::Runtime(const std::filesystem::path& library, std::string_view model, int threads)
+    : Runtime(Impl::make(library, threads, [&](Impl& impl, SessionOptions* options) {
+        return CreateSession::call(impl.table, impl.environment, model.data(), model.size(), options,
+                                   &impl.session);
+      })) {}
+Runtime Runtime::open(const std::filesystem::path& library, const std::filesystem::path& file, int threads) {
+  return Runtime(Impl::make(library, threads, [&](Impl& impl, SessionOptions* options) {
+    return CreateSessionOfFile::call(impl.table, impl.environment, file.c_str(), options, &impl.session);
+  }));
 }
 Runtime::Runtime(Runtime&&) noexcept = default;
 Runtime& Runtime::operator=(Runtime&&) noexcept = default;

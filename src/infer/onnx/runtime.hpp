@@ -35,6 +35,9 @@ class Runtime {
   /// @param threads within a call
   /// @throws ConfigError for a library that cannot be used; DataError with what ONNX Runtime says of the model.
   Runtime(const std::filesystem::path& library, std::string_view model, int threads = 1);
+  /// A file, with a second one beside it if it has one.
+  static Runtime open(const std::filesystem::path& library, const std::filesystem::path& file,
+                      int threads = 1);
   Runtime(Runtime&&) noexcept;
   Runtime& operator=(Runtime&&) noexcept;
   ~Runtime();
@@ -46,6 +49,7 @@ class Runtime {
 
  private:
   struct Impl;
+  explicit Runtime(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

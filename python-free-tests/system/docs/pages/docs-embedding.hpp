@@ -9,3 +9,5 @@ const bunchtrain::infer::RawJets jets;
 std::vector<double> scores;
 bunchtrain_jets event;
 double event_scores[8];
+const std::vector<float> latents;
+const std::size_t count = 0;
