@@ -10,8 +10,8 @@
 
 namespace bunchtrain::ops {
 
-inline constexpr std::int64_t kMaxRaggedNeighbours = 64;
-inline constexpr std::int64_t kMaxRaggedDims = 8;
+inline constexpr std::int64_t kMaxRaggedNeighbours = 64;  ///< the largest k of `ragged_knn`
+inline constexpr std::int64_t kMaxRaggedDims = 8;         ///< its largest D: in more, boxes leave nothing out
 
 /// Neighbours of every point among the points of its own set, the sets lying one after another.
 ///
@@ -29,7 +29,7 @@ inline constexpr std::int64_t kMaxRaggedDims = 8;
 ///
 /// Points are sorted in space into blocks of few points with bounding boxes; blocks that cannot hold a nearer
 /// point are left out. For sets of real hits or learned coordinates the time grows as N log N; uniform points in
-/// 8 dimensions prune little. Scratch memory: about 16 (D + 1) bytes per point.
+/// 8 dimensions prune little. Scratch memory: about 5 D + 30 bytes per point.
 ///
 /// Not differentiable: indices are constants. Thread-safe.
 /// @throws ConfigError if k is not in [1, 64], D not in [1, 8], shapes, dtypes or devices do not fit, or, of

@@ -29,7 +29,7 @@ class KnnInstructionSetsTest : public testing::TestWithParam<std::int64_t> {
 };
 
 TEST_P(KnnInstructionSetsTest, FindTheKeysOfThePlainLoop) {
-  for (const std::int64_t size : {2, 7, 16, 33, 70, 128}) {
+  for (const std::int64_t size : {2, 7, 16, 33, 70, 128, 150}) {
     for (const std::int64_t dims : {1, 3, 16, 20}) {
       const auto points = coordinates(size, dims);
       PointSet<float> set{points.data(), size, dims, {}};

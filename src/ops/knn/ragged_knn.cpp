@@ -16,7 +16,7 @@ namespace {
 
 using detail::tensor_text;
 
-static_assert(kMaxRaggedNeighbours == detail::kMaxRaggedK);
+static_assert(kMaxRaggedNeighbours == detail::kMaxRaggedK && kMaxRaggedDims == detail::kMostTreeDims);
 
 void check_points(const at::Tensor& points) {
   if (!points.defined() || points.scalar_type() != at::kFloat || points.dim() != 2)

@@ -35,6 +35,7 @@ using Ranks = hn::ScalableTag<std::uint32_t>;
 using Keys = hn::ScalableTag<std::uint64_t>;
 using KeyDoubles = hn::ScalableTag<double>;
 using FloatVector = hn::Vec<Floats>;
+using RankVector = hn::Vec<Ranks>;
 using KeyVector = hn::Vec<KeyDoubles>;
 
 inline constexpr std::int64_t kLanes = hn::MaxLanes(Floats());  // queries handled side by side
@@ -133,19 +134,20 @@ HWY_INLINE void exclude(const Coordinates& coordinates, std::int64_t query, std:
   for (std::int64_t i = 0; i < queries; ++i) ranks[(query + i) * kLanes + i] = kExcludedRank;
 }
 
-HWY_INLINE void exchange(KeyVector& low, KeyVector& high) {
-  const KeyVector smaller = hn::Min(low, high);
+template <class Vector>
+HWY_INLINE void exchange(Vector& low, Vector& high) {
+  const Vector smaller = hn::Min(low, high);
   high = hn::Max(low, high);
   low = smaller;
 }
 
-template <class Network, std::size_t... I>
-HWY_INLINE void run_network(KeyVector* values, std::index_sequence<I...>) {
+template <class Network, class Vector, std::size_t... I>
+HWY_INLINE void run_network(Vector* values, std::index_sequence<I...>) {
   (exchange(values[Network::kList.comparators[I].low], values[Network::kList.comparators[I].high]), ...);
 }
 
-template <class Network>
-HWY_INLINE void run_network(KeyVector* values) {
+template <class Network, class Vector>
+HWY_INLINE void run_network(Vector* values) {
   run_network<Network>(values, std::make_index_sequence<Network::kList.kSize>());
 }
 
@@ -213,6 +215,77 @@ HWY_INLINE void select_group(const std::uint32_t* ranks, std::int64_t size, std:
   }
 }
 
+// Short keys: in a set of at most 128 points a rank without its last bits and the index fit 32 bits, which takes half
+// as many vectors to sort. Where neighbours tie by them the exact ranks decide.
+inline constexpr int kShortIndexBits = 7;
+inline constexpr std::uint32_t kShortIndex = (1u << kShortIndexBits) - 1;
+inline constexpr std::int64_t kMostShortPoints = std::int64_t{1} << kShortIndexBits;
+inline constexpr std::int64_t kMostShortNeighbours = 16;
+
+template <int K>
+HWY_INLINE void load_short_keys(const std::uint32_t* ranks, std::int64_t first, RankVector* keys) {
+  const Ranks tag;
+#pragma GCC unroll 32
+  for (int j = 0; j < K; ++j) {
+    const auto rank = hn::ShiftLeft<1>(hn::LoadU(tag, ranks + (first + j) * kLanes));  // its first bit is 0
+    keys[j] = hn::Or(hn::AndNot(hn::Set(tag, kShortIndex), rank),
+                     hn::Set(tag, static_cast<std::uint32_t>(first + j)));
+  }
+}
+
+/// The K smallest short keys of each query, and the next one after them: [K + 1, kLanes].
+template <int K>
+HWY_NOINLINE void select_short(const std::uint32_t* ranks, std::int64_t size, std::uint32_t* selected) {
+  const Ranks tag;
+  RankVector best[K], candidates[K];
+  RankVector next = hn::Set(tag, 0xFFFFFFFFu);
+  load_short_keys<K>(ranks, 0, best);
+  run_network<SortNetwork<K> >(best);
+  for (std::int64_t first = K; first < size; first += K) {
+    load_short_keys<K>(ranks, first, candidates);
+    run_network<SortNetwork<K> >(candidates);
+#pragma GCC unroll 32
+    for (int i = 0; i < K; ++i) {
+      exchange(best[i], candidates[K - 1 - i]);
+      next = hn::Min(next, candidates[K - 1 - i]);
+    }
+    run_network<MergeNetwork<K> >(best);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < K; ++i) hn::StoreU(best[i], tag, selected + i * kLanes);
+  hn::StoreU(next, tag, selected + K * kLanes);
+}
+
+/// Bits of the queries whose neighbours number n and n + 1 tie.
+HWY_INLINE std::uint32_t ties_after(const std::uint32_t* selected, std::int64_t n) {
+  const Ranks tag;
+  const auto own = hn::LoadU(tag, selected + n * kLanes), after = hn::LoadU(tag, selected + (n + 1) * kLanes);
+  std::uint8_t bits[8] = {};
+  hn::StoreMaskBits(tag, hn::Eq(hn::ShiftRight<kShortIndexBits>(own), hn::ShiftRight<kShortIndexBits>(after)),
+                    bits);
+  return std::uint32_t{bits[0]} | std::uint32_t{bits[1]} << 8;
+}
+
+/// The `count` smallest keys of each of a vector's queries by short keys; false if they do not tell which those are.
+template <int K>
+HWY_INLINE bool select_group_short(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries,
+                                   std::int64_t count, std::uint64_t* keys) {
+  HWY_ALIGN std::uint32_t selected[(K + 1) * kLanes];
+  select_short<K>(ranks, size, selected);
+  const std::uint32_t all = (1u << queries) - 1;
+  if ((ties_after(selected, count - 1) & all) != 0) return false;
+  std::uint32_t tied = 0;
+  for (std::int64_t n = 0; n + 1 < count; ++n) tied |= ties_after(selected, n);
+  for (std::int64_t query = 0; query < queries; ++query, keys += count) {
+    for (std::int64_t n = 0; n < count; ++n) {
+      const std::uint32_t index = selected[n * kLanes + query] & kShortIndex;
+      keys[n] = std::uint64_t{ranks[index * kLanes + query]} << 32 | index;
+    }
+    if ((tied >> query & 1u) != 0) std::sort(keys, keys + count);
+  }
+  return true;
+}
+
 inline constexpr std::int64_t kLargestNetwork = 32;
 
 /// Sets for which all ranks are kept, in the second cache, so that each
@@ -241,12 +314,30 @@ Coordinates arrange(const PointSet<float>& set, Scratch& scratch) {
   return coordinates;
 }
 
+void select_by_keys(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries, std::int64_t count,
+                    std::uint64_t* keys) {
+  if (count <= 8) {
+    select_group<8>(ranks, size, queries, count, keys);
+  } else if (count <= 16) {
+    select_group<16>(ranks, size, queries, count, keys);
+  } else {
+    select_group<32>(ranks, size, queries, count, keys);
+  }
+}
+
+bool select_by_short_keys(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries,
+                          std::int64_t count, std::uint64_t* keys) {
+  return count <= 8 ? select_group_short<8>(ranks, size, queries, count, keys)
+                    : select_group_short<16>(ranks, size, queries, count, keys);
+}
+
 void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::vector<std::uint64_t>& keys) {
   thread_local Scratch scratch;
   const Coordinates coordinates = arrange(set, scratch);
   const std::int64_t padded_rows =
       (coordinates.size + kLargestNetwork - 1) / kLargestNetwork * kLargestNetwork;
   const bool all_at_once = both_ways(coordinates);
+  const bool short_keys = coordinates.size <= kMostShortPoints && count <= kMostShortNeighbours;
   const std::int64_t groups = all_at_once ? (coordinates.size + kLanes - 1) / kLanes : 1;
   scratch.ranks.resize(static_cast<std::size_t>(groups * padded_rows * kLanes));
   keys.resize(static_cast<std::size_t>(coordinates.size * count));
@@ -257,13 +348,8 @@ void select_nearest_keys(const PointSet<float>& set, std::int64_t count, std::ve
     exclude(coordinates, query, padded_rows, ranks);
     const std::int64_t queries = std::min(kLanes, coordinates.size - query);
     std::uint64_t* out = keys.data() + query * count;
-    if (count <= 8) {
-      select_group<8>(ranks, coordinates.size, queries, count, out);
-    } else if (count <= 16) {
-      select_group<16>(ranks, coordinates.size, queries, count, out);
-    } else {
-      select_group<32>(ranks, coordinates.size, queries, count, out);
-    }
+    if (!short_keys || !select_by_short_keys(ranks, coordinates.size, queries, count, out))
+      select_by_keys(ranks, coordinates.size, queries, count, out);
   }
 }
 

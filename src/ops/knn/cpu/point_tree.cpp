@@ -28,21 +28,21 @@ std::uint32_t ordered_bits(float value) {
 }
 
 std::int64_t widest_dim(const RaggedPoints& points, Segment segment) {
-  std::int64_t widest = 0;
-  float width = -1;
-  for (std::int64_t d = 0; d < points.dims; ++d) {
-    float low = kInfinity, high = -kInfinity;
-    for (const std::uint64_t entry : segment) {
-      const float x = points.point(index_of(entry))[d];
-      low = std::min(low, x);
-      high = std::max(high, x);
-    }
-    if (high - low > width) {
-      width = high - low;
-      widest = d;
+  std::array<float, kMostTreeDims> low, high;
+  low.fill(kInfinity);
+  high.fill(-kInfinity);
+  const auto dims = static_cast<std::size_t>(points.dims);
+  for (const std::uint64_t entry : segment) {
+    const float* x = points.point(index_of(entry));
+    for (std::size_t d = 0; d < dims; ++d) {
+      low[d] = std::min(low[d], x[d]);
+      high[d] = std::max(high[d], x[d]);
     }
   }
-  return widest;
+  std::size_t widest = 0;
+  for (std::size_t d = 1; d < dims; ++d)
+    if (high[d] - low[d] > high[widest] - low[widest]) widest = d;
+  return static_cast<std::int64_t>(widest);
 }
 
 /// Puts what is lower along the widest coordinate first; returns how many. That is a power of two of blocks, so

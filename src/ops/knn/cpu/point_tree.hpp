@@ -14,6 +14,7 @@ namespace bunchtrain::ops::detail {
 
 /// Points of a block, and children of a node.
 inline constexpr std::int64_t kBlockSize = 16;
+inline constexpr std::int64_t kMostTreeDims = 8;
 
 /// Sets of points, one after another.
 struct RaggedPoints {
@@ -73,7 +74,7 @@ struct PointTree {
   const float* high(std::int64_t node) const { return low(node) + dims * kBlockSize; }
 };
 
-/// Sorts by recursive splits of the widest coordinate, equal ones by index.
+/// Sorts by recursive splits of the widest coordinate, equal ones by index. @pre D is 1 to kMostTreeDims
 PointTree build_point_tree(const RaggedPoints& points, const ParallelFor& parallel_for);
 
 }  // namespace bunchtrain::ops::detail
