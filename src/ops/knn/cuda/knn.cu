@@ -245,35 +245,36 @@ __device__ void find(const KnnArguments<Real>& a, Query<Real, Key, K>& query) {
 //   bound      integer issue at small D (about 15 P compare-exchanges of 64 bits per query for k = 16);
 //              FP32 issue from D = 32 or so: 2 P D instructions per query
 //
-//   registers  nvcc 13.0, sm_75 to sm_100, no spills: 45 to 94 for K <= 16 (k = 16, D = 2: 80),
-//              168 for K = 32, 122 in float64
+//   registers  see benchmarks/results/sass.md; no spills
 template <class Real, class Key, int K, int kDims>
 __global__ void __launch_bounds__(kMaxThreads) knn_kernel(KnnArguments<Real> a) {
   Query<Real, Key, K> query(a);
   find<kDims>(a, query);
 }
 
-/// Neighbours by short keys, put in order by their exact distances.
+/// Neighbours by short keys, put in order by their exact distances. Seldom run: small code is what counts.
 template <int K>
 __device__ void sort_exactly(const KnnArguments<float>& a, int point, const ShortKey (&best)[K],
                              FloatKey (&exact)[K]) {
   const float* set = a.points + static_cast<std::size_t>(blockIdx.y) * a.num_points * a.dims;
+  float sums[K] = {};
+#pragma unroll 1
+  for (int d = 0; d < a.dims; ++d) {
+    const float own = set[static_cast<std::size_t>(point) * a.dims + d];
+#pragma unroll
+    for (int n = 0; n < K; ++n) {
+      if (!best[n].is_number()) continue;  // padded points are not read
+      const float difference = own - set[static_cast<std::size_t>(best[n].index()) * a.dims + d];
+      sums[n] = fma(difference, difference, sums[n]);
+    }
+  }
 #pragma unroll
   for (int n = 0; n < K; ++n) {
     const int index = best[n].index();
-    exact[n] =
-        best[n].is_padded() ? FloatKey::padded(index) : FloatKey::number(__uint_as_float(kNanBits), index);
-    if (n >= a.k) {
-      exact[n] = FloatKey::excluded();
-    } else if (best[n].is_number()) {
-      float sum = 0;
-      for (int d = 0; d < a.dims; ++d) {
-        const float difference = set[static_cast<std::size_t>(point) * a.dims + d] -
-                                 set[static_cast<std::size_t>(index) * a.dims + d];
-        sum = fma(difference, difference, sum);
-      }
-      exact[n] = FloatKey::number(sum, index);
-    }
+    exact[n] = n >= a.k              ? FloatKey::excluded()
+               : best[n].is_padded() ? FloatKey::padded(index)
+               : best[n].is_number() ? FloatKey::number(sums[n], index)
+                                     : FloatKey::number(__uint_as_float(kNanBits), index);
   }
   run_network<SortNetwork<K>>(exact);
 }
