@@ -22,6 +22,9 @@ struct ShowerDatasetOptions {
   /// False: showers are judged as they are. The card's `minimum_sum` leaves none out, not even those without
   /// energy, and energies that do not fit its `ratio` are a warning.
   bool select = true;
+  /// Of each image only the cells [slab_begin, slab_end) along x, a rank's slab; both 0: all. Showers without chunks, in raw
+  /// chunks, and chunks that divide x, are read without the cells of others. Selection, "sum" and angles are of all cells.
+  std::int64_t slab_begin = 0, slab_end = 0;
   bool allow_plugins = false;  ///< HDF5 filter plug-ins (they load code named by the file)
   int threads = 1;             ///< for the first pass over the showers
   /// Fingerprints take in every byte of the files (`--hash-data`), not only what almost any change moves.

@@ -19,13 +19,16 @@ struct ToSlabOptions {
   std::int64_t unit = 1;
 };
 
-/// A whole image, which all ranks have, becomes this rank's slab. Without a partition it stays as it is.
+/// A whole image, which all ranks have, becomes this rank's slab; a slab that was read as one stays as it is
+/// (`data::ShowerDatasetOptions::slab_begin`). Without a partition every image does.
 class ToSlabImpl : public torch::nn::Module, public SpatialLayer {
  public:
   explicit ToSlabImpl(ToSlabOptions options) : options_(options) {}
   /// [B, X, ...] to [B, X of the slab, ...]. @throws ConfigError if X is not `cells`.
   at::Tensor forward(const at::Tensor& image);
   void set_partition(std::shared_ptr<SpatialPartition> partition) override;
+  /// The slabs of all ranks; none without a partition.
+  const AxisCut& slabs() const noexcept { return slabs_; }
 
  private:
   ToSlabOptions options_;

@@ -145,6 +145,56 @@ TEST_F(ShowerDatasetTest, ReadsImagesEnergiesAndSums) {
   EXPECT_TRUE(sum.allclose(energy * 0.02));
 }
 
+/// Bytes that are fetched for all ranges.
+std::uint64_t planned_bytes(const DatasetPtr& dataset) {
+  std::uint64_t bytes = 0;
+  for (std::size_t range = 0; range < dataset->ranges().size(); ++range)
+    bytes += dataset->plan(range).bytes();
+  return bytes;
+}
+
+TEST_F(ShowerDatasetTest, ASlabIsReadAloneWhereTheLayoutAllows) {
+  const ShowerFileOnDisk showers;
+  const at::Tensor cells = showers.cells(), energies = showers.energies();
+  const auto deflate = [](hid_t create) { H5Pset_deflate(create, 4); };
+  struct Layout {
+    StorageChoice storage;
+    double least, most;  ///< part of all bytes that is fetched for 10 of 25 cells
+  };
+  for (const auto& [storage, least, most] :
+       {Layout{{"contiguous"}, 0.4, 0.4}, Layout{{"raw chunks", {8, 25, 25, 25}}, 0.4, 0.4},
+        Layout{{"raw chunks of five cells", {7, 5, 25, 25}}, 0.4, 0.4},
+        Layout{{"raw chunks of four cells, full at the edge", {7, 4, 13, 25}}, 3.0 / 7, 3.0 / 7},
+        Layout{{"chunks of seven cells", {8, 7, 25, 9}, deflate}, 0.3, 0.9},
+        Layout{{"chunks of whole showers", {8, 25, 25, 25}, deflate}, 1, 1}}) {
+    SCOPED_TRACE(storage.name);
+    const hid_t file = create_file(path("a.h5"));
+    write_dataset(file, "ECAL", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, {60, 25, 25, 25},
+                  cells.const_data_ptr<float>(), storage);
+    write_dataset(file, "energy", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, {60}, energies.const_data_ptr<float>());
+    H5Fclose(file);
+    const ShowerDatasetOptions options{.files = {path("a.h5")}, .card = "lcd_fixed"};
+    ShowerDatasetOptions of_slab = options;
+    of_slab.slab_begin = 10;
+    of_slab.slab_end = 20;
+    const auto whole = ShowerDataset(options).all(), slab = ShowerDataset(of_slab).all();
+    EXPECT_TRUE(read_all(slab, "image").equal(read_all(whole, "image").narrow(1, 10, 10)));
+    EXPECT_TRUE(read_all(slab, "sum").equal(read_all(whole, "sum")));
+    EXPECT_EQ(slab->summary().fingerprint, whole->summary().fingerprint);
+    const double share = static_cast<double>(planned_bytes(slab)) / static_cast<double>(planned_bytes(whole));
+    EXPECT_GE(share, least - 1e-12);
+    EXPECT_LE(share, most + 1e-12);
+  }
+}
+
+TEST_F(ShowerDatasetTest, RefusesASlabThatIsNone) {
+  ShowerFileOnDisk{}.write(path("a.h5"));
+  EXPECT_THAT(error_of({.files = {path("a.h5")}, .slab_begin = 20, .slab_end = 26}),
+              HasSubstr("a range of the 25 cells of card 'lcd_fixed'"));
+  EXPECT_THAT(error_of({.files = {path("a.h5")}, .slab_begin = 5, .slab_end = 5}),
+              HasSubstr("cells 5 to 5 along x"));
+}
+
 TEST_F(ShowerDatasetTest, OlderFilesHaveTheEnergyInTheTarget) {
   ShowerFileOnDisk file;
   file.as_target = true;

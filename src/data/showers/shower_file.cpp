@@ -136,19 +136,43 @@ void ShowerFile::choose_range() {
   rows_per_range_ = chunk * chunks;
 }
 
-void ShowerFile::plan(std::size_t first, std::size_t count, ReadPlan& plan) const {
+RowPart ShowerFile::part_of(const CellStretch& cells) const {
+  const ColumnLayout& layout = cells_.front().layout;
+  return {.row_bytes = layout.row_bytes,
+          .offset = cells.first * layout.slot_bytes,
+          .bytes = cells.count * layout.slot_bytes};
+}
+
+void ShowerFile::plan(std::size_t first, std::size_t count, const CellStretch& wanted, ReadPlan& plan) const {
+  if (wanted.count < num_cells_)
+    return cells_.front().dataset.plan_parts(first, count, part_of(wanted), plan);
   for (const Cells& cells : cells_) cells.dataset.plan(first, count, plan);
 }
 
 void ShowerFile::read(std::size_t first, std::size_t count, const CellSink& sink) const {
   ReadPlan wanted;
-  plan(first, count, wanted);
+  plan(first, count, all_cells(), wanted);
   PlannedBytes bytes = io::thread_slab().fetch(wanted);
-  decode(first, count, bytes, sink);
+  decode(first, count, all_cells(), bytes, sink);
 }
 
-void ShowerFile::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
+void ShowerFile::decode_stretch(std::size_t first, std::size_t count, const CellStretch& wanted,
+                                PlannedBytes& bytes, const CellSink& sink) const {
+  const Cells& cells = cells_.front();
+  const RowPart part = part_of(wanted);
+  ColumnLayout layout = cells.layout;
+  layout.row_bytes = part.bytes;
+  layout.slots = wanted.count;
+  cells.dataset.decode_parts(first, count, part, bytes,
+                             [&](std::size_t at, std::size_t rows, const std::byte* values) {
+                               thread_local std::vector<float> widened;
+                               sink(at, rows, as_floats(layout, values, rows, widened));
+                             });
+}
+
+void ShowerFile::decode(std::size_t first, std::size_t count, const CellStretch& wanted, PlannedBytes& bytes,
                         const CellSink& sink) const {
+  if (wanted.count < num_cells_) return decode_stretch(first, count, wanted, bytes, sink);
   if (cells_.size() > 1) return assemble(first, count, bytes, sink);
   const Cells& cells = cells_.front();
   cells.dataset.decode(first, count, bytes, [&](std::size_t at, std::size_t rows, const std::byte* values) {

@@ -19,6 +19,11 @@ namespace bunchtrain::data {
 /// they live until it returns.
 using CellSink = std::function<void(std::size_t first, std::size_t rows, const float* cells)>;
 
+/// So many cells of each shower, from one on, in the order of the file.
+struct CellStretch {
+  std::size_t first = 0, count = 0;
+};
+
 /// Immutable, thread-safe. Memory: 12 bytes per shower.
 class ShowerFile {
  public:
@@ -31,11 +36,13 @@ class ShowerFile {
   std::size_t rows() const noexcept { return energies_.size(); }
   /// Showers that are best read together: whole chunks of a few hundred KiB at least.
   std::size_t rows_per_range() const noexcept { return rows_per_range_; }
-  /// Adds the pieces that `decode` needs.
-  void plan(std::size_t first, std::size_t count, ReadPlan& plan) const;
-  /// @throws DataError
-  void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const CellSink& sink) const;
-  /// Both, with fetching between.
+  /// Adds the pieces that `decode` needs. @param cells of each shower; where not all, the card has one block
+  void plan(std::size_t first, std::size_t count, const CellStretch& cells, ReadPlan& plan) const;
+  /// The sink gets these cells of each shower. @throws DataError
+  void decode(std::size_t first, std::size_t count, const CellStretch& cells, PlannedBytes& bytes,
+              const CellSink& sink) const;
+  CellStretch all_cells() const noexcept { return {0, num_cells_}; }
+  /// All cells, planned, fetched and decoded.
   void read(std::size_t first, std::size_t count, const CellSink& sink) const;
 
   const std::vector<float>& energies() const noexcept { return energies_; }  ///< GeV
@@ -66,6 +73,9 @@ class ShowerFile {
   std::vector<float> read_column(const features::ShowerColumn& column, double factor);
   void check_numbers() const;
   void choose_range();
+  void decode_stretch(std::size_t first, std::size_t count, const CellStretch& cells, PlannedBytes& bytes,
+                      const CellSink& sink) const;
+  RowPart part_of(const CellStretch& cells) const;
   void assemble(std::size_t first, std::size_t count, PlannedBytes& bytes, const CellSink& sink) const;
   std::vector<const StoredDataset*> all_datasets() const;
 

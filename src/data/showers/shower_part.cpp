@@ -16,10 +16,11 @@ namespace {
 at::Tensor floats(at::IntArrayRef sizes) { return at::empty(sizes, at::TensorOptions().dtype(at::kFloat)); }
 
 // One grid keeps its shape; blocks of different ones follow each other.
-std::vector<std::int64_t> image_sizes(const features::ShowerCard& card, std::int64_t count) {
+std::vector<std::int64_t> image_sizes(const ShowerSource& source, std::int64_t count) {
+  const features::ShowerCard& card = source.pipeline().card();
   if (card.cells.size() > 1) return {count, card.num_cells()};
   const auto& shape = card.cells.front().shape;
-  return {count, shape[0], shape[1], shape[2]};
+  return {count, source.image_x(), shape[1], shape[2]};
 }
 
 }  // namespace
@@ -58,7 +59,8 @@ void ShowerPart::describe(const std::string& name) {
 ReadPlan ShowerPart::plan(std::size_t index) const {
   const RowRange& range = source_->ranges().at(index);
   ReadPlan plan;
-  if (ranges_[index].count > 0) source_->files()[range.file].plan(range.first, range.count, plan);
+  if (ranges_[index].count > 0)
+    source_->files()[range.file].plan(range.first, range.count, source_->image_cells(), plan);
   return plan;
 }
 
@@ -71,15 +73,17 @@ SampleBlock ShowerPart::decode(std::size_t index, PlannedBytes bytes) const {
   const RowRange& range = source_->ranges().at(index);
   const auto& pipeline = source_->pipeline();
   const SampleRange samples = ranges_.at(index);
-  const at::Tensor image = memory_.empty(image_sizes(pipeline.card(), samples.count), at::kFloat);
+  const at::Tensor image = memory_.empty(image_sizes(*source_, samples.count), at::kFloat);
   const at::Tensor energy = floats({samples.count}), sum = floats({samples.count});
   const at::Tensor theta = floats({samples.count}), measured = floats({samples.count});
   if (samples.count > 0) {
-    const auto cells_per_row = static_cast<std::size_t>(pipeline.card().num_cells());
+    const CellStretch stretch = source_->image_cells();
+    const std::size_t cells_per_row = stretch.count;
     auto* next_image = image.mutable_data_ptr<float>();
     std::int64_t sample = 0;
     source_->files()[range.file].decode(
-        range.first, range.count, bytes, [&](std::size_t first, std::size_t rows, const float* cells) {
+        range.first, range.count, stretch, bytes,
+        [&](std::size_t first, std::size_t rows, const float* cells) {
           for (std::size_t i = 0; i < rows; ++i) {
             const std::size_t row = range.first_row + first + i;
             if (!takes(row)) continue;

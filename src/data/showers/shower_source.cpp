@@ -73,7 +73,10 @@ ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
                            const std::vector<std::filesystem::path>& paths, features::ShowerCard card)
     : selects_(options.select),
       engine_(io::choose_engine(options.io, paths)),
-      pipeline_(std::move(card), options.physical) {
+      pipeline_(std::move(card), options.physical),
+      slab_begin_(options.slab_begin),
+      slab_end_(options.slab_end > 0 ? options.slab_end : pipeline_.card().cells.front().shape[0]) {
+  require_slab();
   for (const auto& path : paths) files_.emplace_back(path, pipeline_, engine_.engine);
   ranges_ = cut_rows(files_);
   for (const auto& file : files_)
@@ -83,6 +86,25 @@ ShowerSource::ShowerSource(const ShowerDatasetOptions& options,
   require_showers();
   check_ratios(options.logger);
   take_fingerprint(options.hash_data);
+}
+
+void ShowerSource::require_slab() const {
+  const auto& cells = pipeline_.card().cells;
+  const std::int64_t x = cells.front().shape[0];
+  const bool is_all = slab_begin_ == 0 && slab_end_ == x;
+  if (is_all || (cells.size() == 1 && 0 <= slab_begin_ && slab_begin_ < slab_end_ && slab_end_ <= x)) return;
+  throw ConfigError(
+      "slab", fmt::format("cells {} to {} along x", slab_begin_, slab_end_),
+      cells.size() > 1
+          ? fmt::format("all cells, for card '{}' has {} blocks of them", pipeline_.card().name, cells.size())
+          : fmt::format("a range of the {} cells of card '{}'", x, pipeline_.card().name));
+}
+
+CellStretch ShowerSource::image_cells() const noexcept {
+  const auto& cells = pipeline_.card().cells;
+  if (cells.size() > 1) return files_.front().all_cells();
+  const std::int64_t plane = cells.front().shape[1] * cells.front().shape[2];
+  return {static_cast<std::size_t>(slab_begin_ * plane), static_cast<std::size_t>(image_x() * plane)};
 }
 
 std::size_t ShowerSource::file_of(std::size_t row) const noexcept {

@@ -24,6 +24,10 @@ class ShowerSource {
   const features::ShowerPipeline& pipeline() const noexcept { return pipeline_; }
   const std::vector<ShowerFile>& files() const noexcept { return files_; }
   const std::vector<RowRange>& ranges() const noexcept { return ranges_; }
+  /// Cells along x of the images: those of the slab, or all.
+  std::int64_t image_x() const noexcept { return slab_end_ - slab_begin_; }
+  /// The cells of an image in a shower, in the order of the file.
+  CellStretch image_cells() const noexcept;
   std::size_t rows() const noexcept { return sums_.size(); }
   bool kept(std::size_t row) const noexcept { return sums_[row] != kLeftOut; }
   std::size_t file_of(std::size_t row) const noexcept;
@@ -57,9 +61,12 @@ class ShowerSource {
   void check_ratios(const Logger& logger) const;
   void take_fingerprint(bool hash_data);
 
+  void require_slab() const;
+
   bool selects_;
   io::EngineChoice engine_;
   features::ShowerPipeline pipeline_;
+  std::int64_t slab_begin_, slab_end_;  // along x; of several blocks: all cells
   std::vector<ShowerFile> files_;
   std::vector<RowRange> ranges_;
   std::vector<std::size_t> first_rows_;  // of each file

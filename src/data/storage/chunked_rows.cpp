@@ -92,6 +92,51 @@ void ChunkedRows::decode(std::size_t first, std::size_t count, PlannedBytes& byt
   for_each_run(first, count, [&](const Run& run) { sink(run.at, run.rows, decode_run(run, bytes)); });
 }
 
+/// Whether a chunk has cells of the part: chunks that divide the axis behind that of the rows divide rows into stretches.
+bool ChunkedRows::has_cells_of(const RowPart& part, std::uint64_t index_in_block) const {
+  for (std::size_t axis = layout_.shape.size(); axis-- > 2;) index_in_block /= map_.grid[axis];
+  const std::uint64_t stretch = layout_.row_bytes() / layout_.shape[1] * layout_.chunk[1];
+  const std::uint64_t begin = index_in_block * stretch;
+  return begin < part.offset + part.bytes && begin + stretch > part.offset;
+}
+
+void ChunkedRows::plan_parts(std::size_t first, std::size_t count, const RowPart& part,
+                             ReadPlan& plan) const {
+  if (rows_are_whole() && !is_raw()) return this->plan(first, count, plan);
+  for_each_run(first, count, [&](const Run& run) {
+    const StoredChunk stored = first_stored(run.block);
+    if (stored.bytes == 0) return;
+    if (is_raw()) {
+      for (std::size_t row = run.inside; row < run.inside + run.rows; ++row)
+        plan.add(*bytes_, stored.offset + row * part.row_bytes + part.offset, part.bytes);
+      return;
+    }
+    const std::uint64_t chunks = map_.chunks_per_block();
+    for (std::uint64_t i = 0; i < chunks; ++i)
+      if (const StoredChunk chunk = map_.at(run.block * chunks + i); chunk.bytes > 0 && has_cells_of(part, i))
+        plan.add(*bytes_, chunk.offset, chunk.bytes);
+  });
+}
+
+void ChunkedRows::decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
+                               const RowSink& sink) const {
+  if (rows_are_whole() && !is_raw()) return RowReader::decode_parts(first, count, part, bytes, sink);
+  for_each_run(first, count, [&](const Run& run) {
+    const StoredChunk stored = first_stored(run.block);
+    if (stored.bytes == 0)
+      return part.cut(run.at, run.rows, repeated(layout_.fill, run.rows * part.row_bytes).data(), sink);
+    if (is_raw()) {
+      for (std::size_t row = 0; row < run.rows; ++row) {
+        const std::uint64_t at = stored.offset + (run.inside + row) * part.row_bytes + part.offset;
+        sink(run.at + row, 1, bytes.next(*bytes_, at, part.bytes).data());
+      }
+      return;
+    }
+    const std::byte* rows = assemble(run, bytes, [&](std::uint64_t i) { return has_cells_of(part, i); });
+    part.cut(run.at, run.rows, rows + run.inside * part.row_bytes, sink);
+  });
+}
+
 const std::byte* ChunkedRows::decode_run(const Run& run, PlannedBytes& bytes) const {
   const std::size_t row_bytes = layout_.row_bytes();
   const StoredChunk stored = first_stored(run.block);
@@ -116,13 +161,20 @@ StoredChunk ChunkedRows::first_stored(std::uint64_t block) const {
 
 // All rows of one chunk along the first axis; several chunks if they divide the other axes too.
 const std::byte* ChunkedRows::decode_block(const Run& run, PlannedBytes& bytes) const {
-  DecodeScratch& scratch = thread_scratch();
-  if (rows_are_whole()) return decode_one(run.block, bytes, scratch);
+  if (rows_are_whole()) return decode_one(run.block, bytes, thread_scratch());
+  return assemble(run, bytes, [](std::uint64_t) { return true; });
+}
+
+/// The rows of a block from those of its chunks that are wanted; the others' places hold anything.
+template <class Wanted>
+const std::byte* ChunkedRows::assemble(const Run& run, PlannedBytes& bytes, const Wanted& wanted) const {
   thread_local std::vector<std::byte> assembled;
   assembled.resize(run.block_rows * layout_.row_bytes());
   const std::uint64_t chunks = map_.chunks_per_block();
   for (std::uint64_t i = 0; i < chunks; ++i)
-    place_chunk(decode_one(run.block * chunks + i, bytes, scratch), i, run.block_rows, assembled.data());
+    if (wanted(i))
+      place_chunk(decode_one(run.block * chunks + i, bytes, thread_scratch()), i, run.block_rows,
+                  assembled.data());
   return assembled.data();
 }
 

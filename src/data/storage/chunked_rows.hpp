@@ -23,6 +23,9 @@ class ChunkedRows final : public RowReader {
 
   void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
   void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
+  void plan_parts(std::size_t first, std::size_t count, const RowPart& part, ReadPlan& plan) const override;
+  void decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
+                    const RowSink& sink) const override;
   std::string way() const override;
   std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
   void add_to(Hasher& hasher) const override;
@@ -34,8 +37,11 @@ class ChunkedRows final : public RowReader {
   template <class Visit>
   void for_each_run(std::size_t first, std::size_t count, const Visit& visit) const;
   const std::byte* decode_run(const Run& run, PlannedBytes& bytes) const;
+  bool has_cells_of(const RowPart& part, std::uint64_t index_in_block) const;
   StoredChunk first_stored(std::uint64_t block) const;
   const std::byte* decode_block(const Run& run, PlannedBytes& bytes) const;
+  template <class Wanted>
+  const std::byte* assemble(const Run& run, PlannedBytes& bytes, const Wanted& wanted) const;
   const std::byte* decode_one(std::uint64_t place, PlannedBytes& bytes, DecodeScratch& scratch) const;
   void place_chunk(const std::byte* chunk, std::uint64_t index_in_block, std::size_t rows_in_block,
                    std::byte* rows) const;

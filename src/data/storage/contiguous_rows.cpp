@@ -36,6 +36,20 @@ void ContiguousRows::decode(std::size_t first, std::size_t count, PlannedBytes& 
   sink(0, count, rows.data());
 }
 
+void ContiguousRows::plan_parts(std::size_t first, std::size_t count, const RowPart& part,
+                                ReadPlan& plan) const {
+  if (!base_) return;
+  for (std::size_t row = first; row < first + count; ++row)
+    plan.add(*bytes_, *base_ + row * row_bytes_ + part.offset, part.bytes);
+}
+
+void ContiguousRows::decode_parts(std::size_t first, std::size_t count, const RowPart& part,
+                                  PlannedBytes& bytes, const RowSink& sink) const {
+  if (!base_) return RowReader::decode_parts(first, count, part, bytes, sink);
+  for (std::size_t row = 0; row < count; ++row)
+    sink(row, 1, bytes.next(*bytes_, *base_ + (first + row) * row_bytes_ + part.offset, part.bytes).data());
+}
+
 void ContiguousRows::add_to(Hasher& hasher) const {
   if (!base_) return;
   const std::size_t all = rows_ * row_bytes_;

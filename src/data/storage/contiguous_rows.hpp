@@ -21,6 +21,9 @@ class ContiguousRows final : public RowReader {
 
   void plan(std::size_t first, std::size_t count, ReadPlan& plan) const override;
   void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const override;
+  void plan_parts(std::size_t first, std::size_t count, const RowPart& part, ReadPlan& plan) const override;
+  void decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
+                    const RowSink& sink) const override;
   std::string way() const override { return bytes_->way(); }
   void add_to(Hasher& hasher) const override;
 

@@ -33,6 +33,15 @@ struct AbsentRows {
   bool may_be_filled = true;  ///< false: they are there but cannot be read now, for rights or descriptors
 };
 
+/// A stretch of each row's bytes: of an image [X, Y, Z] the cells of a slab along x.
+struct RowPart {
+  std::size_t row_bytes = 0;  ///< of the whole row
+  std::size_t offset = 0, bytes = 0;
+
+  /// Hands on the stretches of whole rows.
+  void cut(std::size_t first, std::size_t rows, const std::byte* whole, const RowSink& sink) const;
+};
+
 /// Says which bytes rows are made of, and makes them of these bytes. Immutable, thread-safe.
 class RowReader {
  public:
@@ -43,6 +52,11 @@ class RowReader {
   /// The same rows from the pieces that `plan` added for them. @throws DataError naming the rows
   virtual void decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
                       const RowSink& sink) const = 0;
+  /// Of each row a part only, by the bytes of that part where they can be had alone; else by those of whole rows.
+  virtual void plan_parts(std::size_t first, std::size_t count, const RowPart& part, ReadPlan& plan) const;
+  /// The sink gets `part.bytes` for each row.
+  virtual void decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
+                            const RowSink& sink) const;
   /// Plans, fetches into memory of the thread, decodes. @throws DataError, IoError
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
   /// "pread + own inflate"

@@ -164,6 +164,16 @@ void StoredDataset::decode(std::size_t first, std::size_t count, PlannedBytes& b
   if (count > 0) impl_->reader->decode(first, count, bytes, sink);
 }
 
+void StoredDataset::plan_parts(std::size_t first, std::size_t count, const RowPart& part,
+                               ReadPlan& plan) const {
+  if (count > 0) impl_->reader->plan_parts(first, count, part, plan);
+}
+
+void StoredDataset::decode_parts(std::size_t first, std::size_t count, const RowPart& part,
+                                 PlannedBytes& bytes, const RowSink& sink) const {
+  if (count > 0) impl_->reader->decode_parts(first, count, part, bytes, sink);
+}
+
 void StoredDataset::read(std::size_t first, std::size_t count, const RowSink& sink) const {
   impl_->read(*impl_->reader, first, count, sink);
 }

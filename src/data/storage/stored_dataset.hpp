@@ -67,6 +67,10 @@ class StoredDataset {
   void plan(std::size_t first, std::size_t count, ReadPlan& plan) const;
   /// As `RowReader::decode`.
   void decode(std::size_t first, std::size_t count, PlannedBytes& bytes, const RowSink& sink) const;
+  /// As `RowReader::plan_parts` and `decode_parts`.
+  void plan_parts(std::size_t first, std::size_t count, const RowPart& part, ReadPlan& plan) const;
+  void decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
+                    const RowSink& sink) const;
   /// Both with fetching between, a few MiB of rows at a time.
   /// @pre first + count <= rows. @throws DataError naming the rows.
   void read(std::size_t first, std::size_t count, const RowSink& sink) const;
