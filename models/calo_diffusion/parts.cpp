@@ -77,9 +77,11 @@ at::Tensor NormaliserImpl::cells_of(const at::Tensor& image) const {
 
 at::Tensor NormaliserImpl::to_gev(const at::Tensor& cells, const at::Tensor& layers,
                                   const at::Tensor& energy) const {
-  const at::Tensor shares = at::exp(layers * layer_width + layer_mean) - kSmallestShare;
+  // What a network says that is hardly trained may lie anywhere: exp would be infinite, and infinite times 0 no number. No
+  // layer has more than the primary energy, no cell more than its layer.
+  const at::Tensor shares = at::exp((layers * layer_width + layer_mean).clamp_max(0)) - kSmallestShare;
   const at::Tensor of_layers = shares.clamp_min(0) * energy.unsqueeze(1);
-  const at::Tensor root = cells * cell_width + cell_mean;
+  const at::Tensor root = (cells * cell_width + cell_mean).clamp_max(1);
   const at::Tensor kept = at::where(root < cell_floor, at::zeros_like(root), root).square().square();
   const at::Tensor sums = kept.sum(at::IntArrayRef({1, 2}), /*keepdim=*/true).clamp_min(1e-12);
   return kept / sums * of_layers.unsqueeze(1).unsqueeze(1);

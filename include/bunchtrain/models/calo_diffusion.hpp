@@ -81,7 +81,8 @@ class CaloDiffusionImpl : public torch::nn::Module, public nn::UnitModel {
   /// The cells that noise was put on, without it: [B, X, Y, Z] to the same. @param layers [B, Z] without noise
   at::Tensor denoise_cells(const at::Tensor& noisy, const at::Tensor& sigma, const at::Tensor& layers,
                            const Condition& condition);
-  /// Energies in GeV, [B, X, Y, Z], of what the denoisers made.
+  /// Energies in GeV, [B, X, Y, Z], of what the denoisers made: finite where that is no NaN, for no layer gets more than the
+  /// primary energy, whatever a network says that is hardly trained.
   at::Tensor to_gev(const at::Tensor& cells, const at::Tensor& layers, const Condition& condition) const;
 
   const CaloDiffusionOptions& options() const noexcept { return options_; }

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
@@ -11,6 +12,8 @@
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
+
+#include <limits>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/model_description.hpp"
@@ -119,6 +122,34 @@ TEST(CaloDiffusionTest, SamplersFollowTheEquation) {
   const at::Tensor ddim =
       sample_showers(*network, condition, layers, cells, {.sampler = DiffusionSampler::ddim, .steps = 16});
   EXPECT_LT((heun - expected).norm().item<double>(), (ddim - expected).norm().item<double>());
+}
+
+TEST(CaloDiffusionTest, NoLayerGetsMoreThanThePrimaryEnergy) {
+  CaloDiffusion network = small_network();
+  const CaloDiffusionImpl::Condition condition{.energy = at::full({3}, 50.0), .theta = {}};
+  for (const double far : {10.0, 1e3, 1e30, std::numeric_limits<double>::infinity()})
+    for (const double cell : {far, 0.0, -far}) {
+      const at::Tensor made = network->to_gev(at::full({3, 6, 7, 5}, cell), at::full({3, 5}, far), condition);
+      EXPECT_TRUE(at::isfinite(made).all().item<bool>()) << cell << ", " << far;
+      EXPECT_LE(made.sum(at::IntArrayRef({1, 2})).max().item<double>(), 50 * (1 + 1e-5))
+          << cell << ", " << far;
+      EXPECT_GE(made.min().item<double>(), 0) << cell << ", " << far;
+    }
+}
+
+/// Weights as they are after a few steps at too high a rate.
+TEST(CaloDiffusionTest, AHardlyTrainedNetworkMakesFiniteShowers) {
+  CaloDiffusion network = small_network();
+  network->eval();
+  const at::NoGradGuard no_gradients;
+  torch::manual_seed(3);
+  for (at::Tensor& parameter : network->parameters()) parameter.add_(at::randn(parameter.sizes()));
+  const CaloDiffusionImpl::Condition condition{.energy = at::full({8}, 50.0), .theta = {}};
+  for (const auto sampler : {DiffusionSampler::ddim, DiffusionSampler::heun}) {
+    const at::Tensor made = sample_showers(*network, condition, at::randn({8, 5}), at::randn({8, 6, 7, 5}),
+                                           {.sampler = sampler, .steps = 2});
+    EXPECT_TRUE(at::isfinite(made).all().item<bool>()) << to_string(sampler);
+  }
 }
 
 TEST(CaloDiffusionTest, RefusesWhatCannotBe) {
