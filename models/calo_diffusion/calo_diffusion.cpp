@@ -192,16 +192,26 @@ NamedTensors CaloDiffusionImpl::example_inputs(std::int64_t samples) const {
   return inputs;
 }
 
-/// Of the finest level, which has most: about five images of its channels per block, down and up.
+/// Images of a level's channels that operations save for backward, each counted where it is read: of a normalisation with its
+/// activation the input and, for the convolution behind it, the output; single operations (GPU) save two more between them.
+/// What is copied (by `Shrink` and `Grow`, by the cat of a skip connection) is saved as the copy only.
 std::int64_t CaloDiffusionImpl::predicted_activation_bytes(std::int64_t samples, std::int64_t /*entries*/,
                                                            nn::EdgeStorage storage) const {
+  const std::int64_t activated = storage.device == c10::kCPU ? 2 : 4, block = 2 * activated;
   const auto cells = padded(options_);
-  std::int64_t bytes = 0, of_level = cells[0] * cells[1] * cells[2];
-  for (const std::int64_t channels : options_.channels) {
-    bytes += of_level * channels * 10 * options_.blocks * storage.value_bytes;
-    of_level /= 8;
+  const auto& channels = options_.channels;
+  std::int64_t of_level = cells[0] * cells[1] * cells[2];
+  std::int64_t numbers = of_level * (3 + activated * channels.front() + 1);  // stem, head, what it says
+  for (std::size_t i = 0; i < channels.size(); ++i, of_level /= 8) {
+    const bool is_last = i + 1 == channels.size();
+    std::int64_t images = 2 * block + (options_.attention ? 6 : 0);
+    // The first block up reads two images beside each other; `Shrink` copies one, `Grow` reads one of the next level.
+    if (!is_last) images = 2 * options_.blocks * block + activated + 1;
+    if (i > 0) images += 1;
+    numbers += of_level * channels[i] * images;
   }
-  return samples * bytes;
+  const std::int64_t targets = c10::multiply_integers(options_.cells);
+  return samples * (numbers + targets) * storage.value_bytes;
 }
 
 void CaloDiffusionImpl::set_normalisation(const ShowerNormalisation& normalisation) {
@@ -333,9 +343,10 @@ at::Tensor CaloDiffusionImpl::denoise_cells(const at::Tensor& noisy, const at::T
                                             const at::Tensor& layers, const Condition& condition) {
   const Preconditioning scaled(sigma);
   const at::Tensor facts = known(parts_->normaliser, sigma, condition.energy, condition.theta);
-  NamedTensors values = {{"cells_in", scaled.input(noisy)}, {"cells_known", at::cat({facts, layers}, 1)}};
-  for (const nn::Unit& unit : unet()) nn::call(unit, values);
-  return scaled.clean(noisy, values["cells"]);
+  const std::array<std::string, 1> wanted = {"cells"};
+  const NamedTensors said = nn::call(
+      unet(), {{"cells_in", scaled.input(noisy)}, {"cells_known", at::cat({facts, layers}, 1)}}, wanted);
+  return scaled.clean(noisy, said["cells"]);
 }
 
 at::Tensor CaloDiffusionImpl::to_gev(const at::Tensor& cells, const at::Tensor& layers,

@@ -7,22 +7,20 @@
 
 #include <map>
 #include <set>
+#include <string_view>
+#include <utility>
 
 #include "bunchtrain/core/error.hpp"
 
 namespace bunchtrain::nn {
 
 NamedTensors UnitModel::forward(const NamedTensors& inputs) {
-  NamedTensors values = inputs;
-  for (Unit& unit : units()) {
+  std::vector<Unit> sequence = units();
+  for (Unit& unit : sequence)
     if (recomputed_.contains(unit.name))
       unit.forward = [module = unit.module, forward = std::move(unit.forward)](
                          const std::vector<at::Tensor>& in) { return checkpoint(*module, forward, in); };
-    call(unit, values);
-  }
-  NamedTensors outputs;
-  for (const std::string& name : output_names()) outputs.set(name, values[name]);
-  return outputs;
+  return call(sequence, inputs, output_names());
 }
 
 void UnitModel::recompute(std::set<std::string> names) {
@@ -45,6 +43,21 @@ void call(const Unit& unit, NamedTensors& values) {
     throw ConfigError(fmt::format("unit '{}' gave {} tensors, and says that it writes {} ({})", unit.name,
                                   outputs.size(), unit.writes.size(), fmt::join(unit.writes, ", ")));
   for (std::size_t i = 0; i < outputs.size(); ++i) values.set(unit.writes[i], std::move(outputs[i]));
+}
+
+NamedTensors call(std::span<const Unit> units, NamedTensors values, std::span<const std::string> wanted) {
+  std::map<std::string_view, std::size_t> last_reader;
+  for (std::size_t i = 0; i < units.size(); ++i)
+    for (const std::string& read : units[i].reads) last_reader[read] = i;
+  for (const std::string& name : wanted) last_reader[name] = units.size();
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    call(units[i], values);
+    for (const std::string& read : units[i].reads)
+      if (last_reader.at(read) == i) values.set(read, at::Tensor());
+  }
+  NamedTensors results;
+  for (const std::string& name : wanted) results.set(name, values[name]);
+  return results;
 }
 
 void validate(std::span<const Unit> units, std::span<const std::string> inputs,

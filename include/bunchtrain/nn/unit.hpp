@@ -73,6 +73,9 @@ UnitModel* as_unit_model(torch::nn::Module& module) noexcept;
 /// Calls a unit on tensors by name and adds what it writes to them.
 /// @throws ConfigError if it gives another number of tensors than it says.
 void call(const Unit& unit, NamedTensors& values);
+/// Calls units in order. What no later unit reads and is not `wanted` is let go behind its last reader: of it only what
+/// backward needs stays in memory. @returns what is wanted, of `values` or written
+NamedTensors call(std::span<const Unit> units, NamedTensors values, std::span<const std::string> wanted);
 
 /// @throws ConfigError naming the first unit that is wrong: two of one name, nothing that it writes, a tensor that it reads
 /// and nobody wrote before, one that is written twice, a module that two units use; or an output that nobody writes.

@@ -17,6 +17,10 @@ struct PipelineUnit {
   StageCosts costs = {};
   double parameter_bytes = 0;  ///< with all that is kept beside them: gradients, moments
   double output_bytes = 0;     ///< what the next unit gets
+  /// Of the output, what no backward needs: one pass over all units lets it go behind its last reader; stages, whose graphs
+  /// end at units, keep it.
+  double transient_bytes = 0;
+  double revived_bytes = 0;  ///< of what is transient, what a unit that is computed again keeps as its input
 };
 
 /// What a unit gives to one that is not the next: a skip connection.

@@ -17,19 +17,19 @@ namespace {
 constexpr int kGrid = 8192;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-/// A unit that may be computed again: it then keeps what it wrote, which the next ones read, and nothing of its inside.
+/// A unit that may be computed again: it then keeps what it read and wrote, and nothing of its inside.
 struct Candidate {
   const PipelineUnit* unit;
   double saved;
 };
 
 double saved_by(const PipelineUnit& unit) {
-  return std::max(0.0, unit.costs.activation_bytes - unit.output_bytes);
+  return std::max(0.0, unit.costs.activation_bytes - unit.output_bytes - unit.revived_bytes);
 }
 
 double all_bytes(const UnitProfile& profile) {
   double bytes = 0;
-  for (const PipelineUnit& unit : profile.units) bytes += unit.costs.activation_bytes;
+  for (const PipelineUnit& unit : profile.units) bytes += unit.costs.activation_bytes - unit.transient_bytes;
   return bytes;
 }
 
@@ -100,10 +100,9 @@ double least_bytes(const UnitProfile& profile) {
   return least;
 }
 
-}  // namespace
-
-ActivationChoice choose_recomputed(const UnitProfile& profile, std::int64_t samples, double bytes) {
-  const double per_sample = bytes / static_cast<double>(samples), all = all_bytes(profile);
+/// Of one sample; nothing if no choice fits.
+std::optional<ActivationChoice> fastest(const UnitProfile& profile, double per_sample) {
+  const double all = all_bytes(profile);
   std::optional<ActivationChoice> best;
   if (all <= per_sample) best = described(profile, {});
   // Whichever of the chosen is largest: no larger one is chosen, and its own bytes are left free.
@@ -120,12 +119,29 @@ ActivationChoice choose_recomputed(const UnitProfile& profile, std::int64_t samp
     const ActivationChoice choice = described(profile, *chosen);
     if (!best || choice.extra_seconds < best->extra_seconds) best = choice;
   }
+  return best;
+}
+
+/// What is transient counted as kept by who wrote it, rather than by each who is computed again.
+UnitProfile with_kept_outputs(UnitProfile profile) {
+  for (PipelineUnit& unit : profile.units) unit.transient_bytes = unit.revived_bytes = 0;
+  return profile;
+}
+
+}  // namespace
+
+ActivationChoice choose_recomputed(const UnitProfile& profile, std::int64_t samples, double bytes) {
+  const double per_sample = bytes / static_cast<double>(samples);
+  const UnitProfile kept = with_kept_outputs(profile);
+  std::optional<ActivationChoice> best = fastest(profile, per_sample), other = fastest(kept, per_sample);
+  // Both count at least what is held.
+  if (other && (!best || other->extra_seconds < best->extra_seconds)) best = other;
   if (!best)
     throw ConfigError(
         "activation_bytes", fmt::format("{:.3g}", bytes),
         fmt::format(
             "at least {:.3g} bytes, what {} samples need with all but the largest units computed again",
-            least_bytes(profile) * static_cast<double>(samples), samples));
+            std::min(least_bytes(profile), least_bytes(kept)) * static_cast<double>(samples), samples));
   best->bytes *= static_cast<double>(samples);
   best->extra_seconds *= static_cast<double>(samples);
   return *best;

@@ -33,6 +33,8 @@ PartitionProblem problem_of(const LayoutQuestion& question, double samples) {
     unit.costs.weight_gradient *= samples;
     unit.costs.activation_bytes *= samples;
     unit.output_bytes *= samples;
+    unit.transient_bytes *= samples;
+    unit.revived_bytes *= samples;
     unit.parameter_bytes *= question.state_factor;
   }
   for (PipelineSkip& skip : problem.skips) skip.bytes *= samples;
@@ -60,7 +62,7 @@ Layout replicas_only(const LayoutQuestion& question) {
     whole.forward += unit.costs.forward;
     whole.input_gradient += unit.costs.input_gradient;
     whole.weight_gradient += unit.costs.weight_gradient;
-    whole.activation_bytes += unit.costs.activation_bytes;
+    whole.activation_bytes += unit.costs.activation_bytes - unit.transient_bytes;
     layout.rank_bytes += unit.parameter_bytes;
   }
   layout.costs.stages = {whole};
@@ -177,7 +179,9 @@ std::string to_json(const UnitProfile& profile) {
                              {"weight_gradient", unit.costs.weight_gradient},
                              {"activation_bytes", unit.costs.activation_bytes},
                              {"parameter_bytes", unit.parameter_bytes},
-                             {"output_bytes", unit.output_bytes}});
+                             {"output_bytes", unit.output_bytes},
+                             {"transient_bytes", unit.transient_bytes},
+                             {"revived_bytes", unit.revived_bytes}});
   json["skips"] = nlohmann::ordered_json::array();
   for (const PipelineSkip& skip : profile.skips)
     json["skips"].push_back({{"from", skip.from}, {"to", skip.to}, {"bytes", skip.bytes}});
@@ -195,7 +199,9 @@ UnitProfile parse_unit_profile(const std::string& text, const std::string& origi
                                          .weight_gradient = unit.at("weight_gradient"),
                                          .activation_bytes = unit.at("activation_bytes")},
                                .parameter_bytes = unit.at("parameter_bytes"),
-                               .output_bytes = unit.at("output_bytes")});
+                               .output_bytes = unit.at("output_bytes"),
+                               .transient_bytes = unit.value("transient_bytes", 0.0),
+                               .revived_bytes = unit.value("revived_bytes", 0.0)});
     for (const auto& skip : json.at("skips"))
       profile.skips.push_back({.from = skip.at("from"), .to = skip.at("to"), .bytes = skip.at("bytes")});
     return profile;

@@ -3,13 +3,17 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
+#include <c10/core/Storage.h>
 #include <torch/nn/module.h>
 
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "bunchtrain/device/device_time.hpp"
 #include "bunchtrain/nn/detail/kept_buffers.hpp"
@@ -106,12 +110,96 @@ void measure_units(std::span<const nn::Unit> units, const NamedTensors& example,
         skip.bytes += bytes[name];
 }
 
+namespace {
+
+/// Storages of tensors, without keeping them.
+using WeakStorages = std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>>;
+
+std::vector<bool> alive(const WeakStorages& storages) {
+  std::vector<bool> are;
+  for (const auto& storage : storages) are.push_back(!storage.expired());
+  return are;
+}
+
+/// Of a unit's inputs and outputs, in their order, whether its graph keeps them; outputs with their bytes, none for views.
+struct KeptByGraph {
+  std::vector<bool> inputs, outputs;
+  std::vector<double> output_bytes;
+};
+
+/// Adds copies of what the unit writes to `values`.
+KeptByGraph kept_by_graph(const nn::Unit& unit, const NamedTensors& inputs, StageValues& values) {
+  WeakStorages read, written;
+  KeptByGraph kept;
+  std::vector<std::shared_ptr<torch::autograd::Node>> graph;
+  {
+    NamedTensors local;
+    for (const std::string& name : unit.reads) {
+      const at::Tensor* const known = values.tensors.find(name);
+      const at::Tensor leaf = (known != nullptr ? *known : inputs[name])
+                                  .detach()
+                                  .set_requires_grad(values.differentiable.contains(name));
+      at::Tensor input = leaf.clone();  // a graph keeps its leaves in any case
+      read.push_back(input.storage().getWeakStorageImpl());
+      local.set(name, std::move(input));
+    }
+    nn::call(unit, local);
+    for (const std::string& name : unit.writes) {
+      const at::Tensor& output = local[name];
+      graph.push_back(output.grad_fn());
+      written.push_back(output.storage().getWeakStorageImpl());
+      const bool is_view = std::ranges::any_of(unit.reads, [&](const std::string& input) {
+        return output.storage().is_alias_of(local[input].storage());
+      });
+      kept.output_bytes.push_back(is_view ? 0 : bytes_of(output));
+      values.tensors.set(name, output.detach().clone());
+      if (output.requires_grad()) values.differentiable.insert(name);
+    }
+  }
+  kept.inputs = alive(read);
+  kept.outputs = alive(written);
+  return kept;
+}
+
+}  // namespace
+
+void find_transients(std::span<const nn::Unit> units, const NamedTensors& example,
+                     std::span<const std::string> outputs, PartitionProblem& problem) {
+  struct Written {
+    std::size_t writer;
+    double bytes;
+    bool is_kept;
+  };
+  const at::AutoGradMode differentiate(true);
+  std::map<std::string_view, Written> all;
+  StageValues values;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    const nn::Unit& unit = units[i];
+    std::optional<nn::KeptBuffers> buffers;
+    if (unit.module != nullptr) buffers.emplace(*unit.module);
+    const KeptByGraph kept = kept_by_graph(unit, example, values);
+    for (std::size_t j = 0; j < unit.reads.size(); ++j)
+      if (const auto found = all.find(unit.reads[j]); found != all.end() && kept.inputs[j])
+        found->second.is_kept = true;
+    for (std::size_t j = 0; j < unit.writes.size(); ++j)
+      all[unit.writes[j]] = {i, kept.output_bytes[j],
+                             kept.outputs[j] || std::ranges::find(outputs, unit.writes[j]) != outputs.end()};
+  }
+  for (const auto& [name, written] : all)
+    if (!written.is_kept) problem.units[written.writer].transient_bytes += written.bytes;
+  for (std::size_t i = 0; i < units.size(); ++i)
+    for (const std::string& read : units[i].reads)
+      if (const auto found = all.find(read); found != all.end() && !found->second.is_kept)
+        problem.units[i].revived_bytes += found->second.bytes;
+}
+
 UnitProfile profile_units(nn::UnitModel& network, const NamedTensors& example) {
   const std::vector<nn::Unit> units = network.units();
   nn::validate(units, network.input_names(), network.output_names());
   PartitionProblem problem;
   describe_units(units, problem);
   measure_units(units, example, problem);
+  find_transients(units, example, network.output_names(), problem);
   const auto samples = static_cast<double>(example.begin()->tensor.size(0));
   for (PipelineUnit& unit : problem.units) {
     unit.costs.forward /= samples;
@@ -119,6 +207,8 @@ UnitProfile profile_units(nn::UnitModel& network, const NamedTensors& example) {
     unit.costs.weight_gradient /= samples;
     unit.costs.activation_bytes /= samples;
     unit.output_bytes /= samples;
+    unit.transient_bytes /= samples;
+    unit.revived_bytes /= samples;
   }
   for (PipelineSkip& skip : problem.skips) skip.bytes /= samples;
   return {
