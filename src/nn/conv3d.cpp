@@ -3,6 +3,8 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -13,6 +15,11 @@
 #include "ordered_tensor.hpp"
 
 namespace bunchtrain::nn {
+namespace {
+
+constexpr ops::Extent3 kOnes = {1, 1, 1};
+
+}  // namespace
 
 /// Phase kernels of one state of the weight.
 struct Conv3dImpl::KeptKernels {
@@ -22,8 +29,25 @@ struct Conv3dImpl::KeptKernels {
   detail::OrderedTensor kernels;
 };
 
+void Conv3dOptions::validate() const {
+  if (in_channels < 1 || out_channels < 1)
+    throw ConfigError("channels", fmt::format("{} to {}", in_channels, out_channels),
+                      "at least 1 on both sides");
+  const bool has_steps = stride != kOnes || dilation != kOnes;
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    if (kernel[axis] < 1 || upsampling[axis] < 1 || stride[axis] < 1 || dilation[axis] < 1)
+      throw ConfigError("kernel, upsampling, stride, dilation",
+                        fmt::format("{}, {}, {}, {} along axis {}", kernel[axis], upsampling[axis],
+                                    stride[axis], dilation[axis], axis),
+                        "at least 1 each");
+  if (has_steps && upsampling != kOnes)
+    throw ConfigError("stride, dilation",
+                      fmt::format("{}, {}", fmt::join(stride, " x "), fmt::join(dilation, " x ")),
+                      "1 beside an upsampling");
+}
+
 Conv3dImpl::Conv3dImpl(Conv3dOptions options) : options_(options), kept_(std::make_shared<KeptKernels>()) {
-  expects(options.in_channels > 0 && options.out_channels > 0, "a convolution needs channels on both sides");
+  options.validate();
   const auto& k = options.kernel;
   weight =
       register_parameter("weight", at::zeros({options.out_channels, options.in_channels, k[0], k[1], k[2]}));
@@ -35,66 +59,77 @@ at::Tensor Conv3dImpl::forward(const at::Tensor& input) {
   return convolve(input, options_.padding, kernels());
 }
 
-at::Tensor Conv3dImpl::convolve(const at::Tensor& input, const ops::Padding3& padding,
+AxisWindow Conv3dImpl::window_along_x() const noexcept {
+  return {.kernel = options_.kernel[0],
+          .stride = options_.stride[0],
+          .dilation = options_.dilation[0],
+          .before = options_.padding.before[0],
+          .after = options_.padding.after[0],
+          .upsampling = options_.upsampling[0]};
+}
+
+at::Tensor Conv3dImpl::convolve(at::TensorList stretches, const ops::Padding3& padding,
                                 const at::Tensor& kept) const {
-  if (options_.upsampling == ops::Extent3{1, 1, 1}) return ops::conv3d(input, weight, bias, padding);
-  return ops::upsampled_conv3d(input, weight, bias, options_.upsampling, padding, kept);
+  if (options_.upsampling == kOnes)
+    return ops::conv3d(stretches, weight, bias, padding, options_.stride, options_.dilation);
+  return ops::upsampled_conv3d(stretches, weight, bias, options_.upsampling, padding, kept);
 }
 
 at::Tensor Conv3dImpl::of_slab(const at::Tensor& slab) {
   const AxisCut& cut = cut_of(slab);
-  const AxisWindow window{.kernel = options_.kernel[0],
-                          .before = options_.padding.before[0],
-                          .after = options_.padding.after[0],
-                          .upsampling = options_.upsampling[0]};
+  const AxisWindow window = window_along_x();
   const AxisCut outputs = output_cut(cut, window);
   const std::vector<CellRange> wanted = inputs_of(outputs, window, cut.extent());
   const int rank = partition()->rank();
   const CellRange own = cut.of(rank), mine = outputs.of(rank), seen = wanted[static_cast<std::size_t>(rank)];
   const CellRange inside = intersection(window.outputs_within(own, cut.extent()), mine);
-  // A thin interior is not worth convolutions of rims, nor are the summed kernels of an upsampling layer.
-  const bool is_worth_it = 2 * inside.size() >= mine.size() && options_.upsampling == ops::Extent3{1, 1, 1};
-  // Who needs no halo takes the way of the others' halos in one piece: its gradients must hang on an exchange too.
-  if (!is_worth_it || inside == mine || intersection(own, seen) != own)
-    return outputs_of(partition()->exchange(slab, cut, wanted), seen.begin, mine);
+  // A thin interior is not worth convolutions of rims, nor are the summed kernels of an upsampling layer. Who has no rim
+  // convolves behind the others' halos, of which it has those without a cell: its gradients must hang on them too.
+  const bool in_parts = partition()->overlaps() && inside != mine && 2 * inside.size() >= mine.size() &&
+                        options_.upsampling == kOnes;
 
   const auto halo = partition()->begin_exchange(slab, cut, wanted);
-  const auto arrived = halo->finish(outputs_of(halo->slab(), own.begin, inside));
-  std::vector<at::Tensor> parts;
-  /// Outputs at a side, from as much of slab and halo as they see.
-  const auto add_rim = [&](CellRange rim) {
-    if (rim.empty()) return;
-    const CellRange cells = window.inputs_of(rim, cut.extent());
-    const auto part = [&](const at::Tensor& of, std::int64_t first) {
-      const CellRange range = intersection(cells, {first, first + of.size(1)});
-      return of.narrow(1, std::min(range.begin - first, of.size(1)), range.size());
-    };
-    parts.push_back(outputs_of(at::cat({part(arrived.before, seen.begin), part(halo->slab(), own.begin),
-                                        part(arrived.behind, own.end)},
-                                       1),
-                               cells.begin, rim));
+  const auto outputs_from = [&](const std::vector<Stretch>& at_hand, CellRange range) {
+    return outputs_of(at_hand, range, cut.extent());
   };
-  add_rim({mine.begin, inside.begin});
+  const auto arrived =
+      halo->finish(in_parts ? outputs_from({{halo->slab(), own.begin}}, inside) : at::Tensor());
+  const std::vector<Stretch> all = {{arrived.before, seen.begin},
+                                    {halo->slab(), own.begin},
+                                    {arrived.behind, std::max(own.end, seen.begin)}};
+  if (!in_parts) return outputs_from(all, mine);
+  std::vector<at::Tensor> parts;
+  if (inside.begin > mine.begin) parts.push_back(outputs_from(all, {mine.begin, inside.begin}));
   parts.push_back(arrived.inside);
-  add_rim({inside.end, mine.end});
+  if (inside.end < mine.end) parts.push_back(outputs_from(all, {inside.end, mine.end}));
   return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
 }
 
-at::Tensor Conv3dImpl::outputs_of(const at::Tensor& cells, std::int64_t first, CellRange outputs) const {
-  const std::int64_t factor = options_.upsampling[0];
-  const CellRange there = {first * factor, (first + cells.size(1)) * factor};
-  const std::int64_t begin = outputs.begin - options_.padding.before[0];
-  const std::int64_t end = outputs.end - options_.padding.before[0] + options_.kernel[0] - 1;
+at::Tensor Conv3dImpl::outputs_of(const std::vector<Stretch>& at_hand, CellRange outputs,
+                                  std::int64_t extent) const {
+  const AxisWindow window = window_along_x();
+  const CellRange cells = window.inputs_of(outputs, extent);
+  // Those that have nothing of it stay: their gradients, without a cell, are what others' gradients hang on.
+  std::vector<at::Tensor> stretches;
+  for (const auto& [part, begin] : at_hand) {
+    const CellRange range = intersection(cells, {begin, begin + part.size(1)});
+    stretches.push_back(range.empty() ? part.narrow(1, 0, 0)
+                                      : part.narrow(1, range.begin - begin, range.size()));
+  }
+  const std::int64_t first = outputs.begin * window.stride - window.before;
+  const std::int64_t last =
+      (outputs.end - 1) * window.stride - window.before + (window.kernel - 1) * window.dilation;
+  const CellRange fine = {cells.begin * window.upsampling, cells.end * window.upsampling};
   ops::Padding3 padding = options_.padding;
-  padding.before[0] = std::max<std::int64_t>(0, there.begin - begin);
-  padding.after[0] = std::max<std::int64_t>(0, end - there.end);
-  const at::Tensor found = convolve(cells, padding, {});
-  const std::int64_t skipped = std::max<std::int64_t>(0, begin - there.begin);
+  padding.before[0] = std::max<std::int64_t>(0, fine.begin - first);
+  padding.after[0] = std::max<std::int64_t>(0, last + 1 - fine.end);
+  const at::Tensor found = convolve(stretches, padding, {});
+  const std::int64_t skipped = std::max<std::int64_t>(0, first - fine.begin);
   return found.size(1) == outputs.size() ? found : found.narrow(1, skipped, outputs.size());
 }
 
 at::Tensor Conv3dImpl::kernels() {
-  if (at::GradMode::is_enabled() || options_.upsampling == ops::Extent3{1, 1, 1}) return {};
+  if (at::GradMode::is_enabled() || options_.upsampling == kOnes) return {};
   const std::lock_guard lock(kept_->mutex);
   if (kept_->weight != weight.const_data_ptr() || kept_->version != weight._version()) {
     kept_->kernels = detail::OrderedTensor(ops::phase_kernels(weight, options_.upsampling, options_.padding));

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "bunchtrain/nn/spatial_partition.hpp"
 #include "bunchtrain/ops/conv3d.hpp"
@@ -19,9 +20,13 @@ struct Conv3dOptions {
   std::int64_t out_channels = 1;
   ops::Extent3 kernel = {1, 1, 1};
   ops::Padding3 padding = {};
-  ops::Extent3 upsampling = {1, 1,
-                             1};  ///< the input is repeated so often first; `padding` counts cells after it
+  /// The input is repeated so often first; `padding` counts cells after it.
+  ops::Extent3 upsampling = {1, 1, 1};
+  ops::Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};  ///< not beside an upsampling
   bool bias = true;
+
+  /// @throws ConfigError naming the field.
+  void validate() const;
 };
 
 /// `ops::conv3d`, or `ops::upsampled_conv3d` where `upsampling` is not 1, with parameters `weight` [Cout,
@@ -29,7 +34,8 @@ struct Conv3dOptions {
 /// Without gradients the summed kernels of an upsampling layer are kept until the weight changes. `forward`
 /// is thread-safe, on any streams, as long as nobody changes the parameters.
 ///
-/// With a partition it convolves slabs, from one thread: what needs no halo is computed while the halo travels.
+/// With a partition it convolves slabs, from one thread; for backward it keeps slab and halo. Where messages travel by
+/// themselves (`SpatialPartition::overlaps`), what needs no halo is computed meanwhile.
 class Conv3dImpl : public torch::nn::Module, public SpatialLayer {
  public:
   explicit Conv3dImpl(Conv3dOptions options);
@@ -40,11 +46,18 @@ class Conv3dImpl : public torch::nn::Module, public SpatialLayer {
   at::Tensor weight, bias;
 
  private:
+  /// Cells from `begin` of the whole image's x axis.
+  struct Stretch {
+    at::Tensor cells;
+    std::int64_t begin;
+  };
+
   at::Tensor kernels();
-  at::Tensor convolve(const at::Tensor& input, const ops::Padding3& padding, const at::Tensor& kept) const;
+  AxisWindow window_along_x() const noexcept;
+  at::Tensor convolve(at::TensorList stretches, const ops::Padding3& padding, const at::Tensor& kept) const;
   at::Tensor of_slab(const at::Tensor& slab);
-  /// A range of the image's outputs, from a stretch of its cells along x that begins at `first`.
-  at::Tensor outputs_of(const at::Tensor& cells, std::int64_t first, CellRange outputs) const;
+  /// A range of the outputs of an image of so many cells, from stretches that have all that they see.
+  at::Tensor outputs_of(const std::vector<Stretch>& at_hand, CellRange outputs, std::int64_t extent) const;
 
   struct KeptKernels;
 

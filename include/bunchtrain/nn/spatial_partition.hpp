@@ -21,14 +21,15 @@ namespace bunchtrain::nn {
 class HaloInFlight {
  public:
   virtual ~HaloInFlight() = default;
-  /// The slab to compute from what needs no halo.
+  /// The slab to compute from.
   virtual const at::Tensor& slab() const noexcept = 0;
   /// The wanted cells of other ranks before and behind the slab, either may have none, and what was computed meanwhile.
   struct Arrived {
     at::Tensor before, behind, inside;
   };
-  /// Waits. Once, with what was computed of `slab`, on every rank: its backward is where the halo's gradients set out, and
-  /// they travel while that of `inside` is computed.
+  /// Waits. Once, on every rank, with what was computed of `slab` meanwhile, if anything: backward comes here before it
+  /// differentiates that, the halo's gradients set out, and travel beside. What is computed from `before` and `behind` has to
+  /// depend on them also where they are empty, or `inside` has to be given: else this rank's backward would not come here.
   virtual Arrived finish(const at::Tensor& inside) = 0;
 };
 
@@ -42,14 +43,16 @@ class SpatialPartition {
   virtual int rank() const noexcept = 0;
   virtual int ranks() const noexcept = 0;
 
+  /// Whether messages travel while this rank computes: only then is it worth to compute first what needs no halo.
+  virtual bool overlaps() const noexcept = 0;
+
   /// How many cells each rank has of an axis, from what each has.
   virtual AxisCut meet(std::int64_t cells) = 0;
   /// The cells `wanted[rank]` of the axis, in order, from those who have them: [B, X', ...] of [B, X, ...]. With all cells
   /// wanted by all it gathers.
   virtual at::Tensor exchange(const at::Tensor& slab, const AxisCut& cut,
                               const std::vector<CellRange>& wanted) = 0;
-  /// The same in two halves, for a rank that wants all cells that it has and others, and uses them. Other ranks may call
-  /// `exchange`.
+  /// The same in two halves, without a copy of what this rank has itself. Other ranks may call `exchange`.
   virtual std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor& slab, const AxisCut& cut,
                                                        const std::vector<CellRange>& wanted) = 0;
   /// The sum over ranks.

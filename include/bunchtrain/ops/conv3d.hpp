@@ -8,13 +8,20 @@
 
 namespace bunchtrain::ops {
 
-/// Convolution (cross-correlation, stride 1) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and
-/// `bias` [Cout] (may be undefined): [B, X', Y', Z', Cout] dense, X' = X + padding - kx + 1. Differentiable
-/// to any order; only the gradients that backward asks for are computed. CPU and CUDA; under autocast in its
-/// dtype. float16 on the CPU: products of float32, rounded.
+/// Convolution (cross-correlation) of [B, X, Y, Z, Cin] with `weight` [Cout, Cin, kx, ky, kz] and `bias` [Cout]
+/// (may be undefined): [B, X', Y', Z', Cout] dense, X' = (X + padding - (kx - 1) dilation - 1) / stride + 1. Differentiable
+/// to any order; only the gradients that backward asks for are computed, and the input is kept for it without its padding.
+/// CPU and CUDA; under autocast in its dtype. float16 on the CPU: products of float32, rounded. Loops of ours where stride and
+/// dilation are 1.
 /// @throws ConfigError if shapes do not fit or the kernel is larger than the padded image.
 at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                  const Padding3& padding);
+                  const Padding3& padding, const Extent3& stride = {1, 1, 1},
+                  const Extent3& dilation = {1, 1, 1});
+/// Of an image that lies in stretches [B, X_i, Y, Z, Cin] one behind the other along x, a slab between its halos: they are
+/// kept, not their union.
+at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
+                  const Padding3& padding, const Extent3& stride = {1, 1, 1},
+                  const Extent3& dilation = {1, 1, 1});
 
 /// What `conv3d` gives for the input whose every cell is repeated `factor` times along each axis
 /// (nearest-neighbour upsampling); `padding` counts cells of the upsampled image.
@@ -27,6 +34,9 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 /// @param kernels `phase_kernels` of the same weight, to use again where it does not
 /// change; undefined: summed here.
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                            const Extent3& factor, const Padding3& padding, const at::Tensor& kernels = {});
+/// Of an image in stretches, as `conv3d` takes them.
+at::Tensor upsampled_conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                             const Extent3& factor, const Padding3& padding, const at::Tensor& kernels = {});
 
 /// The summed kernels of all phases: [fx fy fz Cout, Cin, taps along x, y, z]. They do

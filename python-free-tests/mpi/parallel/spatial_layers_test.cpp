@@ -11,6 +11,7 @@
 
 #include <functional>
 
+#include "bunchtrain/comm/mesh.hpp"
 #include "bunchtrain/nn/average_pool.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
@@ -20,6 +21,7 @@
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/parallel/spatial_partition.hpp"
 #include "parallel_fixture.hpp"
+#include "pipeline/held_bytes.hpp"
 
 namespace bunchtrain::parallel {
 namespace {
@@ -115,13 +117,23 @@ nn::Conv3d convolution(const nn::Conv3dOptions& options) {
   return layer;
 }
 
-TEST_F(SpatialLayersTest, ConvolutionsEqualOneRank) {
+/// In one convolution behind the halo, and in parts beside it.
+class SpatialConvolutionsTest : public SpatialLayersTest, public testing::WithParamInterface<bool> {
+ protected:
+  SpatialConvolutionsTest() {
+    partition_ = create_spatial_partition(communicator_, {.overlaps = GetParam()});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Overlaps, SpatialConvolutionsTest, testing::Bool());
+
+TEST_P(SpatialConvolutionsTest, EqualOneRank) {
   struct Case {
     std::int64_t cells;
     ops::Extent3 kernel;
     Padding3 padding;
     ops::Extent3 upsampling = {1, 1, 1};
     bool bias = true;
+    ops::Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};
   };
   const std::vector<Case> cases = {
       {9, {3, 3, 3}, Padding3::same({3, 3, 3})},
@@ -135,22 +147,48 @@ TEST_F(SpatialLayersTest, ConvolutionsEqualOneRank) {
       {23, {5, 2, 2}, Padding3::symmetric({2, 0, 1})},  // an interior on every rank
       {13, {3, 2, 2}, {{1, 0, 0}, {1, 1, 0}}},          // on four ranks the interiors differ
       {25, {4, 2, 3}, {}},
-      {8, {1, 1, 1}, {}}};
+      {8, {1, 1, 1}, {}},
+      {.cells = 17, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3}), .stride = {2, 1, 2}},
+      {.cells = 19, .kernel = {2, 2, 2}, .padding = {}, .stride = {3, 2, 1}},  // cells that nobody sees
+      {.cells = 21, .kernel = {3, 2, 2}, .padding = Padding3::symmetric({2, 0, 0}), .dilation = {2, 1, 1}},
+      {.cells = 24,
+       .kernel = {3, 3, 2},
+       .padding = {{3, 1, 0}, {2, 1, 1}},
+       .stride = {2, 2, 1},
+       .dilation = {3, 1, 2}}};
   for (const Case& one : cases) {
     SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]
-                                    << ", upsampling " << one.upsampling[0]);
+                                    << ", upsampling " << one.upsampling[0] << ", stride " << one.stride[0]
+                                    << ", dilation " << one.dilation[0]);
     Between network(one.cells, convolution({.in_channels = 2,
                                             .out_channels = 3,
                                             .kernel = one.kernel,
                                             .padding = one.padding,
                                             .upsampling = one.upsampling,
+                                            .stride = one.stride,
+                                            .dilation = one.dilation,
                                             .bias = one.bias}));
     expect_equal_to_one_rank(network, image(one.cells, 2));
   }
 }
 
+TEST_P(SpatialConvolutionsTest, HoldNothingButSlabHaloAndOutput) {
+  constexpr std::int64_t kCells = 24, kPlane = 5 * 6 * 2 * 8 * 2;  // bytes of a plane of both images
+  Between network(
+      kCells,
+      convolution(
+          {.in_channels = 2, .out_channels = 2, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})}));
+  nn::set_partition(network, partition_);
+  const at::Tensor slab = network.slab->forward(image(kCells, 2)).contiguous().set_requires_grad(true);
+  network.middle(slab);  // the ranks meet
+  const HeldBytes held;
+  const at::Tensor output = network.middle(slab);
+  // In parts: two halos at most, and output.
+  EXPECT_LE(held.now(), (output.size(1) + 2) * kPlane);
+}
+
 /// Halos of backward arrive where the slab's own gradient is known, in each backward anew.
-TEST_F(SpatialLayersTest, AGraphThatIsKeptIsDifferentiatedAgain) {
+TEST_P(SpatialConvolutionsTest, AGraphThatIsKeptIsDifferentiatedAgain) {
   Between network(
       16,
       convolution(
@@ -198,6 +236,51 @@ TEST_F(SpatialLayersTest, DropoutDropsWhatTheWholeImageWould) {
   const Found found = derive(network, ones, true, false);
   EXPECT_TRUE(found.output.equal(expected.output));
   expect_close(found.of_image, expected.of_image);
+}
+
+struct Dropping : torch::nn::Module {
+  Dropping() { to(at::kDouble); }
+  at::Tensor forward(const at::Tensor& image) {
+    return whole->forward(last->forward(dropout->forward(first->forward(slab->forward(image)))));
+  }
+
+  nn::Conv3dOptions options = {
+      .in_channels = 2, .out_channels = 2, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})};
+  nn::ToSlab slab = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = 9}));
+  nn::Conv3d first = register_module("first", convolution(options));
+  nn::Dropout dropout =
+      register_module("dropout", nn::Dropout(nn::DropoutOptions{.probability = 0.4, .site = 2}));
+  nn::Conv3d last = register_module("last", convolution(options));
+  nn::ToWhole whole = register_module("whole", nn::ToWhole());
+};
+
+TEST_F(SpatialLayersTest, AReplicaWithoutSamplesTakesPart) {
+  if (world() % 2 != 0) return;
+  comm::Mesh mesh(communicator_,
+                  comm::MeshShape::parse("data=2,spatial=" + std::to_string(world() / 2), world()));
+  const auto alone = std::make_shared<Dropping>(), together = std::make_shared<Dropping>();
+  DataParallel parallel(together, communicator_, {.spatial = mesh.axis(comm::Axis::spatial)});
+  const at::Tensor one = image(9, 2).narrow(0, 0, 1);
+  const std::int64_t share = mesh.coordinate(comm::Axis::data) == 0 ? 1 : 0;
+  {
+    const nn::StepContext context(3, 5, at::arange(share) + 20);
+    const at::Tensor output = together->forward(one.narrow(0, 0, share));
+    parallel.backward(share > 0 ? output.square().mean() : output.sum(),
+                      {.samples = share, .global_samples = 1});
+  }
+  const nn::StepContext context(3, 5, at::arange(1) + 20);
+  alone->forward(one).square().mean().backward();
+  expect_same_gradients(*together, *alone);
+  mesh.close();
+}
+
+/// As a loader may read it.
+TEST_F(SpatialLayersTest, ASlabThatIsOneStaysAsItIs) {
+  nn::ToSlab slab(nn::ToSlabOptions{.cells = 9});
+  slab->set_partition(partition_);
+  const at::Tensor whole = image(9, 2), mine = slab->forward(whole);
+  EXPECT_EQ(mine.size(1), slab->slabs().of(rank()).size());
+  EXPECT_TRUE(slab->forward(mine).equal(mine));
 }
 
 TEST_F(SpatialLayersTest, ImagesOfAnotherLengthAreRefused) {

@@ -124,6 +124,7 @@ TEST(AxisCutTest, TooShortAxesAreRefused) {
 struct TwoRanks : SpatialPartition {
   int rank() const noexcept override { return 0; }
   int ranks() const noexcept override { return 2; }
+  bool overlaps() const noexcept override { return false; }
   AxisCut meet(std::int64_t) override { return {}; }
   at::Tensor exchange(const at::Tensor& slab, const AxisCut&, const std::vector<CellRange>&) override {
     return slab;

@@ -66,9 +66,12 @@ TEST(Conv3dTest, KernelsKeptWithoutGradientsFollowTheWeight) {
   EXPECT_EQ(layer->forward(image.to(at::kDouble)).scalar_type(), at::kDouble);
 }
 
-TEST(Conv3dTest, RefusesNoChannels) {
-  EXPECT_THROW(Conv3d(Conv3dOptions{.in_channels = 0}), Error);
-  EXPECT_THROW(Conv3d(Conv3dOptions{.out_channels = -1}), Error);
+TEST(Conv3dTest, RefusesWhatCannotBe) {
+  EXPECT_THROW(Conv3d(Conv3dOptions{.in_channels = 0}), ConfigError);
+  EXPECT_THROW(Conv3d(Conv3dOptions{.out_channels = -1}), ConfigError);
+  EXPECT_THROW(Conv3d(Conv3dOptions{.kernel = {1, 0, 1}}), ConfigError);
+  EXPECT_THROW(Conv3d(Conv3dOptions{.stride = {1, 0, 1}}), ConfigError);
+  EXPECT_THROW(Conv3d(Conv3dOptions{.upsampling = {2, 1, 1}, .dilation = {1, 2, 1}}), ConfigError);
 }
 
 TEST(FrozenParametersTest, GradientsPassThroughButAreNotKept) {

@@ -28,6 +28,7 @@ struct Case {
   Padding3 padding = {};
   Extent3 factor = {1, 1, 1};
   bool bias = true;
+  Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};
 };
 
 void PrintTo(const Case& c, std::ostream* stream) { *stream << c.name; }
@@ -56,6 +57,8 @@ const Case kCases[] = {
     {"uneven_upsampling", {3, 2, 4}, 2, 3, {3, 4, 2}, {{3, 0, 5}, {1, 2, 0}}, {3, 1, 4}},
     {"kernel_below_the_factor", {2, 3, 2}, 2, 1, {2, 1, 3}, {{0, 1, 0}, {0, 0, 2}}, {4, 3, 5}},
     {"upsampling_of_one_cell", {1, 1, 1}, 1, 2, {2, 2, 2}, {}, {2, 3, 2}},
+    {"strides", {7, 6, 9}, 3, 4, {3, 2, 3}, around({1, 0, 1}), {1, 1, 1}, true, {2, 1, 4}},
+    {"dilations", {8, 5, 9}, 2, 3, {3, 2, 3}, {{2, 0, 1}, {1, 1, 3}}, {1, 1, 1}, false, {1, 2, 1}, {2, 3, 1}},
 };
 
 /// What the operations promise, by upsampling, padding and LibTorch's convolution of channels-first images.
@@ -66,11 +69,12 @@ at::Tensor reference(const Case& c, const at::Tensor& input, const at::Tensor& w
     x = at::repeat_interleave(x, c.factor[static_cast<std::size_t>(axis)], 1 + axis);
   const auto &before = c.padding.before, &after = c.padding.after;
   x = at::constant_pad_nd(x, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
-  return at::conv3d(x.permute({0, 4, 1, 2, 3}).contiguous(), weight, bias).permute({0, 2, 3, 4, 1});
+  return at::conv3d(x.permute({0, 4, 1, 2, 3}).contiguous(), weight, bias, c.stride, Extent3{}, c.dilation)
+      .permute({0, 2, 3, 4, 1});
 }
 
 at::Tensor ours(const Case& c, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
-  if (c.factor == Extent3{1, 1, 1}) return ops::conv3d(input, weight, bias, c.padding);
+  if (c.factor == Extent3{1, 1, 1}) return ops::conv3d(input, weight, bias, c.padding, c.stride, c.dilation);
   return ops::upsampled_conv3d(input, weight, bias, c.factor, c.padding);
 }
 
@@ -172,6 +176,25 @@ TEST(Conv3dGradientTest, EqualsCentralDifferences) {
        normal_tensor({2}, 3, at::kDouble)});
 }
 
+TEST(Conv3dGradientTest, StretchesAreOneImage) {
+  const Padding3 padding = {{2, 0, 1}, {0, 1, 1}};
+  for (const Extent3& factor : {Extent3{1, 1, 1}, Extent3{2, 1, 2}}) {
+    const at::Tensor image = normal_tensor({2, 7, 4, 5, 3}, 1, at::kDouble).requires_grad_(),
+                     weight = normal_tensor({4, 3, 3, 2, 3}, 2, at::kDouble).requires_grad_();
+    const auto convolved = [&](at::TensorList stretches) {
+      if (factor == Extent3{1, 1, 1}) return ops::conv3d(stretches, weight, {}, padding);
+      return ops::upsampled_conv3d(stretches, weight, {}, factor, padding);
+    };
+    const at::Tensor whole = convolved(image);
+    const at::Tensor cut = convolved({image.narrow(1, 0, 2), image.narrow(1, 2, 0), image.narrow(1, 2, 5)});
+    EXPECT_TRUE(cut.equal(whole));
+    const at::Tensor upstream = normal_tensor(whole.sizes(), 3, at::kDouble);
+    const auto expected = torch::autograd::grad({whole}, {image, weight}, {upstream}),
+               found = torch::autograd::grad({cut}, {image, weight}, {upstream});
+    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(found[i].equal(expected[i])) << i;
+  }
+}
+
 TEST(Conv3dGradientTest, ComputesOnlyWhatIsAskedFor) {
   at::Tensor x = normal_tensor({1, 5, 5, 5, 2}, 1), w = normal_tensor({3, 2, 3, 3, 3}, 2);
   x.requires_grad_(true);
@@ -222,6 +245,9 @@ TEST(Conv3dErrorTest, NamesTheAxisOrTheShapes) {
   EXPECT_THROW(ops::upsampled_conv3d(image, normal_tensor({3, 2, 2, 2, 2}, 2), {}, {2, 0, 2}, {}),
                ConfigError);
   EXPECT_THROW(ops::conv3d(image, normal_tensor({3, 2, 2, 2, 2}, 2), {}, {{0, -1, 0}, {}}), ConfigError);
+  EXPECT_THROW(ops::conv3d(image, normal_tensor({3, 2, 2, 2, 2}, 2), {}, {}, {1, 0, 1}), ConfigError);
+  EXPECT_THROW(ops::conv3d(image, normal_tensor({3, 2, 2, 2, 2}, 2), {}, {}, {1, 1, 1}, {4, 1, 1}),
+               ConfigError);
   try {
     ops::conv3d(image, normal_tensor({3, 2, 2, 7, 2}, 2), {}, around({1, 1, 1}));
     ADD_FAILURE() << "a kernel of 7 cells was laid on 6";

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +16,7 @@
 #include "bunchtrain/core/random.hpp"
 #include "bunchtrain/models/calo_diffusion.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/ops/conv3d.hpp"
 #include "bunchtrain/parallel/unit_profile.hpp"
 #include "pipeline/held_bytes.hpp"
 
@@ -113,14 +115,42 @@ TEST(ActivationBudgetTest, TheUnetHoldsWhatWasPredicted) {
   const double whole = held();
   const ActivationChoice all = choose_recomputed(profile, 4, 1e12);
   EXPECT_LE(whole, all.bytes);
-  EXPECT_GE(whole, 0.85 * all.bytes) << "what nobody needs in backward is freed, and was counted";
+  EXPECT_GE(whole, 0.97 * all.bytes);
 
-  const ActivationChoice some = choose_recomputed(profile, 4, 0.7 * all.bytes);
+  const ActivationChoice some = choose_recomputed(profile, 4, 0.75 * all.bytes);
   EXPECT_FALSE(some.recomputed.empty());
-  EXPECT_LE(some.bytes, 0.7 * all.bytes);
+  EXPECT_LE(some.bytes, 0.75 * all.bytes);
   network->recompute(some.recomputed);
   EXPECT_LE(held(), some.bytes);
   EXPECT_THROW(network->recompute({"no such unit"}), ConfigError);
+}
+
+TEST(ActivationBudgetTest, TheUnetPredictsWhatItHolds) {
+  for (const auto& options :
+       {models::CaloDiffusionOptions{.cells = {9, 8, 6}, .channels = {8, 16}},
+        models::CaloDiffusionOptions{
+            .cells = {8, 9, 7}, .channels = {16, 8, 24}, .blocks = 2, .attention = false}}) {
+    models::CaloDiffusion network(options);
+    const NamedTensors inputs = network->example_inputs(4);
+    const nn::StepContext context(1, 0, at::arange(4));
+    (void)network->forward(inputs);
+    const HeldBytes held;
+    const NamedTensors outputs = network->forward(inputs);
+    const auto predicted = static_cast<double>(network->predicted_activation_bytes(4, 1));
+    EXPECT_NEAR(static_cast<double>(held.now()) / predicted, 1, 0.03);
+  }
+}
+
+/// Zeros on one side only need a copy of the image while they are computed with, and not until backward.
+TEST(HeldBytesTest, ConvolutionsKeepNoPaddedImage) {
+  const at::Tensor image = at::ones({2, 6, 7, 8, 4}).requires_grad_(),
+                   weight = at::ones({4, 4, 3, 3, 3}).requires_grad_();
+  for (const ops::Padding3& padding : {ops::Padding3::same({3, 3, 3}), ops::Padding3{{1, 0, 0}, {0, 0, 0}},
+                                       ops::Padding3{{0, 2, 0}, {1, 0, 1}}}) {
+    const HeldBytes held;
+    const at::Tensor output = ops::conv3d(image, weight, {}, padding);
+    EXPECT_EQ(held.now(), static_cast<std::int64_t>(output.nbytes()));
+  }
 }
 
 TEST(ActivationBudgetTest, GradientsAreTheSameToTheBit) {

@@ -3,7 +3,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/tensordot.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -11,7 +10,6 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
@@ -22,27 +20,29 @@ namespace {
 
 std::string describe(at::IntArrayRef sizes) { return fmt::format("[{}]", fmt::join(sizes, ", ")); }
 
-void require_shapes(const at::Tensor& input, const at::Tensor& weight, const Extent3& factor,
-                    const Padding3& padding) {
-  if (input.dim() != 5 || weight.dim() != 5 || input.size(4) != weight.size(1))
-    throw ConfigError(
-        fmt::format("conv3d takes an input [B, X, Y, Z, C] and a weight [Cout, C, kx, ky, kz], not {} and {}",
-                    describe(input.sizes()), describe(weight.sizes())));
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const auto place = static_cast<std::int64_t>(axis);
-    const std::int64_t cells =
-        factor[axis] * input.size(1 + place) + padding.before[axis] + padding.after[axis];
-    if (factor[axis] < 1 || padding.before[axis] < 0 || padding.after[axis] < 0 ||
-        weight.size(2 + place) > cells)
-      throw ConfigError(fmt::format("conv3d: a kernel of {} cells does not fit {} padded cells along axis {}",
-                                    weight.size(2 + place), cells, axis));
+/// Of an image in stretches along x. @returns its cells along x, y, z.
+Extent3 require_shapes(at::TensorList stretches, const at::Tensor& weight, const Extent3& factor,
+                       const Padding3& padding, const Extent3& stride = {1, 1, 1},
+                       const Extent3& dilation = {1, 1, 1}) {
+  Extent3 extent = {};
+  for (const at::Tensor& stretch : stretches) {
+    if (stretch.dim() != 5 || weight.dim() != 5 || stretch.size(4) != weight.size(1))
+      throw ConfigError(fmt::format(
+          "conv3d takes an input [B, X, Y, Z, C] and a weight [Cout, C, kx, ky, kz], not {} and {}",
+          describe(stretch.sizes()), describe(weight.sizes())));
+    extent = {extent[0] + stretch.size(1), stretch.size(2), stretch.size(3)};
   }
-}
-
-/// Zeros around [B, X, Y, Z, C]; negative numbers cut.
-at::Tensor pad(const at::Tensor& input, const Extent3& before, const Extent3& after) {
-  if (before == Extent3{} && after == Extent3{}) return input;
-  return at::constant_pad_nd(input, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (stride[axis] < 1 || dilation[axis] < 1)
+      throw ConfigError(fmt::format("conv3d: stride {} and dilation {} along axis {}; both are at least 1",
+                                    stride[axis], dilation[axis], axis));
+    const std::int64_t cells = factor[axis] * extent[axis] + padding.before[axis] + padding.after[axis];
+    const std::int64_t kernel = (weight.size(2 + static_cast<std::int64_t>(axis)) - 1) * dilation[axis] + 1;
+    if (factor[axis] < 1 || padding.before[axis] < 0 || padding.after[axis] < 0 || kernel > cells)
+      throw ConfigError(fmt::format("conv3d: a kernel of {} cells does not fit {} padded cells along axis {}",
+                                    kernel, cells, axis));
+  }
+  return extent;
 }
 
 /// [factor, taps, kernel]: 1 where a kernel cell counts to a tap. Made on the device: a copy would wait for it.
@@ -139,15 +139,15 @@ variable_list SumToPhases::backward(AutogradContext* context, const variable_lis
 }  // namespace
 
 at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                  const Padding3& padding) {
-  require_shapes(input, weight, {1, 1, 1}, padding);
-  Extent3 symmetric, before, after;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    symmetric[axis] = std::min(padding.before[axis], padding.after[axis]);
-    before[axis] = padding.before[axis] - symmetric[axis];
-    after[axis] = padding.after[axis] - symmetric[axis];
-  }
-  return detail::convolve(pad(input, before, after), weight, bias, symmetric);
+                  const Padding3& padding, const Extent3& stride, const Extent3& dilation) {
+  return conv3d(at::TensorList(input), weight, bias, padding, stride, dilation);
+}
+
+at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
+                  const Padding3& padding, const Extent3& stride, const Extent3& dilation) {
+  require_shapes(stretches, weight, {1, 1, 1}, padding, stride, dilation);
+  return detail::convolve(stretches, weight, bias,
+                          {.padding = padding, .stride = stride, .dilation = dilation});
 }
 
 at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
@@ -156,23 +156,26 @@ at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const 
 
 at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                             const Extent3& factor, const Padding3& padding, const at::Tensor& kernels) {
-  require_shapes(input, weight, factor, padding);
+  return upsampled_conv3d(at::TensorList(input), weight, bias, factor, padding, kernels);
+}
+
+at::Tensor upsampled_conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
+                            const Extent3& factor, const Padding3& padding, const at::Tensor& kernels) {
+  const Extent3 cells = require_shapes(stretches, weight, factor, padding);
   const auto phases = shape_of(weight, factor, padding).axes();
-  Extent3 outputs, steps, before,
-      after;  // outputs in the fine grid; steps and padding (negative: cut) in the small one
+  Extent3 outputs, steps;  // in the fine grid, and in the small one
+  detail::Window window;   // of the small one
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    const auto place = static_cast<std::int64_t>(axis);
-    const std::int64_t cells = input.size(1 + place);
-    outputs[axis] =
-        factor[axis] * cells + padding.before[axis] + padding.after[axis] - weight.size(2 + place) + 1;
+    outputs[axis] = factor[axis] * cells[axis] + padding.before[axis] + padding.after[axis] -
+                    weight.size(2 + static_cast<std::int64_t>(axis)) + 1;
     steps[axis] = (outputs[axis] + factor[axis] - 1) / factor[axis];
-    before[axis] = -phases[axis].first();
-    after[axis] = steps[axis] - 1 + phases[axis].last() - (cells - 1);
+    window.padding.before[axis] = -phases[axis].first();
+    window.padding.after[axis] = steps[axis] - 1 + phases[axis].last() - (cells[axis] - 1);
   }
-  const at::Tensor all_phases = detail::convolve(
-      pad(input, before, after), kernels.defined() ? kernels : phase_kernels(weight, factor, padding),
-      bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, {0, 0, 0});
-  const std::int64_t batch = input.size(0), channels = weight.size(0);
+  const at::Tensor all_phases =
+      detail::convolve(stretches, kernels.defined() ? kernels : phase_kernels(weight, factor, padding),
+                       bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, window);
+  const std::int64_t batch = all_phases.size(0), channels = weight.size(0);
   return all_phases.view({batch, steps[0], steps[1], steps[2], factor[0], factor[1], factor[2], channels})
       .permute({0, 1, 4, 2, 5, 3, 6, 7})
       .reshape({batch, steps[0] * factor[0], steps[1] * factor[1], steps[2] * factor[2], channels})

@@ -2,9 +2,11 @@
 #include "convolution.hpp"
 
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv3d.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -13,10 +15,14 @@
 #endif
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "convolution_strips.hpp"
+#include "held_state.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -24,47 +30,161 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+/// The zeros around an image: those that are laid around its cells in memory, or cells cut off, and those of both sides that
+/// the computation only thinks of.
+struct Frame {
+  Padding3 laid;
+  Extent3 thought = {};
+
+  bool is_laid() const noexcept { return laid.before != Extent3{} || laid.after != Extent3{}; }
+};
+
+/// Cells along x, y, z.
+Extent3 extent_of(at::TensorList stretches) {
+  Extent3 cells = {0, stretches.front().size(2), stretches.front().size(3)};
+  for (const at::Tensor& stretch : stretches) cells[0] += stretch.size(1);
+  return cells;
+}
+
+/// oneDNN 3.10 computes wrong bfloat16 weight gradients where the kernel is longer than the image that it gets: all zeros
+/// are laid then.
+Frame frame_of(const Extent3& cells, const at::Tensor& weight, const Window& window) {
+  Frame frame{.laid = window.padding};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    std::int64_t &before = frame.laid.before[axis], &after = frame.laid.after[axis];
+    const std::int64_t both = std::max<std::int64_t>(0, std::min(before, after));
+    before -= both;
+    after -= both;
+    frame.thought[axis] = both;
+    const std::int64_t reach =
+        (weight.size(2 + static_cast<std::int64_t>(axis)) - 1) * window.dilation[axis] + 1;
+    if (reach > cells[axis] + before + after) return {.laid = window.padding};
+  }
+  return frame;
+}
+
+/// One image of stretches, with what is laid around them. Differentiable, also in those without a cell.
+at::Tensor laid_out(at::TensorList stretches, const Frame& frame) {
+  std::vector<at::Tensor> parts;
+  const auto add_zeros = [&](std::int64_t cells) {
+    auto sizes = stretches.front().sizes().vec();
+    sizes[1] = cells;
+    if (cells > 0) parts.push_back(at::zeros(sizes, stretches.front().options()));
+  };
+  Extent3 before = frame.laid.before, after = frame.laid.after;
+  add_zeros(before[0]);
+  for (const at::Tensor& stretch : stretches)
+    if (stretch.size(1) > 0 || c10::GradMode::is_enabled()) parts.push_back(stretch);
+  add_zeros(after[0]);
+  before[0] = std::min<std::int64_t>(0, before[0]);
+  after[0] = std::min<std::int64_t>(0, after[0]);
+  if (parts.empty()) parts.push_back(stretches.front());
+  const at::Tensor cells = parts.size() == 1 ? parts.front() : at::cat(parts, 1);
+  if (before == Extent3{} && after == Extent3{}) return cells.contiguous();
+  return at::constant_pad_nd(cells, {0, 0, before[2], after[2], before[1], after[1], before[0], after[0]});
+}
+
+/// The adjoint of `laid_out`, for stretches of so many cells along x.
+std::vector<at::Tensor> taken_apart(at::Tensor cells, const std::vector<std::int64_t>& sizes,
+                                    const Frame& frame) {
+  const auto [x, y, z] = frame.laid.before;
+  const auto [behind_x, behind_y, behind_z] = frame.laid.after;
+  if (frame.is_laid())
+    cells = at::constant_pad_nd(cells, {0, 0, -z, -behind_z, -y, -behind_y, -x, -behind_x});
+  return cells.split_with_sizes(sizes, 1);
+}
+
+at::Tensor channels_second(const at::Tensor& cells) { return cells.permute({0, 4, 1, 2, 3}); }
+at::Tensor channels_last(const at::Tensor& cells) { return cells.permute({0, 2, 3, 4, 1}); }
+
+/// Whether the loops of `convolution_strips` serve.
+bool has_own_loops(const at::Tensor& cells, const Window& window) {
+  return cells.is_cpu() && window.has_unit_steps();
+}
+
 bool is_below_kernel(const Extent3& padding, const at::Tensor& weight) {
   return padding[0] < weight.size(2) && padding[1] < weight.size(3) && padding[2] < weight.size(4);
 }
 
-/// Convolution on the CPU, each of its three computations the way that is fastest for its channels.
+at::Tensor output_of(const at::Tensor& cells, const at::Tensor& weight, const at::Tensor& bias,
+                     const Window& window, const Extent3& padding) {
+  if (has_own_loops(cells, window)) return convolution_output(cells, weight, bias, padding);
+  return channels_last(at::conv3d(channels_second(cells), weight.contiguous(at::MemoryFormat::ChannelsLast3d),
+                                  bias, window.stride, padding, window.dilation))
+      .contiguous();
+}
+
+/// A convolution, each of its three computations the way that is fastest for its channels.
 class Convolution : public torch::autograd::Function<Convolution> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, const Extent3& padding) {
-    context->save_for_backward({input, weight});
-    context->saved_data["bias"] = bias.has_value();
-    context->saved_data["padding"] = at::IntArrayRef(padding);
-    return convolution_output(input, weight, bias.value_or(at::Tensor()), padding);
+  static at::Tensor forward(AutogradContext* context, const Window& window, at::TensorList stretches,
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+    variable_list saved = stretches.vec();
+    saved.push_back(weight);
+    context->save_for_backward(std::move(saved));
+    hold_state(context, std::make_shared<State>(State{window, bias.has_value()}));
+    const Frame frame = frame_of(extent_of(stretches), weight, window);
+    return output_of(laid_out(stretches, frame), weight, bias.value_or(at::Tensor()), window, frame.thought);
   }
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &input = saved[0], &weight = saved[1];
-    Extent3 padding;
-    std::ranges::copy(context->saved_data["padding"].toIntVector(), padding.begin());
-    const std::array<bool, 3> needed = {context->needs_input_grad(0), context->needs_input_grad(1),
-                                        context->saved_data["bias"].toBool() && context->needs_input_grad(2)};
-    const at::Tensor gradient = gradients[0].contiguous();
-    if (c10::GradMode::is_enabled() || !is_below_kernel(padding, weight))
-      return differentiable(gradient, input, weight, padding, needed);
-    return {needed[0] ? input_gradient(gradient, weight, padding) : at::Tensor(),
-            needed[1] ? weight_gradient(gradient, input, weight, padding) : at::Tensor(),
-            needed[2] ? gradient.sum({0, 1, 2, 3}) : at::Tensor(),
-            {}};
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto& [window, has_bias] = held_state<State>(context);
+    variable_list stretches = context->get_saved_variables();
+    const at::Tensor weight = std::move(stretches.back());
+    stretches.pop_back();
+    const std::size_t count = stretches.size();
+    Needed needed{.weight = context->needs_input_grad(count),
+                  .bias = has_bias && context->needs_input_grad(count + 1)};
+    std::vector<std::int64_t> sizes;
+    for (std::size_t i = 0; i < count; ++i) {
+      needed.image = needed.image || context->needs_input_grad(i);
+      sizes.push_back(stretches[i].size(1));
+    }
+    const Frame frame = frame_of(extent_of(stretches), weight, window);
+    const Found found = gradients_of(gradients[0].contiguous(), stretches, weight, window, frame, needed);
+    variable_list all(1 + count);  // the window has none
+    if (needed.image) {
+      auto parts = taken_apart(found.image, sizes, frame);
+      for (std::size_t i = 0; i < count; ++i)
+        if (context->needs_input_grad(i)) all[1 + i] = std::move(parts[i]);
+    }
+    all.insert(all.end(), {found.weight, found.bias});
+    return all;
   }
 
  private:
-  /// By LibTorch's own operations.
-  static variable_list differentiable(const at::Tensor& gradient, const at::Tensor& input,
-                                      const at::Tensor& weight, const Extent3& padding,
-                                      std::array<bool, 3> needed) {
-    const auto [of_input, of_weight, of_bias] = at::convolution_backward(
-        gradient.permute({0, 4, 1, 2, 3}), input.permute({0, 4, 1, 2, 3}), weight,
-        at::IntArrayRef(weight.size(0)), {1, 1, 1}, padding, {1, 1, 1}, /*transposed=*/false, {0, 0, 0},
-        /*groups=*/1, needed);
-    return {needed[0] ? of_input.permute({0, 2, 3, 4, 1}) : of_input, of_weight, of_bias, {}};
+  struct State {
+    Window window;
+    bool has_bias;
+  };
+  struct Needed {
+    bool image = false, weight = false, bias = false;
+  };
+  struct Found {
+    at::Tensor image, weight, bias;  ///< the image as it was laid out
+  };
+
+  static Found gradients_of(const at::Tensor& gradient, at::TensorList stretches, const at::Tensor& weight,
+                            const Window& window, const Frame& frame, Needed needed) {
+    if (c10::GradMode::is_enabled() || !has_own_loops(gradient, window) ||
+        !is_below_kernel(frame.thought, weight))
+      return by_libtorch(gradient, laid_out(stretches, frame), weight, window, frame.thought, needed);
+    Found found;
+    if (needed.image) found.image = input_gradient(gradient, weight, frame.thought);
+    if (needed.weight)
+      found.weight = weight_gradient(gradient, laid_out(stretches, frame), weight, frame.thought);
+    if (needed.bias) found.bias = gradient.sum({0, 1, 2, 3});
+    return found;
+  }
+
+  /// Differentiable.
+  static Found by_libtorch(const at::Tensor& gradient, const at::Tensor& cells, const at::Tensor& weight,
+                           const Window& window, const Extent3& padding, Needed needed) {
+    const auto [image, of_weight, of_bias] = at::convolution_backward(
+        channels_second(gradient), channels_second(cells), weight, at::IntArrayRef(weight.size(0)),
+        window.stride, padding, window.dilation, /*transposed=*/false, {0, 0, 0},
+        /*groups=*/1, {needed.image, needed.weight, needed.bias});
+    return {needed.image ? channels_last(image) : image, of_weight, of_bias};
   }
 };
 
@@ -94,28 +214,24 @@ at::ScalarType computed_in(at::ScalarType type) {
 
 }  // namespace
 
-at::Tensor convolve(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                    const Extent3& padding) {
-  // oneDNN 3.10 computes wrong bfloat16 weight gradients where the kernel is longer than the unpadded image.
-  for (std::int64_t axis = 0; axis < 3; ++axis) {
-    if (weight.size(2 + axis) <= input.size(1 + axis) || padding == Extent3{}) continue;
-    const auto [x, y, z] = padding;
-    return convolve(at::constant_pad_nd(input, {0, 0, z, z, y, y, x, x}), weight, bias, {0, 0, 0});
-  }
-  const c10::DeviceType device = input.device().type();
-  const at::Tensor cells = autocasted(input, device).contiguous();
+at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
+                    const Window& window) {
+  const c10::DeviceType device = stretches.front().device().type();
   const at::Tensor kernel = autocasted(weight, device), offset = autocasted(bias, device);
+  std::vector<at::Tensor> cells;
+  for (const at::Tensor& stretch : stretches) cells.push_back(autocasted(stretch, device));
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (device == c10::kCPU) {
-    const at::ScalarType type = cells.scalar_type(), computed = computed_in(type);
-    return Convolution::apply(cells.to(computed), kernel.to(computed),
-                              offset.defined() ? std::optional(offset.to(computed)) : std::nullopt, padding)
-        .to(type);
+  if (device != c10::kCPU) {
+    const Frame frame = frame_of(extent_of(cells), kernel, window);
+    if (cells.size() == 1 && !frame.is_laid())
+      return output_of(cells.front().contiguous(), kernel, offset, window, frame.thought);
   }
-  return at::conv3d(cells.permute({0, 4, 1, 2, 3}), kernel.contiguous(at::MemoryFormat::ChannelsLast3d),
-                    offset, {1, 1, 1}, padding)
-      .permute({0, 2, 3, 4, 1})
-      .contiguous();
+  const at::ScalarType type = cells.front().scalar_type();
+  const at::ScalarType computed = device == c10::kCPU ? computed_in(type) : type;
+  for (at::Tensor& stretch : cells) stretch = stretch.to(computed);
+  return Convolution::apply(window, at::TensorList(cells), kernel.to(computed),
+                            offset.defined() ? std::optional(offset.to(computed)) : std::nullopt)
+      .to(type);
 }
 
 }  // namespace bunchtrain::ops::detail

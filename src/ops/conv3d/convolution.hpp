@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Convolution of channels-last images with equal padding on both sides: the computation behind `conv3d`.
+/// Convolution of channels-last images with any padding, stride and dilation: the computation behind `conv3d`.
 
 #include <ATen/core/Tensor.h>
 
@@ -8,9 +8,19 @@
 
 namespace bunchtrain::ops::detail {
 
-/// [B, X, Y, Z, Cin] to [B, X', Y', Z', Cout], dense, with `padding` zeros on both sides. Differentiable to
-/// any order, autocasts.
-at::Tensor convolve(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
-                    const Extent3& padding);
+struct Window {
+  Padding3 padding = {};  ///< below 0: cells that are cut off
+  Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};
+
+  bool has_unit_steps() const noexcept { return stride == kOnes && dilation == kOnes; }
+
+ private:
+  static constexpr Extent3 kOnes = {1, 1, 1};
+};
+
+/// [B, X, Y, Z, Cin], given as stretches along x, to [B, X', Y', Z', Cout], dense. For backward the stretches are kept, and
+/// nothing of their size beside them. Differentiable to any order, autocasts.
+at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
+                    const Window& window);
 
 }  // namespace bunchtrain::ops::detail

@@ -11,6 +11,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -116,7 +117,7 @@ nn::HaloInFlight::Arrived Exchange::finish_halo(Transfer& transfer, const at::Te
 Transfer Exchange::begin_scatter(const at::Tensor& before, const at::Tensor& behind) {
   return begin(before, /*backwards=*/true, [&](nn::CellRange range) {
     return range.begin < own().begin ? stretch(before, range, wanted().begin)
-                                     : stretch(behind, range, own().end);
+                                     : stretch(behind, range, std::max(own().end, wanted().begin));
   });
 }
 
@@ -198,26 +199,33 @@ struct BeginHalo : torch::autograd::Function<BeginHalo> {
   }
 };
 
-/// The second half. `inside` passes through, so that every rank comes here in backward before that of `inside`.
+/// The second half. What was computed meanwhile passes through, so that every rank comes here in backward before that.
 struct FinishHalo : torch::autograd::Function<FinishHalo> {
-  static variable_list forward(AutogradContext* context, const at::Tensor& slab, const at::Tensor& inside,
+  static variable_list forward(AutogradContext* context, const at::Tensor& slab,
+                               const std::optional<at::Tensor>& inside,
                                const c10::intrusive_ptr<Flight>& flight) {
     context->saved_data["flight"] = c10::IValue::make_capsule(flight);
-    context->saved_data["slab"] = slab.sizes();
     const auto arrived = flight->exchange->finish_halo(*flight->halo, slab);
     flight->halo.reset();
-    return {arrived.before, arrived.behind, inside.view_as(inside)};
+    variable_list outputs = {arrived.before, arrived.behind};
+    if (inside) outputs.push_back(inside->view_as(*inside));
+    return outputs;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto flight = flight_of(context);
-    if (!context->needs_input_grad(0)) return {{}, gradients[2], {}};
+    const at::Tensor &before = gradients[0], &behind = gradients[1];
+    variable_list found = {{}, gradients.size() > 2 ? gradients[2] : at::Tensor(), {}};
+    if (!context->needs_input_grad(0)) return found;
     if (c10::GradMode::is_enabled()) {
-      const at::Tensor own = at::zeros(context->saved_data["slab"].toIntVector(), gradients[0].options());
-      return {
-          Scatter::apply(at::cat({gradients[0], own, gradients[1]}, 1), flight->exchange), gradients[2], {}};
+      const Exchange& exchange = *flight->exchange;
+      auto own = before.sizes().vec();
+      own[1] = nn::intersection(exchange.own(), exchange.wanted()).size();
+      found[0] =
+          Scatter::apply(at::cat({before, at::zeros(own, before.options()), behind}, 1), flight->exchange);
+    } else {
+      flight->gradients.emplace(flight->exchange->begin_scatter(before, behind));
     }
-    flight->gradients.emplace(flight->exchange->begin_scatter(gradients[0], gradients[1]));
-    return {{}, gradients[2], {}};
+    return found;
   }
 };
 
@@ -228,8 +236,13 @@ class Halo final : public nn::HaloInFlight {
 
   const at::Tensor& slab() const noexcept override { return slab_; }
   Arrived finish(const at::Tensor& inside) override {
-    auto arrived = FinishHalo::apply(slab_, inside, flight_);
-    return {arrived[0], arrived[1], arrived[2]};
+    if (!slab_.requires_grad()) {
+      Arrived arrived = flight_->exchange->finish_halo(*flight_->halo, slab_);
+      arrived.inside = inside;
+      return arrived;
+    }
+    auto arrived = FinishHalo::apply(slab_, inside.defined() ? std::optional(inside) : std::nullopt, flight_);
+    return {arrived[0], arrived[1], inside.defined() ? arrived[2] : at::Tensor()};
   }
 
  private:
@@ -253,10 +266,12 @@ struct Sum : torch::autograd::Function<Sum> {
 
 class CommunicatorPartition final : public nn::SpatialPartition {
  public:
-  explicit CommunicatorPartition(comm::Communicator communicator) : ranks_(std::move(communicator)) {}
+  CommunicatorPartition(comm::Communicator communicator, bool overlaps)
+      : ranks_(std::move(communicator)), overlaps_(overlaps) {}
 
   int rank() const noexcept override { return ranks_.rank(); }
   int ranks() const noexcept override { return ranks_.size(); }
+  bool overlaps() const noexcept override { return overlaps_; }
 
   nn::AxisCut meet(std::int64_t cells) override {
     const auto place = at::TensorOptions(at::kLong).device(ranks_.device());
@@ -282,12 +297,15 @@ class CommunicatorPartition final : public nn::SpatialPartition {
 
  private:
   comm::Communicator ranks_;
+  bool overlaps_;
 };
 
 }  // namespace
 
-std::shared_ptr<nn::SpatialPartition> create_spatial_partition(comm::Communicator communicator) {
-  return std::make_shared<CommunicatorPartition>(std::move(communicator));
+std::shared_ptr<nn::SpatialPartition> create_spatial_partition(comm::Communicator communicator,
+                                                               SpatialPartitionOptions options) {
+  const bool overlaps = options.overlaps.value_or(communicator.backend() == comm::Backend::nccl);
+  return std::make_shared<CommunicatorPartition>(std::move(communicator), overlaps);
 }
 
 }  // namespace bunchtrain::parallel
