@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions on slabs, forward and backward, against gathering the image, convolving all of it, and keeping a slab.
 //
-//   mpirun -n 2 build/release/benchmarks/micro/spatial/spatial_benchmark [SHOWERS]
+//   mpirun -n 2 build/release/benchmarks/micro/spatial/spatial_benchmark [SHOWERS [LAYER]]
 //
 // "compute" is the slab's convolution with the halo at hand, "halo" its exchange alone, "in turn" one convolution behind it,
 // "overlapped" the interior beside it and its rims behind. Which of both nn::Conv3d takes the partition says
@@ -66,19 +66,25 @@ std::vector<Layer> layers() {
       {"U-Net base, middle", {26, 26, 14}, same(96, 96)}};
 }
 
-/// Milliseconds of a step of the slowest rank.
-double median_ms(bt::comm::Communicator& ranks, const std::function<void()>& step) {
-  std::vector<double> times;
-  for (int i = 0; i <= kSteps; ++i) {
-    ranks.barrier();
-    const auto start = std::chrono::steady_clock::now();
-    step();
-    ranks.barrier();
-    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - start;
-    if (i > 0) times.push_back(passed.count());
+/// Milliseconds of each step of the slowest rank; one after the other in each round, so that all meet the same machine.
+std::vector<double> median_ms(bt::comm::Communicator& ranks,
+                              const std::vector<std::function<void()>>& steps) {
+  std::vector<std::vector<double>> times(steps.size());
+  for (int round = 0; round <= kSteps; ++round)
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      ranks.barrier();
+      const auto start = std::chrono::steady_clock::now();
+      steps[i]();
+      ranks.barrier();
+      const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - start;
+      if (round > 0) times[i].push_back(passed.count());
+    }
+  std::vector<double> medians;
+  for (auto& of_step : times) {
+    std::ranges::nth_element(of_step, of_step.begin() + kSteps / 2);
+    medians.push_back(of_step[kSteps / 2]);
   }
-  std::ranges::nth_element(times, times.begin() + kSteps / 2);
-  return times[kSteps / 2];
+  return medians;
 }
 
 /// Megabytes that are held between forward and backward.
@@ -90,12 +96,21 @@ double held_mb(const at::Tensor& input, const std::function<at::Tensor()>& forwa
 
 void differentiate(const at::Tensor& output) { output.sum().backward(); }
 
-void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t showers) {
+bt::nn::Conv3d make_convolution(const Layer& layer, std::shared_ptr<bt::nn::SpatialPartition> partition) {
   bt::nn::Conv3d convolution(layer.options);
   bt::nn::fill_default_weights(*convolution, 1);
-  const auto ranks = bt::parallel::create_spatial_partition(world),
-             behind = bt::parallel::create_spatial_partition(world, {.overlaps = false}),
-             beside = bt::parallel::create_spatial_partition(world, {.overlaps = true});
+  convolution->set_partition(std::move(partition));
+  return convolution;
+}
+
+void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t showers) {
+  using bt::parallel::create_spatial_partition;
+  const auto ranks = create_spatial_partition(world);
+  bt::nn::Conv3d alone = make_convolution(layer, nullptr), as_it_is = make_convolution(layer, ranks);
+  bt::nn::Conv3d behind = make_convolution(layer, create_spatial_partition(world, {.overlaps = false})),
+                 beside = make_convolution(layer, create_spatial_partition(world, {.overlaps = true}));
+  bt::nn::ToWhole whole;
+  whole->set_partition(ranks);
   const auto cut = bt::nn::AxisCut::balanced(layer.cells[0], world.size());
   const bt::nn::AxisWindow window{.kernel = layer.options.kernel[0],
                                   .before = layer.options.padding.before[0],
@@ -108,28 +123,20 @@ void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t sho
     return at::randn({showers, x, layer.cells[1], layer.cells[2], layer.options.in_channels})
         .requires_grad_();
   };
-  const at::Tensor slab = cells_of(cut.of(world.rank()).size());
+  const at::Tensor slab = cells_of(cut.of(world.rank()).size()), image = cells_of(layer.cells[0]);
   const at::Tensor with_halo = cells_of(wanted[static_cast<std::size_t>(world.rank())].size());
 
-  const auto on_slabs = [&](std::shared_ptr<bt::nn::SpatialPartition> partition) {
-    convolution->set_partition(std::move(partition));
-    const double time = median_ms(world, [&] { differentiate(convolution->forward(slab)); });
-    convolution->set_partition(nullptr);
-    return time;
-  };
-  const double overlapped = on_slabs(beside), in_turn = on_slabs(behind);
-  const double compute = median_ms(world, [&] { differentiate(convolution->forward(with_halo)); });
-  const double halo = median_ms(world, [&] { differentiate(ranks->exchange(slab, cut, wanted)); });
-  convolution->set_partition(ranks);
-  const double held = held_mb(slab, [&] { return convolution->forward(slab); });
-  convolution->set_partition(nullptr);
-  const at::Tensor image = cells_of(layer.cells[0]);
-  const double held_whole = held_mb(image, [&] { return convolution->forward(image); });
-  bt::nn::ToWhole whole;
-  whole->set_partition(ranks);
-  const double gathered = median_ms(world, [&] {
-    differentiate(convolution->forward(whole->forward(slab)).narrow(1, mine.begin, mine.size()));
-  });
+  const std::vector<double> times = median_ms(
+      world,
+      {[&] { differentiate(alone->forward(with_halo)); },
+       [&] { differentiate(ranks->exchange(slab, cut, wanted)); },
+       [&] { differentiate(behind->forward(slab)); }, [&] { differentiate(beside->forward(slab)); },
+       [&] { differentiate(alone->forward(whole->forward(slab)).narrow(1, mine.begin, mine.size())); }});
+  const double compute = times[0], halo = times[1], in_turn = times[2], overlapped = times[3],
+               gathered = times[4];
+  (void)as_it_is->forward(slab);  // the ranks meet
+  const double held = held_mb(slab, [&] { return as_it_is->forward(slab); });
+  const double held_whole = held_mb(image, [&] { return alone->forward(image); });
   if (world.rank() > 0) return;
   const auto exposed = [&](double time) {
     return 100 * std::clamp((time - compute) / std::max(halo, 1e-6), 0.0, 1.0);
@@ -151,7 +158,10 @@ int main(int argc, char** argv) {
         "{} showers, {} ranks, ms per step\n\n| layer | compute | halo | in turn (exposed) | overlapped (exposed) | "
         "gathered | gathered / as nn::Conv3d does | held, slab / whole |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",
         showers, world.size());
-  for (const Layer& layer : layers()) measure(world, layer, showers);
+  const std::vector<Layer> all = layers();
+  const std::size_t only = argc > 2 ? static_cast<std::size_t>(std::atoll(argv[2])) : 0;  // counted from 1
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (only == 0 || only == i + 1) measure(world, all[i], showers);
   world.close();
   return 0;
 }

@@ -184,6 +184,17 @@ TEST_F(ShowerDatasetTest, ASlabIsReadAloneWhereTheLayoutAllows) {
     const double share = static_cast<double>(planned_bytes(slab)) / static_cast<double>(planned_bytes(whole));
     EXPECT_GE(share, least - 1e-12);
     EXPECT_LE(share, most + 1e-12);
+
+    DataLoader wholes(whole, {.global_batch = 16}), slabs(slab, {.global_batch = 16});
+    for (auto batch = wholes.next(); batch; batch = wholes.next()) {
+      const auto part = slabs.next();
+      ASSERT_TRUE(part.has_value());
+      EXPECT_TRUE((*part)["image"].equal((*batch)["image"].narrow(1, 10, 10)));
+    }
+    EXPECT_FALSE(slabs.next().has_value());
+    EXPECT_NEAR(static_cast<double>(slabs.statistics().bytes_fetched) /
+                    static_cast<double>(wholes.statistics().bytes_fetched),
+                share, 1e-9);
   }
 }
 

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/unit.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
+#include <c10/core/Storage.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/nn/modules/linear.h>
+
+#include <functional>
+#include <optional>
 
 #include "bunchtrain/core/error.hpp"
 
@@ -37,6 +42,31 @@ TEST(UnitTest, ASequenceIsComputedInOrderWithItsSkips) {
   for (const Unit& one : units) call(one, values);
   EXPECT_EQ(values["a"].size(1), 4);
   EXPECT_TRUE(values["y"].equal(values["x"]));
+}
+
+TEST(UnitTest, WhatNoUnitReadsAnyMoreIsLetGo) {
+  std::optional<c10::weak_intrusive_ptr<c10::StorageImpl>> first;
+  bool is_gone = false;
+  const auto step = [](std::string reads, std::string writes, std::function<void(const at::Tensor&)> look) {
+    return Unit{.name = writes,
+                .reads = {std::move(reads)},
+                .writes = {writes},
+                .forward = [look](const std::vector<at::Tensor>& in) {
+                  const at::Tensor out = in.front() + 1;
+                  look(out);
+                  return std::vector<at::Tensor>{out};
+                }};
+  };
+  const std::vector<Unit> units = {
+      step("x", "a", [&](const at::Tensor& out) { first = out.storage().getWeakStorageImpl(); }),
+      step("a", "b", [](const at::Tensor&) {}),
+      step("b", "c", [&](const at::Tensor&) { is_gone = first->expired(); })};
+  const std::vector<std::string> wanted = {"x", "c"};
+  const NamedTensors found = call(units, {{"x", at::ones({2})}}, wanted);
+  EXPECT_TRUE(is_gone);
+  ASSERT_EQ(found.size(), 2);
+  EXPECT_TRUE(found["x"].equal(at::ones({2})));
+  EXPECT_TRUE(found["c"].equal(at::ones({2}) * 4));
 }
 
 TEST(UnitTest, WhatIsWrongWithASequenceIsNamed) {
