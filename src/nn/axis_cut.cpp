@@ -66,16 +66,45 @@ CellRange AxisWindow::outputs_within(CellRange inputs, std::int64_t extent) cons
   return {begin, std::max(begin, end)};
 }
 
-AxisCut output_cut(const AxisCut& input, const AxisWindow& window) {
+std::int64_t TransposedWindow::outputs(std::int64_t extent) const noexcept {
+  return std::max<std::int64_t>(0, (extent - 1) * stride + kernel - before - after);
+}
+
+CellRange TransposedWindow::inputs_of(CellRange outputs, std::int64_t extent) const noexcept {
+  if (outputs.empty()) return {};
+  const std::int64_t begin =
+      std::clamp<std::int64_t>(ceil_divide(outputs.begin + before - kernel + 1, stride), 0, extent);
+  return {begin, std::clamp(floor_divide(outputs.end - 1 + before, stride) + 1, begin, extent)};
+}
+
+namespace {
+
+template <class Window>
+AxisCut cut_of_outputs(const AxisCut& input, const Window& window) {
   const std::int64_t extent = window.outputs(input.extent());
   return extent == input.extent() ? input : AxisCut::balanced(extent, input.ranks());
 }
 
-std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent) {
+template <class Window>
+std::vector<CellRange> inputs_of_ranks(const AxisCut& output, const Window& window, std::int64_t extent) {
   std::vector<CellRange> ranges;
   for (int rank = 0; rank < output.ranks(); ++rank)
     ranges.push_back(window.inputs_of(output.of(rank), extent));
   return ranges;
+}
+
+}  // namespace
+
+AxisCut output_cut(const AxisCut& input, const AxisWindow& window) { return cut_of_outputs(input, window); }
+AxisCut output_cut(const AxisCut& input, const TransposedWindow& window) {
+  return cut_of_outputs(input, window);
+}
+
+std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent) {
+  return inputs_of_ranks(output, window, extent);
+}
+std::vector<CellRange> inputs_of(const AxisCut& output, const TransposedWindow& window, std::int64_t extent) {
+  return inputs_of_ranks(output, window, extent);
 }
 
 }  // namespace bunchtrain::nn

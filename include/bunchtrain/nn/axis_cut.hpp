@@ -55,12 +55,25 @@ struct AxisWindow {
   CellRange outputs_within(CellRange inputs, std::int64_t extent) const noexcept;
 };
 
+/// What a transposed convolution does along one axis: cell i adds to the outputs i stride - before + t, t = 0 to kernel - 1;
+/// those beyond the ends are cut off.
+struct TransposedWindow {
+  std::int64_t kernel = 1, stride = 1;  ///< stride <= kernel
+  std::int64_t before = 0, after = 0;   ///< outputs cut off
+
+  std::int64_t outputs(std::int64_t extent) const noexcept;
+  /// Input cells that a range of outputs sees.
+  CellRange inputs_of(CellRange outputs, std::int64_t extent) const noexcept;
+};
+
 /// The slabs of what a window makes of slabs: where the axis keeps its length they keep their borders, so that an input can
 /// be added to an output; else they are balanced anew, so that no rank falls behind, whatever the stride.
 /// @throws ConfigError if a rank would have no cell.
 AxisCut output_cut(const AxisCut& input, const AxisWindow& window);
+AxisCut output_cut(const AxisCut& input, const TransposedWindow& window);
 
 /// For each rank the input cells that its slab of the output sees.
 std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent);
+std::vector<CellRange> inputs_of(const AxisCut& output, const TransposedWindow& window, std::int64_t extent);
 
 }  // namespace bunchtrain::nn

@@ -23,6 +23,13 @@ at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::
                   const Padding3& padding, const Extent3& stride = {1, 1, 1},
                   const Extent3& dilation = {1, 1, 1});
 
+/// Transposed convolution, the adjoint of `conv3d` with that stride: each cell of [B, X, Y, Z, Cin] adds `weight` [Cin, Cout,
+/// kx, ky, kz] times itself from `stride` times its place on, then `padding` cells are cut off the ends: [B, X', Y', Z', Cout]
+/// dense, X' = (X - 1) stride + kx - padding. LibTorch's, differentiable to any order; dtypes as `conv3d`.
+/// @throws ConfigError if shapes do not fit or more is cut off than there is.
+at::Tensor transposed_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                             const Extent3& stride, const Padding3& padding = {});
+
 /// What `conv3d` gives for the input whose every cell is repeated `factor` times along each axis
 /// (nearest-neighbour upsampling); `padding` counts cells of the upsampled image.
 ///

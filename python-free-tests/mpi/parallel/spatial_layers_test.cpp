@@ -19,6 +19,7 @@
 #include "bunchtrain/nn/sample_norm.hpp"
 #include "bunchtrain/nn/slab_layers.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/nn/transposed_conv3d.hpp"
 #include "bunchtrain/parallel/spatial_partition.hpp"
 #include "parallel_fixture.hpp"
 #include "pipeline/held_bytes.hpp"
@@ -109,11 +110,15 @@ at::Tensor image(std::int64_t cells, std::int64_t channels) {
   return at::randn({2, cells, 5, 6, channels}, at::kDouble);
 }
 
+void fill(torch::nn::Module& layer) {
+  const at::NoGradGuard no_gradients;
+  for (at::Tensor& parameter : layer.parameters())
+    parameter.copy_(at::arange(parameter.numel(), at::kFloat).mul(0.7).cos().view(parameter.sizes()));
+}
+
 nn::Conv3d convolution(const nn::Conv3dOptions& options) {
   nn::Conv3d layer(options);
-  const at::NoGradGuard no_gradients;
-  for (at::Tensor& parameter : layer->parameters())
-    parameter.copy_(at::arange(parameter.numel(), at::kFloat).mul(0.7).cos().view(parameter.sizes()));
+  fill(*layer);
   return layer;
 }
 
@@ -203,6 +208,28 @@ TEST_P(SpatialConvolutionsTest, AGraphThatIsKeptIsDifferentiatedAgain) {
   EXPECT_GT(summed(once).abs().min().item<double>(), 0);
   EXPECT_TRUE(gradient(true).equal(once));
   EXPECT_TRUE(gradient(false).equal(once));
+}
+
+TEST_F(SpatialLayersTest, TransposedConvolutionsEqualOneRank) {
+  struct Case {
+    std::int64_t cells;
+    ops::Extent3 kernel, stride;
+    Padding3 padding;
+  };
+  for (const Case& one : std::vector<Case>{{4, {2, 2, 2}, {2, 2, 2}, {}},
+                                           {7, {4, 2, 3}, {2, 2, 1}, Padding3::symmetric({1, 0, 1})},
+                                           {6, {5, 3, 2}, {3, 1, 2}, {{2, 1, 0}, {0, 1, 1}}},
+                                           {9, {3, 3, 3}, {1, 1, 1}, Padding3::symmetric({1, 1, 1})}}) {
+    SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]);
+    nn::TransposedConv3d layer(nn::TransposedConv3dOptions{.in_channels = 2,
+                                                           .out_channels = 3,
+                                                           .kernel = one.kernel,
+                                                           .stride = one.stride,
+                                                           .padding = one.padding});
+    fill(*layer);
+    Between network(one.cells, layer);
+    expect_equal_to_one_rank(network, image(one.cells, 2));
+  }
 }
 
 TEST_F(SpatialLayersTest, PoolingAndNormsEqualOneRank) {

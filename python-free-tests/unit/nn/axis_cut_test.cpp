@@ -9,6 +9,7 @@
 #include <array>
 #include <functional>
 #include <set>
+#include <vector>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/slab_layers.hpp"
@@ -72,6 +73,32 @@ TEST(AxisCutTest, WindowsSeeWhatTheDefinitionSays) {
           for (const auto& [before, after] : {std::pair{0, 0}, {1, 1}, {2, 3}, {0, 2}})
             for (const std::int64_t extent : {1, 4, 7})
               check_window({kernel, stride, dilation, before, after, upsampling}, extent);
+}
+
+TEST(AxisCutTest, TransposedWindowsSeeWhatTheDefinitionSays) {
+  for (const std::int64_t kernel : {1, 2, 3, 5})
+    for (std::int64_t stride = 1; stride <= kernel; ++stride)
+      for (const auto& [before, after] : {std::pair{0, 0}, {1, 0}, {1, 1}, {0, 2}})
+        for (const std::int64_t extent : {2, 4, 7}) {
+          const TransposedWindow window{kernel, stride, before, after};
+          std::vector<std::set<std::int64_t>> all(static_cast<std::size_t>(window.outputs(extent)));
+          for (std::int64_t i = 0; i < extent; ++i)
+            for (std::int64_t t = 0; t < kernel; ++t)
+              if (const std::int64_t o = i * stride - before + t; o >= 0 && o < std::ssize(all))
+                all[static_cast<std::size_t>(o)].insert(i);
+          EXPECT_EQ(std::ssize(all),
+                    std::max<std::int64_t>(0, (extent - 1) * stride + kernel - before - after));
+          for (std::int64_t begin = 0; begin < std::ssize(all); ++begin)
+            for (std::int64_t end = begin + 1; end <= std::ssize(all); ++end) {
+              std::set<std::int64_t> cells;
+              for (std::int64_t o = begin; o < end; ++o)
+                cells.insert(all[static_cast<std::size_t>(o)].begin(),
+                             all[static_cast<std::size_t>(o)].end());
+              ASSERT_FALSE(cells.empty());
+              ASSERT_EQ(window.inputs_of({begin, end}, extent),
+                        (CellRange{*cells.begin(), *cells.rbegin() + 1}));
+            }
+        }
 }
 
 TEST(AxisCutTest, SlabsAreBalancedAndWhole) {

@@ -6,6 +6,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/frozen_parameters.hpp"
+#include "bunchtrain/nn/transposed_conv3d.hpp"
 #include "random_tensors.hpp"
 
 namespace bunchtrain::nn {
@@ -72,6 +73,12 @@ TEST(Conv3dTest, RefusesWhatCannotBe) {
   EXPECT_THROW(Conv3d(Conv3dOptions{.kernel = {1, 0, 1}}), ConfigError);
   EXPECT_THROW(Conv3d(Conv3dOptions{.stride = {1, 0, 1}}), ConfigError);
   EXPECT_THROW(Conv3d(Conv3dOptions{.upsampling = {2, 1, 1}, .dilation = {1, 2, 1}}), ConfigError);
+}
+
+TEST(TransposedConv3dTest, RefusesWhatCannotBe) {
+  EXPECT_THROW(TransposedConv3d(TransposedConv3dOptions{.in_channels = 0}), ConfigError);
+  EXPECT_THROW(TransposedConv3d(TransposedConv3dOptions{.kernel = {2, 1, 2}}), ConfigError);
+  EXPECT_THROW(TransposedConv3d(TransposedConv3dOptions{.stride = {0, 2, 2}}), ConfigError);
 }
 
 TEST(FrozenParametersTest, GradientsPassThroughButAreNotKept) {

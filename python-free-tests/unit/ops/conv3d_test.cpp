@@ -195,6 +195,32 @@ TEST(Conv3dGradientTest, StretchesAreOneImage) {
   }
 }
 
+/// Its inner product with an image is that of its input with the image's convolution.
+TEST(TransposedConv3dTest, IsTheAdjointOfAConvolution) {
+  const Extent3 stride = {2, 3, 1};
+  const Padding3 cut = {{1, 0, 0}, {0, 2, 1}};
+  const at::Tensor coarse = normal_tensor({2, 3, 2, 4, 2}, 1, at::kDouble),
+                   weight = normal_tensor({2, 3, 3, 4, 2}, 2, at::kDouble),
+                   bias = normal_tensor({3}, 3, at::kDouble);
+  const at::Tensor fine = ops::transposed_conv3d(coarse, weight, {}, stride, cut);
+  EXPECT_EQ(fine.sizes(), (std::vector<std::int64_t>{2, 6, 5, 4, 3}));
+  EXPECT_TRUE(fine.is_contiguous());
+  const at::Tensor image = normal_tensor(fine.sizes(), 4, at::kDouble);
+  const at::Tensor convolved = ops::conv3d(image, weight, {}, cut, stride);
+  EXPECT_LT(relative_difference((fine * image).sum(), (coarse * convolved).sum()), 1e-12);
+  EXPECT_LT(relative_difference(ops::transposed_conv3d(coarse, weight, bias, stride, cut), fine + bias),
+            1e-12);
+  EXPECT_LT(relative_difference(
+                ops::transposed_conv3d(coarse.to(at::kFloat), weight.to(at::kFloat), {}, stride, cut), fine),
+            1e-5);
+}
+
+TEST(TransposedConv3dTest, RefusesShapesThatDoNotFit) {
+  const at::Tensor image = normal_tensor({1, 2, 2, 2, 2}, 1), weight = normal_tensor({2, 3, 2, 2, 2}, 2);
+  EXPECT_THROW(ops::transposed_conv3d(image, weight.transpose(0, 1), {}, {2, 2, 2}), ConfigError);
+  EXPECT_THROW(ops::transposed_conv3d(image, weight, {}, {2, 2, 2}, around({0, 2, 0})), ConfigError);
+}
+
 TEST(Conv3dGradientTest, ComputesOnlyWhatIsAskedFor) {
   at::Tensor x = normal_tensor({1, 5, 5, 5, 2}, 1), w = normal_tensor({3, 2, 3, 3, 3}, 2);
   x.requires_grad_(true);

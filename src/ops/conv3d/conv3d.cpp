@@ -150,6 +150,31 @@ at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::
                           {.padding = padding, .stride = stride, .dilation = dilation});
 }
 
+at::Tensor transposed_conv3d(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                             const Extent3& stride, const Padding3& padding) {
+  if (input.dim() != 5 || weight.dim() != 5 || input.size(4) != weight.size(0))
+    throw ConfigError(fmt::format(
+        "transposed_conv3d takes an input [B, X, Y, Z, C] and a weight [C, Cout, kx, ky, kz], not {} and {}",
+        describe(input.sizes()), describe(weight.sizes())));
+  Extent3 outputs;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const auto place = static_cast<std::int64_t>(axis);
+    outputs[axis] = (input.size(1 + place) - 1) * stride[axis] + weight.size(2 + place) -
+                    padding.before[axis] - padding.after[axis];
+    if (stride[axis] < 1 || padding.before[axis] < 0 || padding.after[axis] < 0 || outputs[axis] < 1)
+      throw ConfigError(
+          fmt::format("transposed_conv3d: {} cells of a kernel of {} at steps of {}, less {} and {} cut off, "
+                      "leave nothing along axis {}",
+                      input.size(1 + place), weight.size(2 + place), stride[axis], padding.before[axis],
+                      padding.after[axis], axis));
+  }
+  return detail::convolve_transposed(input, weight, bias, stride)
+      .narrow(1, padding.before[0], outputs[0])
+      .narrow(2, padding.before[1], outputs[1])
+      .narrow(3, padding.before[2], outputs[2])
+      .contiguous();
+}
+
 at::Tensor phase_kernels(const at::Tensor& weight, const Extent3& factor, const Padding3& padding) {
   return SumToPhases::apply(weight, shape_of(weight, factor, padding));
 }

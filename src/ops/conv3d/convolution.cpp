@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv3d.h>
+#include <ATen/ops/conv_transpose3d.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -231,6 +232,19 @@ at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at
   for (at::Tensor& stretch : cells) stretch = stretch.to(computed);
   return Convolution::apply(window, at::TensorList(cells), kernel.to(computed),
                             offset.defined() ? std::optional(offset.to(computed)) : std::nullopt)
+      .to(type);
+}
+
+at::Tensor convolve_transposed(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                               const Extent3& stride) {
+  const c10::DeviceType device = input.device().type();
+  const at::Tensor cells = autocasted(input, device), kernel = autocasted(weight, device),
+                   offset = autocasted(bias, device);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const at::ScalarType type = cells.scalar_type();
+  const at::ScalarType computed = device == c10::kCPU ? computed_in(type) : type;
+  return channels_last(at::conv_transpose3d(channels_second(cells.to(computed)), kernel.to(computed),
+                                            offset.defined() ? offset.to(computed) : offset, stride))
       .to(type);
 }
 

@@ -23,4 +23,8 @@ struct Window {
 at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                     const Window& window);
 
+/// Transposed, without anything cut off: [B, X, Y, Z, Cin] to [B, (X - 1) stride + kx, ..., Cout].
+at::Tensor convolve_transposed(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                               const Extent3& stride);
+
 }  // namespace bunchtrain::ops::detail

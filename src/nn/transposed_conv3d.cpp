@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bunchtrain/nn/transposed_conv3d.hpp"
+
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "bunchtrain/core/error.hpp"
+
+namespace bunchtrain::nn {
+
+void TransposedConv3dOptions::validate() const {
+  if (in_channels < 1 || out_channels < 1)
+    throw ConfigError("channels", fmt::format("{} to {}", in_channels, out_channels),
+                      "at least 1 before and behind a transposed convolution");
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    if (stride[axis] < 1 || stride[axis] > kernel[axis])
+      throw ConfigError(
+          "stride", fmt::format("{} along axis {}", stride[axis], axis),
+          fmt::format("from 1 to the kernel's {} cells: others would stay empty", kernel[axis]));
+}
+
+TransposedConv3dImpl::TransposedConv3dImpl(TransposedConv3dOptions options) : options_(options) {
+  options.validate();
+  const auto& k = options.kernel;
+  weight =
+      register_parameter("weight", at::zeros({options.in_channels, options.out_channels, k[0], k[1], k[2]}));
+  if (options.bias) bias = register_parameter("bias", at::zeros({options.out_channels}));
+}
+
+at::Tensor TransposedConv3dImpl::forward(const at::Tensor& input) {
+  if (partition()) return of_slab(input);
+  return ops::transposed_conv3d(input, weight, bias, options_.stride, options_.padding);
+}
+
+at::Tensor TransposedConv3dImpl::of_slab(const at::Tensor& slab) {
+  const AxisCut& cut = cut_of(slab);
+  const TransposedWindow window{.kernel = options_.kernel[0],
+                                .stride = options_.stride[0],
+                                .before = options_.padding.before[0],
+                                .after = options_.padding.after[0]};
+  const AxisCut outputs = output_cut(cut, window);
+  const std::vector<CellRange> wanted = inputs_of(outputs, window, cut.extent());
+  const auto rank = static_cast<std::size_t>(partition()->rank());
+  const CellRange mine = outputs.of(partition()->rank()), seen = wanted[rank];
+  ops::Padding3 padding = options_.padding;
+  padding.before[0] = mine.begin + window.before - seen.begin * window.stride;
+  padding.after[0] = (seen.size() - 1) * window.stride + window.kernel - padding.before[0] - mine.size();
+  return ops::transposed_conv3d(partition()->exchange(slab, cut, wanted), weight, bias, options_.stride,
+                                padding);
+}
+
+}  // namespace bunchtrain::nn
