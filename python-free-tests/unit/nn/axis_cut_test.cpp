@@ -123,9 +123,9 @@ TEST(AxisCutTest, SlabsAreBalancedAndWhole) {
 TEST(AxisCutTest, AnAxisThatKeepsItsLengthKeepsItsBorders) {
   const std::array<std::int64_t, 3> cells = {1, 5, 2};
   const AxisCut uneven(cells);
-  EXPECT_EQ(output_cut(uneven, {.kernel = 3, .before = 1, .after = 1}), uneven);
-  EXPECT_EQ(output_cut(uneven, {.kernel = 3}), AxisCut::balanced(6, 3));
-  EXPECT_EQ(output_cut(uneven, {.kernel = 2, .stride = 2}), AxisCut::balanced(4, 3));
+  EXPECT_EQ(output_cut(uneven, AxisWindow{.kernel = 3, .before = 1, .after = 1}), uneven);
+  EXPECT_EQ(output_cut(uneven, AxisWindow{.kernel = 3}), AxisCut::balanced(6, 3));
+  EXPECT_EQ(output_cut(uneven, AxisWindow{.kernel = 2, .stride = 2}), AxisCut::balanced(4, 3));
 }
 
 std::string refusal(const std::function<void()>& call) {
@@ -143,7 +143,7 @@ TEST(AxisCutTest, TooShortAxesAreRefused) {
       HasSubstr(
           "an axis of 3 cells cannot be cut into 4 slabs: give the spatial axis of the mesh at most 3"));
   EXPECT_THAT(refusal([] { AxisCut::balanced(28, 8, 4); }), HasSubstr("at multiples of 4 only"));
-  EXPECT_THAT(refusal([] { output_cut(AxisCut::balanced(4, 4), {.kernel = 2, .stride = 2}); }),
+  EXPECT_THAT(refusal([] { output_cut(AxisCut::balanced(4, 4), AxisWindow{.kernel = 2, .stride = 2}); }),
               HasSubstr("an axis of 2 cells"));
 }
 
