@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/nn/linear.hpp"
 
-#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/ops/linear.hpp"
 
 namespace bunchtrain::nn {
 
@@ -14,6 +14,6 @@ LinearImpl::LinearImpl(LinearOptions options) {
   bias = register_parameter("bias", at::zeros({options.out}));
 }
 
-at::Tensor LinearImpl::forward(const at::Tensor& input) { return at::linear(input, weight, bias); }
+at::Tensor LinearImpl::forward(const at::Tensor& input) { return ops::linear(input, weight, bias); }
 
 }  // namespace bunchtrain::nn

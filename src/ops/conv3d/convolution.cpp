@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "convolution_strips.hpp"
 #include "held_state.hpp"
 
@@ -121,28 +122,31 @@ class Convolution : public torch::autograd::Function<Convolution> {
   static at::Tensor forward(AutogradContext* context, const Window& window, at::TensorList stretches,
                             const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
     variable_list saved = stretches.vec();
-    saved.push_back(weight);
+    saved.insert(saved.end(), {weight, bias.value_or(at::Tensor())});
     context->save_for_backward(std::move(saved));
-    hold_state(context, std::make_shared<State>(State{window, bias.has_value()}));
+    hold_state(context, std::make_shared<State>(State{window, WeightGradientQueue::current()}));
     const Frame frame = frame_of(extent_of(stretches), weight, window);
     return output_of(laid_out(stretches, frame), weight, bias.value_or(at::Tensor()), window, frame.thought);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto& [window, has_bias] = held_state<State>(context);
+    const auto& [window, queue] = held_state<State>(context);
     variable_list stretches = context->get_saved_variables();
-    const at::Tensor weight = std::move(stretches.back());
-    stretches.pop_back();
-    const std::size_t count = stretches.size();
+    const std::size_t count = stretches.size() - 2;
+    const at::Tensor weight = std::move(stretches[count]), bias = std::move(stretches[count + 1]);
+    stretches.resize(count);
     Needed needed{.weight = context->needs_input_grad(count),
-                  .bias = has_bias && context->needs_input_grad(count + 1)};
+                  .bias = bias.defined() && context->needs_input_grad(count + 1)};
     std::vector<std::int64_t> sizes;
     for (std::size_t i = 0; i < count; ++i) {
       needed.image = needed.image || context->needs_input_grad(i);
       sizes.push_back(stretches[i].size(1));
     }
     const Frame frame = frame_of(extent_of(stretches), weight, window);
-    const Found found = gradients_of(gradients[0].contiguous(), stretches, weight, window, frame, needed);
+    const at::Tensor gradient = gradients[0].contiguous();
+    if (queue && !needed.weight && !c10::GradMode::is_enabled())
+      put_off(*queue, gradient, stretches, weight, bias, window, frame);
+    const Found found = gradients_of(gradient, stretches, weight, window, frame, needed);
     variable_list all(1 + count);  // the window has none
     if (needed.image) {
       auto parts = taken_apart(found.image, sizes, frame);
@@ -156,7 +160,7 @@ class Convolution : public torch::autograd::Function<Convolution> {
  private:
   struct State {
     Window window;
-    bool has_bias;
+    std::shared_ptr<WeightGradientQueue> queue;  ///< or null
   };
   struct Needed {
     bool image = false, weight = false, bias = false;
@@ -164,6 +168,20 @@ class Convolution : public torch::autograd::Function<Convolution> {
   struct Found {
     at::Tensor image, weight, bias;  ///< the image as it was laid out
   };
+
+  /// The gradients of weight and bias.
+  static void put_off(WeightGradientQueue& queue, const at::Tensor& gradient, at::TensorList stretches,
+                      const at::Tensor& weight, const at::Tensor& bias, const Window& window,
+                      const Frame& frame) {
+    variable_list image;
+    for (const at::Tensor& stretch : stretches) image.push_back(stretch.detach());
+    if (weight.requires_grad())
+      queue.push(weight, [gradient, image, weight = weight.detach(), window, frame] {
+        return gradients_of(gradient, image, weight, window, frame, {.weight = true}).weight;
+      });
+    if (bias.defined() && bias.requires_grad())
+      queue.push(bias, [gradient] { return gradient.sum({0, 1, 2, 3}); });
+  }
 
   static Found gradients_of(const at::Tensor& gradient, at::TensorList stretches, const at::Tensor& weight,
                             const Window& window, const Frame& frame, Needed needed) {

@@ -27,6 +27,7 @@
 #include "gather_tensors.hpp"
 #include "links.hpp"
 #include "pipeline_plan.hpp"
+#include "playing.hpp"
 #include "stage.hpp"
 #include "stage_module.hpp"
 
@@ -137,6 +138,10 @@ struct PipelineParallel::Impl {
 
 namespace {
 
+bool splits_backward(const PipelineSchedule& schedule, int rank) {
+  return std::ranges::any_of(schedule.ranks[static_cast<std::size_t>(rank)], is_weight_gradient);
+}
+
 std::vector<nn::Unit> units_of(torch::nn::Module& module) {
   nn::UnitModel* const model = nn::as_unit_model(module);
   if (model == nullptr)
@@ -205,7 +210,8 @@ PipelineParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> whole, comm::Mes
   for (int stage = 0; stage < schedule().stages; ++stage)
     if (schedule().rank_of(stage) == ranks.rank())
       stages.emplace(stage,
-                     Stage({units.begin() + plan.begins[stage], units.begin() + plan.begins[stage + 1]}));
+                     Stage({units.begin() + plan.begins[stage], units.begin() + plan.begins[stage + 1]},
+                           splits_backward(schedule(), ranks.rank())));
   if (mesh.world().rank() == 0) options.logger.info("pipeline: " + description);
 }
 

@@ -51,7 +51,11 @@ StageValues Stage::forward(int microbatch, const NamedTensors& inputs, StageValu
     }
     NamedTensors local;
     for (std::size_t i = 0; i < unit.reads.size(); ++i) local.set(unit.reads[i], of_unit.inputs[i]);
-    nn::call(unit, local);
+    if (differentiate && splits_backward_) of_unit.own_layers = std::make_shared<ops::WeightGradientQueue>();
+    {
+      const ops::WeightGradientQueue::Scope scope(of_unit.own_layers);
+      nn::call(unit, local);
+    }
     for (const std::string& name : unit.writes) {
       values.set(name, local[name]);
       if (differentiate) of_unit.outputs.push_back(local[name]);
@@ -117,21 +121,33 @@ void Stage::input_gradient(int microbatch) {
                                                 /*retain_graph=*/weights_follow, /*create_graph=*/false,
                                                 /*allow_unused=*/true));
     if (weights_follow) {
-      of_unit.inputs.clear();
+      keep_for_weights(units_[i], of_unit);
     } else {
       of_unit = {};
     }
   }
 }
 
+/// Where own layers have put off all that follows, the graph goes.
+void Stage::keep_for_weights(const nn::Unit& unit, UnitPass& of_unit) {
+  of_unit.inputs.clear();
+  of_unit.parameters = trained_parameters(unit);
+  if (of_unit.own_layers == nullptr) return;
+  for (const at::Tensor& waits : of_unit.own_layers->settle(of_unit.roots))
+    std::erase_if(of_unit.parameters, [&](const at::Tensor& parameter) { return parameter.is_same(waits); });
+  if (!of_unit.parameters.empty()) return;
+  of_unit.roots.clear();
+  of_unit.root_gradients.clear();
+}
+
 void Stage::weight_gradient(int microbatch) {
   Pass& pass = passes_.at(microbatch);
   for (std::size_t i = units_.size(); i-- > 0;) {
     UnitPass of_unit = std::move(pass.units[i]);
-    const std::vector<at::Tensor> parameters = trained_parameters(units_[i]);
-    if (of_unit.roots.empty() || parameters.empty()) continue;
+    if (of_unit.own_layers) of_unit.own_layers->run();
+    if (of_unit.roots.empty()) continue;
     torch::autograd::backward(of_unit.roots, of_unit.root_gradients, /*retain_graph=*/false,
-                              /*create_graph=*/false, parameters);
+                              /*create_graph=*/false, of_unit.parameters);
   }
   pass.units.clear();
 }

@@ -5,11 +5,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "bunchtrain/nn/unit.hpp"
+#include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::parallel {
@@ -25,7 +27,9 @@ struct StageValues {
 /// Keeps of each microbatch what its backward needs, until that is done.
 class Stage {
  public:
-  explicit Stage(std::vector<nn::Unit> units) : units_(std::move(units)) {}
+  /// @param splits_backward whether `input_gradient` and `weight_gradient` are called, not `backward`
+  Stage(std::vector<nn::Unit> units, bool splits_backward)
+      : units_(std::move(units)), splits_backward_(splits_backward) {}
 
   /// @param inputs of the network
   /// @param entering what units of other stages wrote
@@ -52,6 +56,8 @@ class Stage {
     std::vector<at::Tensor> inputs = {};   ///< leaves
     std::vector<at::Tensor> outputs = {};  ///< with their graph
     std::vector<at::Tensor> roots = {}, root_gradients = {};
+    std::shared_ptr<ops::WeightGradientQueue> own_layers = nullptr;
+    std::vector<at::Tensor> parameters = {};  ///< whose gradients autograd is asked for
   };
   struct Pass {
     std::vector<UnitPass> units = {};
@@ -63,7 +69,11 @@ class Stage {
   static void add_input_gradients(const nn::Unit& unit, Pass& pass, const UnitPass& of_unit,
                                   const std::vector<at::Tensor>& gradients);
 
+  /// After the gradients of inputs: what is kept for those of weights.
+  static void keep_for_weights(const nn::Unit& unit, UnitPass& of_unit);
+
   std::vector<nn::Unit> units_;
+  bool splits_backward_;
   std::map<int, Pass> passes_;
 };
 

@@ -42,7 +42,7 @@ void clear_gradients(const nn::Unit& unit) {
 StageCosts time_unit(const nn::Unit& unit, const NamedTensors& inputs, const StageValues& before,
                      StageValues& after) {
   const c10::Device device = device_of(before, inputs);
-  Stage alone({unit});
+  Stage alone({unit}, /*splits_backward=*/true);
   after = {};
   const HeldBytes held;
   const device::Moment begin(device);
