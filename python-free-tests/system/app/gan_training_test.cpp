@@ -12,7 +12,8 @@ class GanTrainingTest : public UserSession {
  protected:
   /// Three small steps: 12 showers train, 2 validate.
   std::string gan(const std::string& run, const std::string& more = "") const {
-    return example("train_3dgan", "--showers 14 --valid-fraction 0.15 --batch 4 --epochs 1 --run " + path(run) + " " + more);
+    return example("train_3dgan",
+                   "--showers 14 --valid-fraction 0.15 --batch 4 --epochs 1 --run " + path(run) + " " + more);
   }
   std::string make_showers(const std::string& name, int count, const std::string& more = "") const {
     const Finished made =
@@ -41,8 +42,7 @@ TEST_F(GanTrainingTest, TwoRanksTrainOnSimulatedShowersAndFillTheRunFolder) {
 }
 
 TEST_F(GanTrainingTest, OneAndTwoRanksLoseTheSame) {
-  const std::string flags =
-      "--precision float64 --sync-batch-norm --showers 8 --valid-fraction 0.25";
+  const std::string flags = "--precision float64 --sync-batch-norm --showers 8 --valid-fraction 0.25";
   const Finished one = run(gan("one", flags));
   ASSERT_EQ(one.exit_code, 0) << one.output;
   const Finished two = run(mpirun(2, gan("two", flags)));
