@@ -13,6 +13,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/predictor.hpp"
 #include "bundles.hpp"
+#include "support/message_of.hpp"
 #include "unit/features/raw_blocks.hpp"
 
 namespace {
@@ -33,18 +34,10 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 namespace bunchtrain::infer::test {
 namespace {
 
+using bunchtrain::test::message_of;
 using models::ParticleNetOptions;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 features::Card top_tagging(std::int64_t length) {
   features::Card card = features::load_card("top_tagging");

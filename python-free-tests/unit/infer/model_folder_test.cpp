@@ -5,29 +5,21 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <sstream>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/sha256.hpp"
 #include "bundles.hpp"
+#include "support/message_of.hpp"
 
 namespace bunchtrain::infer::test {
 namespace {
 
 namespace fs = std::filesystem;
+using bunchtrain::test::message_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 class ModelFolderTest : public ::testing::Test {
  protected:

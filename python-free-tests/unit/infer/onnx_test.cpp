@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <random>
 #include <sstream>
@@ -16,23 +15,16 @@
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bundles.hpp"
 #include "onnx_jets.hpp"
+#include "support/message_of.hpp"
 #include "unit/features/raw_blocks.hpp"
 
 namespace bunchtrain::infer::test {
 namespace {
 
+using bunchtrain::test::message_of;
 using models::ParticleNetOptions;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 /// Whatever a graph says, it is run or refused.
 void run_any(const onnx::Graph& graph) {

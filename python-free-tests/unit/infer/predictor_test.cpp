@@ -14,23 +14,16 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/fast_generator.hpp"
 #include "bundles.hpp"
+#include "support/message_of.hpp"
 #include "unit/features/raw_blocks.hpp"
 
 namespace bunchtrain::infer::test {
 namespace {
 
+using bunchtrain::test::message_of;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 features::Card top_tagging() {
   features::Card card = features::load_card("top_tagging");

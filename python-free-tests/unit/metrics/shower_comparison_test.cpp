@@ -10,11 +10,13 @@
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
+#include "support/message_of.hpp"
 #include "unit/metrics/shower_fixture.hpp"
 
 namespace bunchtrain::metrics {
 namespace {
 
+using test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -38,15 +40,6 @@ RandomShowers shifted(const RandomShowers& showers) {
   RandomShowers moved = showers;
   moved.cells = at::roll(showers.cells, 1, 3).contiguous();
   return moved;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 TEST(ShowerComparisonTest, ASampleEqualsItself) {
