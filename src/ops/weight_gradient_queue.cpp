@@ -72,12 +72,9 @@ void WeightGradientQueue::push(const at::Tensor& weight, std::function<at::Tenso
 }
 
 std::vector<at::Tensor> WeightGradientQueue::settle(const std::vector<at::Tensor>& roots) {
-  Uses missing = uses_below(roots);
+  Uses missing = uses_below(roots);  // none of no parameter: what waits for more than one always misses
   for (const Waiting& one : waiting_) --missing[end_of(one.weight)];
-  std::erase_if(waiting_, [&](const Waiting& one) {
-    const AccumulateGrad* end = end_of(one.weight);
-    return end == nullptr || missing[end] != 0;
-  });
+  std::erase_if(waiting_, [&](const Waiting& one) { return missing[end_of(one.weight)] != 0; });
   std::vector<at::Tensor> kept;
   std::set<const AccumulateGrad*> told;
   for (const Waiting& one : waiting_)
