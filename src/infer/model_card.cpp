@@ -66,11 +66,34 @@ std::string model_card(const std::filesystem::path& bundle, const ModelCardOptio
             {"licence", options.licence.empty() ? "not stated" : options.licence},
             {"training", content.metadata}};
   if (is_of_jets(content)) card["inputs"] = inputs_of(detail::read_jet_card(content.card, bundle.string()));
+  if (!options.metrics.empty()) {
+    Json& metrics = card["metrics"] = Json::object();
+    for (const CardMetric& metric : options.metrics) metrics[metric.name] = metric.value;
+    card["evaluated_on"] = options.evaluated_on;
+  }
   if (options.onnx)
     card["onnx"] = {{"file", "model.onnx"},
                     {"opset", options.onnx->opset},
                     {"largest_difference_from_network", options.onnx->difference}};
   return print(card);
+}
+
+std::string gnn_config_json(const std::filesystem::path& bundle) {
+  const weights::BundleContent content = weights::read_bundle_content(bundle);
+  if (!is_of_jets(content)) return {};
+  const features::Card card = detail::read_jet_card(content.card, bundle.string());
+  Json sequences = Json::array();
+  for (const auto& [name, specs] : card.inputs) {
+    Json variables = Json::array();
+    for (const features::InputSpec& spec : specs)
+      variables.push_back({{"name", spec.expression}, {"offset", 0.0 - spec.subtract}, {"scale", spec.multiply}});
+    sequences.push_back({{"name", name}, {"variables", variables}});
+  }
+  return Json{{"inputs", Json::array()},
+              {"input_sequences", sequences},
+              {"output_names", content.classes},
+              {"onnx_model_version", "v1"}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string preprocess_json(const std::filesystem::path& bundle) {

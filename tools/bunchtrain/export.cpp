@@ -8,6 +8,7 @@
 #include "bunchtrain/core/text_format.hpp"
 #include "bunchtrain/infer/model_card.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
+#include "bunchtrain/report/section.hpp"
 #include "bunchtrain/weights/bundle.hpp"
 #include "subcommand.hpp"
 
@@ -69,6 +70,19 @@ std::optional<infer::OnnxModel> onnx_of(const fs::path& bundle, const infer::Onn
   }
 }
 
+/// The numbers of an evaluation, with their errors.
+std::vector<infer::CardMetric> metrics_of(const std::string& evaluation) {
+  std::vector<infer::CardMetric> metrics;
+  if (evaluation.empty()) return metrics;
+  for (const bunchtrain::report::Section& section : bunchtrain::report::read_sections(evaluation))
+    for (const bunchtrain::report::SectionNumber& number : section.numbers)
+      metrics.push_back({number.label, number.value});
+  if (metrics.empty())
+    throw ConfigError("evaluation", evaluation,
+                      "the results of an evaluation: scores.json beside its scores");
+  return metrics;
+}
+
 void export_bundle(const config::Options& given, const fs::path& bundle) {
   const fs::path path = output_of(given, bundle, "exported");
   if (fs::exists(path) && fs::equivalent(path, bundle))
@@ -80,8 +94,11 @@ void export_bundle(const config::Options& given, const fs::path& bundle) {
     content.extras["model.onnx"] = onnx->bytes;
     if (!onnx->weights.empty()) content.extras["model.onnx.data"] = onnx->weights;
   }
-  content.extras["model_card.json"] = infer::model_card(
-      bundle, {.licence = given.get<std::string>("licence"), .onnx = onnx ? &*onnx : nullptr});
+  content.extras["model_card.json"] =
+      infer::model_card(bundle, {.licence = given.get<std::string>("licence"),
+                                 .onnx = onnx ? &*onnx : nullptr,
+                                 .metrics = metrics_of(given.get<std::string>("evaluation")),
+                                 .evaluated_on = given.get<std::string>("evaluation")});
   if (std::string preprocess = infer::preprocess_json(bundle); !preprocess.empty())
     content.extras["preprocess.json"] = std::move(preprocess);
   const std::string hash = weights::write_bundle(path, content);
@@ -107,6 +124,8 @@ int export_network(int argc, char** argv) {
         {"ort", "sofie"}},
        {"with-features", false, "the graph begins with raw columns and computes the card's features"},
        {"licence", std::string{}, "of the weights, for the model's card", "TEXT"},
+       {"evaluation", std::string{}, "results of bunchtrain evaluate, for the card: its numbers with errors",
+        "FILE"},
        {"force", false, "replace a file that something else wrote"}});
   return run_subcommand(std::move(options), argc, argv, [](const config::Options& given) {
     const auto& format = given.get<std::string>("format");

@@ -50,7 +50,8 @@ struct OnnxModel {
 /// "features" [jets, particles, F] float32, as the bundle's card makes them, and "mask" [jets, particles] bool, real
 /// particles first; any number of jets, any of particles above the neighbours that it looks for. Outputs
 /// "probabilities" [jets, classes] and what heads estimate [jets]. Features are the caller's matter: the card is in the
-/// file's metadata ("card"), beside "classes", "model", "least_particles" and "bundle", the hash.
+/// file's metadata ("card"), beside "classes", "model", "least_particles", "bundle", the hash, and "gnn_config"
+/// (`gnn_config_json`).
 ///
 /// Of a generator: input "latent" [showers, L], output "image" [showers, X, Y, Z], as `FastGenerator` has them; metadata
 /// "card", "model", "bundle", "energy_unit_gev", "image_power", "image_scale".

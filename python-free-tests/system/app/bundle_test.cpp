@@ -167,6 +167,7 @@ TEST_F(BundleTest, IsExportedForOtherPrograms) {
            {path("nothing"), "a run folder that holds one"},
            {path("run") + " --opset 9", "17 or 13"},
            {path("run") + " --format pt2", "bundle or onnx"},
+           {path("run") + " --evaluation " + jets_, "toy.h5"},
            {path("run") + " --out " + path("run/bundle"), "another folder than the bundle itself"},
            {path("run") + " --format onnx --out " + jets_, "toy.h5"}}) {
     const Finished refused = run(tool("export " + words));

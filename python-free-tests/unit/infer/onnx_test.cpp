@@ -204,7 +204,18 @@ TEST_F(OnnxTest, LargeWeightsLieInASecondFile) {
 TEST_F(OnnxTest, ModelCardsSayWhatTheNetworkNeeds) {
   const auto bundle = write(ParticleNetOptions::lite());
   const OnnxModel onnx = make_onnx(bundle);
-  const std::string card = model_card(bundle, {.licence = "CC-BY-4.0", .onnx = &onnx});
+  const std::string card = model_card(bundle, {.licence = "CC-BY-4.0",
+                                               .onnx = &onnx,
+                                               .metrics = {{"AUC", "0.9120 ± 0.0031"}},
+                                               .evaluated_on = "scores.json"});
+  EXPECT_THAT(
+      card, AllOf(HasSubstr("\"AUC\": \"0.9120 ± 0.0031\""), HasSubstr("\"evaluated_on\": \"scores.json\"")));
+  const std::string athena = onnx::decode(onnx.bytes, "model.onnx").metadata.at("gnn_config");
+  EXPECT_EQ(athena, gnn_config_json(bundle));
+  for (const char* part :
+       {"\"input_sequences\":[{\"name\":\"points\",\"variables\":[{\"name\":\"",
+        "\"offset\":", "\"scale\":", "\"output_names\":[\"qcd\",\"top\"]", "\"onnx_model_version\":\"v1\""})
+    EXPECT_THAT(athena, HasSubstr(part));
   for (const char* part :
        {"\"classification of jets\"", "\"CC-BY-4.0\"", "\"part.px\"", "\"GeV\"", "\"opset\": 17"})
     EXPECT_THAT(card, HasSubstr(part));
@@ -214,6 +225,7 @@ TEST_F(OnnxTest, ModelCardsSayWhatTheNetworkNeeds) {
     EXPECT_THAT(preprocess, HasSubstr(part));
   const auto showers = folder_.write({.weights = {}, .model = "calo"}, "showers");
   EXPECT_EQ(preprocess_json(showers), "");
+  EXPECT_EQ(gnn_config_json(showers), "");
   EXPECT_THAT(model_card(showers), HasSubstr("\"licence\": \"not stated\""));
 }
 

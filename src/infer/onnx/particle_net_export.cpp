@@ -10,6 +10,7 @@
 #include "../lite/made_up_jets.hpp"
 #include "../lite/particle_net_pass.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
+#include "bunchtrain/infer/model_card.hpp"
 #include "candidate.hpp"
 #include "evaluator.hpp"
 #include "particle_net_graph.hpp"
@@ -165,6 +166,7 @@ Candidate particle_net_candidate(const std::filesystem::path& bundle, const Onnx
                               {"model", loaded->content.model},
                               {"least_particles", fmt::to_string(least)},
                               {"bundle", loaded->content.hash}};
+  if (!options.with_features) candidate.graph.metadata["gnn_config"] = gnn_config_json(bundle);
   if (options.with_features) {
     const FastPredictor raw = FastPredictor::load(bundle);
     candidate.graph.metadata["units"] = units_of(raw.inputs());
