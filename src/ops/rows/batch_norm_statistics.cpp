@@ -25,15 +25,6 @@ at::Tensor count_rows(const at::Tensor& rows, const at::Tensor& mask) {
   return at::full({1}, static_cast<double>(rows.size(0)), rows.options().dtype(at::kDouble));
 }
 
-/// The kernels that finish statistics know float32 only.
-bool has_finishing_kernels(const BatchNormTensors& norm, const at::Tensor& rows) {
-  bool has = has_cuda_kernels(rows);
-  for (const at::Tensor* each : {&norm.weight, &norm.bias, &norm.running_mean, &norm.running_var})
-    has =
-        has && each->device() == rows.device() && each->scalar_type() == at::kFloat && each->is_contiguous();
-  return has;
-}
-
 /// Sums over blocks, and over ranks if there is a reducer.
 at::Tensor reduced(const at::Tensor& partials, StatisticsReducer* reducer) {
   if (!reducer) return partials;
@@ -103,14 +94,31 @@ NormGradients norm_gradients(const Statistics& statistics, const at::Tensor& wei
   return gradients;
 }
 
+bool has_float_parameters(const BatchNormTensors& norm, c10::Device device) {
+  bool has = true;
+  for (const at::Tensor* each : {&norm.weight, &norm.bias, &norm.running_mean, &norm.running_var})
+    has = has && each->device() == device && each->scalar_type() == at::kFloat && each->is_contiguous();
+  return has;
+}
+
+RowNorm row_norm_of_partials(const BatchNormTensors& norm, const at::Tensor& partials, bool relu) {
+  const c10::NoGradGuard no_grad;
+  return finish_forward_cuda(norm, partials.defined() ? reduced(partials, norm.reducer.get()) : partials,
+                             relu);
+}
+
+NormGradients row_norm_gradients_of_partials(const Statistics& statistics, const at::Tensor& weight,
+                                             const at::Tensor& partials, StatisticsReducer* reducer) {
+  const bool over_ranks = reducer && statistics.count.defined();
+  return finish_backward_cuda(statistics, weight, partials,
+                              over_ranks ? reduced(partials, reducer) : at::Tensor());
+}
+
 RowNorm make_row_norm(const BatchNormTensors& norm, const at::Tensor& rows, const at::Tensor& mask,
                       bool relu) {
   const c10::NoGradGuard no_grad;
-  if (has_finishing_kernels(norm, rows)) {
-    const at::Tensor partials =
-        norm.training ? reduced(partial_moments_cuda(rows, mask), norm.reducer.get()) : at::Tensor();
-    return finish_forward_cuda(norm, partials, relu);
-  }
+  if (has_cuda_kernels(rows) && has_float_parameters(norm, rows.device()))
+    return row_norm_of_partials(norm, norm.training ? partial_moments_cuda(rows, mask) : at::Tensor(), relu);
   const Statistics statistics = norm.training
                                     ? batch_statistics(norm, row_moments(rows, mask), count_rows(rows, mask))
                                     : running_statistics(norm);
@@ -121,12 +129,9 @@ RowNorm make_row_norm(const BatchNormTensors& norm, const at::Tensor& rows, cons
 NormGradients row_norm_gradients(const RowNorm& row_norm, const at::Tensor& gradient, const at::Tensor& rows,
                                  const at::Tensor& weight, StatisticsReducer* reducer) {
   const Statistics& statistics = row_norm.statistics;
-  if (has_cuda_kernels(rows) && weight.scalar_type() == at::kFloat && weight.is_contiguous()) {
-    const at::Tensor partials = partial_gradient_moments_cuda(gradient, rows, row_norm.normaliser);
-    const bool over_ranks = reducer && statistics.count.defined();
-    return finish_backward_cuda(statistics, weight, partials,
-                                over_ranks ? reduced(partials, reducer) : at::Tensor());
-  }
+  if (has_cuda_kernels(rows) && weight.scalar_type() == at::kFloat && weight.is_contiguous())
+    return row_norm_gradients_of_partials(
+        statistics, weight, partial_gradient_moments_cuda(gradient, rows, row_norm.normaliser), reducer);
   return norm_gradients(statistics, weight, row_gradient_moments(gradient, rows, row_norm.normaliser),
                         reducer, compute_type(rows.scalar_type()));
 }

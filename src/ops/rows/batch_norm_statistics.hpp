@@ -49,4 +49,12 @@ RowNorm make_row_norm(const BatchNormTensors& norm, const at::Tensor& rows, cons
 NormGradients row_norm_gradients(const RowNorm& row_norm, const at::Tensor& gradient, const at::Tensor& rows,
                                  const at::Tensor& weight, StatisticsReducer* reducer);
 
+/// The same where kernels have left `partials` (row_cuda.hpp) of this rank: undefined in evaluation.
+/// @pre has_float_parameters(norm, device of the partials)
+RowNorm row_norm_of_partials(const BatchNormTensors& norm, const at::Tensor& partials, bool relu);
+NormGradients row_norm_gradients_of_partials(const Statistics& statistics, const at::Tensor& weight,
+                                             const at::Tensor& partials, StatisticsReducer* reducer);
+/// Parameters and buffers of float32, dense, on `device`: what the kernels that finish statistics know.
+bool has_float_parameters(const BatchNormTensors& norm, c10::Device device);
+
 }  // namespace bunchtrain::ops::detail

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "../row_cuda.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
 #include "row_launch.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
+
+cudaStream_t stream_of(const at::Tensor& x) {
+  return static_cast<cudaStream_t>(device::current_stream(x.device()));
+}
 
 RowShape shape_of(const at::Tensor& x) { return {x.size(0), x.size(1)}; }
 
@@ -56,61 +60,60 @@ struct Halves {
 }  // namespace
 
 at::Tensor partial_moments_cuda(const at::Tensor& x, const at::Tensor& mask) {
-  const c10::cuda::CUDAGuard guard(x.device());
+  const c10::DeviceGuard guard(x.device());
   at::Tensor partials;
   for_storage(x, [&]<class S>(S) {
     partials = empty_partials<S>(x);
     launch_moments(shape_of(x), data_of<S>(x), mask_data(mask), partials.mutable_data_ptr<double>(),
-                   c10::cuda::getCurrentCUDAStream());
+                   stream_of(x));
   });
   return partials;
 }
 
 at::Tensor partial_gradient_moments_cuda(const at::Tensor& dy, const at::Tensor& x,
                                          const Normaliser& normaliser) {
-  const c10::cuda::CUDAGuard guard(x.device());
+  const c10::DeviceGuard guard(x.device());
   at::Tensor partials;
   for_storage(x, [&]<class S>(S) {
     partials = empty_partials<S>(x);
     launch_gradient_moments(shape_of(x), data_of<S>(dy), data_of<S>(x), affine_of(normaliser),
-                            partials.mutable_data_ptr<double>(), c10::cuda::getCurrentCUDAStream());
+                            partials.mutable_data_ptr<double>(), stream_of(x));
   });
   return partials;
 }
 
 at::Tensor sum_partials_cuda(const at::Tensor& partials) {
-  const c10::cuda::CUDAGuard guard(partials.device());
+  const c10::DeviceGuard guard(partials.device());
   const at::Tensor sums = at::empty({1, partials.size(1)}, partials.options());
   launch_sum_partials(partials.const_data_ptr<double>(), partials.size(0), partials.size(1),
-                      sums.mutable_data_ptr<double>(), c10::cuda::getCurrentCUDAStream());
+                      sums.mutable_data_ptr<double>(), stream_of(partials));
   return sums;
 }
 
 at::Tensor normalise_rows_cuda(const at::Tensor& x, const Normaliser& normaliser) {
-  const c10::cuda::CUDAGuard guard(x.device());
+  const c10::DeviceGuard guard(x.device());
   at::Tensor y = at::empty_like(x);
   for_storage(x, [&]<class S>(S) {
-    launch_normalise(shape_of(x), data_of<S>(x), affine_of(normaliser), mutable_data_of<S>(y),
-                     c10::cuda::getCurrentCUDAStream());
+    launch_normalise(shape_of(x), data_of<S>(x), affine_of(normaliser), mutable_data_of<S>(y), stream_of(x));
   });
   return y;
 }
 
 at::Tensor normalise_rows_backward_cuda(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mask,
                                         const Normaliser& normaliser, const Correction& correction) {
-  const c10::cuda::CUDAGuard guard(x.device());
+  const c10::DeviceGuard guard(x.device());
   at::Tensor dx = at::empty_like(x);
   const RowCorrection subtracted = {data_of<float>(correction.slope), data_of<float>(correction.offset),
                                     mask_data(mask)};
   for_storage(x, [&]<class S>(S) {
     launch_normalise_backward(shape_of(x), data_of<S>(dy), data_of<S>(x), affine_of(normaliser), subtracted,
-                              mutable_data_of<S>(dx), c10::cuda::getCurrentCUDAStream());
+                              mutable_data_of<S>(dx), stream_of(x));
   });
   return dx;
 }
 
 RowNorm finish_forward_cuda(const BatchNormTensors& norm, const at::Tensor& partials, bool relu) {
-  const c10::cuda::CUDAGuard guard(norm.weight.device());
+  const c10::DeviceGuard guard(norm.weight.device());
   const at::TensorOptions options = norm.weight.options().requires_grad(false);
   const std::int64_t channels = norm.weight.size(0);
   const Halves wide(channels, options.dtype(at::kDouble));
@@ -137,7 +140,7 @@ RowNorm finish_forward_cuda(const BatchNormTensors& norm, const at::Tensor& part
        .count = from_rows ? count.mutable_data_ptr<double>() : nullptr,
        .scale = affine.first.mutable_data_ptr<float>(),
        .shift = affine.second.mutable_data_ptr<float>()},
-      c10::cuda::getCurrentCUDAStream());
+      stream_of(norm.weight));
   if (moves_on) {
     if (!counts_here) norm.num_batches_tracked.add_(1);
     for (const at::Tensor& buffer : {norm.running_mean, norm.running_var, norm.num_batches_tracked})
@@ -148,7 +151,7 @@ RowNorm finish_forward_cuda(const BatchNormTensors& norm, const at::Tensor& part
 
 NormGradients finish_backward_cuda(const Statistics& statistics, const at::Tensor& weight,
                                    const at::Tensor& partials, const at::Tensor& all_ranks) {
-  const c10::cuda::CUDAGuard guard(weight.device());
+  const c10::DeviceGuard guard(weight.device());
   const std::int64_t channels = weight.size(0);
   const at::TensorOptions options = weight.options().requires_grad(false);
   // Not halves of one: a gradient may become the parameter's own.
@@ -169,7 +172,7 @@ NormGradients finish_backward_cuda(const Statistics& statistics, const at::Tenso
        .bias_gradient = out.bias.mutable_data_ptr<float>(),
        .slope = correction.first.mutable_data_ptr<float>(),
        .offset = correction.second.mutable_data_ptr<float>()},
-      c10::cuda::getCurrentCUDAStream());
+      stream_of(weight));
   return out;
 }
 
