@@ -31,7 +31,7 @@ void require_no_index_faults(std::span<const double> flags) {
           "require_no_index_faults takes a copy of all index_faults");
   std::string operations;
   if (flags[detail::kSpreadFault] != 0)
-    operations = "gather_neighbours or edge_sum (or scatter_neighbours' backward)";
+    operations = "edge_conv, gather_neighbours or edge_sum (or scatter_neighbours' backward)";
   if (flags[detail::kCollectFault] != 0) {
     if (!operations.empty()) operations += " and ";
     operations += "scatter_neighbours (or the backward of gather_neighbours and edge_sum)";

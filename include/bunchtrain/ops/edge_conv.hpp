@@ -7,6 +7,7 @@
 
 #include <array>
 #include <optional>
+#include <string>
 
 #include "bunchtrain/ops/batch_norm.hpp"
 
@@ -29,19 +30,26 @@ struct EdgeConvLayers {
   std::array<at::Tensor, 3> weights;
   std::array<BatchNormTensors, 3> norms;
   bool recompute = false;  ///< recompute edges in backward instead of keeping them
+  bool fused = true;       ///< on a GPU by fused passes where they take the call; else by operations
 };
 
 /// out_i = mean over neighbours j of f(x_i, x_j - x_i), f being the three layers.
 ///
-/// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. On the CPU only
-/// the inputs of the second and third batch norm are kept for backward, on a GPU those of all three and of the
-/// linear layers, or nothing per edge with `recompute`; the gradients are the same bit for bit, and the
-/// running statistics move once. On the CPU results are the same bits for any number of threads.
+/// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. By passes, on the
+/// CPU or fused on a GPU, only the inputs of the second and third batch norm are kept for backward, by operations
+/// those of all three and of the linear layers, or nothing per edge with `recompute`; the gradients are the same bit
+/// for bit, and the running statistics move once. On the CPU results are the same bits for any number of threads, and
+/// by fused passes in every run.
+///
+/// Fused passes make products on tensor cores, of bfloat16 under its autocast, else of tf32 where LibTorch may
+/// (`device::Precision`). They take float32 points and parameters, up to 16 neighbours, sets of up to 128 points and
+/// layers of up to 256 channels, on GPUs of compute capability 8.0 or later: `why_by_operations` says what else goes
+/// another way.
 ///
 /// @param features [B, P, Cin] of the weights' dtype, or of another under autocast (B sets, P points).
 /// @param indices  [B, P, K] int32, each in [0, P), as `knn` returns them. Rows of padded points are replaced:
 ///                 padded points are nearest to each other.
-/// @return [B, P, C3], dtype of `features`. On the CPU rows of points whose edges are all zero are zero.
+/// @return [B, P, C3], dtype of `features`. By passes rows of points whose edges are all zero are zero.
 ///
 /// Differentiable once in `features`, weights, and the norms' weights and biases. Under autocast edges are of
 /// its dtype (on the CPU, whose passes have no float16, they then stay float32), points and statistics float32.
@@ -51,5 +59,11 @@ struct EdgeConvLayers {
 /// NotBuiltError for tensors on a GPU in a build without CUDA.
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers);
+
+/// Why such a call on a GPU goes through operations, row by row, instead of fused passes, as part of a sentence; empty
+/// where it does not, and on the CPU. For a log: it says the same for every batch of the same sizes.
+/// @throws NotBuiltError for tensors on a GPU in a build without CUDA.
+std::string why_by_operations(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
+                              const EdgeConvLayers& layers);
 
 }  // namespace bunchtrain::ops

@@ -18,7 +18,10 @@
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
+#include "cuda_on_host/ops/edge_block_tensors.hpp"
+#include "edge_conv/cpu/mean_over_edges.hpp"
 #include "edge_conv/edge_kernels.hpp"
+#include "edge_conv/fused.hpp"
 #include "gradient_check.hpp"
 #include "tensor_helpers.hpp"
 
@@ -286,12 +289,88 @@ TEST(IndexFaultsTest, RaisedFlagsNameTheOperationsAndTheWayToFindTheIndex) {
     return "";
   };
   EXPECT_EQ(message({0, 0}), "");
-  EXPECT_THAT(message({1, 0}), testing::AllOf(HasSubstr("reached gather_neighbours or edge_sum"),
+  EXPECT_THAT(message({1, 0}), testing::AllOf(HasSubstr("reached edge_conv, gather_neighbours or edge_sum"),
                                               HasSubstr("device = cpu"), HasSubstr("wrong")));
   EXPECT_THAT(message({0, 1}), HasSubstr("reached scatter_neighbours"));
   EXPECT_THAT(message({1, 1}), testing::AllOf(HasSubstr("edge_sum"), HasSubstr(" and scatter_neighbours")));
   EXPECT_THROW(ops::require_no_index_faults(std::vector<double>(3)), ConfigError);
   EXPECT_THROW(ops::require_no_index_faults({}), ConfigError);
+}
+
+/// Sets with padding that is computed, with inert padding, without a real point, without padding.
+TEST(MeanOverEdgesTest, EqualsTheModelThatKernelsAreComparedWith) {
+  const PaddedBatch batch({4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6});
+  const EdgeBlockModel model(batch.sizes, batch.edges(), {}, {});
+  ASSERT_GT(model.block.inert, 0U);
+  const BlockTensors block(model, at::kDouble);
+  const at::Tensor mean = ops::detail::mean_over_edges(
+      block.layers, block.terms, ops::detail::make_edge_plan(batch.indices, batch.padding), at::kDouble);
+  mean.mul(tensor_of(model.gradient, at::kDouble)).sum().backward();
+  expect_model(model, mean, block, 1e-11);
+}
+
+/// A call that fused passes take.
+ops::detail::FusedCall taken_call() {
+  return {.sets = 1024, .points = 128, .neighbours = 16, .channels = {256, 256, 256}, .edges = at::kBFloat16};
+}
+
+TEST(FusedCallTest, WhatIsNotTakenSaysWhy) {
+  const auto why = [](auto change) {
+    ops::detail::FusedCall call = taken_call();
+    change(call);
+    return ops::detail::why_not_fused(call);
+  };
+  EXPECT_EQ(why([](auto&) {}), "");
+  EXPECT_EQ(why([](auto& call) { call.edges = at::kFloat, call.tf32 = true; }), "");
+  EXPECT_EQ(why([](auto& call) { call.neighbours = 7, call.channels = {64, 40, 64}; }), "");
+  EXPECT_THAT(why([](auto& call) { call.wanted = false; }), HasSubstr("not asked for"));
+  EXPECT_THAT(why([](auto& call) { call.fits = false; }), HasSubstr("do not fit"));
+  EXPECT_THAT(why([](auto& call) { call.edges = at::kFloat; }), HasSubstr("exact float32"));
+  EXPECT_THAT(why([](auto& call) { call.edges = at::kHalf; }), HasSubstr("bfloat16 or tf32"));
+  EXPECT_THAT(why([](auto& call) { call.features = at::kBFloat16; }), HasSubstr("float32"));
+  EXPECT_THAT(why([](auto& call) { call.float_parameters = false; }), HasSubstr("parameters"));
+  EXPECT_THAT(why([](auto& call) { call.counts_all_rows = false; }), HasSubstr("out of the statistics"));
+  EXPECT_THAT(why([](auto& call) { call.neighbours = 17; }), HasSubstr("17 neighbours"));
+  EXPECT_THAT(why([](auto& call) { call.points = 129; }), HasSubstr("129 points"));
+  EXPECT_THAT(why([](auto& call) { call.points = 16; }), HasSubstr("more points than neighbours"));
+  EXPECT_THAT(why([](auto& call) { call.channels[1] = 257; }), HasSubstr("257 channels"));
+  EXPECT_THAT(why([](auto& call) { call.sets = std::int64_t{1} << 40; }), HasSubstr("31 bits"));
+  EXPECT_THAT(why([](auto& call) {
+                call.neighbours = 7, call.channels = {32, 32, 32};
+              }),
+              HasSubstr("would be padding"));
+}
+
+TEST(FusedCallTest, OldOrSmallCardsSayWhatTheyLack) {
+  EXPECT_EQ(ops::detail::why_not_on({.compute_capability = 80, .shared_bytes = 163 << 10}, 117 << 10), "");
+  EXPECT_THAT(ops::detail::why_not_on({.compute_capability = 75, .shared_bytes = 64 << 10}, 20 << 10),
+              HasSubstr("compute capability 7.5"));
+  EXPECT_THAT(ops::detail::why_not_on({.compute_capability = 86, .shared_bytes = 99 << 10}, 117 << 10),
+              testing::AllOf(HasSubstr("99 KB"), HasSubstr("117")));
+}
+
+TEST(FusedCallTest, IsReadFromTensors) {
+  const PaddedBatch batch({2, 20, 16, {64, 64, 64}}, {20, 3});
+  const BlockTensors block(EdgeBlockModel(batch.sizes, batch.edges(), {}, {}), at::kFloat);
+  ops::EdgeConvLayers layers = block.layers;
+  layers.weights[0] = normal_tensor({64, 10}, 1);
+  const at::Tensor features = normal_tensor({2, 20, 5}, 2);
+  EXPECT_EQ(ops::why_by_operations(features, batch.indices, batch.padding, layers), "")
+      << "a call on the CPU";
+  const auto call_of = [&](const at::Tensor& x) {
+    return ops::detail::fused_call(x, batch.indices, batch.padding, layers);
+  };
+  const ops::detail::FusedCall call = call_of(features);
+  EXPECT_TRUE(call.fits && call.float_parameters && call.counts_all_rows && call.wanted);
+  EXPECT_EQ(call.points, 20);
+  EXPECT_EQ(call.neighbours, 16);
+  EXPECT_EQ(call.channels[2], 64);
+  EXPECT_FALSE(call_of(normal_tensor({2, 20, 4}, 2)).fits);
+  EXPECT_FALSE(call_of(normal_tensor({2, 21, 5}, 2)).fits);
+  layers.fused = false;
+  EXPECT_FALSE(call_of(features).wanted);
+  layers.norms[1].weight = layers.norms[1].weight.to(at::kDouble);
+  EXPECT_FALSE(call_of(features).float_parameters);
 }
 
 }  // namespace

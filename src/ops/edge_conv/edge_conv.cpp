@@ -7,6 +7,7 @@
 
 #include "edge_conv/cpu/mean_over_edges.hpp"
 #include "edge_conv_operations.hpp"
+#include "fused.hpp"
 
 namespace bunchtrain::ops {
 namespace {
@@ -28,12 +29,24 @@ at::Tensor mean_by_cpu_passes(const at::Tensor& features, const at::Tensor& indi
 
 }  // namespace
 
+std::string why_by_operations(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
+                              const EdgeConvLayers& layers) {
+  if (!features.is_cuda()) return {};
+  const detail::FusedCall call = detail::fused_call(features, indices, padding, layers);
+  const std::string problem = detail::why_not_fused(call);
+  return problem.empty()
+             ? detail::why_not_on(detail::fused_card(features.device()), detail::fused_bytes(call))
+             : problem;
+}
+
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers) {
   const bool has_passes = features.is_cpu() && features.scalar_type() == layers.weights[0].scalar_type() &&
                           (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble);
-  return has_passes ? mean_by_cpu_passes(features, indices, padding, layers)
-                    : detail::mean_by_operations(layers, features, indices, padding);
+  if (has_passes) return mean_by_cpu_passes(features, indices, padding, layers);
+  if (features.is_cuda() && why_by_operations(features, indices, padding, layers).empty())
+    return detail::mean_by_fused_passes(features, indices, padding, layers);
+  return detail::mean_by_operations(layers, features, indices, padding);
 }
 
 }  // namespace bunchtrain::ops

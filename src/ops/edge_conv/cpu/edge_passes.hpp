@@ -7,30 +7,11 @@
 
 #include <array>
 
+#include "edge_conv/edge_layers.hpp"
 #include "edge_plan.hpp"
 #include "rows/batch_norm_statistics.hpp"
 
 namespace bunchtrain::ops::detail {
-
-/// The differentiable inputs. Layer 0 has no weight here: it is already in `terms`.
-struct EdgeLayers {
-  at::Tensor terms;                   ///< [points, 2 C1]: u, then v
-  std::array<at::Tensor, 3> weights;  ///< [-], [C2, C1], [C3, C2]
-  std::array<at::Tensor, 3> scales;   ///< batch norms' weights
-  std::array<at::Tensor, 3> shifts;   ///< batch norms' biases
-};
-
-/// The inputs of the second and third batch norm: all that is stored per edge.
-struct EdgeTensors {
-  at::Tensor second;                     ///< [edges, C2]
-  at::Tensor third;                      ///< [edges, C3]
-  at::Tensor second_inert, third_inert;  ///< [1, C]: the row that all inert edges share
-};
-
-struct EdgeGradients {
-  at::Tensor terms;
-  std::array<at::Tensor, 3> weights, scales, shifts;
-};
 
 /// One forward or backward pass of the edge part of a block. Lives for one call.
 ///

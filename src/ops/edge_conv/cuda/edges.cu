@@ -5,6 +5,7 @@
 
 #include "bunchtrain/device/detail/launch.cuh"
 #include "bunchtrain/device/detail/storage.cuh"
+#include "checked_index.cuh"
 #include "edge_launch.hpp"
 #include "sorting/cuda/digit_sort.cuh"
 
@@ -17,14 +18,6 @@ constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = 8;
 constexpr int kReverseThreads = 128;
 constexpr int kIndexTile = 1024;
-
-/// The point of a set that an index means. One outside would read foreign memory: it raises the flag and
-/// counts as the nearest inside. Threads that raise it at once write the same.
-__device__ std::int32_t checked(std::int32_t index, std::int64_t points, std::int32_t* fault) {
-  if (index >= 0 && index < points) return index;
-  *fault = 1;
-  return index < 0 ? 0 : static_cast<std::int32_t>(points - 1);
-}
 
 // Per-edge sums.
 //   formula   out[b, i, n, :] = u[b, i, :] + v[b, indices[b, i, n], :], without u a copy
@@ -40,7 +33,7 @@ __global__ void spread_kernel(EdgeShape shape, std::int64_t num_edges, const T* 
   const std::int64_t first_of_set = point / shape.points * shape.points;
   using P = Pack<T, N>;
   const auto* from = reinterpret_cast<const P*>(
-      v + (first_of_set + checked(indices[edge], shape.points, fault)) * shape.channels);
+      v + (first_of_set + checked_index(indices[edge], shape.points, fault)) * shape.channels);
   const auto* own = reinterpret_cast<const P*>(u ? u + point * shape.channels : nullptr);
   auto* to = reinterpret_cast<P*>(out + edge * shape.channels);
   for (std::int64_t c = threadIdx.x % kWarp; c < shape.channels / N; c += kWarp) {
@@ -77,7 +70,7 @@ __global__ void reverse_index_kernel(EdgeShape shape, const std::int32_t* indice
     for (int first = 0; first < num_edges; first += kIndexTile) {
       __syncthreads();
       for (int e = threadIdx.x; e < kIndexTile && first + e < num_edges; e += blockDim.x)
-        tile[e] = checked(indices[first + e], shape.points, fault);
+        tile[e] = checked_index(indices[first + e], shape.points, fault);
       __syncthreads();
       const int count = min(kIndexTile, num_edges - first);
       for (int e = 0; e < count; ++e)
@@ -123,7 +116,8 @@ __global__ void point_numbers_kernel(EdgeShape shape, std::int64_t num_edges, co
   const std::int64_t edge = std::int64_t{blockIdx.x} * kSortThreads + threadIdx.x;
   if (edge >= num_edges) return;
   const std::int64_t set_edges = shape.points * shape.neighbours, set = edge / set_edges;
-  keys[edge] = static_cast<std::uint32_t>(set * shape.points + checked(indices[edge], shape.points, fault));
+  keys[edge] =
+      static_cast<std::uint32_t>(set * shape.points + checked_index(indices[edge], shape.points, fault));
   values[edge] = static_cast<std::int32_t>(edge - set * set_edges);
 }
 

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fused passes of an EdgeConv block from tensors to gradients, as on a GPU but with kernels run by the host,
+// against float64.
+#include <ATen/Context.h>
+#include <ATen/ops/equal.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <bunchtrain/device/detail/mma.cuh>
+#include <string>
+#include <vector>
+
+#include "bunchtrain/ops/index_faults.hpp"
+#include "edge_block_tensors.hpp"
+#include "edge_conv/cpu/mean_over_edges.hpp"
+#include "edge_conv/cuda/fused_mean.hpp"
+#include "runtime/host_cuda.hpp"
+#include "storage_values.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+using test::BlockEdges;
+using test::BlockTensors;
+using test::EdgeBlockModel;
+using test::PaddedBatch;
+
+/// Numbers that nobody has written are NaN.
+class FusedEdgesHostTest : public testing::Test {
+ protected:
+  void SetUp() override { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false); }
+  void TearDown() override {
+    at::globalContext().setDeterministicAlgorithms(false, false);
+    host_cuda::set_block_order(host_cuda::BlockOrder::ascending);
+    index_faults(c10::kCPU).zero_();
+  }
+};
+
+/// bfloat16 edges are operands as they are; float ones are rounded on the way to a product.
+EdgeBlockModel model_of(const PaddedBatch& batch, at::ScalarType edges) {
+  const auto narrow = [](double value) { return test::value_of(test::stored<Bf16>(value)); };
+  const auto tf32 = [](double value) {
+    return static_cast<double>(std::bit_cast<float>(device::to_tf32(static_cast<float>(value))));
+  };
+  const auto as_it_is = [](double value) { return static_cast<double>(static_cast<float>(value)); };
+  if (edges == at::kBFloat16) return {batch.sizes, batch.edges(), narrow, narrow};
+  return {batch.sizes, batch.edges(), tf32, as_it_is};
+}
+
+at::Tensor mean_of(const PaddedBatch& batch, const BlockTensors& block, at::ScalarType edges) {
+  return mean_over_fused_edges(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
+}
+
+void walk_back(const EdgeBlockModel& model, const at::Tensor& mean, bool retain_graph = false) {
+  mean.mul(test::tensor_of(model.gradient, at::kFloat)).sum().backward({}, retain_graph);
+}
+
+/// Widths 64, 128, 256, whole or in part; 16 neighbours or fewer; sets without padding, with some that is computed,
+/// with inert one, and with nothing real.
+std::vector<PaddedBatch> batches() {
+  return {{{2, 18, 16, {64, 64, 64}}, {17, 1}},
+          {{4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6}},
+          {{1, 17, 16, {128, 128, 128}}, {5}, true, false},
+          {{1, 7, 3, {65, 100, 130}}, {5}},
+          {{2, 5, 3, {16, 20, 24}}, {4, 2}, false, true},
+          {{1, 18, 16, {256, 256, 256}}, {1}}};
+}
+
+/// Sums of float32 that may turn a rounding around, and where that is in front of a ReLU a whole term.
+constexpr double kTolerance = 2e-3;
+
+void expect_float64(at::ScalarType edges) {
+  for (const PaddedBatch& batch : batches()) {
+    SCOPED_TRACE(std::to_string(batch.sizes.channels[0]) + " channels, " +
+                 std::to_string(batch.sizes.neighbours) + " neighbours");
+    const EdgeBlockModel model = model_of(batch, edges);
+    const BlockTensors block(model, at::kFloat);
+    const at::Tensor mean = mean_of(batch, block, edges);
+    walk_back(model, mean);
+    test::expect_model(model, mean, block, kTolerance);
+  }
+}
+
+TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithBfloat16Edges) { expect_float64(at::kBFloat16); }
+TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithTf32Products) { expect_float64(at::kFloat); }
+
+/// All that a step leaves.
+std::vector<at::Tensor> results_of(const PaddedBatch& batch, const EdgeBlockModel& model, bool recompute,
+                                   int walks = 1) {
+  BlockTensors block(model, at::kFloat);
+  block.layers.recompute = recompute;
+  const at::Tensor mean = mean_of(batch, block, at::kBFloat16);
+  for (int walk = 1; walk <= walks; ++walk) walk_back(model, mean, /*retain_graph=*/walk < walks);
+  std::vector<at::Tensor> all = block.gradients();
+  all.push_back(mean);
+  for (const BatchNormTensors& norm : block.layers.norms)
+    all.insert(all.end(), {norm.running_mean, norm.running_var, norm.num_batches_tracked});
+  return all;
+}
+
+void expect_equal(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+}
+
+TEST_F(FusedEdgesHostTest, StepsGiveTheSameBitsInAnyOrderOfBlocksAndWithRecomputedEdges) {
+  const PaddedBatch batch({4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6});
+  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  const std::vector<at::Tensor> expected = results_of(batch, model, /*recompute=*/false);
+  EXPECT_EQ(expected.back().item<std::int64_t>(), 1);
+  for (const host_cuda::BlockOrder order : host_cuda::kBlockOrders) {
+    host_cuda::set_seed(7);
+    host_cuda::set_block_order(order);
+    expect_equal(results_of(batch, model, order == host_cuda::BlockOrder::descending), expected);
+  }
+}
+
+TEST_F(FusedEdgesHostTest, ARetainedGraphCanBeWalkedTwice) {
+  const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {5, 1});
+  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  std::vector<at::Tensor> once = results_of(batch, model, false);
+  const std::vector<at::Tensor> twice = results_of(batch, model, false, 2);
+  for (std::size_t i = 0; i < 9; ++i) EXPECT_TRUE(at::equal(twice[i], once[i].mul(2))) << i;
+}
+
+TEST_F(FusedEdgesHostTest, RunningStatisticsMoveAsOnTheCpuAndEvaluationUsesThem) {
+  const PaddedBatch batch({3, 9, 5, {24, 40, 17}}, {9, 5, 2});
+  const EdgeBlockModel model = model_of(batch, at::kFloat);
+  BlockTensors fused(model, at::kFloat), by_cpu(model, at::kFloat);
+  const auto cpu_mean = [&] {
+    return mean_over_edges(by_cpu.layers, by_cpu.terms, make_edge_plan(batch.indices, batch.padding),
+                           at::kFloat);
+  };
+  const c10::NoGradGuard no_grad;
+  mean_of(batch, fused, at::kFloat);
+  cpu_mean();
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    const BatchNormTensors &found = fused.layers.norms[layer], &expected = by_cpu.layers.norms[layer];
+    EXPECT_LE(found.running_mean.sub(expected.running_mean).abs().max().item<double>(), 1e-3);
+    EXPECT_LE(found.running_var.sub(expected.running_var).abs().max().item<double>(), 1e-3);
+    fused.layers.norms[layer].training = by_cpu.layers.norms[layer].training = false;
+  }
+  const at::Tensor mean = mean_of(batch, fused, at::kFloat), expected = cpu_mean();
+  EXPECT_LE(mean.sub(expected).norm().item<double>(), 2e-3 * expected.norm().item<double>());
+  EXPECT_EQ(fused.layers.norms[0].num_batches_tracked.item<std::int64_t>(), 1);
+}
+
+/// Stands for another rank: adds its sums, in the order in which layers ask.
+class OtherRank : public StatisticsReducer {
+ public:
+  explicit OtherRank(std::vector<std::vector<double>> sums) : sums_(std::move(sums)) {}
+  void all_reduce_sum(at::Tensor& statistics) override {
+    statistics.add_(at::tensor(sums_.at(asked_++), at::kDouble));
+  }
+  std::size_t asked() const { return asked_; }
+
+ private:
+  std::vector<std::vector<double>> sums_;
+  std::size_t asked_ = 0;
+};
+
+/// Sums of a and a b over the rows from `first` on, and their count.
+std::vector<double> sums_from(std::size_t first, const test::Rows& a, const test::Rows& b, bool squares) {
+  std::vector<double> sums(2 * a.columns + 1);
+  for (std::size_t r = first; r < a.rows(); ++r)
+    for (std::size_t c = 0; c < a.columns; ++c) {
+      sums[c] += a(r, c);
+      sums[a.columns + c] += a(r, c) * (squares ? a(r, c) : b(r, c));
+    }
+  sums.back() = static_cast<double>(a.rows() - first);
+  return sums;
+}
+
+TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
+  constexpr std::size_t kOwn = 2, kPoints = 6, kOwnNodes = 7;
+  const PaddedBatch all({3, kPoints, 4, {16, 24, 20}}, {4, 3, 5}, true, false),
+      own({kOwn, kPoints, 4, {16, 24, 20}}, {4, 3}, true, false);
+  const EdgeBlockModel model = model_of(all, at::kFloat), own_model = model_of(own, at::kFloat);
+  std::vector<std::vector<double>> sums;
+  const std::size_t others = kOwnNodes * all.sizes.neighbours;
+  for (const auto& y : model.y) sums.push_back(sums_from(others, y, y, true));
+  for (const std::size_t layer : {2, 1, 0})
+    sums.push_back(sums_from(others, model.behind[layer], model.y[layer], false));
+  const auto other = std::make_shared<OtherRank>(sums);
+
+  BlockTensors block(own_model, at::kFloat);
+  for (BatchNormTensors& norm : block.layers.norms) norm.reducer = other;
+  block.terms =
+      test::tensor_of(model.terms, at::kFloat).narrow(0, 0, kOwn * kPoints).clone().requires_grad_();
+  const at::Tensor mean = mean_of(own, block, at::kFloat);
+  mean.mul(test::tensor_of(model.gradient, at::kFloat).narrow(0, 0, kOwn * kPoints)).sum().backward();
+  const auto own_rows = [&](const test::Rows& rows) {
+    return std::vector<double>(rows.values.begin(), rows.values.begin() + static_cast<std::ptrdiff_t>(
+                                                                              kOwn * kPoints * rows.columns));
+  };
+  EXPECT_EQ(other->asked(), sums.size());
+  EXPECT_LE(test::distance(mean, own_rows(model.mean)), kTolerance);
+  EXPECT_LE(test::distance(block.terms.grad(), own_rows(model.terms_gradient)), kTolerance);
+}
+
+TEST_F(FusedEdgesHostTest, NodesAreThoseThatTheCpuComputes) {
+  for (const auto& [zeroed, counted] : {std::pair{true, true}, {true, false}, {false, true}}) {
+    const PaddedBatch batch({300, 11, 4, {1, 1, 1}}, std::vector<std::int64_t>(300, 0), zeroed, counted);
+    const at::Tensor mask = at::arange(300 * 11).mul(7919).remainder(13).reshape({300, 11}).gt(
+        at::arange(300).remainder(14).unsqueeze(1).sub(1));
+    const Padding padding{.mask = mask, .zeroed = zeroed, .counted = counted};
+    const EdgePlan plan = make_edge_plan(batch.indices, padding);
+    const FusedNodes found = list_nodes(batch.indices, padding);
+    const auto count = static_cast<std::int64_t>(plan.nodes.size());
+    ASSERT_EQ(found.first_node[300].item<int>(), count);
+    EXPECT_TRUE(found.nodes.narrow(0, 0, count).equal(at::tensor(plan.nodes, at::kInt)));
+    const at::Tensor rows = found.nodes.narrow(0, 0, count).to(at::kLong);
+    EXPECT_TRUE(found.indices.reshape({-1, 4}).index_select(0, rows).equal(
+        plan.indices.reshape({-1, 4}).index_select(0, rows)));
+    ASSERT_EQ(found.inert_edges.defined(), zeroed && counted);
+    if (found.inert_edges.defined()) {
+      EXPECT_EQ(found.inert_edges.item<double>(), static_cast<double>(plan.inert_edges));
+    }
+  }
+}
+
+TEST_F(FusedEdgesHostTest, ABadIndexRaisesTheFlagAndCountsAsTheNearestPoint) {
+  PaddedBatch batch({2, 6, 3, {16, 16, 16}}, {6, 4});
+  const at::Tensor flags = index_faults(c10::kCPU);
+  const FusedNodes good = list_nodes(batch.indices, batch.padding);
+  EXPECT_EQ(flags[0].item<int>(), 0);
+  batch.indices.view(-1)[4] = 1 << 30;
+  batch.indices.view(-1)[5] = -1;
+  const FusedNodes found = list_nodes(batch.indices, batch.padding);
+  EXPECT_EQ(found.indices.view(-1)[4].item<int>(), 5);
+  EXPECT_EQ(found.indices.view(-1)[5].item<int>(), 0);
+  EXPECT_EQ(flags[0].item<int>(), 1);
+  EXPECT_EQ(flags[1].item<int>(), 0);
+}
+
+TEST_F(FusedEdgesHostTest, ABatchWithoutSetsIsEmpty) {
+  const PaddedBatch batch({0, 5, 3, {16, 16, 16}}, {});
+  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  const BlockTensors block(model, at::kFloat);
+  const at::Tensor mean = mean_of(batch, block, at::kBFloat16);
+  mean.sum().backward();
+  EXPECT_EQ(mean.size(0), 0);
+  for (const at::Tensor& gradient : block.gradients()) EXPECT_EQ(gradient.abs().sum().item<double>(), 0);
+}
+
+}  // namespace
+}  // namespace bunchtrain::ops::detail

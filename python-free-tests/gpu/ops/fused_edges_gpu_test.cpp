@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// EdgeConv by fused passes on a card: as near to float64 as operations are, and the same bits in every run.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/late_copy.hpp"
+#include "bunchtrain/device/precision.hpp"
+#include "bunchtrain/ops/edge_conv.hpp"
+#include "bunchtrain/ops/index_faults.hpp"
+#include "unit/ops/tensor_helpers.hpp"
+
+namespace bunchtrain::test {
+namespace {
+
+struct FusedCase {
+  const char* name;
+  device::Precision precision;
+  std::int64_t points, neighbours;
+  std::array<std::int64_t, 3> channels;
+};
+
+std::ostream& operator<<(std::ostream& out, const FusedCase& c) { return out << c.name; }
+
+constexpr std::int64_t kSets = 24, kFeatures = 12;
+
+/// Sets without padding, with little, with much, with nothing else.
+struct FusedBatch {
+  at::Tensor features, indices, mask;
+
+  FusedBatch(const FusedCase& c, c10::Device device, at::ScalarType type) {
+    const at::Tensor real = at::arange(kSets).mul(17).remainder(c.points + 1);
+    mask = at::arange(c.points).unsqueeze(0).lt(real.unsqueeze(1)).to(device);
+    features = normal_tensor({kSets, c.points, kFeatures}, 1).to(device, type).mul(mask.unsqueeze(2));
+    indices =
+        integer_tensor({kSets, c.points, c.neighbours}, static_cast<std::uint64_t>(c.points), 2, at::kInt)
+            .to(device);
+  }
+};
+
+ops::EdgeConvLayers make_layers(const FusedCase& c, c10::Device device, at::ScalarType type) {
+  ops::EdgeConvLayers layers;
+  std::int64_t from = 2 * kFeatures;
+  std::uint64_t seed = 10;
+  const auto parameter = [&](at::IntArrayRef sizes, double scale, double shift) {
+    return normal_tensor(sizes, seed++).mul(scale).add(shift).to(device, type).requires_grad_();
+  };
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    const std::int64_t to = c.channels[layer];
+    layers.weights[layer] = parameter({to, from}, 1 / std::sqrt(static_cast<double>(from)), 0);
+    ops::BatchNormTensors& norm = layers.norms[layer];
+    norm.weight = parameter({to}, 0.3, 1);
+    norm.bias = parameter({to}, 0.3, 0);
+    norm.running_mean = at::zeros({to}, norm.weight.options().requires_grad(false));
+    norm.running_var = at::ones({to}, norm.weight.options().requires_grad(false));
+    norm.num_batches_tracked = at::zeros({}, at::TensorOptions().dtype(at::kLong).device(device));
+    from = to;
+  }
+  return layers;
+}
+
+/// The mean of real points and all gradients, of sum(mean * probe).
+std::vector<at::Tensor> step(const FusedCase& c, c10::Device device, at::ScalarType type,
+                             device::Precision precision, bool fused, bool recompute = false) {
+  const FusedBatch batch(c, device, type);
+  ops::EdgeConvLayers layers = make_layers(c, device, type);
+  layers.fused = fused;
+  layers.recompute = recompute;
+  const at::Tensor x = batch.features.clone().requires_grad_();
+  at::Tensor mean;
+  {
+    const device::PrecisionGuard guard(precision, device.type());
+    const ops::Padding padding{.mask = batch.mask};
+    const std::string reason = ops::why_by_operations(x, batch.indices, padding, layers);
+    EXPECT_EQ(reason.empty(), fused || device.is_cpu()) << reason;
+    mean = ops::edge_conv(x, batch.indices, padding, layers).mul(batch.mask.unsqueeze(2));
+    mean.mul(normal_tensor(mean.sizes(), 3).to(device, type)).sum().backward();
+  }
+  std::vector<at::Tensor> all = {mean.detach(), x.grad().mul(batch.mask.unsqueeze(2))};
+  for (std::size_t layer = 0; layer < 3; ++layer)
+    all.insert(all.end(), {layers.weights[layer].grad(), layers.norms[layer].weight.grad(),
+                           layers.norms[layer].bias.grad(), layers.norms[layer].running_mean,
+                           layers.norms[layer].running_var});
+  return all;
+}
+
+class FusedEdgesGpuTest : public testing::TestWithParam<FusedCase> {};
+
+TEST_P(FusedEdgesGpuTest, IsAsNearToFloat64AsOperationsAre) {
+  const c10::Device card(c10::kCUDA, 0);
+  const auto expected = step(GetParam(), c10::kCPU, at::kDouble, device::Precision::float64, false);
+  const auto fused = step(GetParam(), card, at::kFloat, GetParam().precision, true),
+             rows = step(GetParam(), card, at::kFloat, GetParam().precision, false);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double length = expected[i].norm().item<double>();
+    const auto distance = [&](const at::Tensor& found) {
+      return found.cpu().to(at::kDouble).sub(expected[i]).norm().item<double>();
+    };
+    EXPECT_LE(distance(fused[i]), 1.5 * distance(rows[i]) + 2e-3 * length) << i;
+  }
+}
+
+TEST_P(FusedEdgesGpuTest, GivesTheSameBitsInEveryRunAndWithRecomputedEdges) {
+  const c10::Device card(c10::kCUDA, 0);
+  const auto first = step(GetParam(), card, at::kFloat, GetParam().precision, true),
+             second = step(GetParam(), card, at::kFloat, GetParam().precision, true),
+             recomputed = step(GetParam(), card, at::kFloat, GetParam().precision, true, true);
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    EXPECT_TRUE(second[i].equal(first[i])) << i;
+    EXPECT_TRUE(recomputed[i].equal(first[i])) << i;
+  }
+}
+
+constexpr FusedCase kCases[] = {
+    {"bfloat16_64", device::Precision::bfloat16, 128, 16, {64, 64, 64}},
+    {"bfloat16_128", device::Precision::bfloat16, 100, 16, {128, 128, 128}},
+    {"bfloat16_256", device::Precision::bfloat16, 128, 16, {256, 256, 256}},
+    {"bfloat16_odd", device::Precision::bfloat16, 33, 9, {50, 61, 43}},
+    {"tf32_64", device::Precision::tf32, 128, 16, {64, 64, 64}},
+    {"tf32_128", device::Precision::tf32, 40, 16, {128, 128, 128}},
+};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedEdgesGpuTest, testing::ValuesIn(kCases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(FusedEdgesIndexGpuTest, ABadIndexRaisesAFlag) {
+  const c10::Device card(c10::kCUDA, 0);
+  const FusedCase c = kCases[0];
+  FusedBatch batch(c, card, at::kFloat);
+  batch.mask.fill_(true);
+  batch.indices.view(-1)[7] = 1 << 30;
+  const device::PrecisionGuard guard(c.precision, c10::kCUDA);
+  ops::edge_conv(batch.features, batch.indices, {.mask = batch.mask}, make_layers(c, card, at::kFloat));
+  const at::Tensor flags = ops::index_faults(card);
+  EXPECT_THROW(ops::require_no_index_faults(device::LateCopy(flags).values()), ConfigError);
+  flags.zero_();
+}
+
+}  // namespace
+}  // namespace bunchtrain::test

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The passes over edges of an EdgeConv block with its products on tensor cores: raw pointers, no LibTorch.
+/// From compute capability 8.0 on.
+///
+/// Only real points ("nodes") are computed. A node has 16 rows in every edge tensor, the first K of them its
+/// edges; rows are `fused_width` channels wide. Nothing of the first layer is kept: its rows are u_i + v_j.
+/// Edges are of S, Bf16 or float; float takes part in products as tf32. Calls are asynchronous on `stream`.
+/// Sums have an order that sizes alone decide: no atomics, the same bits on every card.
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "edge_conv/fused_limits.hpp"
+#include "storage/storage.hpp"
+
+namespace bunchtrain::ops::detail {
+
+/// The nodes of a batch, set by set.
+struct EdgeNodes {
+  const std::int32_t* nodes;       ///< [first_node[sets]] which point of all sets each node is, ascending
+  const std::int32_t* first_node;  ///< [sets + 1] where the nodes of each set begin
+  const std::int32_t* indices;     ///< [sets * points, K] neighbours, positions in the set
+  int sets, points, neighbours;
+};
+
+/// scale * y + shift per channel: a batch norm in front of a ReLU.
+struct EdgeAffine {
+  const float *scale, *shift;  ///< [channels]
+};
+
+/// The rows u_i + v_j.
+struct FirstRows {
+  const float* terms;  ///< [points of all sets, 2 channels]: u, then v
+  int channels;
+};
+
+/// Rows of partial sums that F2, F3 and B write for edges of this width; `partial_columns` (row_launch.hpp) in
+/// each. And blocks of partial sums of weights that B and C write.
+template <class S>
+int fused_blocks(const EdgeNodes& nodes, int width);
+int fused_set_blocks(const EdgeNodes& nodes, int width);
+
+/// Sums of y and y squared over edges, y = u_i + v_j. `partials` [node_blocks, 2 channels + 1].
+void launch_first_moments(const EdgeNodes& nodes, const FirstRows& first, double* partials,
+                          cudaStream_t stream);
+int node_blocks(const EdgeNodes& nodes);
+
+/// The product of a layer's activations with its weight.
+struct EdgeProduct {
+  const float* weight;  ///< [to, from]
+  int from, to;         ///< channels
+};
+
+/// F2: y2 = relu(bn1(u_i + v_j)) W2^T, and sums of y2 and its square. `partials` may be nullptr, of F3 too.
+template <class S>
+void launch_second_layer(const EdgeNodes& nodes, const FirstRows& first, const EdgeAffine& affine,
+                         const EdgeProduct& product, int width, S* y2, double* partials, cudaStream_t stream);
+
+/// F3: y3 = relu(bn2(y2)) W3^T, and sums of y3 and its square.
+template <class S>
+void launch_third_layer(const EdgeNodes& nodes, const S* y2, const EdgeAffine& affine,
+                        const EdgeProduct& product, int width, S* y3, double* partials, cudaStream_t stream);
+
+/// What backward needs to know of y3 for the sums of its batch norm, per node and channel.
+struct PassedEdges {
+  std::uint8_t* count;  ///< [nodes, channels] edges that the ReLU let through
+  float* sum;           ///< [nodes, channels] sum of y3 over them
+};
+
+/// F4: mean[node] = 1/K sum_n relu(bn3(y3)). `mean` [points of all sets, channels]: only rows of nodes are
+/// written. `passed` may hold nullptr.
+template <class S>
+void launch_mean(const EdgeNodes& nodes, const S* y3, const EdgeAffine& affine, int channels, int width,
+                 float* mean, const PassedEdges& passed, cudaStream_t stream);
+
+/// Sums over edges of g and g y3 without a pass over them, g being the gradient behind the third batch norm.
+/// `gradient` [points of all sets, channels] is that of `mean`; `partials` [node_blocks, 2 channels + 1].
+void launch_mean_moments(const EdgeNodes& nodes, const PassedEdges& passed, const float* gradient,
+                         int channels, double* partials, cudaStream_t stream);
+
+/// What a batch norm's backward pass subtracts: offset + slope * y.
+struct EdgeCorrection {
+  const float *slope, *offset;  ///< [channels]
+};
+
+/// B: from the gradient of the mean to g2 = that behind the second batch norm's ReLU, where it lets it through;
+/// sums of g2 and g2 y2; `weight_partials` [fused_blocks, width, width] of dW3.
+template <class S>
+struct ThirdBackward {
+  const float* gradient;
+  const S *y2, *y3;
+  EdgeAffine second, third;
+  EdgeCorrection correction;  ///< of the third batch norm
+  EdgeProduct product;
+  int width;
+  S* g2;
+  double* partials;
+  float* weight_partials;
+};
+template <class S>
+void launch_third_backward(const EdgeNodes& nodes, const ThirdBackward<S>& pass, cudaStream_t stream);
+
+/// C: from g2 to e = the gradient behind the first batch norm's ReLU, summed over the edges that leave a node
+/// and over those that lead to a point, in their order; e itself is not stored.
+template <class S>
+struct SecondBackward {
+  FirstRows first;
+  const S *g2, *y2;
+  EdgeAffine first_affine, second;
+  EdgeCorrection correction;  ///< of the second batch norm
+  EdgeProduct product;
+  int width;
+  float* outgoing;         ///< [nodes, from] sum over edges that leave the node
+  float* incoming;         ///< [points of all sets, from] sum over edges that lead to the point
+  float* weight_partials;  ///< [fused_set_blocks, width, width] of dW2
+};
+template <class S>
+void launch_second_backward(const EdgeNodes& nodes, const SecondBackward<S>& pass, cudaStream_t stream);
+/// Shared memory of a block, the most that the passes of forward or of a whole step ask for; `points` of a set.
+template <class S>
+std::size_t fused_forward_bytes(int width);
+template <class S>
+std::size_t fused_backward_bytes(int width, int points);
+
+/// Sums of e and e (u_i + v_j) over edges, from the sums by node; `partials` [node_blocks, 2 channels + 1].
+void launch_terms_moments(const EdgeNodes& nodes, const FirstRows& first, const float* outgoing,
+                          const float* incoming, double* partials, cudaStream_t stream);
+
+/// The first batch norm's backward pass, point by point: `gradient` [points of all sets, 2 channels] of u and v.
+struct FirstBackward {
+  FirstRows first;
+  const float *outgoing, *incoming;
+  const float* scale;  ///< of the first batch norm
+  EdgeCorrection correction;
+  float* gradient;
+};
+void launch_first_backward(const EdgeNodes& nodes, const FirstBackward& pass, cudaStream_t stream);
+
+/// weight [to, from] = sum over blocks of `weight_partials` [blocks, width, width], in their order.
+void launch_sum_weights(const float* weight_partials, int blocks, int width, const EdgeProduct& shape,
+                        float* weight_gradient, cudaStream_t stream);
+
+}  // namespace bunchtrain::ops::detail

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fused_mean.hpp"
+
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "held_state.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// What a call is made of besides differentiable tensors.
+struct FusedCallState {
+  const EdgeConvLayers* layers;
+  FusedNodes nodes;
+  bool differentiable;
+};
+
+/// What stays for the backward pass. The two edge tensors are dropped after it, and made again if they are
+/// missing: with `recompute`, or when a retained graph is walked again.
+struct FusedState {
+  FusedNodes nodes;
+  std::array<RowNorm, 3> norms;
+  std::shared_ptr<StatisticsReducer> reducer;
+  EdgeTensors edges;
+  PassedTensors passed;
+};
+
+EdgeLayers layers_of(const variable_list& tensors) {
+  return {.terms = tensors[0],
+          .weights = {at::Tensor(), tensors[1], tensors[2]},
+          .scales = {tensors[3], tensors[5], tensors[7]},
+          .shifts = {tensors[4], tensors[6], tensors[8]}};
+}
+
+template <class S>
+class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S>> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& terms, const at::Tensor& second,
+                            const at::Tensor& third, const at::Tensor& weight0, const at::Tensor& bias0,
+                            const at::Tensor& weight1, const at::Tensor& bias1, const at::Tensor& weight2,
+                            const at::Tensor& bias2, FusedCallState* call) {
+    const c10::DeviceGuard guard(terms.device());
+    const variable_list inputs = {terms, second, third, weight0, bias0, weight1, bias1, weight2, bias2};
+    auto state = std::make_shared<FusedState>();
+    state->nodes = std::move(call->nodes);
+    state->reducer = call->layers->norms[0].reducer;
+    at::Tensor mean = run_forward(layers_of(inputs), call->layers->norms, *state, call->differentiable);
+    if (call->layers->recompute) state->edges = {};
+    if (call->differentiable) {
+      context->save_for_backward(inputs);
+      hold_state(context, std::move(state));
+    }
+    return mean;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto& state = held_state<FusedState>(context);
+    const c10::DeviceGuard guard(gradients[0].device());
+    FusedPasses<S> passes(state.nodes, layers_of(context->get_saved_variables()));
+    for (std::size_t layer = 0; layer < 3; ++layer) passes.set_norm(layer, state.norms[layer]);
+    if (!state.edges.second.defined()) {
+      passes.forward_layer(1, state.edges, /*with_sums=*/false);
+      passes.forward_layer(2, state.edges, /*with_sums=*/false);
+    }
+    const EdgeGradients result =
+        passes.backward(gradients[0], std::exchange(state.edges, {}), state.passed, state.reducer.get());
+    return {result.terms,     result.weights[1], result.weights[2], result.scales[0], result.shifts[0],
+            result.scales[1], result.shifts[1],  result.scales[2],  result.shifts[2], {}};
+  }
+
+ private:
+  static at::Tensor run_forward(const EdgeLayers& layers, const std::array<BatchNormTensors, 3>& norms,
+                                FusedState& state, bool differentiable) {
+    FusedPasses<S> passes(state.nodes, layers);
+    at::Tensor sums = norms[0].training ? passes.first_sums() : at::Tensor();
+    for (std::size_t layer = 0; layer < 3; ++layer) {
+      state.norms[layer] = row_norm_of_partials(norms[layer], sums, /*relu=*/true);
+      passes.set_norm(layer, state.norms[layer]);
+      if (layer < 2) sums = passes.forward_layer(layer + 1, state.edges, norms[layer + 1].training);
+    }
+    return passes.average(state.edges, differentiable ? &state.passed : nullptr);
+  }
+};
+
+}  // namespace
+
+at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
+                                 at::ScalarType edge_type) {
+  const auto& [first, second, third] = layers.norms;
+  const variable_list inputs = {terms,
+                                layers.weights[1].flatten(1),
+                                layers.weights[2].flatten(1),
+                                first.weight,
+                                first.bias,
+                                second.weight,
+                                second.bias,
+                                third.weight,
+                                third.bias};
+  const bool differentiable =
+      c10::GradMode::is_enabled() &&
+      std::ranges::any_of(inputs, [](const at::Tensor& input) { return input.requires_grad(); });
+  FusedCallState call{&layers, std::move(nodes), differentiable};
+  const auto apply = [&]<class S>(S) {
+    return MeanOverFusedEdges<S>::apply(inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5],
+                                        inputs[6], inputs[7], inputs[8], &call);
+  };
+  return edge_type == at::kBFloat16 ? apply(Bf16{}) : apply(float{});
+}
+
+}  // namespace bunchtrain::ops::detail

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The edge part of an EdgeConv block by fused passes as a differentiable function.
+
+#include "bunchtrain/ops/edge_conv.hpp"
+#include "fused_passes.hpp"
+
+namespace bunchtrain::ops::detail {
+
+/// [points of all sets, C3]: mean over each point's neighbours of the three layers on u_i + v_j, zero for points that
+/// are no node.
+///
+/// `terms` [points of all sets, 2 C1] float32 holds u, then v. Edges are stored as `edge_type`: kBFloat16, or kFloat
+/// with products in tf32. Differentiable once in `terms`, the weights of the second and third layer, and the norms'
+/// parameters. Two runs give the same bits.
+at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
+                                 at::ScalarType edge_type);
+
+}  // namespace bunchtrain::ops::detail
