@@ -189,4 +189,18 @@ std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std:
   return kept + transient;
 }
 
+std::vector<std::string> ParticleNetImpl::blocks_by_operations(std::int64_t particles,
+                                                               c10::Device device) const {
+  const nn::Padding rules{.mask = {},
+                          .zeroed = options_.padding == PaddingRule::weaver,
+                          .counted = options_.batch_norm_rows == BatchNormRows::all};
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
+    const std::string why =
+        blocks_->edge_convs[i]->why_by_operations(particles, options_.blocks[i].k, rules, device);
+    if (!why.empty()) lines.push_back("edge_convs." + std::to_string(i) + ": " + why);
+  }
+  return lines;
+}
+
 }  // namespace bunchtrain::models

@@ -2,6 +2,7 @@
 #include "bunchtrain/nn/edge_conv.hpp"
 
 #include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 
@@ -75,6 +76,23 @@ EdgeConvFootprint EdgeConvBlockImpl::footprint(std::int64_t points, std::int64_t
   const std::int64_t kept = point_bytes * (terms + projected + 2 * channels[2]);
   return options_.recompute ? EdgeConvFootprint{kept, edges + gradients}
                             : EdgeConvFootprint{kept + edges, gradients};
+}
+
+std::string EdgeConvBlockImpl::why_by_operations(std::int64_t points, std::int64_t k, const Padding& padding,
+                                                 c10::Device device) const {
+  if (!device.is_cuda()) return {};
+  ops::EdgeConvLayers there = layers();
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    ops::BatchNormTensors& norm = there.norms[layer];
+    for (at::Tensor* each :
+         {&there.weights[layer], &norm.weight, &norm.bias, &norm.running_mean, &norm.running_var})
+      *each = each->detach().to(device);
+  }
+  const at::TensorOptions options = there.weights[0].options();
+  Padding rules = padding;
+  rules.mask = at::ones({1, points}, options.dtype(at::kBool));
+  return ops::why_by_operations(at::zeros({1, points, options_.in_channels}, options),
+                                at::zeros({1, points, k}, options.dtype(at::kInt)), rules, there);
 }
 
 }  // namespace bunchtrain::nn

@@ -2,6 +2,7 @@
 #pragma once
 /// ParticleNet (Qu & Gouskos, 1902.08570): dynamic graph CNN on particle clouds, and its Lite variant.
 
+#include <c10/core/Device.h>
 #include <torch/nn/module.h>
 
 #include <cstdint>
@@ -38,6 +39,9 @@ class ParticleNetImpl : public torch::nn::Module, public nn::Model {
   /// (prediction, printed before step 1).
   std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
                                           nn::EdgeStorage storage = {}) const override;
+  /// A line for each block whose edges go through operations on a GPU, in the precision set now: which, and why
+  /// (`ops::why_by_operations`). For a log.
+  std::vector<std::string> blocks_by_operations(std::int64_t particles, c10::Device device) const;
 
  private:
   struct Blocks;

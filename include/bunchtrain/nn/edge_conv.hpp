@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/nn/edge_storage.hpp"
@@ -53,6 +54,10 @@ class EdgeConvBlockImpl : public torch::nn::Module {
   ops::EdgeConvLayers layers() const;
   /// Prediction for `points` real points of K neighbours each.
   EdgeConvFootprint footprint(std::int64_t points, std::int64_t k, EdgeStorage storage = {}) const;
+  /// `ops::why_by_operations` of such a batch on `device`, wherever the block is now, in the precision set now.
+  /// @param padding its rules; the mask is not looked at
+  std::string why_by_operations(std::int64_t points, std::int64_t k, const Padding& padding,
+                                c10::Device device) const;
 
  private:
   at::Tensor shortcut(const at::Tensor& features, const Padding& padding);

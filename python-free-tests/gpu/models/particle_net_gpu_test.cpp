@@ -65,6 +65,23 @@ TEST_P(ParticleNetGpuTest, TwoRunsGiveTheSameBits) {
     EXPECT_TRUE(second.change[i].equal(first.change[i])) << first.names[i];
 }
 
+TEST_P(ParticleNetGpuTest, SaysWhichBlocksGoThroughOperations) {
+  const c10::Device device = device_under_test();
+  if (!runs_on(GetParam(), device)) return;
+  const device::PrecisionGuard guard(GetParam().precision, device.type());
+  const std::vector<std::string> lines = models::ParticleNet()->blocks_by_operations(kSlots, device);
+  if (device.is_cpu()) {
+    EXPECT_TRUE(lines.empty());
+  } else if (GetParam().precision == device::Precision::float32) {
+    ASSERT_EQ(lines.size(), 3U);
+    EXPECT_EQ(lines[1], "edge_convs.1: exact float32; they take bfloat16 and tf32");
+  } else if (GetParam().precision == device::Precision::float16) {
+    EXPECT_EQ(lines.size(), 3U);
+  } else {
+    for (const std::string& line : lines) EXPECT_NE(line.find("shared memory"), std::string::npos) << line;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Precisions, ParticleNetGpuTest, testing::ValuesIn(kNumerics),
                          [](const auto& info) { return std::string(info.param.name); });
 

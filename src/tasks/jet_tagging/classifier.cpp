@@ -13,6 +13,8 @@
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/detail/overlap.hpp"
 #include "bunchtrain/data/jet_dataset.hpp"
+#include "bunchtrain/device/precision.hpp"
+#include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/models/registry.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/train/detail/memory_need.hpp"
@@ -150,6 +152,15 @@ nn::EdgeStorage storage_of(const train::Session& session) {
   return {.device = session.device().type(), .value_bytes = bytes};
 }
 
+/// What a GPU computes the long way.
+void log_operations(const train::Session& session, const torch::nn::Module& module, std::int64_t particles) {
+  const auto* network = dynamic_cast<const models::ParticleNetImpl*>(&module);
+  if (!network || !session.device().is_cuda() || !session.logger().enabled(LogLevel::debug)) return;
+  const device::PrecisionGuard precision(session.precision(), session.device().type());
+  for (const std::string& line : network->blocks_by_operations(particles, session.device()))
+    session.logger().debug("edges go through operations instead of fused passes in " + line);
+}
+
 data::DatasetSplit open_with_targets(train::Session& session, const JetDataOptions& options,
                                      const std::vector<std::string>& targets) {
   session.use("data");
@@ -197,6 +208,7 @@ std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session,
   prepare_weights(session, options, *module, *card);
   if (session.precision() == device::Precision::float64) module->to(at::kDouble);
   prove_shapes(*module, session, options, *card);
+  log_operations(session, *module, card->length);
   const train::TrainingChoices& training = session.asked().training;
   const std::int64_t passes = std::max<std::int64_t>(1, training.accumulate.value);
   const std::int64_t share = (training.batch.value / session.size() + passes - 1) / passes;
