@@ -97,6 +97,7 @@ LoadedNetwork load_network(const std::filesystem::path& folder) {
   LoadedNetwork network;
   network.origin = folder.string();
   network.hash = bundle.hash;
+  network.ranges = detail::read_ranges(bundle.metadata, network.origin);
   network.module = build(bundle, network.origin);
   network.card = read_card(bundle, network.origin);
   network.in_double = std::any_of(bundle.weights.begin(), bundle.weights.end(), [](const auto& entry) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/features/raw_ranges.hpp"
 
 namespace torch::nn {
 class Module;
@@ -22,6 +23,7 @@ struct LoadedNetwork {
   std::vector<std::string> classes;
   std::vector<std::string> estimates;  ///< outputs beside the logits, in the order of the card's targets
   std::string origin, hash;
+  features::RawRanges ranges;  ///< of the raw columns in the training
   bool in_double = false;
 };
 

@@ -23,12 +23,14 @@ bool is_of_jets(const weights::BundleContent& content) {
 }
 
 /// The raw columns that features are computed from.
-Json inputs_of(const features::Card& card) {
+Json inputs_of(const features::Card& card, const features::RawRanges& ranges) {
   const features::detail::CompiledCard compiled(detail::inputs_only(card));
   Json inputs = Json::array();
-  for (const InputColumn& column : detail::describe_columns(card, compiled.required))
+  for (const InputColumn& column : detail::describe_columns(card, compiled.required, ranges)) {
     inputs.push_back(
         {{"name", column.name}, {"unit", column.unit}, {"per", column.of_particles ? "particle" : "jet"}});
+    if (column.range) inputs.back()["range"] = Json::array({column.range->minimum, column.range->maximum});
+  }
   return inputs;
 }
 
@@ -65,7 +67,12 @@ std::string model_card(const std::filesystem::path& bundle, const ModelCardOptio
             {"classes", content.classes},
             {"licence", options.licence.empty() ? "not stated" : options.licence},
             {"training", content.metadata}};
-  if (is_of_jets(content)) card["inputs"] = inputs_of(detail::read_jet_card(content.card, bundle.string()));
+  card["training"].erase(features::kRangesKey);  // said of each input, as numbers
+  if (is_of_jets(content)) {
+    const features::RawRanges ranges = detail::read_ranges(content.metadata, bundle.string());
+    card["inputs"] = inputs_of(detail::read_jet_card(content.card, bundle.string()), ranges);
+    if (ranges.jets > 0) card["ranges_are_of_jets"] = ranges.jets;
+  }
   if (!options.metrics.empty()) {
     Json& metrics = card["metrics"] = Json::object();
     for (const CardMetric& metric : options.metrics) metrics[metric.name] = metric.value;
@@ -86,7 +93,8 @@ std::string gnn_config_json(const std::filesystem::path& bundle) {
   for (const auto& [name, specs] : card.inputs) {
     Json variables = Json::array();
     for (const features::InputSpec& spec : specs)
-      variables.push_back({{"name", spec.expression}, {"offset", 0.0 - spec.subtract}, {"scale", spec.multiply}});
+      variables.push_back(
+          {{"name", spec.expression}, {"offset", 0.0 - spec.subtract}, {"scale", spec.multiply}});
     sequences.push_back({{"name", name}, {"variables", variables}});
   }
   return Json{{"inputs", Json::array()},

@@ -22,6 +22,7 @@
 #include "bunchtrain/infer/fast_generator.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/nn/model.hpp"
+#include "input_counter.hpp"
 #include "loaded_network.hpp"
 #include "raw_rows.hpp"
 
@@ -101,12 +102,22 @@ struct Scratch::Impl {
   features::RawColumns raw;
   std::vector<std::int64_t> rows;
   std::optional<FastPredictor::Scratch> fast;
+  std::optional<detail::InputCounter> counter;
 };
 
 Scratch::Scratch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Scratch::Scratch(Scratch&&) noexcept = default;
 Scratch& Scratch::operator=(Scratch&&) noexcept = default;
 Scratch::~Scratch() = default;
+std::span<const InputCounts> Scratch::counts() const noexcept {
+  if (!impl_) return {};
+  if (impl_->fast) return impl_->fast->counts();
+  return impl_->counter ? impl_->counter->counts() : std::span<const InputCounts>();
+}
+void Scratch::reset_counts() noexcept {
+  if (impl_ && impl_->fast) impl_->fast->reset_counts();
+  if (impl_ && impl_->counter) impl_->counter->reset();
+}
 
 Predictor::Predictor(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
@@ -124,7 +135,7 @@ Predictor Predictor::load(const std::filesystem::path& bundle, const PredictorOp
   impl->network = within_libtorch([&] { return load_network(bundle); });
   if (const auto& card = impl->network.card) {
     impl->pipeline.emplace(detail::inputs_only(*card));
-    impl->inputs = detail::describe_columns(*card, impl->pipeline->required_columns());
+    impl->inputs = detail::describe_columns(*card, impl->pipeline->required_columns(), impl->network.ranges);
     impl->outputs = impl->network.classes;
     impl->outputs.insert(impl->outputs.end(), impl->network.estimates.begin(), impl->network.estimates.end());
   }
@@ -149,10 +160,15 @@ const features::Card* Predictor::card() const noexcept {
   return impl_->network.card ? &*impl_->network.card : nullptr;
 }
 
-Scratch Predictor::make_scratch() const {
+Scratch Predictor::make_scratch(const ScratchOptions& options) const {
   auto scratch = std::make_unique<Scratch::Impl>();
   scratch->owner = impl_;
-  if (impl_->fast) scratch->fast = impl_->fast->make_scratch();
+  if (impl_->fast)
+    scratch->fast = impl_->fast->make_scratch(options);
+  else if (options.count_outside && !impl_->network.card)
+    throw ConfigError("the network scores no jets: its scratch has no inputs to count");
+  else if (options.count_outside)
+    scratch->counter.emplace(*impl_->network.card, impl_->inputs, scratch->raw, impl_->network.origin);
   return Scratch(std::move(scratch));
 }
 
@@ -175,6 +191,7 @@ void Predictor::run(const RawJets& jets, std::span<double> scores, Scratch& scra
       const at::Tensor batch = impl_->score(impl_->pipeline->evaluate(own.raw, own.rows).tensors);
       std::copy_n(batch.const_data_ptr<double>(), range.number * width, scores.data() + first * width);
     });
+    if (own.counter) own.counter->count(own.rows);
   }
 }
 

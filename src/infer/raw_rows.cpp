@@ -85,7 +85,20 @@ bool counts_particles(const features::Card& card) {
   return features::has_ragged_rows(card) || !card.layout.counts.empty();
 }
 
-std::vector<InputColumn> describe_columns(const features::Card& card, const std::vector<std::string>& names) {
+features::RawRanges read_ranges(const std::map<std::string, std::string>& metadata,
+                                const std::string& origin) {
+  const auto found = metadata.find(features::kRangesKey);
+  if (found == metadata.end()) return {};
+  try {
+    return features::parse_ranges(found->second);
+  } catch (Error& error) {
+    error.add_context(origin);
+    throw;
+  }
+}
+
+std::vector<InputColumn> describe_columns(const features::Card& card, const std::vector<std::string>& names,
+                                          const features::RawRanges& ranges) {
   std::vector<InputColumn> columns;
   for (const std::string& name : names) {
     InputColumn column{.name = name, .of_particles = name.starts_with(kParticlePrefix)};
@@ -93,6 +106,8 @@ std::vector<InputColumn> describe_columns(const features::Card& card, const std:
       if (source.per_particle != column.of_particles) continue;
       if (const std::string* unit = unit_in(source, std::string(without_prefix(column)))) column.unit = *unit;
     }
+    if (const auto seen = ranges.columns.find(name); seen != ranges.columns.end())
+      column.range = seen->second;
     columns.push_back(std::move(column));
   }
   return columns;

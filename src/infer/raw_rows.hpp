@@ -3,12 +3,14 @@
 /// From the columns of a host to those that cards are evaluated on.
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
+#include "bunchtrain/features/raw_ranges.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
 
 namespace bunchtrain::infer::detail {
@@ -26,8 +28,15 @@ features::Card inputs_only(features::Card card);
 /// Whether its files say of each jet how many particles it has.
 bool counts_particles(const features::Card& card);
 
-/// Columns named "jet.pt", "part.e" with the units that the card gives them. @param names with prefix
-std::vector<InputColumn> describe_columns(const features::Card& card, const std::vector<std::string>& names);
+/// What a bundle says of the ranges of its inputs; none if it does not.
+/// @throws CheckpointError for a text that cannot be read.
+features::RawRanges read_ranges(const std::map<std::string, std::string>& metadata,
+                                const std::string& origin);
+
+/// Columns named "jet.pt", "part.e" with the units that the card gives them and the ranges of the training.
+/// @param names with prefix
+std::vector<InputColumn> describe_columns(const features::Card& card, const std::vector<std::string>& names,
+                                          const features::RawRanges& ranges);
 
 /// The columns needed, found among those of a host and proved to be as long as strides and jets say.
 /// @throws ConfigError naming a column that is missing, too short or of another unit, row splits and counts that

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "bunchtrain/core/version.hpp"
+#include "bunchtrain/features/raw_ranges.hpp"
 #include "bunchtrain/mpi/comm.hpp"
 #include "bunchtrain/train/detail/trained_on.hpp"
 
@@ -27,6 +28,8 @@ std::map<std::string, std::string> describe(const TrainingRecord& record) {
   if (!record.snapshot.empty()) metadata["snapshot"] = record.snapshot.filename().string();
   if (std::string trained_on = to_text(record.data); !trained_on.empty())
     metadata[kTrainedOnKey] = std::move(trained_on);
+  if (!record.data.ranges.columns.empty())
+    metadata[features::kRangesKey] = features::to_text(record.data.ranges);
   return metadata;
 }
 

@@ -66,6 +66,7 @@ struct DatasetSummary {
   std::int64_t surveyed = 0;
   std::int64_t truncated = 0;                    ///< samples with more real particles than the padded length
   std::vector<features::ColumnSummary> columns;  ///< from a bounded number of samples
+  features::RawRanges ranges;  ///< of what inputs are computed from; empty of data in memory
   /// Per dataset: the way it is read and why ("table/table: pread + own inflate").
   std::vector<std::string> paths;
   /// Hash of file sizes, layout, labels, sampled rows, card: resume refuses other data.

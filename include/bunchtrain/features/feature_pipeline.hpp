@@ -14,6 +14,7 @@
 
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
+#include "bunchtrain/features/raw_ranges.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
 
 namespace bunchtrain::features {
@@ -153,6 +154,8 @@ class FeaturePipeline {
   /// only real entries count, and columns that only observers use may hold anything. ConfigError for a column
   /// that `raw` lacks.
   FeatureBlock evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const;
+  /// Widens `ranges` by the raw values that the inputs of rows are computed from, once `evaluate` took them.
+  void add_to_ranges(const RawColumns& raw, std::span<const std::int64_t> rows, RawRanges& ranges) const;
 
  private:
   struct Impl;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/infer/input_counts.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
 
 namespace bunchtrain::features {
@@ -35,6 +36,10 @@ class FastPredictor {
     ~Scratch();
     /// Of the network's buffers; raw columns of 32 jets come to it.
     std::size_t bytes() const noexcept;
+    /// Of values outside the ranges of the training, in the order of `inputs()`; empty unless it was made to count.
+    /// Those of calls that threw are partly among them.
+    std::span<const InputCounts> counts() const noexcept;
+    void reset_counts() noexcept;
 
    private:
     friend class FastPredictor;
@@ -59,7 +64,8 @@ class FastPredictor {
   /// The card of the training.
   const features::Card& card() const noexcept;
 
-  Scratch make_scratch() const;
+  /// @throws ConfigError if it is to count and the bundle does not say the range of an input.
+  Scratch make_scratch(const ScratchOptions& options = {}) const;
 
   /// Scores jets, [jets.count, outputs().size()], as `Predictor::run` does and with its errors.
   void run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const;

@@ -25,7 +25,8 @@ struct InferenceBenchmarkOptions {
 
 /// Threads that work through one batch after another, each on its own.
 struct InferenceSpeed {
-  std::string engine;  ///< "fast", "plain", "onnxruntime, padded", "onnxruntime, trimmed", "onnxruntime"
+  std::string
+      engine;  ///< "fast", "fast, counting", "plain", "onnxruntime, padded", "onnxruntime, trimmed", "onnxruntime"
   int threads = 1;
   std::int64_t batch = 1;
   std::int64_t calls = 0;
@@ -40,7 +41,7 @@ struct InferenceBenchmark {
 };
 
 /// Scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
-/// network, ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
+/// network ("fast, counting": and count inputs outside the ranges of the training), ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
 /// The bundle of a 3DGAN generator makes showers of normal latent vectors.
 /// Threads inside LibTorch are the caller's to set (at::set_num_threads(1)).
 /// @throws CheckpointError for a bundle that cannot be used or is of neither, ConfigError, and what engines throw.

@@ -22,7 +22,7 @@ struct ModelCardOptions {
   std::string evaluated_on = {};  ///< where the metrics are from
 };
 
-/// JSON: task, model, classes, raw columns with units, what the training recorded (versions, run, score, data), licence,
+/// JSON: task, model, classes, raw columns with units and ranges, what the training recorded (versions, run, score, data), licence,
 /// the proof of the ONNX file.
 /// @throws CheckpointError for a bundle that cannot be used.
 std::string model_card(const std::filesystem::path& bundle, const ModelCardOptions& options = {});

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/infer/input_counts.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
 
@@ -39,6 +40,10 @@ class Scratch {
   Scratch(Scratch&&) noexcept;
   Scratch& operator=(Scratch&&) noexcept;
   ~Scratch();
+  /// Of values outside the ranges of the training, in the order of `Predictor::inputs()`; empty unless it was made to
+  /// count. Those of calls that threw are partly among them.
+  std::span<const InputCounts> counts() const noexcept;
+  void reset_counts() noexcept;
 
  private:
   friend class Predictor;
@@ -72,7 +77,8 @@ class Predictor {
   /// The card of the training; nullptr for a network of showers.
   const features::Card* card() const noexcept;
 
-  Scratch make_scratch() const;
+  /// @throws ConfigError if it is to count and the bundle does not say the range of an input.
+  Scratch make_scratch(const ScratchOptions& options = {}) const;
 
   /// Scores jets: probabilities of the classes and the estimates of heads, [jets.count, outputs().size()], row-major.
   /// Selections of the card are not applied: each jet gets its scores, one without particles too. NaN and infinity in

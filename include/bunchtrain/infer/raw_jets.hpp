@@ -3,10 +3,13 @@
 /// Jets as a host application holds them: raw columns where they lie, with strides. Knows no LibTorch.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "bunchtrain/features/raw_ranges.hpp"
 
 namespace bunchtrain::infer {
 
@@ -15,6 +18,9 @@ struct InputColumn {
   std::string name;           ///< "jet.pt", "part.e"
   std::string unit = {};      ///< of the values: "MeV"; empty: the card says none
   bool of_particles = false;  ///< a value per particle, else one per jet
+  /// Of its values in the training, in that unit: over the jets that were looked at when their files were opened, some
+  /// thousand spread over all. Nothing where the bundle does not say.
+  std::optional<features::ValueRange> range = std::nullopt;
 
   bool operator==(const InputColumn&) const = default;
 };

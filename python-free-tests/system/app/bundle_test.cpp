@@ -150,6 +150,7 @@ TEST_F(BundleTest, IsExportedForOtherPrograms) {
   ASSERT_EQ(whole.exit_code, 0) << whole.output;
   for (const char* name : {"model.onnx", "model_card.json", "preprocess.json", "model.safetensors"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "tagger.bundle" / name)) << name;
+  EXPECT_THAT(read_file(folder_ / "tagger.bundle" / "model_card.json"), HasSubstr("\"range\": ["));
   EXPECT_EQ(run(tool("score --bundle " + path("tagger.bundle") + " --data " + jets_)).exit_code, 0);
   const Finished refused = run(tool("export " + path("run") + onnx + " --profile sofie --with-features"));
   EXPECT_EQ(refused.exit_code, 78);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "bunchtrain/data/data_loader.hpp"
@@ -49,6 +50,19 @@ TEST_F(JetDatasetTest, GivesTensorsAndRows) {
   EXPECT_THAT(summary.description, AllOf(HasSubstr("500"), HasSubstr("jets.h5"), HasSubstr("card")));
   EXPECT_THAT(summary.paths, testing::Contains("particles: pread + own inflate"));
   EXPECT_EQ(summary.columns.size(), 4U);
+  // Of what inputs need, over real particles; those behind the length count too.
+  EXPECT_EQ(features::parse_ranges(features::to_text(summary.ranges)), summary.ranges);
+  EXPECT_EQ(summary.ranges.jets, 500);
+  const std::map<std::string, features::ValueRange> expected = {{"jet.pt", {100, 599}},
+                                                                {"part.deta", {0, 0.05}},
+                                                                {"part.dphi", {-0.1, 0}},
+                                                                {"part.mask", {1, 1}},
+                                                                {"part.ptrel", {1.0 / 9, 0.5}}};
+  EXPECT_EQ(summary.ranges.columns.size(), expected.size());
+  for (const auto& [name, range] : expected) {
+    EXPECT_NEAR(summary.ranges.columns.at(name).minimum, range.minimum, 1e-7) << name;
+    EXPECT_NEAR(summary.ranges.columns.at(name).maximum, range.maximum, 1e-7) << name;
+  }
 }
 
 TEST_F(JetDatasetTest, JoinsManyFilesInOrder) {

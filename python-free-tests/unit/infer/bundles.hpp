@@ -12,6 +12,7 @@
 
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
+#include "bunchtrain/features/raw_ranges.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
 #include "bunchtrain/models/particle_net.hpp"
 #include "bunchtrain/models/registry.hpp"
@@ -42,6 +43,14 @@ inline weights::Bundle make_bundle(const features::Card& card, models::ParticleN
                          .card = features::to_toml(card)};
   for (const auto& spec : card.classes) bundle.classes.push_back(spec.name);
   return bundle;
+}
+
+/// Ranges of a training, of all columns of top_tagging alike.
+inline void add_ranges(weights::Bundle& bundle, double minimum = -40, double maximum = 60) {
+  features::RawRanges ranges{.jets = 1000};
+  for (const char* name : {"part.e", "part.px", "part.py", "part.pz"})
+    ranges.columns[name] = {minimum, maximum};
+  bundle.metadata[features::kRangesKey] = features::to_text(ranges);
 }
 
 /// A 3DGAN generator, variant "fixed" or "angle".

@@ -26,8 +26,10 @@ std::string message_of(const InferenceBenchmarkOptions& options) {
 
 TEST(InferenceBenchmarkTest, EachEngineScoresEachBatchFromEachNumberOfThreads) {
   const BundleFolder folder;
-  const auto bundle =
-      folder.write(make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite()));
+  weights::Bundle with_ranges =
+      make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite());
+  add_ranges(with_ranges);
+  const auto bundle = folder.write(with_ranges);
   const InferenceBenchmark benchmark = measure_inference(
       {.bundle = bundle, .threads = {1, 3}, .batches = {1, 8}, .particles = 10, .seconds = 0.02});
   std::set<std::tuple<std::string, int, std::int64_t>> measured;
@@ -39,7 +41,7 @@ TEST(InferenceBenchmarkTest, EachEngineScoresEachBatchFromEachNumberOfThreads) {
     EXPECT_GT(speed.samples_per_second, 0);
     EXPECT_GE(speed.bytes_per_thread, 0);
   }
-  EXPECT_EQ(measured.size(), 8U);
+  EXPECT_EQ(measured.size(), 12U) << "fast, fast and counting, plain";
   EXPECT_TRUE(benchmark.left_out.empty());
 }
 
@@ -73,6 +75,18 @@ TEST(InferenceBenchmarkTest, WhatCannotBeMeasuredIsSaid) {
       {.bundle = folder.write(other, "double"), .batches = {1}, .particles = 5, .seconds = 0.01});
   EXPECT_EQ(benchmark.speeds.size(), 1U);
   EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast: ")));
+}
+
+TEST(InferenceBenchmarkTest, CountingNeedsRanges) {
+  const BundleFolder folder;
+  const InferenceBenchmark benchmark = measure_inference(
+      {.bundle =
+           folder.write(make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite())),
+       .batches = {1},
+       .particles = 5,
+       .seconds = 0.01});
+  EXPECT_EQ(benchmark.speeds.size(), 2U);
+  EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast, counting: ")));
 }
 
 TEST(InferenceBenchmarkTest, MadeUpJetsFitTheCardsOfTheField) {

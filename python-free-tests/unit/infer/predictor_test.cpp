@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/infer/fast_generator.hpp"
@@ -186,6 +187,65 @@ TEST_F(PredictorTest, ScratchAndScoresMustFit) {
   copy.run(columns.jets(), scores, taken);
   EXPECT_EQ(scores, scores_of(columns.jets()));
   EXPECT_THAT(message_of([&] { Predictor::load(folder_.write(bundle_), {.batch = 0}); }), HasSubstr("batch"));
+}
+
+TEST_F(PredictorTest, CountsInputsOutsideTheRangesOfTheTraining) {
+  weights::Bundle bundle = bundle_;
+  add_ranges(bundle);
+  const auto path = folder_.write(bundle, "ranges");
+  std::map<std::string, InputCounts> expected;
+  for (const char* name : {"e", "px", "py", "pz"})
+    for (std::int64_t row = 0; row < raw_.rows; ++row)
+      for (std::int64_t slot = 0; slot < std::min<std::int64_t>(row % 61, raw_.slots); ++slot) {
+        const float value = raw_.particle.at(name)[static_cast<std::size_t>(row * raw_.slots + slot)];
+        InputCounts& counts = expected["part." + std::string(name)];
+        ++counts.values;
+        counts.below += value < -40;
+        counts.above += value > 60;
+      }
+  EXPECT_GT(expected["part.px"].below, 0);
+  EXPECT_GT(expected["part.e"].above, 0);
+  for (const Engine engine : {Engine::plain, Engine::fast}) {
+    const Predictor predictor = Predictor::load(path, {.engine = engine, .batch = 32});
+    Columns columns(raw_, predictor.inputs());
+    std::vector<double> scores(140), counted(140);
+    Scratch scratch = predictor.make_scratch(), counting = predictor.make_scratch({.count_outside = true});
+    predictor.run(columns.jets(), scores, scratch);
+    predictor.run(columns.jets(), counted, counting);
+    predictor.run(columns.jets(), counted, counting);
+    EXPECT_EQ(counted, scores);
+    EXPECT_TRUE(scratch.counts().empty());
+    ASSERT_EQ(counting.counts().size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const InputColumn& input = predictor.inputs()[i];
+      EXPECT_EQ(input.range, (features::ValueRange{-40, 60}));
+      const InputCounts once = expected.at(input.name);
+      EXPECT_EQ(counting.counts()[i], (InputCounts{2 * once.values, 2 * once.below, 2 * once.above}))
+          << input.name;
+    }
+    counting.reset_counts();
+    EXPECT_EQ(counting.counts()[0], InputCounts{});
+  }
+}
+
+TEST_F(PredictorTest, WithoutRangesNothingIsCounted) {
+  for (const Engine engine : {Engine::plain, Engine::fast}) {
+    const Predictor silent = Predictor::load(folder_.write(bundle_), {.engine = engine});
+    EXPECT_FALSE(silent.inputs()[0].range);
+    EXPECT_THAT(message_of([&] { silent.make_scratch({.count_outside = true}); }),
+                AllOf(HasSubstr("does not say which values of 'part."), HasSubstr("bunchtrain 0.1")));
+    for (const char* text : {"no JSON", R"({"jets": 3})", R"({"jets": 3, "columns": {"part.e": [2, 1]}})"}) {
+      weights::Bundle damaged = bundle_;
+      damaged.metadata[features::kRangesKey] = text;
+      EXPECT_THAT(message_of([&] { Predictor::load(folder_.write(damaged, "damaged"), {.engine = engine}); }),
+                  AllOf(HasSubstr("of the ranges of its inputs cannot be read"), HasSubstr("damaged")))
+          << text;
+    }
+    const Predictor generator =
+        Predictor::load(folder_.write(make_generator_bundle("fixed"), "showers"), {.engine = engine});
+    EXPECT_THAT(message_of([&] { generator.make_scratch({.count_outside = true}); }),
+                HasSubstr("no inputs to count"));
+  }
 }
 
 TEST_F(PredictorTest, ACardThatCountsParticlesNeedsCounts) {

@@ -38,6 +38,7 @@ class RunBundleTest : public test::TrainerFixture {
     data.classes = {"qcd", "top"};
     data.files = {{.path = "/data/a.h5", .fingerprint = "f1", .rows = 10}};
     data.part = {.name = "train", .valid_fraction = 0.1, .seed = 3};
+    data.ranges = {.jets = 9, .columns = {{"part.e", {0.1, 1e3}}}};
     return data;
   }
 };
@@ -60,12 +61,14 @@ TEST_F(RunBundleTest, OneNetworkIsTheBundleOfItsRun) {
   EXPECT_EQ(bundle.model, R"({"model": "mine"})") << "a network knows best";
   EXPECT_EQ(bundle.card, data.card);
   EXPECT_EQ(bundle.classes, data.classes);
-  for (const auto& [key, value] : std::map<std::string, std::string>{{"bunchtrain", version()},
-                                                                     {"step", "42"},
-                                                                     {"epoch", "3"},
-                                                                     {"score", "valid_auc 0.5"},
-                                                                     {"snapshot", "step-000042"},
-                                                                     {"note", "mine"}})
+  for (const auto& [key, value] :
+       std::map<std::string, std::string>{{"bunchtrain", version()},
+                                          {"step", "42"},
+                                          {"epoch", "3"},
+                                          {"score", "valid_auc 0.5"},
+                                          {"snapshot", "step-000042"},
+                                          {"ranges", R"({"jets":9,"columns":{"part.e":[0.1,1000.0]}})"},
+                                          {"note", "mine"}})
     EXPECT_EQ(bundle.metadata.at(key), value) << key;
   EXPECT_FALSE(bundle.metadata.contains("model"));
   EXPECT_TRUE(std::filesystem::equivalent(bundle.metadata.at("run"), root_ / "run"));

@@ -104,6 +104,7 @@ void JetPart::describe() {
     return;  // a draft that only serves to be fitted
   const Survey found = survey(kRowsDescribed);
   summary_.columns = found.columns;
+  summary_.ranges = found.ranges;
   summary_.surveyed = found.samples;
   summary_.truncated = found.truncated;
   summary_.rows.without_particles = found.without_particles;
@@ -141,17 +142,21 @@ ReadPlan JetPart::plan(std::size_t index) const {
   return plan;
 }
 
-features::FeatureBlock JetPart::evaluate(std::size_t index, PlannedBytes bytes) const {
+features::FeatureBlock JetPart::evaluate(std::size_t index, PlannedBytes bytes,
+                                         features::RawRanges* ranges) const {
   const RowRange& range = source_->ranges().at(index);
   thread_local features::RawColumns raw;
   source_->files()[range.file].decode(range.first, range.count, ColumnSet::all, bytes, raw);
   bytes.require_end();
-  return pipeline_.evaluate(raw, rows_in(range));
+  const std::vector<std::int64_t> rows = rows_in(range);
+  features::FeatureBlock block = pipeline_.evaluate(raw, rows);
+  if (ranges) pipeline_.add_to_ranges(raw, rows, *ranges);
+  return block;
 }
 
-features::FeatureBlock JetPart::evaluate(std::size_t index) const {
+features::FeatureBlock JetPart::evaluate(std::size_t index, features::RawRanges* ranges) const {
   const ReadPlan wanted = plan(index);
-  return evaluate(index, io::thread_slab().fetch(wanted));
+  return evaluate(index, io::thread_slab().fetch(wanted), ranges);
 }
 
 SampleBlock JetPart::read(std::size_t range) const {
@@ -184,8 +189,9 @@ JetPart::Survey JetPart::survey(std::int64_t most_rows) const {
   const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(most_rows / per_range, 1));
   const std::size_t taken = std::min(filled.size(), wanted);
   features::FeatureCounts seen;
+  features::RawRanges ranges;
   for (std::size_t i = 0; i < taken; ++i) {
-    const auto block = evaluate(filled[i * filled.size() / taken]);
+    const auto block = evaluate(filled[i * filled.size() / taken], &ranges);
     fit.add(block);
     seen.rows += block.counts.rows;
     seen.truncated += block.counts.truncated;
@@ -198,6 +204,7 @@ JetPart::Survey JetPart::survey(std::int64_t most_rows) const {
                                          static_cast<double>(seen.rows));
   };
   return {.columns = fit.summaries(),
+          .ranges = std::move(ranges),
           .samples = seen.rows,
           .truncated = scaled(seen.truncated),
           .without_particles = scaled(seen.without_particles)};

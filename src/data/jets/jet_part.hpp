@@ -39,6 +39,7 @@ class JetPart final : public Dataset {
   /// truncated and have no particle, scaled to all.
   struct Survey {
     std::vector<features::ColumnSummary> columns;
+    features::RawRanges ranges;
     std::int64_t samples = 0;
     std::int64_t truncated = 0;
     std::int64_t without_particles = 0;
@@ -57,8 +58,9 @@ class JetPart final : public Dataset {
 
  private:
   std::vector<std::int64_t> rows_in(const RowRange& range) const;
-  features::FeatureBlock evaluate(std::size_t range) const;
-  features::FeatureBlock evaluate(std::size_t range, PlannedBytes bytes) const;
+  features::FeatureBlock evaluate(std::size_t range, features::RawRanges* ranges = nullptr) const;
+  features::FeatureBlock evaluate(std::size_t range, PlannedBytes bytes,
+                                  features::RawRanges* ranges = nullptr) const;
   void count();
   void count_elements(std::size_t row);
   void add_element_weights(std::size_t row, const std::vector<double>& class_weights, WeightSums& sums) const;

@@ -17,6 +17,7 @@
 #include "hits/element_numbers.hpp"
 #include "label_map.hpp"
 #include "odd_values.hpp"
+#include "raw_values.hpp"
 
 namespace bunchtrain::features {
 namespace {
@@ -334,6 +335,11 @@ FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const st
   impl_->set_jet_tensors(block, raw, rows);
   if (impl_->card.ragged) impl_->elements(raw).set_tensors(block, rows);
   return block;
+}
+
+void FeaturePipeline::add_to_ranges(const RawColumns& raw, std::span<const std::int64_t> rows,
+                                    RawRanges& ranges) const {
+  detail::add_to_ranges(impl_->compiled, raw, rows, detail::thread_workspace(), ranges);
 }
 
 }  // namespace bunchtrain::features

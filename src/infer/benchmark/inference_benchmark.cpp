@@ -141,15 +141,16 @@ std::shared_ptr<const Batches> make_batches(const std::vector<InputColumn>& inpu
 
 template <class AnyPredictor>
 Contender contender_of(const char* engine, const AnyPredictor& predictor,
-                       std::shared_ptr<const Batches> batches) {
-  return {.engine = engine, .batches = batches->size(), .make_worker = [predictor, batches]() -> Worker {
-            auto scratch = std::make_shared<decltype(predictor.make_scratch())>(predictor.make_scratch());
-            auto scores = std::make_shared<std::vector<double>>(batches->front()->particles().size() *
-                                                                predictor.outputs().size());
-            return [predictor, batches, scratch, scores](std::size_t batch) {
-              predictor.run((*batches)[batch]->jets(), *scores, *scratch);
-            };
-          }};
+                       std::shared_ptr<const Batches> batches, const ScratchOptions& options = {}) {
+  return {
+      .engine = engine, .batches = batches->size(), .make_worker = [predictor, batches, options]() -> Worker {
+        auto scratch = std::make_shared<decltype(predictor.make_scratch())>(predictor.make_scratch(options));
+        auto scores = std::make_shared<std::vector<double>>(batches->front()->particles().size() *
+                                                            predictor.outputs().size());
+        return [predictor, batches, scratch, scores](std::size_t batch) {
+          predictor.run((*batches)[batch]->jets(), *scores, *scratch);
+        };
+      }};
 }
 
 /// Inputs of a network in ONNX: random numbers for as many particles as the jets have.
@@ -231,10 +232,16 @@ ContendersOf jet_contenders(const InferenceBenchmarkOptions& options, std::vecto
   } catch (const CheckpointError& error) {
     left_out.push_back(fmt::format("{}: {}", fast ? "onnxruntime" : "fast", error.message()));
   }
-  return [plain, particles, fast, runtime, least](std::int64_t batch) {
+  const bool ranges = fast && std::ranges::all_of(fast->inputs(), [](const InputColumn& input) {
+                        return input.range.has_value();
+                      });
+  if (fast && !ranges)
+    left_out.push_back("fast, counting: the bundle does not say the ranges of its inputs in the training");
+  return [plain, particles, fast, ranges, runtime, least](std::int64_t batch) {
     const auto jets = make_batches(plain.inputs(), particles, batch);
     std::vector<Contender> contenders;
     if (fast) contenders.push_back(contender_of("fast", *fast, jets));
+    if (ranges) contenders.push_back(contender_of("fast, counting", *fast, jets, {.count_outside = true}));
     contenders.push_back(contender_of("plain", plain, jets));
     if (runtime)
       for (const bool trimmed : {false, true})

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
+#include "../input_counter.hpp"
 #include "../raw_rows.hpp"
 #include "jets/input_writer.hpp"
 #include "loaded_particle_net.hpp"
@@ -31,7 +33,8 @@ struct FastPredictor::Impl {
       : loaded(detail::load_particle_net(bundle)),
         inputs_card(detail::inputs_only(loaded.card)),
         compiled(inputs_card),
-        inputs(detail::describe_columns(loaded.card, compiled.required)) {}
+        inputs(detail::describe_columns(loaded.card, compiled.required,
+                                        detail::read_ranges(loaded.content.metadata, loaded.origin))) {}
 
   detail::LoadedParticleNet loaded;
   features::Card inputs_card;
@@ -40,7 +43,7 @@ struct FastPredictor::Impl {
 };
 
 struct FastPredictor::Scratch::Impl {
-  explicit Impl(std::shared_ptr<const FastPredictor::Impl> predictor)
+  Impl(std::shared_ptr<const FastPredictor::Impl> predictor, const ScratchOptions& options)
       : owner(std::move(predictor)),
         writer(owner->inputs_card, owner->compiled, raw, workspace),
         pass(owner->loaded.network, owner->loaded.card.length, owner->loaded.dims()),
@@ -55,6 +58,7 @@ struct FastPredictor::Scratch::Impl {
     arrays.mask = mask.get();
     rows.resize(kRowsPerPass);
     std::iota(rows.begin(), rows.end(), 0);
+    if (options.count_outside) counter.emplace(owner->loaded.card, owner->inputs, raw, owner->loaded.origin);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -71,6 +75,7 @@ struct FastPredictor::Scratch::Impl {
   features::detail::InputArrays arrays;
   std::vector<std::int64_t> rows;
   std::vector<float> logits, estimates;
+  std::optional<detail::InputCounter> counter;
 };
 
 void FastPredictor::Scratch::Impl::score(std::int64_t row, double* to) {
@@ -98,6 +103,13 @@ std::size_t FastPredictor::Scratch::bytes() const noexcept {
   return bytes;
 }
 
+std::span<const InputCounts> FastPredictor::Scratch::counts() const noexcept {
+  return impl_ && impl_->counter ? impl_->counter->counts() : std::span<const InputCounts>();
+}
+void FastPredictor::Scratch::reset_counts() noexcept {
+  if (impl_ && impl_->counter) impl_->counter->reset();
+}
+
 FastPredictor::FastPredictor(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 FastPredictor FastPredictor::load(const std::filesystem::path& bundle) {
   return FastPredictor(std::make_shared<const Impl>(bundle));
@@ -108,8 +120,8 @@ const std::vector<std::string>& FastPredictor::classes() const noexcept { return
 const std::vector<std::string>& FastPredictor::outputs() const noexcept { return impl_->loaded.outputs; }
 const std::string& FastPredictor::hash() const noexcept { return impl_->loaded.content.hash; }
 const features::Card& FastPredictor::card() const noexcept { return impl_->loaded.card; }
-FastPredictor::Scratch FastPredictor::make_scratch() const {
-  return Scratch(std::make_unique<Scratch::Impl>(impl_));
+FastPredictor::Scratch FastPredictor::make_scratch(const ScratchOptions& options) const {
+  return Scratch(std::make_unique<Scratch::Impl>(impl_, options));
 }
 
 void FastPredictor::run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const {
@@ -121,7 +133,9 @@ void FastPredictor::run(const RawJets& jets, std::span<double> scores, Scratch& 
   for (std::int64_t first = 0; first < jets.count; first += kRowsPerPass) {
     const RawJets::Range range{first, std::min(kRowsPerPass, jets.count - first)};
     rows.copy(range, own.raw);
-    own.writer.write(std::span(own.rows).first(static_cast<std::size_t>(range.number)), own.arrays);
+    const auto jet_rows = std::span(own.rows).first(static_cast<std::size_t>(range.number));
+    own.writer.write(jet_rows, own.arrays);
+    if (own.counter) own.counter->count(jet_rows);
     for (std::int64_t row = 0; row < range.number; ++row)
       own.score(row, scores.data() + static_cast<std::size_t>(first + row) * width);
   }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// How many inputs of a network lay outside the ranges of its training. Knows no LibTorch.
+
+#include <cstdint>
+
+namespace bunchtrain::infer {
+
+/// What a scratch is to do beside scoring.
+struct ScratchOptions {
+  /// Count, for each input, the values outside its `InputColumn::range`: `counts()` of the scratch.
+  bool count_outside = false;
+};
+
+/// Values of an input that a scratch saw: one per jet, or one per real particle. NaN is among them and neither below nor
+/// above.
+struct InputCounts {
+  std::int64_t values = 0;  ///< all of them
+  std::int64_t below = 0;   ///< less than the least of the training
+  std::int64_t above = 0;   ///< more than the greatest
+
+  bool operator==(const InputCounts&) const = default;
+};
+
+}  // namespace bunchtrain::infer
