@@ -2,6 +2,7 @@
 
 #include <bunchtrain/infer/raw_jets.hpp>
 #include <cstdio>
+#include <string>
 #include <vector>
 
 const std::vector<float> px, py, pz, e;
@@ -11,3 +12,4 @@ bunchtrain_jets event;
 double event_scores[8];
 const std::vector<float> latents;
 const std::size_t count = 0;
+inline void report(const std::string&) {}
