@@ -194,6 +194,7 @@ __global__ void __launch_bounds__(kPassThreads)
   const auto [weight, from, to] = pass.product;
   fill_weight<S, kWidth>(memory.weight(), weight, to, from, 0, Shape::first_column());
   const int thread = static_cast<int>(threadIdx.x), column = thread % kColumns, part = thread / kColumns;
+  constexpr int kParts = kPassThreads / kColumns;  // threads of a column share the points of a set
   const int channel = Shape::first_column() + column;
   WeightGradient<Shape> weight_gradient;
   for (int set = static_cast<int>(blockIdx.x); set < nodes.sets; set += static_cast<int>(gridDim.x)) {
@@ -234,19 +235,18 @@ __global__ void __launch_bounds__(kPassThreads)
       const auto gradient_of = [&](int row) {
         return device::widened(*a1.at(row, column)) > 0 ? memory.product(row, column) : 0.0F;
       };
-      for (int node = part; node < kTileNodes && first + node < last; node += kPassThreads / kColumns) {
+      for (int node = part; node < kTileNodes && first + node < last; node += kParts) {
         float sum = 0;
         for (int n = 0; n < nodes.neighbours; ++n) sum += gradient_of(node * kEdgesOfNode + n);
         if (channel < from) pass.outgoing[(first + node) * from + channel] = sum;
       }
-      if (part == 0)
-        for (int row = 0; row < kTileRows; ++row)
-          if (edges.to[row] >= 0)
-            incoming[(edges.to[row] - set * nodes.points) * kColumns + column] += gradient_of(row);
+      for (int row = 0; row < kTileRows; ++row)
+        if (edges.to[row] >= 0 && edges.to[row] % kParts == part)
+          incoming[(edges.to[row] - set * nodes.points) * kColumns + column] += gradient_of(row);
       __syncthreads();
     }
     __syncthreads();
-    for (int point = part; point < nodes.points; point += kPassThreads / kColumns)
+    for (int point = part; point < nodes.points; point += kParts)
       if (channel < from)
         pass.incoming[(std::int64_t{set} * nodes.points + point) * from + channel] =
             incoming[point * kColumns + column];
