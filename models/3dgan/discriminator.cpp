@@ -30,7 +30,7 @@ void check_image(const at::Tensor& image, ShowerVariant variant) {
 ShowerDiscriminatorImpl::ShowerDiscriminatorImpl(ShowerDiscriminatorOptions options) : options_(options) {
   const detail::DiscriminatorTable& table = detail::discriminator_table(options_.variant);
   const detail::InitialWeights initial("discriminator", options_.seed);
-  slab_ = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = shower_shape(options_.variant)[0]}));
+  slab_ = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = shower_shape(options_.variant)}));
   std::int64_t channels = 1;
   for (const detail::ShowerLayer& layer : table.layers) {
     const auto position = convolutions_.size() + 1;

@@ -18,7 +18,8 @@ ShowerGeneratorImpl::ShowerGeneratorImpl(ShowerGeneratorOptions options) : optio
   const detail::GeneratorTable& table = detail::generator_table(options_.variant);
   dense_ = register_module("dense", nn::Linear(nn::LinearOptions{.in = latent_size(options_.variant),
                                                                  .out = table.dense_outputs()}));
-  slab_ = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = table.folded[0]}));
+  slab_ = register_module(
+      "slab", nn::ToSlab(nn::ToSlabOptions{.cells = {table.folded[0], table.folded[1], table.folded[2]}}));
   detail::InitialWeights initial("generator", options_.seed);
   initial.fill(dense_->weight, "dense", KerasInitializer::glorot_uniform);
 

@@ -103,7 +103,8 @@ at::Tensor PerceptronImpl::forward(const at::Tensor& input) {
 StemImpl::StemImpl(std::array<std::int64_t, 3> cells, std::array<std::int64_t, 3> padded, std::int64_t unit,
                    std::int64_t channels)
     : padding{padded[0] - cells[0], padded[1] - cells[1], padded[2] - cells[2]},
-      slab(register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = padded[0], .unit = unit}))),
+      slab(register_module("slab",
+                           nn::ToSlab(nn::ToSlabOptions{.cells = padded, .units = {unit, unit, unit}}))),
       convolution(register_module("convolution", make_convolution(3, channels))) {
   const auto axis = [&](int i) {
     const double half = static_cast<double>(cells[i] - 1) / 2;

@@ -235,7 +235,8 @@ std::vector<OptionSpec> run_options() {
            "compare the parameters of all ranks bit by bit also every N steps; 0 = at snapshots, -1 = never"},
       {.name = "mesh",
        .default_value = Text{},
-       .help = "ranks along each axis: data=4 are four replicas; empty = all ranks along data",
+       .help =
+           "ranks along each axis: data=4 are four replicas, spatial=2x2 slabs of x and y; empty = all along data",
        .value_name = "AXIS=N,..."},
       {.name = "mesh-order",
        .default_value = Text{"tensor,spatial,pipeline,data"},

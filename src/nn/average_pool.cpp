@@ -24,10 +24,11 @@ AveragePoolImpl::AveragePoolImpl(AveragePoolOptions options) : options_(options)
 
 at::Tensor AveragePoolImpl::forward(const at::Tensor& cells) {
   if (!partition()) return means(cells, options_.block);
-  const AxisCut& cut = cut_of(cells);
-  const AxisWindow window{.kernel = options_.block[0], .stride = options_.block[0]};
-  const AxisCut outputs = output_cut(cut, window);
-  return means(partition()->exchange(cells, cut, inputs_of(outputs, window, cut.extent())), options_.block);
+  std::array<AxisWindow, 3> windows;
+  for (std::size_t axis = 0; axis < windows.size(); ++axis)
+    windows[axis] = {.kernel = options_.block[axis], .stride = options_.block[axis]};
+  const ImageCut& cut = cut_of(cells);
+  return means(fetch(cells, inputs_of(output_cut(cut, windows), windows, cut)), options_.block);
 }
 
 }  // namespace bunchtrain::nn

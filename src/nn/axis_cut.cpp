@@ -66,6 +66,17 @@ CellRange AxisWindow::outputs_within(CellRange inputs, std::int64_t extent) cons
   return {begin, std::max(begin, end)};
 }
 
+WindowPart AxisWindow::part_of(CellRange outputs, std::int64_t extent) const noexcept {
+  const CellRange inputs = inputs_of(outputs, extent);
+  const CellRange fine = {inputs.begin * upsampling, inputs.end * upsampling};
+  const std::int64_t first = outputs.begin * stride - before;
+  const std::int64_t end = (outputs.end - 1) * stride - before + (kernel - 1) * dilation + 1;
+  return {.inputs = inputs,
+          .before = std::max<std::int64_t>(0, fine.begin - first),
+          .after = std::max<std::int64_t>(0, end - fine.end),
+          .skipped = std::max<std::int64_t>(0, first - fine.begin)};
+}
+
 std::int64_t TransposedWindow::outputs(std::int64_t extent) const noexcept {
   return std::max<std::int64_t>(0, (extent - 1) * stride + kernel - before - after);
 }
@@ -77,11 +88,20 @@ CellRange TransposedWindow::inputs_of(CellRange outputs, std::int64_t extent) co
   return {begin, std::clamp(floor_divide(outputs.end - 1 + before, stride) + 1, begin, extent)};
 }
 
+WindowPart TransposedWindow::part_of(CellRange outputs, std::int64_t extent) const noexcept {
+  const CellRange inputs = inputs_of(outputs, extent);
+  const std::int64_t in_front = outputs.begin + before - inputs.begin * stride;
+  return {.inputs = inputs,
+          .before = in_front,
+          .after = (inputs.size() - 1) * stride + kernel - in_front - outputs.size()};
+}
+
 namespace {
 
 template <class Window>
 AxisCut cut_of_outputs(const AxisCut& input, const Window& window) {
   const std::int64_t extent = window.outputs(input.extent());
+  if (input.ranks() == 1) return AxisCut({&extent, 1});
   return extent == input.extent() ? input : AxisCut::balanced(extent, input.ranks());
 }
 
@@ -91,6 +111,35 @@ std::vector<CellRange> inputs_of_ranks(const AxisCut& output, const Window& wind
   for (int rank = 0; rank < output.ranks(); ++rank)
     ranges.push_back(window.inputs_of(output.of(rank), extent));
   return ranges;
+}
+
+/// @param cut_along what the slabs of an axis are
+template <class CutAlong>
+ImageCut cut_of_axes(CutAlong cut_along) {
+  ImageCut cut;
+  for (std::size_t axis = 0; axis < cut.size(); ++axis) {
+    try {
+      cut[axis] = cut_along(axis);
+    } catch (Error& error) {
+      error.add_context(fmt::format("while images are cut along {}", "xyz"[axis]));
+      throw;
+    }
+  }
+  return cut;
+}
+
+template <class Window>
+ImageCut cut_of_outputs(const ImageCut& input, const std::array<Window, 3>& windows) {
+  return cut_of_axes([&](std::size_t axis) { return cut_of_outputs(input[axis], windows[axis]); });
+}
+
+template <class Window>
+WantedCells wanted_of_axes(const ImageCut& output, const std::array<Window, 3>& windows,
+                           const ImageCut& input) {
+  WantedCells wanted;
+  for (std::size_t axis = 0; axis < wanted.size(); ++axis)
+    wanted[axis] = inputs_of_ranks(output[axis], windows[axis], input[axis].extent());
+  return wanted;
 }
 
 }  // namespace
@@ -105,6 +154,32 @@ std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window
 }
 std::vector<CellRange> inputs_of(const AxisCut& output, const TransposedWindow& window, std::int64_t extent) {
   return inputs_of_ranks(output, window, extent);
+}
+
+ImageCut balanced_cut(const ops::Extent3& cells, const std::array<int, 3>& ranks, const ops::Extent3& units) {
+  return cut_of_axes(
+      [&](std::size_t axis) { return AxisCut::balanced(cells[axis], ranks[axis], units[axis]); });
+}
+
+std::size_t leading_axis(const ImageCut& cut) noexcept {
+  const auto first = std::ranges::find_if(cut, [](const AxisCut& along) { return along.ranks() > 1; });
+  return first == cut.end() ? 0 : static_cast<std::size_t>(first - cut.begin());
+}
+
+ImageCut output_cut(const ImageCut& input, const std::array<AxisWindow, 3>& windows) {
+  return cut_of_outputs(input, windows);
+}
+ImageCut output_cut(const ImageCut& input, const std::array<TransposedWindow, 3>& windows) {
+  return cut_of_outputs(input, windows);
+}
+
+WantedCells inputs_of(const ImageCut& output, const std::array<AxisWindow, 3>& windows,
+                      const ImageCut& input) {
+  return wanted_of_axes(output, windows, input);
+}
+WantedCells inputs_of(const ImageCut& output, const std::array<TransposedWindow, 3>& windows,
+                      const ImageCut& input) {
+  return wanted_of_axes(output, windows, input);
 }
 
 }  // namespace bunchtrain::nn

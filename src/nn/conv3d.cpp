@@ -19,6 +19,9 @@ namespace {
 
 constexpr ops::Extent3 kOnes = {1, 1, 1};
 
+/// Of images [B, X, Y, Z, C].
+std::int64_t dimension_of(std::size_t axis) noexcept { return 1 + static_cast<std::int64_t>(axis); }
+
 }  // namespace
 
 /// Phase kernels of one state of the weight.
@@ -59,13 +62,16 @@ at::Tensor Conv3dImpl::forward(const at::Tensor& input) {
   return convolve(input, options_.padding, kernels());
 }
 
-AxisWindow Conv3dImpl::window_along_x() const noexcept {
-  return {.kernel = options_.kernel[0],
-          .stride = options_.stride[0],
-          .dilation = options_.dilation[0],
-          .before = options_.padding.before[0],
-          .after = options_.padding.after[0],
-          .upsampling = options_.upsampling[0]};
+std::array<AxisWindow, 3> Conv3dImpl::windows() const noexcept {
+  std::array<AxisWindow, 3> windows;
+  for (std::size_t axis = 0; axis < windows.size(); ++axis)
+    windows[axis] = {.kernel = options_.kernel[axis],
+                     .stride = options_.stride[axis],
+                     .dilation = options_.dilation[axis],
+                     .before = options_.padding.before[axis],
+                     .after = options_.padding.after[axis],
+                     .upsampling = options_.upsampling[axis]};
+  return windows;
 }
 
 at::Tensor Conv3dImpl::convolve(at::TensorList stretches, const ops::Padding3& padding,
@@ -76,56 +82,67 @@ at::Tensor Conv3dImpl::convolve(at::TensorList stretches, const ops::Padding3& p
 }
 
 at::Tensor Conv3dImpl::of_slab(const at::Tensor& slab) {
-  const AxisCut& cut = cut_of(slab);
-  const AxisWindow window = window_along_x();
-  const AxisCut outputs = output_cut(cut, window);
-  const std::vector<CellRange> wanted = inputs_of(outputs, window, cut.extent());
-  const int rank = partition()->rank();
-  const CellRange own = cut.of(rank), mine = outputs.of(rank), seen = wanted[static_cast<std::size_t>(rank)];
-  const CellRange inside = intersection(window.outputs_within(own, cut.extent()), mine);
+  const ImageCut& cut = cut_of(slab);
+  const auto windows = this->windows();
+  const ImageCut outputs = output_cut(cut, windows);
+  const WantedCells wanted = inputs_of(outputs, windows, cut);
+  const CellBox mine = box_of(outputs);
+  const std::size_t lead = leading_axis(cut);
+  const int rank = partition()->along(lead).rank;
+  const CellRange own = cut[lead].of(rank), seen = wanted[lead][static_cast<std::size_t>(rank)];
+  const CellRange inside = intersection(windows[lead].outputs_within(own, cut[lead].extent()), mine[lead]);
   // A thin interior is not worth convolutions of rims, nor are the summed kernels of an upsampling layer. Who has no rim
   // convolves behind the others' halos, of which it has those without a cell: its gradients must hang on them too.
-  const bool in_parts = partition()->overlaps() && inside != mine && 2 * inside.size() >= mine.size() &&
-                        options_.upsampling == kOnes;
+  const bool in_parts = partition()->overlaps() && inside != mine[lead] &&
+                        2 * inside.size() >= mine[lead].size() && options_.upsampling == kOnes;
 
-  const auto halo = partition()->begin_exchange(slab, cut, wanted);
+  const auto halo = partition()->begin_exchange(fetch(slab, wanted, lead + 1), lead, cut[lead], wanted[lead]);
   const auto outputs_from = [&](const std::vector<Stretch>& at_hand, CellRange range) {
-    return outputs_of(at_hand, range, cut.extent());
+    CellBox box = mine;
+    box[lead] = range;
+    return outputs_of(at_hand, box, cut);
   };
   const auto arrived =
       halo->finish(in_parts ? outputs_from({{halo->slab(), own.begin}}, inside) : at::Tensor());
   const std::vector<Stretch> all = {{arrived.before, seen.begin},
                                     {halo->slab(), own.begin},
                                     {arrived.behind, std::max(own.end, seen.begin)}};
-  if (!in_parts) return outputs_from(all, mine);
+  if (!in_parts) return outputs_from(all, mine[lead]);
   std::vector<at::Tensor> parts;
-  if (inside.begin > mine.begin) parts.push_back(outputs_from(all, {mine.begin, inside.begin}));
+  if (inside.begin > mine[lead].begin) parts.push_back(outputs_from(all, {mine[lead].begin, inside.begin}));
   parts.push_back(arrived.inside);
-  if (inside.end < mine.end) parts.push_back(outputs_from(all, {inside.end, mine.end}));
-  return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
+  if (inside.end < mine[lead].end) parts.push_back(outputs_from(all, {inside.end, mine[lead].end}));
+  return parts.size() == 1 ? parts.front() : at::cat(parts, dimension_of(lead));
 }
 
-at::Tensor Conv3dImpl::outputs_of(const std::vector<Stretch>& at_hand, CellRange outputs,
-                                  std::int64_t extent) const {
-  const AxisWindow window = window_along_x();
-  const CellRange cells = window.inputs_of(outputs, extent);
+at::Tensor Conv3dImpl::outputs_of(const std::vector<Stretch>& at_hand, const CellBox& outputs,
+                                  const ImageCut& cut) const {
+  const auto windows = this->windows();
+  const std::size_t lead = leading_axis(cut);
+  const std::int64_t dimension = dimension_of(lead);
+  const CellRange cells = windows[lead].inputs_of(outputs[lead], cut[lead].extent());
   // Those that have nothing of it stay: their gradients, without a cell, are what others' gradients hang on.
   std::vector<at::Tensor> stretches;
   for (const auto& [part, begin] : at_hand) {
-    const CellRange range = intersection(cells, {begin, begin + part.size(1)});
-    stretches.push_back(range.empty() ? part.narrow(1, 0, 0)
-                                      : part.narrow(1, range.begin - begin, range.size()));
+    const CellRange range = intersection(cells, {begin, begin + part.size(dimension)});
+    stretches.push_back(range.empty() ? part.narrow(dimension, 0, 0)
+                                      : part.narrow(dimension, range.begin - begin, range.size()));
   }
-  const std::int64_t first = outputs.begin * window.stride - window.before;
-  const std::int64_t last =
-      (outputs.end - 1) * window.stride - window.before + (window.kernel - 1) * window.dilation;
-  const CellRange fine = {cells.begin * window.upsampling, cells.end * window.upsampling};
+  // Convolutions take stretches along x.
+  if (lead > 0 && stretches.size() > 1) stretches = {at::cat(stretches, dimension)};
+  std::array<WindowPart, 3> parts;
   ops::Padding3 padding = options_.padding;
-  padding.before[0] = std::max<std::int64_t>(0, fine.begin - first);
-  padding.after[0] = std::max<std::int64_t>(0, last + 1 - fine.end);
-  const at::Tensor found = convolve(stretches, padding, {});
-  const std::int64_t skipped = std::max<std::int64_t>(0, first - fine.begin);
-  return found.size(1) == outputs.size() ? found : found.narrow(1, skipped, outputs.size());
+  for (std::size_t axis = lead; axis < parts.size(); ++axis) {
+    if (axis > lead && cut[axis].ranks() == 1) continue;
+    parts[axis] = windows[axis].part_of(outputs[axis], cut[axis].extent());
+    padding.before[axis] = parts[axis].before;
+    padding.after[axis] = parts[axis].after;
+  }
+  at::Tensor found = convolve(stretches, padding, {});
+  for (std::size_t axis = lead; axis < parts.size(); ++axis)
+    if (found.size(dimension_of(axis)) != outputs[axis].size())
+      found = found.narrow(dimension_of(axis), parts[axis].skipped, outputs[axis].size());
+  return found;
 }
 
 at::Tensor Conv3dImpl::kernels() {

@@ -2,6 +2,7 @@
 #include "bunchtrain/nn/dropout.hpp"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <fmt/format.h>
 
 #include "bunchtrain/core/error.hpp"
@@ -32,12 +33,24 @@ at::Tensor DropoutImpl::forward(const at::Tensor& input) {
                            .step = context ? context->step() : calls_++,
                            .site = options_.site,
                            .step_in_memory = context ? context->step_in_memory() : at::Tensor()};
-  std::int64_t first_element = 0;
-  if (partition() && input.dim() == 5)
-    first_element =
-        cut_of(input).of(partition()->rank()).begin * c10::multiply_integers(input.sizes().slice(2));
-  return ops::dropout(input, ops::dropout_keys(key, ids, input.device()), options_.probability,
-                      first_element);
+  const at::Tensor keys = ops::dropout_keys(key, ids, input.device());
+  if (partition() && input.dim() == 5) return of_slab(input, keys);
+  return ops::dropout(input, keys, options_.probability);
+}
+
+at::Tensor DropoutImpl::of_slab(const at::Tensor& input, const at::Tensor& keys) {
+  const ImageCut& cut = cut_of(input);
+  const auto [x, y, z] = box_of(cut);
+  const std::int64_t plane = cut[1].extent() * cut[2].extent() * input.size(4);
+  if (cut[1].ranks() == 1 && cut[2].ranks() == 1)
+    return ops::dropout(input, keys, options_.probability, x.begin * plane);
+  // Numbers lie in the order of the whole image's cells: drawn for whole planes of x, of which the slab is a window.
+  const at::Tensor planes =
+      at::constant_pad_nd(input, {0, 0, z.begin, cut[2].extent() - z.end, y.begin, cut[1].extent() - y.end});
+  return ops::dropout(planes, keys, options_.probability, x.begin * plane)
+      .narrow(2, y.begin, y.size())
+      .narrow(3, z.begin, z.size())
+      .contiguous();
 }
 
 }  // namespace bunchtrain::nn

@@ -26,8 +26,7 @@ at::Tensor SampleNormImpl::activate(const at::Tensor& input, const at::Tensor& m
     ops::ModulatedNormOptions options{.epsilon = options_.epsilon};
     if (partition()) {
       options.reducer = partition()->statistics();
-      options.cells =
-          c10::multiply_integers(input.sizes().slice(2, input.dim() - 3)) * cut_of(input).extent();
+      options.cells = of_whole(input, c10::multiply_integers(input.sizes().slice(1, input.dim() - 2)));
     }
     return ops::modulated_norm_silu(input, scale, shift, options);
   }
@@ -41,9 +40,8 @@ at::Tensor SampleNormImpl::activate(const at::Tensor& input, const at::Tensor& m
 
 /// Two passes over ranks, mean and variance about it: what cancels in one would cost half of the digits.
 at::Tensor SampleNormImpl::of_slab(const at::Tensor& input) {
-  const AxisCut& cut = cut_of(input);
   const at::Tensor flat = input.flatten(1);
-  const double count = static_cast<double>(flat.size(1) / input.size(1) * cut.extent());
+  const auto count = static_cast<double>(of_whole(input, flat.size(1)));
   const at::Tensor mean = partition()->sum(flat.sum(1, /*keepdim=*/true)) / count;
   const at::Tensor about_mean = flat - mean;
   const at::Tensor variance = partition()->sum(about_mean.square().sum(1, /*keepdim=*/true)) / count;

@@ -11,25 +11,37 @@
 namespace bunchtrain::nn {
 
 void ToSlabImpl::set_partition(std::shared_ptr<SpatialPartition> partition) {
-  slabs_ = partition ? AxisCut::balanced(options_.cells, partition->ranks(), options_.unit) : AxisCut();
+  slabs_ = {};
+  if (partition)
+    slabs_ = balanced_cut(options_.cells,
+                          {partition->along(0).ranks, partition->along(1).ranks, partition->along(2).ranks},
+                          options_.units);
   SpatialLayer::set_partition(std::move(partition));
 }
 
 at::Tensor ToSlabImpl::forward(const at::Tensor& image) {
   if (!partition()) return image;
-  const CellRange mine = slabs_.of(partition()->rank());
-  if (image.dim() >= 2 && image.size(1) == mine.size()) return image;
-  if (image.dim() < 2 || image.size(1) != options_.cells)
-    throw ConfigError(fmt::format("an image of {} cells along x is cut into slabs; this one has {}",
-                                  options_.cells, image.dim() < 2 ? 0 : image.size(1)));
-  return image.narrow(1, mine.begin, mine.size());
+  const CellBox mine = box_of(slabs_);
+  at::Tensor cells = image;
+  for (std::size_t axis = 0; axis < mine.size(); ++axis) {
+    const auto dimension = static_cast<std::int64_t>(axis) + 1;
+    const std::int64_t found = image.dim() > dimension ? image.size(dimension) : 0;
+    if (found == mine[axis].size()) continue;
+    if (found != options_.cells[axis])
+      throw ConfigError(fmt::format("an image of {} cells along {} is cut into slabs; this one has {}",
+                                    options_.cells[axis], "xyz"[axis], found));
+    cells = cells.narrow(dimension, mine[axis].begin, mine[axis].size());
+  }
+  return cells;
 }
 
 at::Tensor ToWholeImpl::forward(const at::Tensor& slab) {
   if (!partition()) return slab;
-  const AxisCut& cut = cut_of(slab);
-  const auto ranks = static_cast<std::size_t>(cut.ranks());
-  return partition()->exchange(slab, cut, std::vector<CellRange>(ranks, {0, cut.extent()}));
+  const ImageCut& cut = cut_of(slab);
+  WantedCells all;
+  for (std::size_t axis = 0; axis < all.size(); ++axis)
+    all[axis].assign(static_cast<std::size_t>(cut[axis].ranks()), {0, cut[axis].extent()});
+  return fetch(slab, all);
 }
 
 }  // namespace bunchtrain::nn

@@ -2,6 +2,7 @@
 #include "bunchtrain/nn/spatial_partition.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/nn/module.h>
 
 #include <algorithm>
@@ -36,6 +37,14 @@ std::string_view layer_name(std::string_view type) {
   return type;
 }
 
+/// Along x, y, z; 1 along an axis that a tensor does not have.
+ops::Extent3 cells_of(const at::Tensor& slab) {
+  ops::Extent3 cells = {1, 1, 1};
+  for (std::int64_t axis = 0; axis < std::min<std::int64_t>(3, slab.dim() - 1); ++axis)
+    cells[static_cast<std::size_t>(axis)] = slab.size(1 + axis);
+  return cells;
+}
+
 void refuse_neighbourly_layers(const torch::nn::Module& module) {
   for (const auto& item : module.named_modules("", /*include_self=*/false)) {
     const std::string& type = item.value()->name();
@@ -54,15 +63,39 @@ void SpatialLayer::set_partition(std::shared_ptr<SpatialPartition> partition) {
   cut_ = {};
 }
 
-const AxisCut& SpatialLayer::cut_of(const at::Tensor& slab) {
-  const std::int64_t cells = slab.size(1);
-  if (cut_.ranks() == 0) cut_ = partition_->meet(cells);
-  if (const std::int64_t met = cut_.of(partition_->rank()).size(); met != cells)
-    throw ConfigError(fmt::format(
-        "a layer that works on slabs of {} cells got {}: along the spatial axis all images of a layer have "
-        "one shape",
-        met, cells));
+const ImageCut& SpatialLayer::cut_of(const at::Tensor& slab) {
+  const ops::Extent3 cells = cells_of(slab);
+  if (cut_.front().ranks() == 0) cut_ = partition_->meet(cells);
+  const CellBox met = box_of(cut_);
+  for (std::size_t axis = 0; axis < cells.size(); ++axis)
+    if (met[axis].size() != cells[axis])
+      throw ConfigError(fmt::format(
+          "a layer that works on slabs of {} x {} x {} cells got {}: along the spatial axis all images of a "
+          "layer have one shape",
+          met[0].size(), met[1].size(), met[2].size(), fmt::join(cells, " x ")));
   return cut_;
+}
+
+CellBox SpatialLayer::box_of(const ImageCut& cut) const {
+  CellBox box;
+  for (std::size_t axis = 0; axis < box.size(); ++axis)
+    box[axis] = cut[axis].of(partition_->along(axis).rank);
+  return box;
+}
+
+std::int64_t SpatialLayer::of_whole(const at::Tensor& slab, std::int64_t values) {
+  const ImageCut& cut = cut_of(slab);
+  for (std::size_t axis = 0; axis < cut.size(); ++axis)
+    values = values / box_of(cut)[axis].size() * cut[axis].extent();
+  return values;
+}
+
+at::Tensor SpatialLayer::fetch(const at::Tensor& slab, const WantedCells& wanted, std::size_t first) {
+  const ImageCut& cut = cut_of(slab);
+  at::Tensor cells = slab;
+  for (std::size_t axis = cut.size(); axis-- > first;)
+    if (cut[axis].ranks() > 1) cells = partition_->exchange(cells, axis, cut[axis], wanted[axis]);
+  return cells;
 }
 
 void set_partition(torch::nn::Module& module, const std::shared_ptr<SpatialPartition>& partition) {

@@ -35,19 +35,23 @@ at::Tensor TransposedConv3dImpl::forward(const at::Tensor& input) {
 }
 
 at::Tensor TransposedConv3dImpl::of_slab(const at::Tensor& slab) {
-  const AxisCut& cut = cut_of(slab);
-  const TransposedWindow window{.kernel = options_.kernel[0],
-                                .stride = options_.stride[0],
-                                .before = options_.padding.before[0],
-                                .after = options_.padding.after[0]};
-  const AxisCut outputs = output_cut(cut, window);
-  const std::vector<CellRange> wanted = inputs_of(outputs, window, cut.extent());
-  const auto rank = static_cast<std::size_t>(partition()->rank());
-  const CellRange mine = outputs.of(partition()->rank()), seen = wanted[rank];
+  std::array<TransposedWindow, 3> windows;
+  for (std::size_t axis = 0; axis < windows.size(); ++axis)
+    windows[axis] = {.kernel = options_.kernel[axis],
+                     .stride = options_.stride[axis],
+                     .before = options_.padding.before[axis],
+                     .after = options_.padding.after[axis]};
+  const ImageCut& cut = cut_of(slab);
+  const ImageCut outputs = output_cut(cut, windows);
+  const CellBox mine = box_of(outputs);
   ops::Padding3 padding = options_.padding;
-  padding.before[0] = mine.begin + window.before - seen.begin * window.stride;
-  padding.after[0] = (seen.size() - 1) * window.stride + window.kernel - padding.before[0] - mine.size();
-  return ops::transposed_conv3d(partition()->exchange(slab, cut, wanted), weight, bias, options_.stride,
+  for (std::size_t axis = 0; axis < mine.size(); ++axis) {
+    if (cut[axis].ranks() == 1) continue;
+    const WindowPart part = windows[axis].part_of(mine[axis], cut[axis].extent());
+    padding.before[axis] = part.before;
+    padding.after[axis] = part.after;
+  }
+  return ops::transposed_conv3d(fetch(slab, inputs_of(outputs, windows, cut)), weight, bias, options_.stride,
                                 padding);
 }
 

@@ -19,6 +19,7 @@ parallel::DataParallelOptions parallel_options(const Session& session) {
           .plan = choices.collectives,
           .sync_batch_norm = choices.sync_batch_norm,
           .spatial = std::move(spatial),
+          .slabs = mesh.shape().slabs(),
           .logger = session.logger()};
 }
 

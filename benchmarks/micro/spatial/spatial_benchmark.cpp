@@ -129,7 +129,7 @@ void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t sho
   const std::vector<double> times = median_ms(
       world,
       {[&] { differentiate(alone->forward(with_halo)); },
-       [&] { differentiate(ranks->exchange(slab, cut, wanted)); },
+       [&] { differentiate(ranks->exchange(slab, 0, cut, wanted)); },
        [&] { differentiate(behind->forward(slab)); }, [&] { differentiate(beside->forward(slab)); },
        [&] { differentiate(alone->forward(whole->forward(slab)).narrow(1, mine.begin, mine.size())); }});
   const double compute = times[0], halo = times[1], in_turn = times[2], overlapped = times[3],

@@ -26,7 +26,8 @@ class MeshShape {
  public:
   /// All ranks along the data axis.
   explicit MeshShape(int world = 1);
-  /// "data=2,pipeline=4"; the order in the text has no meaning. "" means all ranks along the data axis;
+  /// "data=2,pipeline=4"; the order in the text has no meaning. "spatial=2x3" are slabs along x and y, "spatial=1x1x2" along z
+  /// alone, "spatial=2" along x. "" means all ranks along the data axis;
   /// without "data" that axis takes what the others leave.
   /// @param order axes from the fastest on, "tensor,spatial,pipeline,data"; "" for that
   /// @throws ConfigError (fields "mesh", "mesh-order") if the sizes do not multiply to `world`
@@ -34,11 +35,13 @@ class MeshShape {
 
   int world() const noexcept;
   int size(Axis axis) const noexcept { return sizes_[index(axis)]; }
+  /// How the ranks of the spatial axis lie along x, y, z; those along z are consecutive.
+  const std::array<int, 3>& slabs() const noexcept { return slabs_; }
   /// Where a rank stands along an axis, from 0.
   int coordinate(int rank, Axis axis) const noexcept;
   /// The ranks that differ from `rank` along `axis` only, itself among them, in the order of the axis.
   std::vector<int> group_of(int rank, Axis axis) const;
-  /// "data=2,pipeline=4": the axes longer than one; "data=1" if there is none.
+  /// "data=2,spatial=2x2": the axes longer than one; "data=1" if there is none.
   std::string to_string() const;
 
   bool operator==(const MeshShape&) const = default;
@@ -48,6 +51,7 @@ class MeshShape {
   int stride(Axis axis) const noexcept;
 
   std::array<int, kAxes.size()> sizes_ = {1, 1, 1, 1};
+  std::array<int, 3> slabs_ = {1, 1, 1};
   std::array<Axis, kAxes.size()> fastest_first_ = {Axis::tensor, Axis::spatial, Axis::pipeline, Axis::data};
 };
 

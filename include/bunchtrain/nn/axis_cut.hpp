@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// How the cells of an axis are spread over ranks, and which of them a layer's outputs see. No communication, no tensors.
+/// How the cells of an image are spread over ranks, axis by axis, and which of them a layer's outputs see. No communication,
+/// no tensors.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "bunchtrain/ops/extent3.hpp"
 
 namespace bunchtrain::nn {
 
@@ -40,6 +45,13 @@ class AxisCut {
   std::vector<std::int64_t> borders_ = {0};
 };
 
+/// What a window needs to compute a range of outputs along an axis.
+struct WindowPart {
+  CellRange inputs;                    ///< that are there
+  std::int64_t before = 0, after = 0;  ///< zeros around them; outputs cut off, where the window is transposed
+  std::int64_t skipped = 0;            ///< outputs of these inputs in front of the range
+};
+
 /// What a convolution or a pooling does along one axis: output o sees the cells o stride - before + t dilation, t = 0 to
 /// kernel - 1, of the input whose cells are repeated `upsampling` times; beyond its ends are zeros.
 struct AxisWindow {
@@ -53,6 +65,7 @@ struct AxisWindow {
   CellRange inputs_of(CellRange outputs, std::int64_t extent) const noexcept;
   /// The outputs that see no input cell but those of `inputs`: what can be computed before any neighbour has answered.
   CellRange outputs_within(CellRange inputs, std::int64_t extent) const noexcept;
+  WindowPart part_of(CellRange outputs, std::int64_t extent) const noexcept;
 };
 
 /// What a transposed convolution does along one axis: cell i adds to the outputs i stride - before + t, t = 0 to kernel - 1;
@@ -64,6 +77,7 @@ struct TransposedWindow {
   std::int64_t outputs(std::int64_t extent) const noexcept;
   /// Input cells that a range of outputs sees.
   CellRange inputs_of(CellRange outputs, std::int64_t extent) const noexcept;
+  WindowPart part_of(CellRange outputs, std::int64_t extent) const noexcept;
 };
 
 /// The slabs of what a window makes of slabs: where the axis keeps its length they keep their borders, so that an input can
@@ -75,5 +89,25 @@ AxisCut output_cut(const AxisCut& input, const TransposedWindow& window);
 /// For each rank the input cells that its slab of the output sees.
 std::vector<CellRange> inputs_of(const AxisCut& output, const AxisWindow& window, std::int64_t extent);
 std::vector<CellRange> inputs_of(const AxisCut& output, const TransposedWindow& window, std::int64_t extent);
+
+/// The slabs along x, y, z: a rank has the cells of its place along each. One slab along an axis: it is not cut.
+using ImageCut = std::array<AxisCut, 3>;
+/// A rank's cells along x, y, z.
+using CellBox = std::array<CellRange, 3>;
+/// For each axis and each rank along it the cells that it needs.
+using WantedCells = std::array<std::vector<CellRange>, 3>;
+
+/// @throws ConfigError naming the axis if a rank would have no cell.
+ImageCut balanced_cut(const ops::Extent3& cells, const std::array<int, 3>& ranks,
+                      const ops::Extent3& units = {1, 1, 1});
+/// The first axis that is cut; x if none is.
+std::size_t leading_axis(const ImageCut& cut) noexcept;
+/// @throws ConfigError naming the axis if a rank would have no cell.
+ImageCut output_cut(const ImageCut& input, const std::array<AxisWindow, 3>& windows);
+ImageCut output_cut(const ImageCut& input, const std::array<TransposedWindow, 3>& windows);
+WantedCells inputs_of(const ImageCut& output, const std::array<AxisWindow, 3>& windows,
+                      const ImageCut& input);
+WantedCells inputs_of(const ImageCut& output, const std::array<TransposedWindow, 3>& windows,
+                      const ImageCut& input);
 
 }  // namespace bunchtrain::nn

@@ -35,7 +35,7 @@ struct Conv3dOptions {
 /// is thread-safe, on any streams, as long as nobody changes the parameters.
 ///
 /// With a partition it convolves slabs, from one thread; for backward it keeps slab and halo. Where messages travel by
-/// themselves (`SpatialPartition::overlaps`), what needs no halo is computed meanwhile.
+/// themselves (`SpatialPartition::overlaps`), what needs no halo along the first axis that is cut is computed meanwhile.
 class Conv3dImpl : public torch::nn::Module, public SpatialLayer {
  public:
   explicit Conv3dImpl(Conv3dOptions options);
@@ -46,18 +46,19 @@ class Conv3dImpl : public torch::nn::Module, public SpatialLayer {
   at::Tensor weight, bias;
 
  private:
-  /// Cells from `begin` of the whole image's x axis.
+  /// Cells from `begin` of the whole image's first axis that is cut.
   struct Stretch {
     at::Tensor cells;
     std::int64_t begin;
   };
 
   at::Tensor kernels();
-  AxisWindow window_along_x() const noexcept;
+  std::array<AxisWindow, 3> windows() const noexcept;
   at::Tensor convolve(at::TensorList stretches, const ops::Padding3& padding, const at::Tensor& kept) const;
   at::Tensor of_slab(const at::Tensor& slab);
-  /// A range of the outputs of an image of so many cells, from stretches that have all that they see.
-  at::Tensor outputs_of(const std::vector<Stretch>& at_hand, CellRange outputs, std::int64_t extent) const;
+  /// Some outputs of the image, from stretches that have all that they see, of the other axes nothing more.
+  at::Tensor outputs_of(const std::vector<Stretch>& at_hand, const CellBox& outputs,
+                        const ImageCut& cut) const;
 
   struct KeptKernels;
 

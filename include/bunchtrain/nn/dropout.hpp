@@ -37,6 +37,8 @@ class DropoutImpl : public torch::nn::Module, public SpatialLayer {
   const DropoutOptions& options() const noexcept { return options_; }
 
  private:
+  at::Tensor of_slab(const at::Tensor& input, const at::Tensor& keys);
+
   DropoutOptions options_;
   std::int64_t calls_ = 0;
 };

@@ -33,27 +33,34 @@ class HaloInFlight {
   virtual Arrived finish(const at::Tensor& inside) = 0;
 };
 
-/// The ranks that have slabs, along x, of the same images. `parallel` injects one over a communicator; layers without one
+/// Where a rank is along an axis of images.
+struct AxisPlace {
+  int rank = 0, ranks = 1;
+};
+
+/// The ranks that have slabs of the same images, along one to three axes. `parallel` injects one over a communicator; layers without one
 /// have whole images. What the layers of all ranks compute is a function of all slabs: each operation here is linear, and
 /// its backward is its adjoint over the same ranks, so that gradients are right if the ranks' losses are summed. All are
 /// differentiable to any order. Collective, forward and backward: all its ranks, same order. Use from one thread.
 class SpatialPartition {
  public:
   virtual ~SpatialPartition() = default;
-  virtual int rank() const noexcept = 0;
-  virtual int ranks() const noexcept = 0;
+  /// This rank's along x (0), y (1) or z (2).
+  virtual AxisPlace along(std::size_t axis) const noexcept = 0;
 
   /// Whether messages travel while this rank computes: only then is it worth to compute first what needs no halo.
   virtual bool overlaps() const noexcept = 0;
 
-  /// How many cells each rank has of an axis, from what each has.
-  virtual AxisCut meet(std::int64_t cells) = 0;
-  /// The cells `wanted[rank]` of the axis, in order, from those who have them: [B, X', ...] of [B, X, ...]. With all cells
-  /// wanted by all it gathers.
-  virtual at::Tensor exchange(const at::Tensor& slab, const AxisCut& cut,
+  /// How many cells each rank has of each axis, from what each has.
+  /// @throws ConfigError on all ranks if slabs that lie side by side have different cells.
+  virtual ImageCut meet(const ops::Extent3& cells) = 0;
+  /// The cells `wanted[rank]` of an axis, in order, from those along it who have them: along x [B, X', ...] of [B, X, ...].
+  /// With all cells wanted by all it gathers. Axis after axis, corners come with the later ones.
+  virtual at::Tensor exchange(const at::Tensor& slab, std::size_t axis, const AxisCut& cut,
                               const std::vector<CellRange>& wanted) = 0;
   /// The same in two halves, without a copy of what this rank has itself. Other ranks may call `exchange`.
-  virtual std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor& slab, const AxisCut& cut,
+  virtual std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor& slab, std::size_t axis,
+                                                       const AxisCut& cut,
                                                        const std::vector<CellRange>& wanted) = 0;
   /// The sum over ranks.
   virtual at::Tensor sum(const at::Tensor& values) = 0;
@@ -61,7 +68,7 @@ class SpatialPartition {
   virtual std::shared_ptr<ops::StatisticsReducer> statistics() = 0;
 };
 
-/// A layer that works on slabs [B, X, Y, Z, C] if a partition was set, and on whole images else. Which cells of the whole a
+/// A layer that works on slabs [B, X, Y, Z, ...] if a partition was set, and on whole images else. Which cells of the whole a
 /// slab is, the ranks tell each other at the first image; later images have the same shape.
 class SpatialLayer {
  public:
@@ -76,11 +83,17 @@ class SpatialLayer {
 
   SpatialPartition* partition() const noexcept { return partition_.get(); }
   /// Collective at the first call. @throws ConfigError if this rank has another number of cells than then.
-  const AxisCut& cut_of(const at::Tensor& slab);
+  const ImageCut& cut_of(const at::Tensor& slab);
+  /// The cells of this rank.
+  CellBox box_of(const ImageCut& cut) const;
+  /// So many values of a slab are how many of the whole image?
+  std::int64_t of_whole(const at::Tensor& slab, std::int64_t values);
+  /// What this rank wants, axis after axis: the last first, down to `first`; axes that are not cut stay as they are.
+  at::Tensor fetch(const at::Tensor& slab, const WantedCells& wanted, std::size_t first = 0);
 
  private:
   std::shared_ptr<SpatialPartition> partition_;
-  AxisCut cut_;
+  ImageCut cut_;
 };
 
 /// Gives a network's layers the partition. Layers that need no neighbours (products over channels, activations) work on

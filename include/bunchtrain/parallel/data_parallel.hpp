@@ -6,6 +6,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -42,6 +43,8 @@ struct DataParallelOptions {
   /// number for each replica: its other ranks are replicas, with other samples. All of a replica's ranks take the same batch,
   /// and each counts its samples: counts of steps are those of replicas. Gradients are then summed after backward.
   std::optional<comm::Communicator> spatial = {};
+  /// How these ranks lie along x, y, z (`comm::MeshShape::slabs`); zeros: all along x.
+  std::array<int, 3> slabs = {};
   /// How the network is called, if it is no `nn::Model`.
   std::function<NamedTensors(const NamedTensors&)> forward = {};
   Logger logger = {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers on slabs against the same layers on whole images, in float64: values, gradients, gradients of gradients.
+// Layers on slabs along one and two axes against the same layers on whole images, in float64: values, gradients, gradients of
+// gradients.
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>
@@ -9,6 +10,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/utils.h>
 
+#include <array>
 #include <functional>
 
 #include "bunchtrain/comm/mesh.hpp"
@@ -27,12 +29,24 @@
 namespace bunchtrain::parallel {
 namespace {
 
+using ops::Extent3;
 using ops::Padding3;
+
+/// What is along x, y, z turned to y, z, x (1) or z, x, y (2).
+template <class T>
+std::array<T, 3> turned(const std::array<T, 3>& along, std::size_t turn) {
+  std::array<T, 3> found;
+  for (std::size_t axis = 0; axis < 3; ++axis) found[(axis + turn) % 3] = along[axis];
+  return found;
+}
+Padding3 turned(const Padding3& padding, std::size_t turn) {
+  return {turned(padding.before, turn), turned(padding.after, turn)};
+}
 
 /// Whole images in and out, slabs between.
 struct Between : torch::nn::Module {
   template <class Layer>
-  Between(std::int64_t cells, Layer layer)
+  Between(Extent3 cells, Layer layer)
       : slab(register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = cells}))),
         whole(register_module("whole", nn::ToWhole())),
         middle([layer](const at::Tensor& x) mutable { return layer->forward(x); }) {
@@ -55,6 +69,12 @@ struct Found {
 class SpatialLayersTest : public ParallelTest {
  protected:
   std::shared_ptr<nn::SpatialPartition> partition_ = create_spatial_partition(communicator_);
+
+  /// All ranks along the first axis, and along the first two: of each the turns to the other axes.
+  std::vector<std::array<int, 3>> grids() const {
+    if (world() == 4) return {{4, 1, 1}, {2, 2, 1}};
+    return {{world(), 1, 1}};
+  }
 
   /// The sum of the ranks' shares, as an engine sums gradients.
   at::Tensor summed(const at::Tensor& share) {
@@ -89,6 +109,7 @@ class SpatialLayersTest : public ParallelTest {
   }
 
   void expect_equal_to_one_rank(Between& network, const at::Tensor& image, bool twice = true) {
+    nn::set_partition(network, nullptr);
     const Found expected = derive(network, image, false, twice);
     nn::set_partition(network, partition_);
     for (int pass = 0; pass < 2; ++pass) {  // the first meets
@@ -105,9 +126,9 @@ class SpatialLayersTest : public ParallelTest {
   }
 };
 
-at::Tensor image(std::int64_t cells, std::int64_t channels) {
+at::Tensor image(Extent3 cells, std::int64_t channels) {
   torch::manual_seed(5);
-  return at::randn({2, cells, 5, 6, channels}, at::kDouble);
+  return at::randn({2, cells[0], cells[1], cells[2], channels}, at::kDouble);
 }
 
 void fill(torch::nn::Module& layer) {
@@ -125,8 +146,9 @@ nn::Conv3d convolution(const nn::Conv3dOptions& options) {
 /// In one convolution behind the halo, and in parts beside it.
 class SpatialConvolutionsTest : public SpatialLayersTest, public testing::WithParamInterface<bool> {
  protected:
-  SpatialConvolutionsTest() {
-    partition_ = create_spatial_partition(communicator_, {.overlaps = GetParam()});
+  SpatialConvolutionsTest() { lay({}); }
+  void lay(const std::array<int, 3>& grid) {
+    partition_ = create_spatial_partition(communicator_, {.grid = grid, .overlaps = GetParam()});
   }
 };
 INSTANTIATE_TEST_SUITE_P(Overlaps, SpatialConvolutionsTest, testing::Bool());
@@ -134,11 +156,11 @@ INSTANTIATE_TEST_SUITE_P(Overlaps, SpatialConvolutionsTest, testing::Bool());
 TEST_P(SpatialConvolutionsTest, EqualOneRank) {
   struct Case {
     std::int64_t cells;
-    ops::Extent3 kernel;
+    Extent3 kernel;
     Padding3 padding;
-    ops::Extent3 upsampling = {1, 1, 1};
+    Extent3 upsampling = {1, 1, 1};
     bool bias = true;
-    ops::Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};
+    Extent3 stride = {1, 1, 1}, dilation = {1, 1, 1};
   };
   const std::vector<Case> cases = {
       {9, {3, 3, 3}, Padding3::same({3, 3, 3})},
@@ -161,30 +183,41 @@ TEST_P(SpatialConvolutionsTest, EqualOneRank) {
        .padding = {{3, 1, 0}, {2, 1, 1}},
        .stride = {2, 2, 1},
        .dilation = {3, 1, 2}}};
-  for (const Case& one : cases) {
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const Case& one = cases[i];
     SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]
                                     << ", upsampling " << one.upsampling[0] << ", stride " << one.stride[0]
                                     << ", dilation " << one.dilation[0]);
-    Between network(one.cells, convolution({.in_channels = 2,
-                                            .out_channels = 3,
-                                            .kernel = one.kernel,
-                                            .padding = one.padding,
-                                            .upsampling = one.upsampling,
-                                            .stride = one.stride,
-                                            .dilation = one.dilation,
-                                            .bias = one.bias}));
-    expect_equal_to_one_rank(network, image(one.cells, 2));
+    for (std::size_t turn = 0; turn < 3; ++turn) {
+      const Extent3 cells = turned<std::int64_t>({one.cells, 5, 6}, turn);
+      Between network(cells, convolution({.in_channels = 2,
+                                          .out_channels = 3,
+                                          .kernel = turned(one.kernel, turn),
+                                          .padding = turned(one.padding, turn),
+                                          .upsampling = turned(one.upsampling, turn),
+                                          .stride = turned(one.stride, turn),
+                                          .dilation = turned(one.dilation, turn),
+                                          .bias = one.bias}));
+      for (const auto& grid : grids()) {
+        // All along x; a third of them each along y, z, and two axes.
+        if (i % 3 != turn && (turn > 0 || grid[1] > 1)) continue;
+        SCOPED_TRACE(testing::Message() << grid[0] << " x " << grid[1] << ", turned by " << turn);
+        lay(turned(grid, turn));
+        expect_equal_to_one_rank(network, image(cells, 2));
+      }
+    }
   }
 }
 
 TEST_P(SpatialConvolutionsTest, HoldNothingButSlabHaloAndOutput) {
   constexpr std::int64_t kCells = 24, kPlane = 5 * 6 * 2 * 8 * 2;  // bytes of a plane of both images
+  const Extent3 cells = {kCells, 5, 6};
   Between network(
-      kCells,
+      cells,
       convolution(
           {.in_channels = 2, .out_channels = 2, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})}));
   nn::set_partition(network, partition_);
-  const at::Tensor slab = network.slab->forward(image(kCells, 2)).contiguous().set_requires_grad(true);
+  const at::Tensor slab = network.slab->forward(image(cells, 2)).contiguous().set_requires_grad(true);
   network.middle(slab);  // the ranks meet
   const HeldBytes held;
   const at::Tensor output = network.middle(slab);
@@ -194,12 +227,13 @@ TEST_P(SpatialConvolutionsTest, HoldNothingButSlabHaloAndOutput) {
 
 /// Halos of backward arrive where the slab's own gradient is known, in each backward anew.
 TEST_P(SpatialConvolutionsTest, AGraphThatIsKeptIsDifferentiatedAgain) {
+  const Extent3 cells = {16, 5, 6};
   Between network(
-      16,
+      cells,
       convolution(
           {.in_channels = 2, .out_channels = 3, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})}));
   nn::set_partition(network, partition_);
-  const at::Tensor leaf = image(16, 2).set_requires_grad(true);
+  const at::Tensor leaf = image(cells, 2).set_requires_grad(true);
   const at::Tensor loss = network.forward(leaf).square().sum();
   const auto gradient = [&](bool keep) {
     return torch::autograd::grad({loss}, {leaf}, {}, keep).front().clone();
@@ -213,40 +247,52 @@ TEST_P(SpatialConvolutionsTest, AGraphThatIsKeptIsDifferentiatedAgain) {
 TEST_F(SpatialLayersTest, TransposedConvolutionsEqualOneRank) {
   struct Case {
     std::int64_t cells;
-    ops::Extent3 kernel, stride;
+    Extent3 kernel, stride;
     Padding3 padding;
   };
   for (const Case& one : std::vector<Case>{{4, {2, 2, 2}, {2, 2, 2}, {}},
                                            {7, {4, 2, 3}, {2, 2, 1}, Padding3::symmetric({1, 0, 1})},
                                            {6, {5, 3, 2}, {3, 1, 2}, {{2, 1, 0}, {0, 1, 1}}},
                                            {9, {3, 3, 3}, {1, 1, 1}, Padding3::symmetric({1, 1, 1})}}) {
-    SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0]);
-    nn::TransposedConv3d layer(nn::TransposedConv3dOptions{.in_channels = 2,
-                                                           .out_channels = 3,
-                                                           .kernel = one.kernel,
-                                                           .stride = one.stride,
-                                                           .padding = one.padding});
-    fill(*layer);
-    Between network(one.cells, layer);
-    expect_equal_to_one_rank(network, image(one.cells, 2));
+    for (std::size_t turn = 0; turn < 3; ++turn) {
+      nn::TransposedConv3d layer(nn::TransposedConv3dOptions{.in_channels = 2,
+                                                             .out_channels = 3,
+                                                             .kernel = turned(one.kernel, turn),
+                                                             .stride = turned(one.stride, turn),
+                                                             .padding = turned(one.padding, turn)});
+      fill(*layer);
+      const Extent3 cells = turned<std::int64_t>({one.cells, 5, 6}, turn);
+      Between network(cells, layer);
+      for (const auto& grid : grids()) {
+        SCOPED_TRACE(testing::Message() << "cells " << one.cells << ", kernel " << one.kernel[0] << ", "
+                                        << grid[0] << " x " << grid[1] << ", turned by " << turn);
+        partition_ = create_spatial_partition(communicator_, {.grid = turned(grid, turn)});
+        expect_equal_to_one_rank(network, image(cells, 2));
+      }
+    }
   }
 }
 
 TEST_F(SpatialLayersTest, PoolingAndNormsEqualOneRank) {
-  for (const std::int64_t cells : {8, 9, 11}) {
-    Between pool(cells, nn::AveragePool(nn::AveragePoolOptions{}));
-    expect_equal_to_one_rank(pool, image(cells, 3));
-    Between sample_norm(cells, nn::SampleNorm(nn::SampleNormOptions{}));
-    expect_equal_to_one_rank(sample_norm, image(cells, 3));
-  }
+  for (const std::int64_t along : {8, 9, 11})
+    for (std::size_t turn = 0; turn < 3; ++turn)
+      for (const auto& grid : grids()) {
+        partition_ = create_spatial_partition(communicator_, {.grid = turned(grid, turn)});
+        const Extent3 cells = turned<std::int64_t>({along, 5, 6}, turn);
+        Between pool(cells, nn::AveragePool(nn::AveragePoolOptions{}));
+        expect_equal_to_one_rank(pool, image(cells, 3));
+        Between sample_norm(cells, nn::SampleNorm(nn::SampleNormOptions{}));
+        expect_equal_to_one_rank(sample_norm, image(cells, 3));
+      }
 }
 
 TEST_F(SpatialLayersTest, BatchNormCountsAllSlabs) {
-  Between one(7, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
-  const Found expected = derive(one, image(7, 3), false, false);
-  Between network(7, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
-  nn::set_partition(network, partition_);
-  const Found found = derive(network, image(7, 3), true, false);
+  const Extent3 cells = {7, 5, 6};
+  Between one(cells, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
+  const Found expected = derive(one, image(cells, 3), false, false);
+  Between network(cells, nn::BatchNorm(nn::BatchNormOptions{.channels = 3}));
+  nn::set_partition(network, create_spatial_partition(communicator_, {.grid = grids().back()}));
+  const Found found = derive(network, image(cells, 3), true, false);
   expect_close(found.output, expected.output);
   expect_close(found.of_image, expected.of_image);
   for (std::size_t i = 0; i < expected.of_parameters.size(); ++i)
@@ -256,13 +302,16 @@ TEST_F(SpatialLayersTest, BatchNormCountsAllSlabs) {
 }
 
 TEST_F(SpatialLayersTest, DropoutDropsWhatTheWholeImageWould) {
-  Between network(10, nn::Dropout(nn::DropoutOptions{.probability = 0.4, .site = 2}));
-  const at::Tensor ones = at::ones({2, 10, 3, 5, 7}, at::kDouble);
+  Between network({10, 4, 5}, nn::Dropout(nn::DropoutOptions{.probability = 0.4, .site = 2}));
+  const at::Tensor ones = at::ones({2, 10, 4, 5, 7}, at::kDouble);
   const Found expected = derive(network, ones, false, false);
-  nn::set_partition(network, partition_);
-  const Found found = derive(network, ones, true, false);
-  EXPECT_TRUE(found.output.equal(expected.output));
-  expect_close(found.of_image, expected.of_image);
+  for (std::size_t turn = 0; turn < 3; ++turn)
+    for (const auto& grid : grids()) {
+      nn::set_partition(network, create_spatial_partition(communicator_, {.grid = turned(grid, turn)}));
+      const Found found = derive(network, ones, true, false);
+      EXPECT_TRUE(found.output.equal(expected.output));
+      expect_close(found.of_image, expected.of_image);
+    }
 }
 
 struct Dropping : torch::nn::Module {
@@ -273,7 +322,7 @@ struct Dropping : torch::nn::Module {
 
   nn::Conv3dOptions options = {
       .in_channels = 2, .out_channels = 2, .kernel = {3, 3, 3}, .padding = Padding3::same({3, 3, 3})};
-  nn::ToSlab slab = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = 9}));
+  nn::ToSlab slab = register_module("slab", nn::ToSlab(nn::ToSlabOptions{.cells = {9, 5, 6}}));
   nn::Conv3d first = register_module("first", convolution(options));
   nn::Dropout dropout =
       register_module("dropout", nn::Dropout(nn::DropoutOptions{.probability = 0.4, .site = 2}));
@@ -287,7 +336,7 @@ TEST_F(SpatialLayersTest, AReplicaWithoutSamplesTakesPart) {
                   comm::MeshShape::parse("data=2,spatial=" + std::to_string(world() / 2), world()));
   const auto alone = std::make_shared<Dropping>(), together = std::make_shared<Dropping>();
   DataParallel parallel(together, communicator_, {.spatial = mesh.axis(comm::Axis::spatial)});
-  const at::Tensor one = image(9, 2).narrow(0, 0, 1);
+  const at::Tensor one = image({9, 5, 6}, 2).narrow(0, 0, 1);
   const std::int64_t share = mesh.coordinate(comm::Axis::data) == 0 ? 1 : 0;
   {
     const nn::StepContext context(3, 5, at::arange(share) + 20);
@@ -301,13 +350,30 @@ TEST_F(SpatialLayersTest, AReplicaWithoutSamplesTakesPart) {
   mesh.close();
 }
 
-/// As a loader may read it.
+/// As a loader may read it, along x.
 TEST_F(SpatialLayersTest, ASlabThatIsOneStaysAsItIs) {
-  nn::ToSlab slab(nn::ToSlabOptions{.cells = 9});
-  slab->set_partition(partition_);
-  const at::Tensor whole = image(9, 2), mine = slab->forward(whole);
-  EXPECT_EQ(mine.size(1), slab->slabs().of(rank()).size());
+  nn::ToSlab slab(nn::ToSlabOptions{.cells = {9, 5, 6}});
+  slab->set_partition(create_spatial_partition(communicator_, {.grid = grids().back()}));
+  const at::Tensor whole = image({9, 5, 6}, 2), mine = slab->forward(whole);
+  const nn::CellRange x = slab->slabs()[0].of(rank() / grids().back()[1]);
+  EXPECT_EQ(mine.size(1), x.size());
   EXPECT_TRUE(slab->forward(mine).equal(mine));
+  EXPECT_TRUE(slab->forward(whole.narrow(1, x.begin, x.size())).equal(mine));
+}
+
+TEST_F(SpatialLayersTest, SlabsThatDoNotLieSideBySideAreRefusedByAll) {
+  if (world() != 4) return;
+  nn::AveragePool pool;
+  pool->set_partition(create_spatial_partition(communicator_, {.grid = {2, 2, 1}}));
+  EXPECT_THAT(
+      refusal([&] {
+        pool->forward(at::ones({1, rank() == 1 ? 6 : 4, 4, 4, 1}));
+      }),
+      testing::HasSubstr("rank 1 of a layer's slabs has 6 cells along x where others of its place have 4"));
+  EXPECT_THAT(refusal([&] {
+                create_spatial_partition(communicator_, {.grid = {2, 1, 1}});
+              }),
+              testing::HasSubstr("as many slabs as ranks, 4"));
 }
 
 TEST_F(SpatialLayersTest, ImagesOfAnotherLengthAreRefused) {
@@ -318,7 +384,7 @@ TEST_F(SpatialLayersTest, ImagesOfAnotherLengthAreRefused) {
   EXPECT_THAT(refusal([&] {
                 layer->forward(at::ones({1, 4, 4, 4, 1}));
               }),
-              testing::HasSubstr("a layer that works on slabs of 3 cells got 4"));
+              testing::HasSubstr("a layer that works on slabs of 3 x 4 x 4 cells got 4 x 4 x 4"));
 }
 
 }  // namespace

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
+#include <string>
+
 #include "bunchtrain/comm/mesh.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/adamw.hpp"
@@ -14,21 +17,26 @@ namespace {
 
 constexpr std::int64_t kSamples = 4;
 
-class UnetSpatialTest : public ParallelTest, public testing::WithParamInterface<int> {};
+struct Slabs {
+  std::string along;  ///< axes
+  int ranks;
+};
+void PrintTo(const Slabs& slabs, std::ostream* stream) { *stream << slabs.along; }
+
+class UnetSpatialTest : public ParallelTest, public testing::WithParamInterface<Slabs> {};
 
 /// Replicas of as many slabs as the parameter says, if the ranks allow it.
 TEST_P(UnetSpatialTest, ThreeUpdatesEqualOneRank) {
-  const int slabs = GetParam();
+  const auto& [along, slabs] = GetParam();
   if (world() % slabs != 0) return;
-  comm::Mesh mesh(communicator_, comm::MeshShape::parse("data=" + std::to_string(world() / slabs) +
-                                                            ",spatial=" + std::to_string(slabs),
-                                                        world()));
+  comm::Mesh mesh(communicator_, comm::MeshShape::parse("spatial=" + along, world()));
   const int replicas = mesh.size(comm::Axis::data), replica = mesh.coordinate(comm::Axis::data);
   const Batch batch = small_showers(kSamples, 15);
   const Batch mine = slice_samples(batch, kSamples * replica / replicas, kSamples * (replica + 1) / replicas);
   models::CaloDiffusion whole = small_unet(15), cut = small_unet(15);
   DataParallel alone(whole, comm::Communicator::self());
-  DataParallel together(cut, communicator_, {.spatial = mesh.axis(comm::Axis::spatial)});
+  DataParallel together(cut, communicator_,
+                        {.spatial = mesh.axis(comm::Axis::spatial), .slabs = mesh.shape().slabs()});
   optim::AdamW alone_optimizer(alone, {.learning_rate = 1e-3}), optimizer(together, {.learning_rate = 1e-3});
   for (std::int64_t step = 0; step < 3; ++step) {
     const auto pass = [&](DataParallel& engine, const Batch& part) {
@@ -50,13 +58,20 @@ TEST_P(UnetSpatialTest, ThreeUpdatesEqualOneRank) {
   mesh.close();
 }
 
-INSTANTIATE_TEST_SUITE_P(Slabs, UnetSpatialTest, testing::Values(1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(Slabs, UnetSpatialTest,
+                         testing::Values(Slabs{"1", 1}, Slabs{"2", 2}, Slabs{"3", 3}, Slabs{"4", 4},
+                                         Slabs{"1x2", 2}, Slabs{"1x1x2", 2}, Slabs{"2x2", 4},
+                                         Slabs{"1x2x2", 4}));
 
 TEST_F(ParallelTest, SpatialRanksBeyondTheCellsAreRefusedByAll) {
   if (world() < 3) return;
   models::CaloDiffusion small(models::CaloDiffusionOptions{.cells = {7, 5, 7}, .channels = {8, 16, 16}});
   EXPECT_THAT(refusal([&] { DataParallel(small, communicator_, {.spatial = communicator_}); }),
               testing::HasSubstr("an axis of 8 cells, cut at multiples of 4 only, cannot be cut into"));
+  EXPECT_THAT(refusal([&] {
+                DataParallel(small, communicator_, {.spatial = communicator_, .slabs = {1, world(), 1}});
+              }),
+              testing::HasSubstr("while images are cut along y"));
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ TEST_F(ShowerDiffusionSlabsTest, ARunGoesOnInAnotherLayout) {
   const int world = test_world().size();
   if (world != 1 && world != 2 && world != 4) return;  // batches of two are no replicas of three
   const auto run = root_ / "slabs";
-  trained(test_world(), run, "spatial=" + std::to_string(world == 4 ? 2 : world), /*stop_after=*/3);
-  const at::Tensor found = trained(test_world(), run, world == 4 ? "spatial=4" : "");
+  trained(test_world(), run, world == 1 ? "spatial=1" : "spatial=1x2", /*stop_after=*/3);
+  const at::Tensor found = trained(test_world(), run, world == 4 ? "spatial=2x2" : "");
   if (test_world().rank() != 0) return;
   const at::Tensor expected = trained(mpi::Comm::self(), root_ / "alone", "");
   EXPECT_LE((found - expected).abs().max().item<double>(), 1e-9);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -50,12 +51,13 @@ struct Gan {
   ShowerGanStep step;
 
   Gan(ShowerVariant variant, at::ScalarType type, const comm::Communicator& communicator, bool sync,
-      const std::optional<comm::Communicator>& spatial = {})
+      const std::optional<comm::Communicator>& spatial = {}, const std::array<int, 3>& slabs = {})
       : generator({.variant = variant}),
         discriminator({.variant = variant, .bin_counts = variant == ShowerVariant::variable_angle}),
-        g((generator->to(type), generator), communicator, {.sync_batch_norm = sync, .spatial = spatial}),
+        g((generator->to(type), generator), communicator,
+          {.sync_batch_norm = sync, .spatial = spatial, .slabs = slabs}),
         d((discriminator->to(type), discriminator), communicator,
-          {.sync_batch_norm = sync, .spatial = spatial}),
+          {.sync_batch_norm = sync, .spatial = spatial, .slabs = slabs}),
         g_optimizer(g, {.learning_rate = 1e-4}),
         d_optimizer(d, {.learning_rate = 1e-4}),
         step({generator, &g, &g_optimizer}, {discriminator, &d, &d_optimizer},
@@ -160,7 +162,8 @@ TEST_P(ShowerGanSlabsTest, SlabsEqualOneRank) {
   comm::Mesh mesh(communicator_, comm::MeshShape::parse(GetParam().mesh, world()));
   const int slabs = mesh.size(comm::Axis::spatial);
   const std::int64_t replicas = mesh.size(comm::Axis::data), replica = mesh.coordinate(comm::Axis::data);
-  Gan together(variant, type, communicator_, /*sync=*/replicas > 1, mesh.axis(comm::Axis::spatial));
+  Gan together(variant, type, communicator_, /*sync=*/replicas > 1, mesh.axis(comm::Axis::spatial),
+               mesh.shape().slabs());
   std::vector<std::vector<double>> losses;
   for (int number = 0; number < steps; ++number) {
     const Share mine{number * replicas + replica, 1, replicas};
@@ -190,6 +193,9 @@ TEST_P(ShowerGanSlabsTest, SlabsEqualOneRank) {
 INSTANTIATE_TEST_SUITE_P(
     Variants, ShowerGanSlabsTest,
     testing::Values(SlabsCase{{ShowerVariant::variable_angle, at::kDouble, 1, 1e-9}, 2, "spatial=2"},
+                    SlabsCase{{ShowerVariant::variable_angle, at::kDouble, 1, 1e-9}, 4, "spatial=2x2"},
+                    SlabsCase{{ShowerVariant::fixed_angle, at::kDouble, 3, 1e-9}, 2, "spatial=1x2"},
+                    SlabsCase{{ShowerVariant::fixed_angle, at::kDouble, 3, 1e-9}, 4, "spatial=2x2"},
                     SlabsCase{{ShowerVariant::fixed_angle, at::kDouble, 3, 1e-9}, 4, "data=2,spatial=2"}));
 
 INSTANTIATE_TEST_SUITE_P(Variants, ShowerGanSharesTest,

@@ -85,7 +85,7 @@ TEST_F(SlabsTest, LoseWhatOneRankLosesAndGoOnInAnotherLayoutAfterAKill) {
 
 TEST_F(SlabsTest, WhatCannotBeCutIsRefusedOnceForAllRanks) {
   for (const auto& [ranks, words, part] : std::vector<std::tuple<int, std::string, std::string>>{
-           {3, "--channels 8,8,8,8,8 --mesh spatial=3", "at most 2 ranks"},
+           {3, "--channels 8,8,8,8,8 --mesh spatial=1x3", "at most 2 ranks"},
            {2, "--mesh spatial=2 --activation-bytes 30M", "0 with slabs"},
            {4, "--mesh spatial=2,pipeline=2", "stages (pipeline) or slabs (spatial)"}}) {
     const Finished refused = run(mpirun(ranks, train("refused", words)));

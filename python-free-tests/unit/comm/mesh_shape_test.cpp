@@ -56,6 +56,19 @@ TEST(MeshShapeTest, AnotherOrderMakesAnotherAxisFastest) {
   EXPECT_THAT(shape.group_of(4, Axis::pipeline), ElementsAre(0, 2, 4));
 }
 
+TEST(MeshShapeTest, SlabsLieAlongOneToThreeAxes) {
+  const auto shape = MeshShape::parse("spatial=2x3,data=2", 12);
+  EXPECT_EQ(shape.size(Axis::spatial), 6);
+  EXPECT_THAT(shape.slabs(), ElementsAre(2, 3, 1));
+  EXPECT_THAT(shape.group_of(7, Axis::spatial), ElementsAre(6, 7, 8, 9, 10, 11));
+  EXPECT_EQ(shape.to_string(), "data=2,spatial=2x3");
+  EXPECT_EQ(MeshShape::parse("spatial=1x2", 2).to_string(), "spatial=1x2");
+  EXPECT_EQ(MeshShape::parse("spatial=1x1x2", 2).to_string(), "spatial=1x1x2");
+  EXPECT_THAT(MeshShape::parse("spatial=4", 4).slabs(), ElementsAre(4, 1, 1));
+  EXPECT_EQ(MeshShape::parse("spatial=4x1", 4), MeshShape::parse("spatial=4", 4));
+  EXPECT_FALSE(MeshShape::parse("spatial=2x2", 4) == MeshShape::parse("spatial=4", 4));
+}
+
 TEST(MeshShapeTest, EveryRankHasCoordinatesOfItsOwn) {
   const auto shape =
       MeshShape::parse("data=3,pipeline=2,spatial=5,tensor=4", 120, "spatial,data,tensor,pipeline");
@@ -77,6 +90,12 @@ TEST(MeshShapeTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error_of("pipeline=4", 6), HasSubstr("product is the number of ranks, 6"));
   EXPECT_THAT(error_of("pipeline=8", 4), HasSubstr("4"));
   EXPECT_THAT(error_of("pipeline=2000000000,tensor=2000000000,spatial=2000000000", 4), HasSubstr("mesh"));
+  EXPECT_THAT(error_of("spatial=2000000000x2000000000x2000000000", 4), HasSubstr("mesh"));
+  EXPECT_THAT(error_of("spatial=2x2x1x1", 4), HasSubstr("slabs along x, y, z"));
+  EXPECT_THAT(error_of("spatial=2x", 2), HasSubstr("slabs along x, y, z"));
+  EXPECT_THAT(error_of("spatial=x2", 2), HasSubstr("AXIS=N"));
+  EXPECT_THAT(error_of("spatial=0x2", 2), HasSubstr("AXIS=N"));
+  EXPECT_THAT(error_of("data=2x2", 4), HasSubstr("AXIS=N"));
   EXPECT_THAT(error_of("depth=2", 2), HasSubstr("data, pipeline, tensor, spatial"));
   EXPECT_THAT(error_of("data", 2), HasSubstr("AXIS=N"));
   EXPECT_THAT(error_of("data=two", 2), HasSubstr("AXIS=N"));

@@ -147,16 +147,36 @@ TEST(AxisCutTest, TooShortAxesAreRefused) {
               HasSubstr("an axis of 2 cells"));
 }
 
-/// Two ranks, of which only their number is asked.
+TEST(AxisCutTest, ImagesAreCutAxisByAxis) {
+  const ImageCut cut = balanced_cut({9, 8, 4}, {2, 3, 1}, {1, 2, 1});
+  EXPECT_EQ(cut[0], AxisCut::balanced(9, 2));
+  EXPECT_EQ(cut[1], AxisCut::balanced(8, 3, 2));
+  EXPECT_EQ(cut[2].ranks(), 1);
+  EXPECT_EQ(leading_axis(cut), 0U);
+  EXPECT_EQ(leading_axis(balanced_cut({9, 8, 4}, {1, 1, 2})), 2U);
+  const std::array<AxisWindow, 3> windows = {
+      {{.kernel = 3, .before = 1, .after = 1}, {.kernel = 2, .stride = 2}, {.kernel = 4}}};
+  const ImageCut outputs = output_cut(cut, windows);
+  EXPECT_EQ(outputs[0], cut[0]);
+  EXPECT_EQ(outputs[1], AxisCut::balanced(4, 3));
+  EXPECT_EQ(outputs[2], AxisCut::balanced(1, 1));
+  const WantedCells wanted = inputs_of(outputs, windows, cut);
+  EXPECT_EQ(wanted[0][1], (CellRange{4, 9}));
+  EXPECT_EQ(wanted[1][0], (CellRange{0, 4}));
+  EXPECT_EQ(wanted[2][0], (CellRange{0, 4}));
+  EXPECT_THAT(refusal([&] { balanced_cut({9, 2, 4}, {1, 3, 1}); }), HasSubstr("cut along y"));
+}
+
+/// Two ranks along x, of which only their number is asked.
 struct TwoRanks : SpatialPartition {
-  int rank() const noexcept override { return 0; }
-  int ranks() const noexcept override { return 2; }
+  AxisPlace along(std::size_t axis) const noexcept override { return {0, axis == 0 ? 2 : 1}; }
   bool overlaps() const noexcept override { return false; }
-  AxisCut meet(std::int64_t) override { return {}; }
-  at::Tensor exchange(const at::Tensor& slab, const AxisCut&, const std::vector<CellRange>&) override {
+  ImageCut meet(const ops::Extent3&) override { return {}; }
+  at::Tensor exchange(const at::Tensor& slab, std::size_t, const AxisCut&,
+                      const std::vector<CellRange>&) override {
     return slab;
   }
-  std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor&, const AxisCut&,
+  std::unique_ptr<HaloInFlight> begin_exchange(const at::Tensor&, std::size_t, const AxisCut&,
                                                const std::vector<CellRange>&) override {
     return nullptr;
   }
@@ -169,7 +189,7 @@ struct Network : torch::nn::Module {};
 TEST(SpatialPartitionTest, RefusesLayersOfLibTorchThatNeedNeighboursByName) {
   const auto ranks = std::make_shared<TwoRanks>();
   Network network;
-  network.register_module("slab", ToSlab(ToSlabOptions{.cells = 8}));
+  network.register_module("slab", ToSlab(ToSlabOptions{.cells = {8, 1, 1}}));
   network.register_module("product", torch::nn::Linear(2, 2));
   set_partition(network, ranks);
   const auto part = network.register_module("part", std::make_shared<Network>());
@@ -183,15 +203,15 @@ TEST(SpatialPartitionTest, RefusesNetworksThatCutNothingAndImagesOfAnotherSize) 
   Network network;
   EXPECT_THAT(refusal([&] { set_partition(network, ranks); }),
               HasSubstr("no layer of the network cuts images"));
-  ToSlab slab(ToSlabOptions{.cells = 5});
+  ToSlab slab(ToSlabOptions{.cells = {5, 2, 2}});
   slab->set_partition(ranks);
-  EXPECT_EQ(slab->forward(torch::ones({1, 5, 2})).size(1), 3);
+  EXPECT_EQ(slab->forward(torch::ones({1, 5, 2, 2})).size(1), 3);
   EXPECT_THAT(refusal([&] {
-                slab->forward(torch::ones({1, 6, 2}));
+                slab->forward(torch::ones({1, 6, 2, 2}));
               }),
               HasSubstr("an image of 5 cells along x is cut into slabs; this one has 6"));
   slab->set_partition(nullptr);
-  EXPECT_EQ(slab->forward(torch::ones({1, 6, 2})).size(1), 6);
+  EXPECT_EQ(slab->forward(torch::ones({1, 6, 2, 2})).size(1), 6);
 }
 
 }  // namespace

@@ -174,7 +174,8 @@ DataParallel::Impl::Impl(std::shared_ptr<torch::nn::Module> network, comm::Commu
       is_spatial(options.spatial.has_value()),
       sync_batch_norm_wanted(options.sync_batch_norm),
       sync_batch_norm(options.sync_batch_norm && communicator.size() > 1) {
-  if (options.spatial) nn::set_partition(*module, create_spatial_partition(*options.spatial));
+  if (options.spatial)
+    nn::set_partition(*module, create_spatial_partition(*options.spatial, {.grid = options.slabs}));
   if (sync_batch_norm) share_statistics(*module, communicator);
   if (communicator.rank() == 0) options.logger.info("gradients: " + plan.description);
 }

@@ -21,17 +21,19 @@ struct Message {
 
 }  // namespace
 
-Messages::Messages(comm::Communicator& ranks, const TensorsOfRanks& sent, const TensorsOfRanks& received) {
+Messages::Messages(Line& line, const TensorsOfRanks& sent, const TensorsOfRanks& received) {
   std::vector<Message> messages;
-  const int here = ranks.rank();
-  for (int rank = 0; rank < ranks.size(); ++rank) {
+  const int here = line.here;
+  for (int rank = 0; rank < line.size(); ++rank) {
     if (sent[static_cast<std::size_t>(rank)].defined()) messages.push_back({here, rank});
     if (received[static_cast<std::size_t>(rank)].defined()) messages.push_back({rank, here});
   }
   std::ranges::sort(messages, {}, &Message::place);
-  for (const auto& [from, to] : messages)
-    works_.push_back(from == here ? ranks.send(sent[static_cast<std::size_t>(to)], to)
-                                  : ranks.receive(received[static_cast<std::size_t>(from)], from));
+  for (const auto& [from, to] : messages) {
+    const auto peer = static_cast<std::size_t>(from == here ? to : from);
+    works_.push_back(from == here ? line.group.send(sent[peer], line.members[peer])
+                                  : line.group.receive(received[peer], line.members[peer]));
+  }
 }
 
 void Messages::wait() {

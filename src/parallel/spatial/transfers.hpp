@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Stretches of an axis between ranks.
+/// Stretches of an axis between the ranks along it.
 
 #include <ATen/core/Tensor.h>
 
@@ -10,6 +10,16 @@
 #include "bunchtrain/nn/axis_cut.hpp"
 
 namespace bunchtrain::parallel {
+
+/// The ranks along an axis: those of a group that share their places along the other axes.
+struct Line {
+  comm::Communicator group;
+  std::vector<int> members = {};  ///< ranks of the group, in the order of the axis
+  int here = 0;                   ///< this rank's place among them
+  std::int64_t dimension = 1;     ///< of tensors, along which the axis lies
+
+  int size() const noexcept { return static_cast<int>(members.size()); }
+};
 
 /// Who needs which cells of an axis of whom.
 struct Route {
@@ -22,14 +32,14 @@ struct Route {
   }
 };
 
-/// Tensors by rank: what goes to each, or came from each; undefined for nothing.
+/// Tensors by place on the line: what goes to each, or came from each; undefined for nothing.
 using TensorsOfRanks = std::vector<at::Tensor>;
 
 /// Messages in flight. The tensors to be received are there from the beginning, their contents after `wait`.
 class Messages {
  public:
   /// @param sent to each rank, contiguous @param received from each rank, contiguous
-  Messages(comm::Communicator& ranks, const TensorsOfRanks& sent, const TensorsOfRanks& received);
+  Messages(Line& line, const TensorsOfRanks& sent, const TensorsOfRanks& received);
   void wait();
 
  private:
