@@ -60,7 +60,7 @@ std::vector<OptionSpec> data_options() {
       {.name = "io",
        .default_value = Text{"auto"},
        .help = "what fetches the bytes of data files: auto takes io_uring for files larger than memory",
-       .allowed = {"auto", "pread", "io_uring", "hdf5"},
+       .allowed = {"auto", "pread", "io_uring", "cufile", "hdf5"},
        .scope = OptionScope::rank},
       {.name = "stage",
        .default_value = Text{},
@@ -161,6 +161,14 @@ std::vector<OptionSpec> training_options() {
        .help =
            "gradients that are not finite: stop = the run ends; skip = the step is left out, up to 100 in a row",
        .allowed = {"stop", "skip"}},
+      {.name = "on-bad",
+       .default_value = Text{"stop"},
+       .help =
+           "samples that turn out to be damaged while they are read: stop = the run ends; skip = they have weight 0, "
+           "up to 0.1 % of an epoch's samples",
+       .allowed = {"stop", "skip"},
+       .scope = OptionScope::run,
+       .other_names = {"skip-bad", "ignore-bad-files", "skip-corrupted"}},
       {.name = "ema",
        .default_value = 0.0,
        .help =

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <mutex>
@@ -32,6 +33,14 @@ bool raise_soft_limit(rlim_t wanted, bool must_change) {
 
 bool allow_open_files(std::size_t count) {
   return raise_soft_limit(static_cast<rlim_t>(count) + kOwnFiles, false);
+}
+
+std::size_t room_for_files() {
+  constexpr std::size_t kLeast = 8, kMost = 1 << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kLeast;
+  const auto allowed = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, kMost));
+  return std::max(allowed > 2 * kOwnFiles ? allowed - kOwnFiles : allowed / 2, kLeast);
 }
 
 bool raise_open_file_limit() { return raise_soft_limit(RLIM_INFINITY, true); }

@@ -14,6 +14,9 @@ bool allow_open_files(std::size_t count);
 /// For when the limit is met: the hard one from now on. @return false if it was that already
 bool raise_open_file_limit();
 
+/// Files that may stay open to be read: what the soft limit leaves beside a program's own ones. Never less than 8.
+std::size_t room_for_files();
+
 /// A pause before the `attempt`-th repetition (from 0) of what failed with `code`; false: not to be repeated.
 bool prepare_repetition(int attempt, int code);
 

@@ -36,6 +36,25 @@ struct CountField {
 constexpr std::array<CountField, 3> kCountFields{
     {{"epoch", &EpochRow::epoch}, {"epochs", &EpochRow::epochs}, {"step", &EpochRow::step}}};
 
+struct LoaderField {
+  std::string_view name;
+  double LoaderSplit::*member;
+};
+constexpr std::array<LoaderField, 12> kLoaderFields{
+    {{"loader_wait_p50", &LoaderSplit::wait_p50},
+     {"loader_wait_p99", &LoaderSplit::wait_p99},
+     {"loader_fetch_p50", &LoaderSplit::fetch_p50},
+     {"loader_fetch_p99", &LoaderSplit::fetch_p99},
+     {"loader_decode_p50", &LoaderSplit::decode_p50},
+     {"loader_decode_p99", &LoaderSplit::decode_p99},
+     {"loader_assemble_p50", &LoaderSplit::assemble_p50},
+     {"loader_assemble_p99", &LoaderSplit::assemble_p99},
+     {"loader_bytes_fetched", &LoaderSplit::bytes_fetched},
+     {"loader_read_amplification", &LoaderSplit::read_amplification},
+     {"loader_processor_seconds_per_gb", &LoaderSplit::processor_seconds_per_gb},
+     {"loader_padding", &LoaderSplit::padding}}};
+constexpr std::string_view kSlowestStage = "loader_slowest_stage", kBadSamples = "bad_samples";
+
 constexpr std::string_view kLossPrefix = "loss_";
 
 template <class Fields>
@@ -45,7 +64,8 @@ bool has_name(const Fields& fields, std::string_view name) {
 
 bool is_metric(const Field& field) {
   return field.name != "kind" && !has_name(kCountFields, field.name) && !has_name(kRealFields, field.name) &&
-         !has_name(kSplitFields, field.name) && !field.name.starts_with(kLossPrefix) &&
+         !has_name(kSplitFields, field.name) && !has_name(kLoaderFields, field.name) &&
+         field.name != kBadSamples && !field.name.starts_with(kLossPrefix) &&
          !std::holds_alternative<std::string>(field.value) &&
          !std::holds_alternative<std::vector<double>>(field.value);
 }
@@ -70,6 +90,11 @@ Record make_record(const EpochRow& row) {
     if (!std::isnan(row.*member)) record.push_back({std::string(name), row.*member});
   }
   for (const auto& [name, member] : kSplitFields) record.push_back({std::string(name), row.split.*member});
+  for (const auto& [name, member] : kLoaderFields)
+    if (!std::isnan(row.loader.*member)) record.push_back({std::string(name), row.loader.*member});
+  if (!row.loader.slowest_stage.empty())
+    record.push_back({std::string(kSlowestStage), row.loader.slowest_stage});
+  if (row.bad_samples > 0) record.push_back({std::string(kBadSamples), row.bad_samples});
   for (const NamedValue& loss : row.losses) record.push_back({loss_key(loss.name), loss.value});
   for (const NamedValue& metric : row.metrics) record.push_back({metric.name, metric.value});
   return record;
@@ -87,6 +112,10 @@ std::optional<EpochRow> parse_epoch_row(const Record& record) {
     const double value = number(record, name);
     row.split.*member = std::isfinite(value) ? value : 0;
   }
+  for (const auto& [name, member] : kLoaderFields) row.loader.*member = number(record, name);
+  row.loader.slowest_stage = text(record, kSlowestStage);
+  if (const double bad = number(record, kBadSamples); std::isfinite(bad))
+    row.bad_samples = static_cast<std::int64_t>(bad);
   row.losses = parse_losses(record);
   for (const Field& field : record) {
     if (is_metric(field)) row.metrics.push_back({field.name, number(record, field.name)});

@@ -156,6 +156,7 @@ std::string training_section(const TrainingReport& report) {
   figures.push_back(make_learning_rate_figure(report));
   figures.push_back(make_throughput_figure(report));
   figures.push_back(make_step_split_figure(report));
+  figures.push_back(make_loader_figure(report));
   return section_html("Training", figures_html(figures) + epoch_table(report));
 }
 

@@ -20,6 +20,8 @@ std::vector<Figure> make_logged_figures(const TrainingReport& report);
 Figure make_learning_rate_figure(const TrainingReport& report);
 Figure make_throughput_figure(const TrainingReport& report);
 Figure make_step_split_figure(const TrainingReport& report);
+/// How long steps wait for data, and what the loader does meanwhile.
+Figure make_loader_figure(const TrainingReport& report);
 /// One figure for accuracies and areas, one for rejections, one for each other metric.
 std::vector<Figure> make_metric_figures(const TrainingReport& report);
 

@@ -239,6 +239,38 @@ Figure make_step_split_figure(const TrainingReport& report) {
   return {.plot = std::move(plot), .heading = "Where a step spends its time", .caption = std::move(caption)};
 }
 
+Figure make_loader_figure(const TrainingReport& report) {
+  struct Part {
+    const char* label;
+    double LoaderSplit::*p50;
+    double LoaderSplit::*p99;
+  };
+  constexpr std::array<Part, 4> kParts{
+      {{"wait of a step", &LoaderSplit::wait_p50, &LoaderSplit::wait_p99},
+       {"fetching a range", &LoaderSplit::fetch_p50, &LoaderSplit::fetch_p99},
+       {"decoding a range", &LoaderSplit::decode_p50, &LoaderSplit::decode_p99},
+       {"assembling a batch", &LoaderSplit::assemble_p50, &LoaderSplit::assemble_p99}}};
+  constexpr double kMilliseconds = 1e3;
+
+  Figure figure{.plot = {.x = epoch_axis(), .y = {.label = "p99 [ms]"}}, .heading = "Waiting for data"};
+  const LoaderSplit last = report.epochs.empty() ? LoaderSplit{} : report.epochs.back().loader;
+  if (last.slowest_stage.empty()) return figure;
+  for (const Part& part : kParts) {
+    add_if_any(figure.plot, over_epochs(report, part.label, [&](const EpochRow& row) {
+                 return kMilliseconds * row.loader.*part.p99;
+               }));
+    figure.caption += fmt::format("{} p50 {:.2g} ms, p99 {:.2g} ms; ", part.label,
+                                  kMilliseconds * last.*part.p50, kMilliseconds * last.*part.p99);
+  }
+  figure.plot.y.scale = fitting_scale(figure.plot);
+  figure.caption = fmt::format(
+      "Last epoch, slowest rank: {}most work in {}. {:.3g} GB fetched, {:.2f} times as much decoded as used, {:.3g} "
+      "processor seconds per GB used.",
+      figure.caption, last.slowest_stage, 1e-9 * last.bytes_fetched, last.read_amplification,
+      last.processor_seconds_per_gb);
+  return figure;
+}
+
 std::vector<Figure> make_metric_figures(const TrainingReport& report) {
   const plot::Axis axis = progress_axis(report);
   Figure quality{.plot = {.x = axis, .y = {.label = "Validation"}}, .heading = "Accuracy and AUC"};

@@ -26,6 +26,7 @@ StateDict counters(const RunState& state) {
   values.set("epoch_steps", state.epoch_steps);
   values.set("epoch_trained", state.epoch_trained ? 1 : 0);
   values.set("unplanned_steps", state.unplanned_steps);
+  values.set("bad_samples", state.bad_samples);
   values.set("left_out", state.left_out);
   values.set("left_out_in_row", state.left_out_in_row);
   values.tensors.set("term_sums", at::tensor(state.term_sums, at::kDouble));
@@ -142,7 +143,7 @@ void RunState::start_epoch_anew() {
   loss_sum = loss_count = seconds = timed_samples = 0;
   term_sums.clear();
   term_names.clear();
-  epoch_steps = timed_steps = 0;
+  epoch_steps = timed_steps = bad_samples = 0;
   epoch_trained = false;
   split = {};
 }
@@ -218,6 +219,7 @@ RunState restore(const checkpoint::Snapshot& snapshot, std::span<const TrainedNe
   state.loss_count = values.real("samples");
   state.epoch_steps = values.integer("epoch_steps");
   state.epoch_trained = integer_or_zero(values, "epoch_trained") != 0;
+  state.bad_samples = integer_or_zero(values, "bad_samples");
   state.unplanned_steps = integer_or_zero(values, "unplanned_steps");
   state.left_out = integer_or_zero(values, "left_out");
   state.left_out_in_row = integer_or_zero(values, "left_out_in_row");

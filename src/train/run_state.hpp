@@ -26,8 +26,9 @@ struct RunState {
   std::vector<double> term_sums = {};  ///< loss terms likewise, in the order of the step
   std::vector<std::string> term_names = {};
   std::int64_t epoch_steps = 0;
-  bool epoch_trained = false;  ///< its steps are done; what is missing is its validation
-  double seconds = 0;          ///< since this process took the epoch up, with its samples and steps
+  std::int64_t bad_samples = 0;  ///< that had weight 0, as they could not be read
+  bool epoch_trained = false;    ///< its steps are done; what is missing is its validation
+  double seconds = 0;            ///< since this process took the epoch up, with its samples and steps
   double timed_samples = 0;
   std::int64_t timed_steps = 0;
   report::StepSplit split = {};             ///< sums over the timed steps of this rank, seconds

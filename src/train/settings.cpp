@@ -101,6 +101,7 @@ void resolve_passes(Settings& settings, const TrainerOptions& options, const Ask
     throw ConfigError("clip-norm", fmt::format("{}", settings.clip_norm),
                       "0 (no clipping) or a positive norm");
   settings.check_finite = asked.take("check-finite", choices.check_finite);
+  settings.on_bad = asked.take("on-bad", choices.on_bad);
 }
 
 }  // namespace

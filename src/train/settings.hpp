@@ -38,6 +38,7 @@ struct Settings {
   std::int64_t validate_every;                     ///< steps between validations within an epoch; 0 = none
   double ema;                                      ///< decay of averaged weights; 0 = none
   CheckFinite check_finite = CheckFinite::stop;
+  OnBad on_bad = OnBad::stop;
   bool weighted_validation = true;  ///< the loss of a validation weights samples as that of training does
   std::int64_t check_replicas;      ///< steps between comparisons; 0 = at snapshots only, -1 = never
 

@@ -39,6 +39,7 @@ struct StepInFlight {
   StepEvent event;  ///< what is known beforehand
   std::int64_t samples = 0;
   std::int64_t global_samples = 0;
+  std::int64_t bad_samples = 0;         ///< of this rank
   std::int64_t global_count = 0;        ///< of what losses are means over
   std::vector<PassLosses> passes = {};  ///< of the Trainer
   LossTerms terms = {};                 ///< of a manual step

@@ -48,6 +48,14 @@ CheckFinite parse_check_finite(std::string_view text) {
   throw ConfigError("check-finite", text, "stop, skip");
 }
 
+OnBad parse_on_bad(std::string_view text) {
+  for (const OnBad choice : {OnBad::stop, OnBad::skip})
+    if (text == to_string(choice)) return choice;
+  throw ConfigError("on-bad", text, "stop, skip");
+}
+
+std::string_view to_string(OnBad choice) noexcept { return choice == OnBad::stop ? "stop" : "skip"; }
+
 std::string_view to_string(CheckFinite check) noexcept {
   return check == CheckFinite::stop ? "stop" : "skip";
 }

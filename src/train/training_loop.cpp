@@ -34,6 +34,7 @@ using Clock = std::chrono::steady_clock;
 
 const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's metadata
 constexpr std::int64_t kMostLeftOut = 100;        ///< steps in a row, of `--check-finite skip`
+constexpr double kMostBadShare = 0.001;           ///< of an epoch's samples, of `--on-bad skip`
 /// Gradients that a loss as it is makes infinite: it was not the scale.
 constexpr double kLeastLossScale = 1;
 
@@ -46,6 +47,7 @@ std::shared_ptr<data::Staging> make_staging(const Session& session, const Settin
 
 data::DataLoaderOptions loader_options(const Session& session, const Settings& settings,
                                        std::shared_ptr<data::Staging> staging, bool shuffle) {
+  const auto when_skipped = shuffle ? data::BadData::zero_weight : data::BadData::leave_out;
   return {.global_batch = settings.batch,
           .rank = session.mesh().coordinate(comm::Axis::data),
           .world_size = session.mesh().size(comm::Axis::data),
@@ -54,6 +56,7 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
           .threads = session.threads().loader,
           .device = session.device(),
           .staging = std::move(staging),
+          .on_bad = settings.on_bad == OnBad::skip ? when_skipped : data::BadData::stop,
           .while_waiting =
               [world = session.world(), agreement = session.agreement()]() mutable {
                 world.tell_reading();
@@ -374,6 +377,35 @@ void TrainingLoop::leave_out(const StepEvent& event) {
                                           event.step, state_.left_out));
 }
 
+/// The same number on all ranks, so that all end at the same step.
+void TrainingLoop::count_bad(std::int64_t of_step) {
+  state_.bad_samples += of_step;
+  const std::int64_t planned =
+      plan_.length.steps_per_epoch * settings_.batch;  // of several passes, or of one
+  const std::int64_t samples = planned < train_->size() + settings_.batch ? train_->size() : planned;
+  const auto most = static_cast<std::int64_t>(kMostBadShare * static_cast<double>(samples));
+  if (of_step == 0 || state_.bad_samples <= most) return;
+  throw DataError(fmt::format(
+      "{} of {} {} could not be read in this epoch, more than {:g} %: fetch the damaged files again; "
+      "the first: {}",
+      state_.bad_samples, samples, task_.options.samples, 100 * kMostBadShare,
+      agreed(loader_.statistics().first_bad)));
+}
+
+/// Collective.
+void TrainingLoop::tell_bad() {
+  if (settings_.on_bad != OnBad::skip) return;
+  const double validated =
+      valid_loader_ && validation_ ? static_cast<double>(valid_loader_->statistics().bad_samples) : 0;
+  at::Tensor sum = at::tensor({session_.mesh().leads(comm::Axis::data) ? validated : 0.0}, at::kDouble);
+  session_.agreement().all_reduce(sum).wait();
+  const auto of_validation = static_cast<std::int64_t>(sum.item<double>());
+  if (state_.bad_samples == 0 && of_validation == 0) return;
+  observers_->note(
+      fmt::format("epoch {}: {} {} could not be read and had weight 0; {} were left out of the validation",
+                  state_.epoch + 1, state_.bad_samples, task_.options.samples, of_validation));
+}
+
 void TrainingLoop::synchronize_buffers() {
   for (auto& network : task_.networks) network.engine->synchronize_buffers(state_.unsynchronized_samples);
   state_.unsynchronized_samples = 0;
@@ -421,6 +453,7 @@ void TrainingLoop::finish_epoch() {
   result_.train_loss = row.train_loss;
   row.seconds = state_.seconds + seconds_since(start);
   observers_->epoch(row, validation_ ? &*validation_ : nullptr);
+  tell_bad();
   alone([&] {
     for (const auto& callback : task_.callbacks) {
       if (validation_) callback->on_validation(*validation_);
@@ -447,6 +480,8 @@ report::EpochRow TrainingLoop::make_row() {
                        .learning_rate = task_.networks.front().optimizer->learning_rate()};
   if (state_.timed_steps > 0) row.samples_per_second = samples_per_second();
   row.split = mean_split();
+  row.loader = loader_split();
+  row.bad_samples = state_.bad_samples;
   for (std::size_t i = 0; i < state_.term_names.size(); ++i)
     row.losses.push_back({state_.term_names[i], state_.term_sums[i] / std::max(state_.loss_count, 1.0)});
   return row;

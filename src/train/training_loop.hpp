@@ -94,12 +94,15 @@ class TrainingLoop {
   void enqueue_step(const Batch& batch, double data_seconds);
   StepOutcome settle_oldest();
   void count_times(const StepInFlight& step);
+  void count_bad(std::int64_t of_step);
+  void tell_bad();
   device::LateSeconds total_exposed() const;
   std::vector<double> sum_over_ranks(std::vector<double> of_rank);
   void append_logged(const std::vector<LoggedSum>& of_rank, std::vector<double>& sums) const;
   std::vector<report::NamedValue> read_logged(const std::vector<LoggedSum>& of_rank,
                                               std::span<const double> sums);
   report::StepSplit mean_split();
+  report::LoaderSplit loader_split();
   void train_on(const Batch& batch, StepInFlight& step);
   void run_passes(const Batch& batch, StepInFlight& step);
   void run_manual_step(const Batch& batch, StepInFlight& step);

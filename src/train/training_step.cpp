@@ -49,6 +49,7 @@ void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
       .event = {.step = state_.step + 1, .epoch = state_.epoch},
       .samples = batch.size(),
       .global_samples = batch.global_size(),
+      .bad_samples = batch.bad_samples,
       .global_count = task_.objective ? task_.objective.global_count(batch) : batch.global_size(),
       .data_seconds = data_seconds};
   const optim::ScheduleOptions schedule{.kind = settings_.schedule,
@@ -86,15 +87,19 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
     return losses;
   });
 
-  constexpr std::size_t kLoss = 7, kTerms = 8;
+  constexpr std::size_t kLoss = 7, kBad = 8, kTerms = 9;
   const auto flag = [](bool wish) { return wish ? 1.0 : 0.0; };
   const double counts = flag(session_.mesh().leads(comm::Axis::data));
   const Verdict wanted = verdict();
-  std::vector<double> mine = {
-      flag(session_.stop_requested()), flag(wanted.save || snapshots_.due(event.step)),
-      flag(!wanted.finish.empty()),    flag(wanted.validate),
-      flag(!wanted.halt.empty()),      flag(snapshots_.writing()),
-      flag(snapshots_.copying()),      counts * of_rank.loss};
+  std::vector<double> mine = {flag(session_.stop_requested()),
+                              flag(wanted.save || snapshots_.due(event.step)),
+                              flag(!wanted.finish.empty()),
+                              flag(wanted.validate),
+                              flag(!wanted.halt.empty()),
+                              flag(snapshots_.writing()),
+                              flag(snapshots_.copying()),
+                              counts * of_rank.loss,
+                              counts * static_cast<double>(step.bad_samples)};
   for (const auto& term : of_rank.terms) mine.push_back(counts * term.value);
   append_logged(logged, mine);
   const std::vector<double> sums = sum_over_ranks(std::move(mine));
@@ -113,6 +118,7 @@ TrainingLoop::StepOutcome TrainingLoop::settle_oldest() {
     state_.loss_sum += sums[kLoss];
     state_.loss_count += count;
   }
+  count_bad(static_cast<std::int64_t>(sums[kBad]));
   state_.timed_samples += static_cast<double>(step.global_samples);
   state_.timed_steps += 1;
   state_.seconds += seconds_since(start);
@@ -217,6 +223,45 @@ report::StepSplit TrainingLoop::mean_split() {
           .communication = mean[3],
           .optimizer = mean[4],
           .idle = mean[5]};
+}
+
+/// Collective. Of the pass through the data that the epoch ends in: what the slowest rank waited, and the work of all.
+report::LoaderSplit TrainingLoop::loader_split() {
+  const data::LoaderStatistics& own = loader_.statistics();
+  at::Tensor longest = at::tensor({own.wait_p50, own.wait_p99, own.fetch.p50, own.fetch.p99, own.decode.p50,
+                                   own.decode.p99, own.assemble.p50, own.assemble.p99},
+                                  at::kDouble);
+  at::Tensor work =
+      at::tensor({own.fetch_seconds, own.decode_seconds, own.assemble_seconds, own.processor_seconds,
+                  static_cast<double>(own.bytes_fetched), static_cast<double>(own.bytes_decoded),
+                  static_cast<double>(own.bytes_delivered), static_cast<double>(own.elements),
+                  static_cast<double>(own.slots)},
+                 at::kDouble);
+  session_.agreement().all_reduce(longest, comm::ReduceOp::max).wait();
+  session_.agreement().all_reduce(work).wait();
+  const double* most = longest.const_data_ptr<double>();
+  const double* sum = work.const_data_ptr<double>();
+  data::LoaderStatistics all;
+  all.fetch_seconds = sum[0];
+  all.decode_seconds = sum[1];
+  all.assemble_seconds = sum[2];
+  all.processor_seconds = sum[3];
+  all.bytes_decoded = static_cast<std::int64_t>(sum[5]);
+  all.bytes_delivered = static_cast<std::int64_t>(sum[6]);
+  if (all.bytes_delivered == 0) return {};
+  return {.wait_p50 = most[0],
+          .wait_p99 = most[1],
+          .fetch_p50 = most[2],
+          .fetch_p99 = most[3],
+          .decode_p50 = most[4],
+          .decode_p99 = most[5],
+          .assemble_p50 = most[6],
+          .assemble_p99 = most[7],
+          .bytes_fetched = sum[4],
+          .read_amplification = all.read_amplification(),
+          .processor_seconds_per_gb = all.processor_seconds_per_gb(),
+          .padding = sum[7] > 0 ? sum[8] / sum[7] : report::LoaderSplit::kUnknown,
+          .slowest_stage = std::string(all.slowest_stage())};
 }
 
 void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {

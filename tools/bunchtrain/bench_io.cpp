@@ -23,7 +23,7 @@ std::vector<data::IoEngine> engines_of(const std::vector<std::string>& names) {
     if (name == "all") return {};
     engines.push_back(data::parse_io_engine(name));
     if (engines.back() == data::IoEngine::automatic)
-      throw ConfigError("engines", name, "all, or some of pread, io_uring, hdf5");
+      throw ConfigError("engines", name, "all, or some of pread, io_uring, cufile, hdf5");
   }
   return engines;
 }
@@ -109,7 +109,7 @@ int bench_io(int argc, char** argv) {
         true},
        {"engines",
         std::vector<std::string>{"all"},
-        "all, or some of pread, io_uring, hdf5",
+        "all, or some of pread, io_uring, cufile, hdf5",
         "NAME,NAME...",
         {},
         false,

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/bad_data.hpp"
 #include "bunchtrain/data/collation.hpp"
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/tensor/batch.hpp"
@@ -28,6 +29,10 @@ struct DataLoaderOptions {
   /// the next samples as stay within it, `global_batch` at most and one at least, so that a sample with more is a
   /// batch by itself. 0: by samples alone. The Trainer cuts by samples.
   std::int64_t global_elements = 0;
+  /// So many batches at a time exchange samples, so that those of a batch have like lengths: for ragged datasets that are
+  /// shuffled and cut by samples, where padding or the square of a length costs. 64 is enough; it takes no more than the
+  /// shuffle mixes, and every sample occurs once as ever. 0: none.
+  std::int64_t length_bucket_batches = 0;
   /// How samples become tensors; nullptr: ragged where the dataset is, else rows.
   CollationPtr collation = nullptr;
   int rank = 0;
@@ -42,6 +47,8 @@ struct DataLoaderOptions {
   bool empty_shares = false;
   /// Copies files to the node's own disk beside the reading; nullptr: they are read where they are.
   std::shared_ptr<Staging> staging = nullptr;
+  /// With `zero_weight` all batches have a "weight", [B] float32 of ones where the dataset has none.
+  BadData on_bad = BadData::stop;
   /// Called every 50 ms by the thread that waits in `next` for data: it can answer its peers meanwhile. What
   /// it throws, `next` throws.
   std::function<void()> while_waiting = {};
@@ -52,12 +59,20 @@ struct DataLoaderOptions {
   void validate(std::int64_t dataset_size) const;
 };
 
+/// How long one of many took, in seconds within a tenth.
+struct Quantiles {
+  double p50 = 0;  ///< half of them
+  double p99 = 0;  ///< all but one in a hundred
+};
+
 /// Where the time of the last epoch went, on this rank; sums over threads where it says so.
 struct LoaderStatistics {
   double wait_seconds = 0;  ///< `next` had to wait for data
   double wait_p50 = 0;      ///< for one batch: half of them, within a tenth
   double wait_p99 = 0;      ///< and all but one in a hundred
   double longest_wait = 0;
+  Quantiles fetch, decode;       ///< of one range
+  Quantiles assemble;            ///< of one batch
   double fetch_seconds = 0;      ///< over threads: bytes were fetched
   double decode_seconds = 0;     ///< over threads: samples were made of them
   double assemble_seconds = 0;   ///< over threads: batches were put together
@@ -67,9 +82,14 @@ struct LoaderStatistics {
   std::int64_t bytes_decoded = 0;    ///< ranges that are decoded twice count double
   std::int64_t bytes_delivered = 0;  ///< of batches: what was asked for
   std::int64_t bytes_peak = 0;
+  std::int64_t elements = 0, slots = 0;  ///< of padded batches: real ones, and places for them
+  std::int64_t bad_samples = 0;  ///< delivered with weight 0, or left out (`DataLoaderOptions::on_bad`)
+  std::string first_bad = {};    ///< what was wrong with the first of them that this loader has met
 
   /// Decoded over delivered bytes: 1 if everything is decoded once and used.
   double read_amplification() const noexcept;
+  /// Places over real elements of padded batches: 1 if nothing is padded. 0 without such batches.
+  double padding() const noexcept;
   /// Processor time per GB of samples delivered.
   double processor_seconds_per_gb() const noexcept;
   /// What the threads did most of the time: "storage", "decoding", "assembly"; that is what starves a run that waits.

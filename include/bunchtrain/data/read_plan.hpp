@@ -27,6 +27,12 @@ class ByteSource {
   virtual bool is_file() const noexcept = 0;
   /// The engine that is to fetch it; null: the first that can.
   virtual const io::Engine* engine() const noexcept { return nullptr; }
+  enum class Look {
+    now,
+    now_and_then,  ///< if nobody has done so within the last quarter of a second
+  };
+  /// @throws DataError if what it reads from is no longer what it was when it was opened.
+  virtual void require_unchanged(Look) const {}
 };
 
 /// Consecutive bytes of a source; or none of it, because what they hold was decoded before and is still there.

@@ -25,6 +25,20 @@ struct StepSplit {
   double total() const noexcept { return data + forward + backward + communication + optimizer + idle; }
 };
 
+/// How the data came, over all ranks: quantiles in seconds are those of the slowest rank. NaN and "" if nothing is known.
+struct LoaderSplit {
+  static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  double wait_p50 = kUnknown, wait_p99 = kUnknown;    ///< of a step, for its batch
+  double fetch_p50 = kUnknown, fetch_p99 = kUnknown;  ///< of a range of samples: bytes came from files
+  double decode_p50 = kUnknown, decode_p99 = kUnknown;
+  double assemble_p50 = kUnknown, assemble_p99 = kUnknown;  ///< of a batch
+  double bytes_fetched = kUnknown;
+  double read_amplification = kUnknown;  ///< decoded bytes over those of batches
+  double processor_seconds_per_gb = kUnknown;
+  double padding = kUnknown;       ///< places over elements of padded batches of ragged samples
+  std::string slowest_stage = {};  ///< "storage", "decoding", "assembly": what starves a run that waits
+};
+
 /// A number with its name, as in "valid_auc".
 struct NamedValue {
   std::string name = {};
@@ -42,6 +56,8 @@ struct EpochRow {
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
   double samples_per_second = std::numeric_limits<double>::quiet_NaN();  ///< training, all ranks
   StepSplit split = {};
+  LoaderSplit loader = {};
+  std::int64_t bad_samples = 0;  ///< that could not be read and had weight 0
   /// Loss terms of several networks, means over the epoch: "discriminator_real", "generator_energy" ...
   std::vector<NamedValue> losses = {};
   /// Further metrics in the order of printing: "valid_accuracy", "valid_auc", "valid_rejection_50" ...

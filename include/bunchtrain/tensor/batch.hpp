@@ -34,6 +34,8 @@ class Batch {
   /// rank's, so that a batch can be cut without waiting for a device. Undefined unless the dataset is ragged.
   at::Tensor element_splits;
   std::vector<std::string> ragged;  ///< names of the tensors [E, ...]; none where elements are padded
+  /// Samples of this rank's share that could not be read (`data::BadData`): zeros of weight 0, or left out.
+  std::int64_t bad_samples = 0;
   std::int64_t epoch = 0;
   std::int64_t step = 0;  ///< step within the epoch, from 0
 

@@ -53,6 +53,16 @@ enum class CheckFinite {
   skip,  ///< the step is left out, up to 100 in a row
 };
 
+/// What becomes of samples that turn out to be damaged while a run reads them.
+enum class OnBad {
+  stop,  ///< the run ends
+  skip,  ///< they have weight 0, and are left out of validations, as long as they are 0.1 % of the samples at most
+};
+
+/// "stop" or "skip". @throws ConfigError with the names allowed.
+OnBad parse_on_bad(std::string_view text);
+std::string_view to_string(OnBad choice) noexcept;
+
 /// "stop" or "skip". @throws ConfigError with the names allowed.
 CheckFinite parse_check_finite(std::string_view text);
 std::string_view to_string(CheckFinite check) noexcept;
@@ -78,6 +88,7 @@ struct TrainingChoices {
   std::int64_t warmup_steps = 0;   ///< not for one-cycle
   Choice<double> clip_norm = 0.0;  ///< largest global gradient norm; 0 = no clipping
   CheckFinite check_finite = CheckFinite::stop;
+  OnBad on_bad = OnBad::stop;
   Choice<double> ema = 0.0;  ///< decay of averaged weights; 0 = none
 
   std::int64_t patience = 0;  ///< validations without a better score that finish the run; 0 = never

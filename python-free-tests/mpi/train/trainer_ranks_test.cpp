@@ -147,6 +147,95 @@ TEST_F(TrainerRanksTest, AveragesAndValidationsWithinAnEpochResumeBitEqual) {
   undisturbed.session.close();
 }
 
+/// Points some of which cannot be read.
+class DamagedPoints final : public data::Dataset {
+ public:
+  DamagedPoints(std::int64_t count, std::vector<std::size_t> damaged)
+      : points_(make_points(count)), damaged_(std::move(damaged)) {}
+  std::int64_t size() const noexcept override { return points_->size(); }
+  std::span<const data::SampleRange> ranges() const noexcept override { return points_->ranges(); }
+  const data::DatasetSummary& summary() const override { return points_->summary(); }
+  data::SampleBlock read(std::size_t range) const override {
+    if (std::ranges::find(damaged_, range) == damaged_.end()) return points_->read(range);
+    throw DataError("points.h5, dataset 'x', rows " + std::to_string(16 * range) + " on: damaged");
+  }
+
+ private:
+  data::DatasetPtr points_;
+  std::vector<std::size_t> damaged_;
+};
+
+/// What an epoch counted, and a stop after a step of one rank.
+class BadCounts : public Callback {
+ public:
+  explicit BadCounts(Session* stop = nullptr, std::int64_t stop_after = -1)
+      : session_(stop), stop_after_(stop_after) {}
+  void on_step(const StepEvent& event) override {
+    losses.push_back(event.loss);
+    if (session_ && event.step == stop_after_) session_->request_stop();
+  }
+  void on_epoch(const report::EpochRow& row) override { of_epochs.push_back(row.bad_samples); }
+  std::vector<double> losses;
+  std::vector<std::int64_t> of_epochs;
+
+ private:
+  Session* session_;
+  std::int64_t stop_after_;
+};
+
+constexpr std::int64_t kPoints = 16016;  // 16 of which are 0.1 %
+using Counts = std::vector<std::int64_t>;
+
+TEST_F(TrainerRanksTest, DamagedSamplesAreCountedAlikeOnAnyNumberOfRanksAndAfterAResume) {
+  const auto points = std::make_shared<DamagedPoints>(kPoints, std::vector<std::size_t>{500});
+  const auto valid = std::make_shared<DamagedPoints>(64, std::vector<std::size_t>{1});
+  const TrainerOptions options{.epochs = 2, .batch = 1024};
+  const std::vector<std::string> flags{"--on-bad", "skip", "--sync-batch-norm"};
+  ToyTraining alone(mpi::Comm::self(), root_ / ("alone" + std::to_string(world().rank())), flags, options);
+  const auto reference = std::make_shared<BadCounts>();
+  alone.trainer.add_callback(reference);
+  const FitResult by_one = alone.trainer.fit(points, valid);
+  EXPECT_EQ(reference->of_epochs, (Counts{16, 16}));
+  EXPECT_EQ(by_one.validation->text.find("48 labelled samples"), 0U) << by_one.validation->text;
+  alone.session.close();
+
+  for (const std::int64_t stop_after : {4, 12}) {
+    const auto run = root_ / ("stopped" + std::to_string(stop_after));
+    ToyTraining first(world(), run, flags, options);
+    const auto begun =
+        std::make_shared<BadCounts>(world().rank() == 0 ? &first.session : nullptr, stop_after);
+    first.trainer.add_callback(begun);
+    EXPECT_THROW(first.trainer.fit(points, valid), Interrupted);
+    first.session.close();
+    ToyTraining second(world(), run, {"--on-bad", "skip", "--sync-batch-norm", "--resume"}, options);
+    const auto rest = std::make_shared<BadCounts>();
+    second.trainer.add_callback(rest);
+    const FitResult by_all = second.trainer.fit(points, valid);
+    EXPECT_EQ(rest->of_epochs, (Counts{16, 16})) << stop_after;
+    EXPECT_NEAR(*by_all.validation->loss, *by_one.validation->loss, 1e-9);
+    std::vector<double> losses = begun->losses;
+    losses.insert(losses.end(), rest->losses.begin(), rest->losses.end());
+    ASSERT_EQ(losses.size(), reference->losses.size());
+    for (std::size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], reference->losses[i], 1e-9) << i;
+    second.session.close();
+  }
+}
+
+TEST_F(TrainerRanksTest, TooManyDamagedSamplesEndTheRunOnAllRanks) {
+  const auto points = std::make_shared<DamagedPoints>(kPoints, std::vector<std::size_t>{100, 200});
+  ToyTraining training(world(), root_ / "damaged", {"--on-bad", "skip"}, {.epochs = 1, .batch = 1024});
+  try {
+    training.trainer.fit(points, nullptr);
+    FAIL() << "no exception";
+  } catch (const DataError& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("of 16016 "), std::string::npos) << what;
+    EXPECT_NE(what.find("more than 0.1 %"), std::string::npos) << what;
+    EXPECT_NE(what.find("points.h5, dataset 'x', rows "), std::string::npos) << what;
+  }
+  training.session.close();
+}
+
 /// Wants to finish on one rank alone.
 class FinishHere : public Callback {
  public:

@@ -80,6 +80,25 @@ TEST_F(CollationTest, PaddedHasZerosBehindTheElementsAndCutsLongSamples) {
   EXPECT_EQ(collate(make_padded_collation(2), {})["hits"].sizes(), (std::vector<std::int64_t>{0, 2, 2}));
 }
 
+TEST_F(CollationTest, PaddedToTheLongestHasItsLengthInMultiples) {
+  const auto longest = [&](std::int64_t most, std::int64_t multiple, const std::vector<CollatedSample>& of) {
+    return make_longest_collation(most, multiple)->collate(of, like_, kRagged, rubbish);
+  };
+  const std::vector<std::int64_t> by_four{4, 4, 2}, at_most{4, 2, 2}, none{0, 2, 2};
+  EXPECT_EQ(longest(100, 4, samples())["hits"].sizes(), by_four);
+  EXPECT_EQ(longest(2, 4, samples())["hits"].sizes(), at_most);
+  EXPECT_EQ(longest(100, 2, {})["hits"].sizes(), none);
+  const NamedTensors exact = longest(100, 1, samples()),
+                     padded = collate(make_padded_collation(3), samples());
+  EXPECT_TRUE(exact["hits"].equal(padded["hits"]));
+  EXPECT_TRUE(exact["mask"].equal(padded["mask"]));
+  EXPECT_EQ(make_longest_collation(100)->bytes(4, 6, like_, kRagged), 4 * 8 + 6 * 9)
+      << "the padding is not known beforehand";
+  EXPECT_EQ(make_longest_collation(2, 4)->taken(3), 2);
+  EXPECT_THROW(make_longest_collation(0), ConfigError);
+  EXPECT_THROW(make_longest_collation(8, 0), ConfigError);
+}
+
 TEST_F(CollationTest, RowsAreCopiedAsTheyAre) {
   SampleBlock block;
   block.tensors.set("image", at::arange(12).reshape({3, 2, 2}));

@@ -343,6 +343,10 @@ TEST(DataLoaderTest, TellsWhereTheTimeOfAnEpochWent) {
     EXPECT_LE(statistics.wait_p50, statistics.wait_p99);
     EXPECT_LE(statistics.wait_p99, statistics.longest_wait);
     EXPECT_GT(statistics.longest_wait, 0);
+    EXPECT_GE(statistics.decode.p50, 0.9 * 0.004) << "a range sleeps so long";
+    EXPECT_LE(statistics.decode.p50, statistics.decode.p99);
+    EXPECT_LE(statistics.assemble.p50, statistics.assemble.p99);
+    EXPECT_LT(statistics.fetch.p99, statistics.decode.p50);
     EXPECT_GE(statistics.bytes_delivered, 4000 * 24);
     EXPECT_EQ(statistics.bytes_fetched, 0) << "of memory";
     EXPECT_GT(statistics.processor_seconds, 0);

@@ -228,7 +228,7 @@ TEST(IoEngineTest, NamesAreThoseOfTheOption) {
     parse_io_engine("mmap");
     FAIL() << "no exception";
   } catch (const ConfigError& error) {
-    EXPECT_THAT(error.message(), HasSubstr("auto, pread, io_uring, hdf5"));
+    EXPECT_THAT(error.message(), HasSubstr("auto, pread, io_uring, cufile, hdf5"));
   }
 }
 

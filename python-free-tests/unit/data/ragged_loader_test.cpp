@@ -470,6 +470,72 @@ TEST(RaggedLoaderTest, SaysOnceHowManySamplesAreAboveTheBudget) {
                         "with more: each is a batch by itself)"));
 }
 
+/// Mostly short ones, some of them long, as jets and events are.
+Numbers skewed_counts(std::int64_t samples) {
+  Numbers counts = random_counts(samples, 12);
+  for (std::size_t i = 0; i < counts.size(); i += 9) counts[i] = 40 + counts[i] * 10;
+  return counts;
+}
+
+double padding_of(const DatasetPtr& dataset, std::int64_t bucket_batches) {
+  DataLoader loader(dataset, {.global_batch = 48,
+                              .length_bucket_batches = bucket_batches,
+                              .collation = make_longest_collation(1000, 4)});
+  for (const Batch& batch : loader) EXPECT_EQ(batch["mask"].sum().item<std::int64_t>(), batch.elements);
+  return loader.statistics().padding();
+}
+
+TEST(RaggedLoaderTest, BucketsOfLengthsHaveEverySampleOnceInTheSameBatchesForAnyWorld) {
+  const Numbers counts = skewed_counts(3001);
+  const auto dataset = make_hits(counts, 20);
+  std::vector<Numbers> alone;
+  for (const int world : {1, 2, 3, 5})
+    for (const int threads : {1, 3}) {
+      auto ranks = make_ranks(
+          dataset, world,
+          {.global_batch = 60, .length_bucket_batches = 16, .threads = threads, .prefetch_bytes = 1 << 14});
+      const auto first = rest_of_epoch(ranks, counts), second = rest_of_epoch(ranks, counts);
+      expect_every_sample_once(first, counts.size());
+      expect_every_sample_once(second, counts.size());
+      EXPECT_NE(first, second);
+      if (alone.empty()) alone = first;
+      EXPECT_EQ(first, alone) << world << " ranks, " << threads << " threads";
+    }
+}
+
+TEST(RaggedLoaderTest, BucketsOfLengthsTakeThePaddingAwayAndNotTheShuffle) {
+  const auto dataset = make_hits(skewed_counts(6000), 20);
+  const double without = padding_of(dataset, 0), with = padding_of(dataset, 64);
+  EXPECT_GT(without, 3);
+  EXPECT_LT(with - 1, 0.35 * (without - 1));
+  // Long batches come at any time.
+  DataLoader loader(dataset, {.global_batch = 48, .length_bucket_batches = 32});
+  Numbers elements;
+  for (const Batch& batch : loader) elements.push_back(batch.elements);
+  std::int64_t changes = 0;
+  for (std::size_t i = 1; i < elements.size(); ++i)
+    changes += (elements[i] > 1000) != (elements[i - 1] > 1000) ? 1 : 0;
+  EXPECT_GT(changes, 10);
+}
+
+TEST(RaggedLoaderTest, BucketsOfLengthsResumeAtAnyStepAndWorld) {
+  const Numbers counts = skewed_counts(1500);
+  const auto dataset = make_hits(counts, 20);
+  const DataLoaderOptions options{.global_batch = 50, .length_bucket_batches = 8};
+  auto whole = make_ranks(dataset, 2, options);
+  const auto expected = rest_of_epoch(whole, counts);
+  for (const std::int64_t stop : {1, 7, 8, 13, 29}) {
+    DataLoader first(dataset, options);
+    for (std::int64_t step = 0; step < stop; ++step) ASSERT_TRUE(first.next());
+    auto rest = make_ranks(dataset, 3, options);
+    for (auto& rank : rest) rank.load(first.state());
+    EXPECT_EQ(rest_of_epoch(rest, counts, 50 * stop),
+              std::vector<Numbers>(expected.begin() + stop, expected.end()));
+    DataLoader other(dataset, {.global_batch = 50});
+    EXPECT_THROW(other.load(first.state()), CheckpointError);
+  }
+}
+
 TEST(RaggedLoaderTest, RefusesBudgetsThatCannotBe) {
   NamedTensors tensors;
   tensors.set("x", at::arange(10));
@@ -484,6 +550,12 @@ TEST(RaggedLoaderTest, RefusesBudgetsThatCannotBe) {
   };
   EXPECT_THAT(message(rows, {.global_batch = 4, .global_elements = 8}),
               HasSubstr("the dataset has no ragged tensors"));
+  EXPECT_THAT(message(rows, {.global_batch = 4, .length_bucket_batches = 8}), HasSubstr("have one length"));
+  EXPECT_THAT(message(make_hits({1, 2}), {.global_batch = 4, .length_bucket_batches = -1}),
+              HasSubstr("length_bucket_batches"));
+  EXPECT_THAT(
+      message(make_hits({1, 2}), {.global_batch = 4, .global_elements = 9, .length_bucket_batches = 8}),
+      HasSubstr("with a budget of elements"));
   EXPECT_THAT(message(make_hits({1, 2}), {.global_batch = 4, .global_elements = -1}),
               HasSubstr("global_elements"));
   EXPECT_THAT(message(make_hits({1, 2}), {.global_batch = 4, .collation = make_row_collation()}),

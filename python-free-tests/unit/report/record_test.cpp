@@ -62,6 +62,8 @@ TEST(EpochRowTest, SurvivesTheFile) {
                .optimizer = 5e-5,
                .idle = 6e-4};
   row.metrics = {{"valid_auc", 0.98}, {"valid_rejection_50", 330}};
+  row.loader = {.wait_p50 = 1e-4, .wait_p99 = 2e-3, .decode_p99 = 3e-3, .slowest_stage = "decoding"};
+  row.bad_samples = 16;
   const auto back = parse_epoch_row(parse_record(to_json(make_record(row))));
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->epoch, 3);
@@ -69,6 +71,11 @@ TEST(EpochRowTest, SurvivesTheFile) {
   EXPECT_EQ(back->train_loss, 0.25);
   EXPECT_TRUE(std::isnan(back->valid_loss));
   EXPECT_DOUBLE_EQ(back->split.total(), row.split.total());
+  EXPECT_EQ(back->loader.wait_p99, 2e-3);
+  EXPECT_EQ(back->loader.decode_p99, 3e-3);
+  EXPECT_TRUE(std::isnan(back->loader.fetch_p50));
+  EXPECT_EQ(back->loader.slowest_stage, "decoding");
+  EXPECT_EQ(back->bad_samples, 16);
   ASSERT_EQ(back->metrics.size(), 2u);
   EXPECT_EQ(back->metrics[1].name, "valid_rejection_50");
   EXPECT_EQ(back->metrics[1].value, 330);

@@ -54,6 +54,9 @@ class RunReportTest : public TemporaryFolder {
       row.learning_rate = 1e-3;
       row.samples_per_second = 12'400;
       row.split = {0.001, 0.02, 0.04, 0.002, 0.001};
+      row.loader.wait_p50 = 1e-4;
+      row.loader.wait_p99 = 2e-3 * epoch;
+      row.loader.slowest_stage = "decoding";
       row.metrics = {{"valid_accuracy", 0.9 + 0.01 * epoch}, {"valid_auc", 0.95 + 0.01 * epoch}};
       writer.append(make_record(row));
     }
@@ -70,11 +73,12 @@ TEST_F(RunReportTest, ShowsEverythingThatTheFolderHolds) {
   EXPECT_EQ(render_run(folder_), folder_ / "report.html");
   const std::string html = read("report.html");
   EXPECT_EQ(test::markup_fault(html), "");
-  for (const char* part : {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0",
-                           "epochs = 3", "[inputs]", "<dt>AUC</dt><dd>0.9850", "&gt; 3001",
-                           "<dt>1/ε<sub>B</sub> at ε<sub>S</sub> = 50 %</dt><dd>333.3 ± 111.1",
-                           "<th class=\"number\">1/ε<sub>B</sub> at", "ROC curve", "Exact.",
-                           "Where a step spends its time", "Learning rate", "12.4k", "2,999 top"}) {
+  for (const char* part :
+       {"top &lt;tagging&gt;", "today · 2 cores", "26,416", "seeds.run", "2.11.0", "epochs = 3", "[inputs]",
+        "<dt>AUC</dt><dd>0.9850", "&gt; 3001",
+        "<dt>1/ε<sub>B</sub> at ε<sub>S</sub> = 50 %</dt><dd>333.3 ± 111.1",
+        "<th class=\"number\">1/ε<sub>B</sub> at", "ROC curve", "Exact.", "Where a step spends its time",
+        "Waiting for data", "most work in decoding", "Learning rate", "12.4k", "2,999 top"}) {
     EXPECT_THAT(html, HasSubstr(part));
   }
   EXPECT_THAT(html, Not(HasSubstr("Nothing"))) << "a number without a value";

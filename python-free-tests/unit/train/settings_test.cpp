@@ -62,6 +62,9 @@ TEST(SettingsTest, AsksOnlyForWhatHasAnEffect) {
   EXPECT_EQ(unused({"--clip-norm", "1", "--accumulate", "2"}, Passes::of_step),
             (Names{"clip-norm", "accumulate"}));
   EXPECT_EQ(unused({"--check-finite", "skip"}, Passes::of_step), Names{"check-finite"});
+  EXPECT_EQ(unused({"--on-bad", "skip"}, Passes::of_step), Names{"on-bad"});
+  EXPECT_EQ(unused({"--on-bad", "skip"}, Passes::of_trainer), Names{});
+  EXPECT_THROW(parse_on_bad("perhaps"), ConfigError);
 }
 
 TEST(SettingsTest, AutomaticPrecisionIsLeftInTheOptionsAsWhatItMeans) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "cufile_engine.hpp"
 #include "uring_engine.hpp"
 
 namespace bunchtrain::data::io {
@@ -94,7 +95,8 @@ void read_each(std::span<const Piece> pieces, std::span<std::byte> out) {
 }
 
 std::span<const Engine* const> all_engines() {
-  static const std::array<const Engine*, 3> all = {&uring_engine(), &pread_engine(), &hdf5_engine()};
+  static const std::array<const Engine*, 4> all = {&uring_engine(), &pread_engine(), &cufile_engine(),
+                                                   &hdf5_engine()};
   return all;
 }
 

@@ -33,6 +33,8 @@ class Engine {
   virtual int score(const Request& request) const = 0;
   /// Why it cannot read from `source`; empty if it can.
   virtual std::string why_not(const ByteSource& source) const = 0;
+  /// The same of a file that is not open yet.
+  virtual std::string why_not_file(const std::string& /*path*/) const { return unavailable(); }
   /// Fills `out` with the bytes of the pieces, one after another. @pre their sizes add up to that of `out`, and
   /// `why_not` is empty for each source. @throws DataError, IoError as the source does
   virtual void read(std::span<const Piece> pieces, std::span<std::byte> out) const = 0;

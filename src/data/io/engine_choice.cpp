@@ -11,6 +11,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/wording.hpp"
+#include "cufile_engine.hpp"
 #include "uring_engine.hpp"
 
 namespace bunchtrain::data {
@@ -21,7 +22,8 @@ struct Named {
   std::string_view name;
 };
 constexpr std::array kNames = {Named{IoEngine::automatic, "auto"}, Named{IoEngine::pread, "pread"},
-                               Named{IoEngine::io_uring, "io_uring"}, Named{IoEngine::hdf5, "hdf5"}};
+                               Named{IoEngine::io_uring, "io_uring"}, Named{IoEngine::cufile, "cufile"},
+                               Named{IoEngine::hdf5, "hdf5"}};
 
 }  // namespace
 
@@ -85,6 +87,26 @@ std::string_view bound_of(std::span<const std::string> ways) {
 
 }  // namespace
 
+void add_probe(EngineChoice& choice, std::span<const std::filesystem::path> files) {
+  const auto refuse = [&](const std::string& reason) {
+    throw ConfigError(fmt::format("{} cannot be used for these files: {}; auto takes what can",
+                                  setting("io", choice.engine->name()), reason));
+  };
+  const auto look_at = [&](const std::filesystem::path& file) {
+    if (const std::string reason = choice.engine->why_not_file(file.string()); !reason.empty())
+      refuse(reason);
+  };
+  std::error_code error;
+  for (const auto& file : files) look_at(file);
+  if (files.empty() || !std::filesystem::is_regular_file(files.front(), error)) return;
+  const Probe found = probe(*choice.engine, files.front());
+  look_at(files.front());  // what the library says shows when it reads
+  if (!found.fault.empty()) refuse(found.fault);
+  choice.reason += fmt::format(", {} per s where pread has {}",
+                               gigabytes(static_cast<std::uint64_t>(found.bytes_per_second)),
+                               gigabytes(static_cast<std::uint64_t>(found.pread_bytes_per_second)));
+}
+
 EngineChoice choose_engine(IoEngine wanted, const Request& request) {
   if (wanted != IoEngine::automatic) {
     const auto engine = std::ranges::find(all_engines(), wanted, &Engine::kind);
@@ -111,7 +133,9 @@ EngineChoice choose_engine(IoEngine wanted, std::span<const std::filesystem::pat
     const auto bytes = std::filesystem::file_size(file, error);
     if (!error) request.data_bytes += bytes;  // whoever opens it says what is wrong
   }
-  return choose_engine(wanted, request);
+  EngineChoice choice = choose_engine(wanted, request);
+  if (wanted == IoEngine::cufile) add_probe(choice, files);
+  return choice;
 }
 
 std::uint64_t free_memory_bytes() {

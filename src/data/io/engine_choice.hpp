@@ -21,6 +21,9 @@ struct EngineChoice {
 /// The engine that was asked for, or the one with the highest score.
 /// @throws ConfigError with the reason if the one that was asked for cannot read here.
 EngineChoice choose_engine(IoEngine wanted, const Request& request);
+/// Reads some of the first file by the engine and by pread, and says how fast both are.
+/// @throws ConfigError with the reason if the engine cannot read the files, or brings other bytes than pread
+void add_probe(EngineChoice& choice, std::span<const std::filesystem::path> files);
 /// For these files: their sizes, and the memory that is left here.
 EngineChoice choose_engine(IoEngine wanted, std::span<const std::filesystem::path> files);
 

@@ -3,11 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <compare>
 #include <list>
@@ -99,13 +97,8 @@ class FileBytes::Pool {
     places_.erase(found);
   }
 
-  // The rest is for HDF5, MPI and the run folder.
-  static std::size_t capacity() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 64;
-    const auto allowed = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 1 << 20));
-    return std::max<std::size_t>(allowed > 512 ? allowed - 256 : allowed / 2, 8);
-  }
+  // The rest is for HDF5.
+  static std::size_t capacity() { return hdf5::room_for_files() / 4 * 3; }
 
   void drop_last() {
     places_.erase(held_.back().first);
@@ -117,21 +110,23 @@ class FileBytes::Pool {
   std::map<Key, decltype(held_)::iterator> places_;
 };
 
-FileBytes::FileBytes(std::string path, const io::Engine* engine) : path_(std::move(path)), engine_(engine) {
-  const auto descriptor = open(false);
+FileBytes::FileBytes(std::string path, const io::Engine* engine)
+    : path_(std::move(path)), engine_(engine), watch_(path_, open_first()) {}
+
+FileStamp FileBytes::open_first() {
+  auto descriptor = open(false);
   const auto status = status_of(*descriptor);
   if (!S_ISREG(status.st_mode))
     throw DataError(fmt::format("{}: is no regular file; write the data to a file first", path_));
-  size_ = static_cast<std::uint64_t>(status.st_size);
-  device_ = status.st_dev;
-  inode_ = status.st_ino;
-  Pool::instance().keep({this, false}, descriptor);
+  Pool::instance().keep({this, false}, std::move(descriptor));
+  return FileStamp::of(status);
 }
 
 FileBytes::~FileBytes() { Pool::instance().forget(this); }
 
 std::string FileBytes::way() const {
-  if (engine_ == nullptr || engine_->kind() == IoEngine::hdf5) return "pread";
+  if (engine_ == nullptr || engine_->kind() == IoEngine::hdf5 || !engine_->why_not(*this).empty())
+    return "pread";
   const bool buffered = engine_->kind() == IoEngine::io_uring && direct_refused();
   return fmt::format("{}{}", engine_->name(), buffered ? " through the page cache" : "");
 }
@@ -143,17 +138,14 @@ std::shared_ptr<const FileDescriptor> FileBytes::open(bool direct) const {
   return number < 0 ? nullptr : std::make_shared<const FileDescriptor>(number);
 }
 
-void FileBytes::require_same(const FileDescriptor& descriptor) const {
-  const auto status = status_of(descriptor);
-  if (status.st_dev != device_ || status.st_ino != inode_ ||
-      static_cast<std::uint64_t>(status.st_size) != size_)
-    throw DataError(fmt::format("{}: was replaced or truncated while in use; start again", path_));
+void FileBytes::require_unchanged(Look look) const {
+  look == Look::now ? watch_.look() : watch_.look_now_and_then();
 }
 
 std::shared_ptr<const FileDescriptor> FileBytes::descriptor() const {
   if (auto held = Pool::instance().find({this, false})) return held;
   auto descriptor = open(false);
-  require_same(*descriptor);
+  watch_.require_same(FileStamp::of(status_of(*descriptor)));
   Pool::instance().keep({this, false}, descriptor);
   return descriptor;
 }
@@ -166,7 +158,7 @@ std::shared_ptr<const FileDescriptor> FileBytes::direct_descriptor() const {
     refuse_direct();
     return nullptr;
   }
-  require_same(*descriptor);
+  watch_.require_same(FileStamp::of(status_of(*descriptor)));
   Pool::instance().keep({this, true}, descriptor);
   return descriptor;
 }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bunchtrain/data/read_plan.hpp"
+#include "file_stamp.hpp"
 
 namespace bunchtrain::data {
 
@@ -31,12 +32,15 @@ class FileBytes final : public ByteSource {
   FileBytes& operator=(const FileBytes&) = delete;
 
   const std::string& path() const noexcept override { return path_; }
-  std::uint64_t size() const noexcept { return size_; }
+  std::uint64_t size() const noexcept { return watch_.opened().bytes; }
+  /// As it was when it was opened.
+  const FileStamp& stamp() const noexcept { return watch_.opened(); }
   /// Fills `out` from `offset` on. @throws DataError if the file ends before or has been replaced. @throws
   /// IoError with the offset if it cannot be read, after three more tries.
   void read(std::uint64_t offset, std::span<std::byte> out) const override;
   bool is_file() const noexcept override { return true; }
   const io::Engine* engine() const noexcept override { return engine_; }
+  void require_unchanged(Look look) const override;
 
   /// Open for as long as it is held. @throws as `read`
   std::shared_ptr<const FileDescriptor> descriptor() const;
@@ -52,13 +56,12 @@ class FileBytes final : public ByteSource {
  private:
   class Pool;
   std::shared_ptr<const FileDescriptor> open(bool direct) const;
-  void require_same(const FileDescriptor& descriptor) const;
+  FileStamp open_first();
 
   std::string path_;
   const io::Engine* engine_ = nullptr;
   mutable std::atomic<bool> direct_refused_ = false;
-  std::uint64_t size_ = 0;
-  std::uint64_t device_ = 0, inode_ = 0;
+  FileWatch watch_;
 };
 
 /// Closes what it owns.

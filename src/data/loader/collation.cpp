@@ -152,50 +152,70 @@ class RaggedCollation final : public Collation {
   }
 };
 
+/// @throws ConfigError unless it is positive
+std::int64_t positive(const char* name, std::int64_t value) {
+  if (value < 1) throw ConfigError(name, fmt::format("{}", value), "an integer of at least 1");
+  return value;
+}
+
+/// To `length`, or to the longest sample of a batch where `multiple` is not 0.
 class PaddedCollation final : public Collation {
  public:
-  explicit PaddedCollation(std::int64_t length) : length_(length) {
-    if (length < 1) throw ConfigError("length", fmt::format("{}", length), "an integer of at least 1");
-  }
+  explicit PaddedCollation(std::int64_t length, std::int64_t multiple = 0)
+      : most_(positive("length", length)), multiple_(multiple) {}
 
-  std::string kind() const override { return fmt::format("padded to {}", length_); }
-  std::int64_t taken(std::int64_t elements) const noexcept override { return std::min(elements, length_); }
+  std::string kind() const override {
+    return multiple_ == 0
+               ? fmt::format("padded to {}", most_)
+               : fmt::format("padded to the longest, in multiples of {}, {} at most", multiple_, most_);
+  }
+  std::int64_t taken(std::int64_t elements) const noexcept override { return std::min(elements, most_); }
 
   NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
                        std::span<const std::string> ragged, const AllocateTensor& allocate) const override {
     require_ragged(*this, like, ragged, kMask);
-    at::Tensor mask = allocate({static_cast<std::int64_t>(samples.size()), length_}, at::kBool);
+    const std::int64_t length = length_of(samples);
+    at::Tensor mask = allocate({static_cast<std::int64_t>(samples.size()), length}, at::kBool);
     bool* out = mask.mutable_data_ptr<bool>();
     for (const CollatedSample& sample : samples) {
-      std::fill_n(std::fill_n(out, taken(sample.elements), true), length_ - taken(sample.elements), false);
-      out += length_;
+      std::fill_n(std::fill_n(out, taken(sample.elements), true), length - taken(sample.elements), false);
+      out += length;
     }
     NamedTensors batch;
     for (const auto& [name, tensor] : like.tensors)
-      batch.set(name, contains(ragged, name) ? gather(samples, name, tensor, allocate)
+      batch.set(name, contains(ragged, name) ? gather(samples, name, tensor, length, allocate)
                                              : gather_rows(samples, name, tensor, allocate));
     batch.set(std::string(kMask), std::move(mask));
     return batch;
   }
 
-  std::int64_t bytes(std::int64_t samples, std::int64_t /*elements*/, const SampleBlock& like,
+  /// Without the padding, where that is not known.
+  std::int64_t bytes(std::int64_t samples, std::int64_t elements, const SampleBlock& like,
                      std::span<const std::string> ragged) const override {
-    return samples * (row_tensor_bytes(like, ragged) + length_ * (ragged_tensor_bytes(like, ragged) + 1));
+    const std::int64_t slots = multiple_ == 0 ? samples * most_ : elements;
+    return samples * row_tensor_bytes(like, ragged) + slots * (ragged_tensor_bytes(like, ragged) + 1);
   }
 
  private:
+  std::int64_t length_of(std::span<const CollatedSample> samples) const {
+    if (multiple_ == 0) return most_;
+    std::int64_t longest = 1;
+    for (const CollatedSample& sample : samples) longest = std::max(longest, sample.elements);
+    return std::min((longest + multiple_ - 1) / multiple_ * multiple_, most_);
+  }
+
   at::Tensor gather(std::span<const CollatedSample> samples, const std::string& name, const at::Tensor& like,
-                    const AllocateTensor& allocate) const {
-    at::Tensor target = allocate_rows(like, {static_cast<std::int64_t>(samples.size()), length_}, allocate);
+                    std::int64_t length, const AllocateTensor& allocate) const {
+    at::Tensor target = allocate_rows(like, {static_cast<std::int64_t>(samples.size()), length}, allocate);
     RowWriter writer(target, row_bytes(like));
     for (const CollatedSample& sample : samples) {
       writer.copy(sample.block->tensors[name], sample.first_element, taken(sample.elements));
-      writer.zero(length_ - taken(sample.elements));
+      writer.zero(length - taken(sample.elements));
     }
     return target;
   }
 
-  std::int64_t length_;
+  std::int64_t most_, multiple_;
 };
 
 }  // namespace
@@ -203,5 +223,8 @@ class PaddedCollation final : public Collation {
 CollationPtr make_row_collation() { return std::make_shared<RowCollation>(); }
 CollationPtr make_ragged_collation() { return std::make_shared<RaggedCollation>(); }
 CollationPtr make_padded_collation(std::int64_t length) { return std::make_shared<PaddedCollation>(length); }
+CollationPtr make_longest_collation(std::int64_t most, std::int64_t multiple) {
+  return std::make_shared<PaddedCollation>(most, positive("multiple", multiple));
+}
 
 }  // namespace bunchtrain::data

@@ -32,6 +32,9 @@ void require_same_batches(const StateDict& state, const DataLoaderOptions& optio
   if (state.values.contains("elements"))
     require_same("a budget of elements of", state.text("elements"), std::to_string(options.global_elements),
                  "resume with the same global_elements");
+  if (state.values.contains("length_buckets"))
+    require_same("length_bucket_batches of", state.text("length_buckets"),
+                 std::to_string(options.length_bucket_batches), "resume with the same length_bucket_batches");
   if (state.values.contains("collation"))
     require_same("the collation", state.text("collation"), options.collation->kind(),
                  "resume with the same collation");
@@ -48,6 +51,10 @@ void DataLoaderOptions::validate(std::int64_t dataset_size) const {
   require(prefetch_bytes > 0, "prefetch_bytes", prefetch_bytes, kAnyPositive);
   require(global_batch > 0, "batch", global_batch, kAnyPositive);
   require(global_elements >= 0, "global_elements", global_elements, "a positive number, or 0 for none");
+  require(length_bucket_batches >= 0, "length_bucket_batches", length_bucket_batches,
+          "a positive number, or 0 for none");
+  require(length_bucket_batches == 0 || (shuffle && global_elements == 0), "length_bucket_batches",
+          length_bucket_batches, "0 without a shuffle, or with a budget of elements");
   require(global_batch >= world_size, "batch", global_batch,
           fmt::format("at least {}, one sample for each of the {} ranks: enlarge {} or start fewer ranks",
                       world_size, world_size, setting("batch")));
@@ -61,6 +68,10 @@ double LoaderStatistics::read_amplification() const noexcept {
   return bytes_delivered > 0 ? static_cast<double>(bytes_decoded) / static_cast<double>(bytes_delivered) : 0;
 }
 
+double LoaderStatistics::padding() const noexcept {
+  return elements > 0 ? static_cast<double>(slots) / static_cast<double>(elements) : 0;
+}
+
 double LoaderStatistics::processor_seconds_per_gb() const noexcept {
   return bytes_delivered > 0 ? processor_seconds / (1e-9 * static_cast<double>(bytes_delivered)) : 0;
 }
@@ -71,12 +82,13 @@ std::string_view LoaderStatistics::slowest_stage() const noexcept {
 }
 
 std::string LoaderStatistics::describe() const {
+  const std::string padded = elements > 0 ? fmt::format(", {:.3g} places per element", padding()) : "";
   return fmt::format(
       "{} batches, waited {:.3g} s for them (p50 {:.2g} ms, p99 {:.2g} ms), most work in {}: {:.3g} GB fetched, {:.3g} GB "
-      "decoded, {:.3g} GB delivered, {:.3g} processor seconds per GB",
+      "decoded, {:.3g} GB delivered, {:.3g} processor seconds per GB{}",
       batches, wait_seconds, 1e3 * wait_p50, 1e3 * wait_p99, slowest_stage(),
       1e-9 * static_cast<double>(bytes_fetched), 1e-9 * static_cast<double>(bytes_decoded),
-      1e-9 * static_cast<double>(bytes_delivered), processor_seconds_per_gb());
+      1e-9 * static_cast<double>(bytes_delivered), processor_seconds_per_gb(), padded);
 }
 
 struct DataLoader::Impl {
@@ -125,6 +137,8 @@ DataLoader::DataLoader(DatasetPtr dataset, DataLoaderOptions options) {
   if (ragged) require_row_splits(dataset->row_splits(), dataset->size());
   require(ragged || options.global_elements == 0, "global_elements", options.global_elements,
           "0: the dataset has no ragged tensors, its batches are cut by samples");
+  require(ragged || options.length_bucket_batches == 0, "length_bucket_batches",
+          options.length_bucket_batches, "0: the dataset has no ragged tensors, its samples have one length");
   if (!options.collation) options.collation = ragged ? make_ragged_collation() : make_row_collation();
   impl_ = std::make_unique<Impl>();
   impl_->dataset = std::move(dataset);
@@ -174,6 +188,7 @@ StateDict DataLoader::state() const {
   state.set("seed", std::to_string(self.options.seed));
   state.set("batch", self.options.global_batch);
   state.set("elements", self.options.global_elements);
+  state.set("length_buckets", self.options.length_bucket_batches);
   state.set("collation", self.options.collation->kind());
   state.set("samples", self.dataset->size());
   state.set("fingerprint", self.dataset->summary().fingerprint);

@@ -4,25 +4,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
-#include "bunchtrain/data/collation.hpp"
-#include "bunchtrain/data/epoch_order.hpp"
+#include "bucketed_order.hpp"
 
 namespace bunchtrain::data {
-
-/// How many elements batches take of each sample; 0 of samples that are rows.
-struct TakenElements {
-  std::span<const std::int64_t> row_splits = {};  ///< empty: rows
-  const Collation* collation = nullptr;
-
-  std::int64_t of(std::int64_t sample) const noexcept {
-    if (row_splits.empty()) return 0;
-    const auto i = static_cast<std::size_t>(sample);
-    return collation->taken(row_splits[i + 1] - row_splits[i]);
-  }
-};
 
 /// Of one batch over all ranks.
 struct BatchLimits {
@@ -34,9 +20,10 @@ struct BatchLimits {
 /// limits, one at least. With a budget they are cut as far as somebody asks, at 8 bytes each. Not thread-safe.
 class EpochBatches {
  public:
-  EpochBatches(std::shared_ptr<const EpochOrder> order, TakenElements taken, BatchLimits limits);
+  EpochBatches(std::shared_ptr<const EpochOrder> order, TakenElements taken, BatchLimits limits,
+               LengthBuckets buckets = {});
 
-  const EpochOrder& order() const noexcept { return *order_; }
+  const BucketedOrder& order() const noexcept { return order_; }
   /// Cuts the whole epoch.
   std::int64_t steps();
   /// Position of a step's first sample; all samples for a step behind the last.
@@ -48,10 +35,10 @@ class EpochBatches {
 
  private:
   bool by_elements() const noexcept { return limits_.elements > 0; }
-  bool complete() const noexcept { return begins_.back() == order_->size(); }
+  bool complete() const noexcept { return begins_.back() == order_.size(); }
   void cut_next();
 
-  std::shared_ptr<const EpochOrder> order_;
+  BucketedOrder order_;
   TakenElements taken_;
   BatchLimits limits_;
   std::vector<std::int64_t> begins_ = {0};  ///< of the steps that are cut and of the one behind

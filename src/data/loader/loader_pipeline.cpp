@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/staging.hpp"
+#include "io/file_stamp.hpp"
 #include "io/slab.hpp"
 #include "sample_ranges.hpp"
 
@@ -40,12 +41,32 @@ auto timed(double& seconds, const Action& action) {
   return result;
 }
 
+/// Files that have changed make samples of two states of them.
+void require_unchanged(const ReadPlan& from, ByteSource::Look look) {
+  const ByteSource* before = nullptr;
+  for (const Piece& piece : from.pieces)
+    if (const ByteSource* source = std::exchange(before, piece.source); source != piece.source)
+      piece.source->require_unchanged(look);
+}
+
 SampleBlock read_by(const Dataset& dataset, std::size_t range, const ReadPlan& plan, const ReadPlan& from,
                     LoaderStatistics& spent) {
   thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
   const PlannedBytes bytes = timed(spent.fetch_seconds, [&] { return slab.fetch(plan, from); });
   spent.bytes_fetched += static_cast<std::int64_t>(plan.bytes());
+  require_unchanged(from, ByteSource::Look::now_and_then);
   return timed(spent.decode_seconds, [&] { return dataset.decode(range, bytes); });
+}
+
+/// What looks damaged may be a file that is being written again.
+SampleBlock read_from_files(const Dataset& dataset, std::size_t range, const ReadPlan& plan,
+                            LoaderStatistics& spent) {
+  try {
+    return read_by(dataset, range, plan, plan, spent);
+  } catch (const DataError&) {
+    require_unchanged(plan, ByteSource::Look::now);
+    throw;
+  }
 }
 
 /// From copies where there are some; what they bring that cannot be decoded is read again from the files.
@@ -61,7 +82,7 @@ SampleBlock read_staged(const Dataset& dataset, std::size_t range, Staging* stag
       staging->distrust(*staged);
     }
   }
-  return read_by(dataset, range, plan, plan, spent);
+  return read_from_files(dataset, range, plan, spent);
 }
 
 SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* staging,
@@ -82,6 +103,7 @@ struct LoaderPipeline::Chunk {
   State state = State::absent;
   SampleBlock block;
   std::exception_ptr error;
+  std::string bad;  // why its samples could not be read, where that is no error
   std::vector<PlannedBatch*> waiting;
   std::int64_t users = 0;      // planned batches not yet assembled
   std::int64_t last_plan = 0;  // number of the last batch planned that needs it
@@ -94,6 +116,7 @@ struct LoaderPipeline::PlannedBatch {
   std::vector<std::int64_t> ids;
   std::vector<Chunk*> chunks;  // distinct
   std::size_t missing = 0;
+  std::int64_t slots = 0;  // of a padded batch
   State state = State::planned;
   Batch batch;
   DeviceTransfer::Pending pending;
@@ -136,7 +159,7 @@ Batch LoaderPipeline::take() {
   const auto begin = Clock::now();
   Lock lock(mutex_);
   wait_for_batch(lock);
-  waits_.add(seconds_since(begin));
+  times_.add_wait(seconds_since(begin));
   if (failure_) std::rethrow_exception(failure_);
   if (queue_.front()->error)
     std::rethrow_exception(queue_.front()->error);  // stays in front: the loader has ended
@@ -144,6 +167,11 @@ Batch LoaderPipeline::take() {
   const auto planned = std::move(queue_.front());
   queue_.pop_front();
   ++statistics_.batches;
+  statistics_.bad_samples += planned->batch.bad_samples;
+  if (planned->slots > 0) {
+    statistics_.elements += planned->batch.elements;
+    statistics_.slots += planned->slots;
+  }
   statistics_.bytes_delivered += bytes_of(*planned);
   bytes_held_ -= bytes_of(*planned);
   work_there_.notify_all();
@@ -174,8 +202,12 @@ void LoaderPipeline::wait_for_batch(Lock& lock) {
 
 void LoaderPipeline::collect(LoaderStatistics& statistics) {
   const Lock lock(mutex_);
-  if (statistics.batches == 0) waits_.begin_epoch();
-  waits_.tell(statistics);
+  if (statistics.batches == 0) times_.begin_epoch();
+  times_.tell(statistics);
+  statistics.bad_samples += statistics_.bad_samples;
+  statistics.elements += statistics_.elements;
+  statistics.slots += statistics_.slots;
+  statistics.first_bad = first_bad_;
   statistics.fetch_seconds += statistics_.fetch_seconds;
   statistics.decode_seconds += statistics_.decode_seconds;
   statistics.assemble_seconds += statistics_.assemble_seconds;
@@ -280,6 +312,7 @@ LoaderPipeline::PlannedBatch* LoaderPipeline::next_to_assemble() {
 
 void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   batch.state = PlannedBatch::State::assembling;
+  count_bad(batch);
   hold(bytes_of(batch));
   lock.unlock();
   const auto begin = Clock::now();
@@ -294,6 +327,7 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   const double spent = seconds_since(begin), processor_spent = processor_seconds() - processor_before;
   lock.lock();
   statistics_.assemble_seconds += spent;
+  times_.add_batch(spent);
   statistics_.processor_seconds += processor_spent;
   batch.state = PlannedBatch::State::ready;
   for (Chunk* chunk : std::exchange(batch.chunks, {})) {
@@ -304,11 +338,35 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   work_there_.notify_all();
 }
 
+/// And leaves them out, if they are to be.
+void LoaderPipeline::count_bad(PlannedBatch& planned) const {
+  const auto is_bad = [&](std::size_t sample) {
+    return std::ranges::any_of(planned.chunks, [&](const Chunk* chunk) {
+      return !chunk->bad.empty() && planned.samples[sample].block == &chunk->block;
+    });
+  };
+  if (std::ranges::all_of(planned.chunks, [](const Chunk* chunk) { return chunk->bad.empty(); })) return;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < planned.samples.size(); ++i) {
+    const bool bad = is_bad(i);
+    planned.batch.bad_samples += bad ? 1 : 0;
+    if (bad && options_.on_bad == BadData::leave_out) {
+      planned.batch.elements -= plan_->taken().of(planned.ids[i]);
+      continue;
+    }
+    planned.samples[kept] = planned.samples[i];
+    planned.ids[kept++] = planned.ids[i];
+  }
+  planned.samples.resize(kept);
+  planned.ids.resize(kept);
+}
+
 void LoaderPipeline::fill(PlannedBatch& planned) const {
   NamedTensors host = plan_->collate(planned.samples, [this](at::IntArrayRef sizes, at::ScalarType type) {
     return transfer_.allocate(sizes, type);
   });
   plan_->mark_elements(planned.batch, host, planned.ids);
+  planned.slots = plan_->padded_slots(host);
   at::Tensor ids = transfer_.allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
   std::copy(planned.ids.begin(), planned.ids.end(), ids.mutable_data_ptr<std::int64_t>());
   host.set(std::string(kSampleIds), std::move(ids));
@@ -359,13 +417,14 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   SampleBlock block;
   std::exception_ptr error;
   try {
-    block = read_contiguous(*dataset_, chunk.range, options_.staging.get(), spent);
-    plan_->require_fitting(chunk.range, block);
+    block = read_or_replace(chunk, spent);
   } catch (...) {
     error = std::current_exception();
   }
   const double processor_spent = processor_seconds() - processor_before;
   lock.lock();
+  times_.add_range(spent.fetch_seconds, spent.decode_seconds);
+  if (first_bad_.empty()) first_bad_ = chunk.bad;
   statistics_.fetch_seconds += spent.fetch_seconds;
   statistics_.decode_seconds += spent.decode_seconds;
   statistics_.processor_seconds += processor_spent;
@@ -377,6 +436,24 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   for (PlannedBatch* batch : std::exchange(chunk.waiting, {})) --batch->missing;
   drop_if_unused(chunk);
   work_there_.notify_all();
+}
+
+/// The samples of a chunk, or zeros where it is damaged and that is no error. Without the lock: nobody else looks at a
+/// chunk that is being read.
+SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spent) const {
+  try {
+    SampleBlock block = read_contiguous(*dataset_, chunk.range, options_.staging.get(), spent);
+    plan_->add_weights(block, dataset_->ranges()[chunk.range].count);
+    plan_->require_fitting(chunk.range, block);
+    return block;
+  } catch (const SourceChanged&) {
+    throw;
+  } catch (const DataError& error) {
+    if (options_.on_bad == BadData::stop) throw;
+    chunk.bad = error.message();
+    options_.logger.warning("damaged data are left out: " + chunk.bad);
+    return plan_->blank(chunk.range);
+  }
 }
 
 LoaderPipeline::Chunk& LoaderPipeline::chunk_of(std::int64_t epoch, std::size_t range) {

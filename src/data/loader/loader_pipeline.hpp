@@ -59,10 +59,12 @@ class LoaderPipeline {
   void need(PlannedBatch& batch, Chunk& chunk);
   PlannedBatch* next_to_assemble();
   void assemble(PlannedBatch& batch, Lock& lock);
+  void count_bad(PlannedBatch& batch) const;
   void fill(PlannedBatch& batch) const;
   Chunk* next_to_read();
   Chunk* next_to_read_ahead();
   void read(Chunk& chunk, Lock& lock);
+  SampleBlock read_or_replace(Chunk& chunk, LoaderStatistics& spent) const;
   Chunk& chunk_of(std::int64_t epoch, std::size_t range);
   void expire();
   void drop_if_unused(Chunk& chunk);
@@ -92,7 +94,8 @@ class LoaderPipeline {
   std::size_t ahead_index_ = 0;
   std::int64_t bytes_held_ = 0;
   LoaderStatistics statistics_;
-  Waits waits_;
+  LoaderTimes times_;
+  std::string first_bad_;
   std::exception_ptr failure_;  // of the pipeline itself: no batch will come any more
 
   std::vector<std::jthread> workers_;  // last: they end before what they use

@@ -2,18 +2,26 @@
 #include "loader_plan.hpp"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/random.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "row_bytes.hpp"
 
 namespace bunchtrain::data {
 namespace {
+
+constexpr std::string_view kWeight = "weight", kLabel = "label", kMask = "mask";
+constexpr std::uint64_t kBucketStream = 0x6275636b65747300;
 
 NamedTensors without_rows(const NamedTensors& tensors) {
   NamedTensors empty;
@@ -25,13 +33,22 @@ NamedTensors without_rows(const NamedTensors& tensors) {
   return empty;
 }
 
-/// Of the first range that has samples.
-SampleBlock read_like(const Dataset& dataset) {
+/// Of the first range that has samples; of the first that is not damaged, where damage is no error.
+SampleBlock read_like(const Dataset& dataset, BadData on_bad) {
   const auto ranges = dataset.ranges();
-  const auto filled =
-      std::find_if(ranges.begin(), ranges.end(), [](const SampleRange& range) { return range.count > 0; });
-  SampleBlock block = dataset.read(static_cast<std::size_t>(filled - ranges.begin()));
-  return {.tensors = without_rows(block.tensors), .range = {.first = block.range.first, .count = 0}};
+  std::exception_ptr damage;
+  for (std::size_t range = 0; range < ranges.size(); ++range) {
+    if (ranges[range].count == 0) continue;
+    try {
+      const SampleBlock block = dataset.read(range);
+      return {.tensors = without_rows(block.tensors), .range = {.first = block.range.first, .count = 0}};
+    } catch (const DataError&) {
+      if (on_bad == BadData::stop) throw;
+      damage = std::current_exception();
+    }
+  }
+  if (damage) std::rethrow_exception(damage);
+  throw DataError("the dataset has no samples");
 }
 
 bool same_row(const at::Tensor& one, const at::Tensor& other) {
@@ -51,11 +68,18 @@ LoaderPlan::LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options)
       collation_(options.collation),
       ragged_(dataset_->ragged()),
       row_splits_(ragged_.empty() ? std::span<const std::int64_t>() : dataset_->row_splits()),
-      like_(read_like(*dataset_)) {
+      like_(read_like(*dataset_, options.on_bad)) {
   for (const auto& name : ragged_)
     if (!like_.tensors.contains(name))
       throw DataError(
           fmt::format("the dataset names '{}' among its ragged tensors, and reads no such tensor", name));
+  adds_weights_ = options.on_bad == BadData::zero_weight && !like_.tensors.contains(kWeight);
+  if (adds_weights_ && is_ragged(kLabel))
+    throw ConfigError(fmt::format(
+        "damaged data can be left out by a weight of 0 only where elements have weights; these have labels "
+        "alone: add weights to the card, or choose {}",
+        setting("on_bad", "stop")));
+  add_weights(like_, 0);
   for (const auto& [name, tensor] : like_.tensors)
     (is_ragged(name) ? element_bytes_ : row_bytes_) += row_bytes(tensor);
   collate({}, allocate_plainly);
@@ -68,7 +92,20 @@ EpochBatches LoaderPlan::batches(std::int64_t epoch) const {
   auto options = order_options_;
   options.epoch = epoch;
   return {std::make_shared<const EpochOrder>(dataset_->ranges(), options), taken(),
-          BatchLimits{.samples = options_.global_batch, .elements = options_.global_elements}};
+          BatchLimits{.samples = options_.global_batch, .elements = options_.global_elements},
+          buckets(epoch)};
+}
+
+/// No more batches than are mixed in any case.
+LengthBuckets LoaderPlan::buckets(std::int64_t epoch) const {
+  if (options_.length_bucket_batches == 0) return {};
+  const std::int64_t batch = std::min(options_.global_batch, dataset_->size());
+  const std::int64_t window =
+      order_options_.window_samples > 0 ? order_options_.window_samples : dataset_->size();
+  return {.batch = batch,
+          .batches = std::clamp<std::int64_t>(options_.length_bucket_batches, 1,
+                                              std::max<std::int64_t>(window / batch, 1)),
+          .key = mix64(options_.seed, static_cast<std::uint64_t>(epoch) ^ kBucketStream)};
 }
 
 CollatedSample LoaderPlan::locate(std::int64_t sample, std::size_t range, const SampleBlock& block) const {
@@ -136,6 +173,27 @@ void LoaderPlan::require_fitting(std::size_t range, const SampleBlock& block) co
   }
 }
 
+std::int64_t LoaderPlan::padded_slots(const NamedTensors& tensors) const {
+  if (ragged_.empty() || tensors.contains(kRowSplits)) return 0;
+  const at::Tensor* mask = tensors.find(kMask);
+  return mask == nullptr ? 0 : mask->numel();
+}
+
+void LoaderPlan::add_weights(SampleBlock& block, std::int64_t samples) const {
+  if (adds_weights_) block.tensors.set(std::string(kWeight), at::ones({samples}, at::kFloat));
+}
+
+SampleBlock LoaderPlan::blank(std::size_t range) const {
+  const SampleRange& samples = dataset_->ranges()[range];
+  SampleBlock block{.tensors = {}, .range = samples};
+  for (const auto& [name, like] : like_.tensors) {
+    auto sizes = like.sizes().vec();
+    sizes[0] = is_ragged(name) ? elements_of(range) : samples.count;
+    block.tensors.set(name, at::zeros(sizes, like.options()));
+  }
+  return block;
+}
+
 std::int64_t LoaderPlan::elements_of(std::size_t range) const {
   if (row_splits_.empty()) return 0;
   const SampleRange& samples = dataset_->ranges()[range];
@@ -191,6 +249,8 @@ std::string LoaderPlan::describe_batches() const {
     cut += taken().of(static_cast<std::int64_t>(i) - 1) < row_splits_[i] - row_splits_[i - 1];
   if (cut > 0) text += fmt::format(" ({} {} longer and cut)", cut, cut == 1 ? "sample is" : "samples are");
   const std::int64_t budget = options_.global_elements;
+  if (const LengthBuckets of = buckets(0); of.batches > 1)
+    text += fmt::format(", {} batches at a time sorted by length", of.batches);
   if (budget == 0) return text;
   std::int64_t alone = 0;
   for (std::int64_t sample = 0; sample < dataset_->size(); ++sample) alone += taken().of(sample) > budget;

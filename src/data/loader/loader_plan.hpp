@@ -31,6 +31,12 @@ class LoaderPlan {
   NamedTensors collate(std::span<const CollatedSample> samples, const AllocateTensor& allocate) const;
   /// Says on the host which elements a batch of these samples has, and which of its tensors are ragged.
   void mark_elements(Batch& batch, const NamedTensors& tensors, std::span<const std::int64_t> samples) const;
+  /// Places of a padded batch of ragged samples; 0 of others.
+  std::int64_t padded_slots(const NamedTensors& tensors) const;
+  /// To samples that have none, where weights tell damaged ones.
+  void add_weights(SampleBlock& block, std::int64_t samples) const;
+  /// Zeros in place of samples that cannot be read.
+  SampleBlock blank(std::size_t range) const;
   /// @throws DataError unless the block's tensors are those of the other blocks and as long as the range.
   void require_fitting(std::size_t range, const SampleBlock& block) const;
 
@@ -44,6 +50,7 @@ class LoaderPlan {
   std::int64_t elements() const noexcept { return row_splits_.empty() ? 0 : row_splits_.back(); }
   std::int64_t elements_of(std::size_t range) const;
   bool is_ragged(std::string_view name) const;
+  LengthBuckets buckets(std::int64_t epoch) const;
   /// Samples that a batch usually has.
   std::int64_t usual_batch() const;
   std::string describe_batches() const;
@@ -54,6 +61,7 @@ class LoaderPlan {
   std::span<const std::string> ragged_;
   std::span<const std::int64_t> row_splits_;
   SampleBlock like_;
+  bool adds_weights_ = false;
   std::int64_t row_bytes_ = 0;      ///< of a sample, without its elements
   std::int64_t element_bytes_ = 0;  ///< of an element
   EpochOrder::Options order_options_;

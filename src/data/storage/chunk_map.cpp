@@ -7,6 +7,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "hdf5_library.hpp"
+#include "kept_maps.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -137,6 +138,37 @@ void fill_map(const std::vector<ChunkEntry>& entries, const DatasetLayout& layou
   for (const Placed& one : placed) map.places.push_back(one.place);
 }
 
+struct IndexPlace {
+  FileFormat format;
+  std::uint64_t header_address;
+};
+
+ChunkMap make_map(hid_t dataset, const DatasetLayout& layout, const FileBytes& bytes, const IndexPlace& place,
+                  const std::vector<std::uint64_t>& grid, const std::string& where) {
+  ChunkMap map;
+  map.grid = grid;
+  std::uint64_t total = 1;
+  for (const auto extent : grid) total *= extent;
+  // Chunks that a dataset no longer uses after shrinking may remain in the tree; each is a byte at least.
+  const std::uint64_t most = 2 * std::min(total, bytes.size()) + 1024;
+  auto entries =
+      read_chunks(bytes, place.format, place.header_address, grid_of(dataset, layout, where), most);
+  map.walked = entries.has_value();
+  if (!entries) {
+    const std::uint64_t count = count_chunks(dataset, where);
+    if (count > kMostByLibrary) {
+      map.has_addresses = false;
+      map.has_all = count == total;
+      if (!map.has_all) ask_library_for_places(dataset, layout, total, map);
+      return map;
+    }
+    entries = ask_library(dataset, count, layout.shape.size(), place.format.base, where);
+  }
+  fill_map(*entries, layout, bytes.size(), total, map, where);
+  map.has_all = map.chunks.size() == total;
+  return map;
+}
+
 }  // namespace
 
 StoredChunk ChunkMap::at(std::uint64_t place) const {
@@ -177,30 +209,20 @@ RowSpans ChunkMap::rows_with_some_chunks(std::uint64_t rows, std::uint64_t chunk
 
 ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, const FileBytes& bytes,
                     const std::string& where) {
-  ChunkMap map;
-  map.grid = make_grid(layout, where);
+  const std::vector<std::uint64_t> grid = make_grid(layout, where);
   std::uint64_t total = 1;
-  for (const auto extent : map.grid) total *= extent;
-
+  for (const auto extent : grid) total *= extent;
   const FileFormat format = format_of(file, where);
   ObjectInfo info{};
   check(H5Oget_info2(dataset, &info, H5O_INFO_BASIC), where);
-  // Chunks that a dataset no longer uses after shrinking may remain in the tree; each is a byte at least.
-  const std::uint64_t most = 2 * std::min(total, bytes.size()) + 1024;
-  auto entries = read_chunks(bytes, format, info.addr, grid_of(dataset, layout, where), most);
-  map.walked = entries.has_value();
-  if (!entries) {
-    const std::uint64_t count = count_chunks(dataset, where);
-    if (count > kMostByLibrary) {
-      map.has_addresses = false;
-      map.has_all = count == total;
-      if (!map.has_all) ask_library_for_places(dataset, layout, total, map);
-      return map;
-    }
-    entries = ask_library(dataset, count, layout.shape.size(), format.base, where);
-  }
-  fill_map(*entries, layout, bytes.size(), total, map, where);
-  map.has_all = map.chunks.size() == total;
+  if (total < kLeastKeptSlowChunks)
+    return make_map(dataset, layout, bytes, {.format = format, .header_address = info.addr}, grid, where);
+
+  const MapKey key = make_map_key(bytes, layout, format.base + info.addr);
+  if (auto kept = find_kept_map(key, grid, bytes.size())) return *std::move(kept);
+  ChunkMap map =
+      make_map(dataset, layout, bytes, {.format = format, .header_address = info.addr}, grid, where);
+  keep_map(key, map, bytes.stamp());
   return map;
 }
 

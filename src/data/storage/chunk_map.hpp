@@ -68,7 +68,8 @@ std::optional<std::vector<ChunkEntry>> read_chunks(const FileBytes& bytes, const
 /// HDF5 1.10 finds the i-th chunk by counting from the first: mapping is quadratic there, hours for a million
 /// chunks. So indexes are read without it; where one does not make sense the library is asked, which tells of a
 /// great many chunks only whether they are there. Every count and address is
-/// checked against the size of the file. The caller holds a LibraryLock.
+/// checked against the size of the file. Large maps are kept for the next opening (kept_maps.hpp). The caller holds a
+/// LibraryLock.
 /// @throws DataError if the index is damaged.
 ChunkMap map_chunks(hid_t file, hid_t dataset, const DatasetLayout& layout, const FileBytes& bytes,
                     const std::string& where);

@@ -62,21 +62,66 @@ void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t fir
 }
 
 LibraryBytes::LibraryBytes(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset,
-                           const DatasetLayout& layout, std::string path, std::string where)
+                           const DatasetLayout& layout, std::string path, std::string opened_path,
+                           std::string where)
     : file_(std::move(file)),
       dataset_(std::move(dataset)),
       layout_(layout),
-      path_(std::move(path)),
-      where_(std::move(where)) {}
+      watch_(std::move(path)),
+      opened_path_(std::move(opened_path)),
+      where_(std::move(where)) {
+  if (!may_close()) return;
+  const hdf5::LibraryLock lock;
+  make_room();
+  place_ = order().insert(order().begin(), this);
+}
 
 LibraryBytes::~LibraryBytes() {
   const hdf5::LibraryLock lock;
+  close();
+}
+
+// Never destroyed: datasets of static lifetime may outlive it.
+LibraryBytes::Order& LibraryBytes::order() {
+  static auto* open = new Order;
+  return *open;
+}
+
+// A quarter of it: files that are read by offset have the rest.
+void LibraryBytes::make_room() {
+  const auto is_full = [] { return order().size() >= hdf5::room_for_files() / 4; };
+  if (is_full()) hdf5::raise_open_file_limit();
+  while (is_full()) order().back()->close();
+}
+
+void LibraryBytes::close() const {
+  if (dataset_ && may_close()) order().erase(place_);
   dataset_.reset();
   file_.reset();
 }
 
+/// Opens it again where it was closed.
+void LibraryBytes::use() const {
+  if (!may_close()) return;
+  if (dataset_) return order().splice(order().begin(), order(), place_);
+  make_room();
+  watch_.look();
+  file_ = std::make_shared<const hdf5::File>(hdf5::open_read_only(opened_path_));
+  const hdf5::PropertyList access = hdf5::read_only_access();
+  dataset_.reset(hdf5::try_again([&] { return H5Dopen2(file_->get(), layout_.name.c_str(), access.get()); },
+                                 hdf5::last_errno));
+  if (!dataset_) hdf5::fail(where_ + ": cannot be opened again");
+  place_ = order().insert(order().begin(), this);
+}
+
+void LibraryBytes::require_unchanged(Look look) const {
+  look == Look::now ? watch_.look() : watch_.look_now_and_then();
+}
+
 void LibraryBytes::read(std::uint64_t offset, std::span<std::byte> out) const {
   if (out.empty()) return;
+  const hdf5::LibraryLock lock;
+  use();
   read_by_library(dataset_.get(), layout_, static_cast<std::size_t>(offset) / layout_.row_bytes(), out,
                   where_);
 }

@@ -3,6 +3,7 @@
 /// Rows read by H5Dread, one thread at a time.
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "dataset_layout.hpp"
 #include "hdf5_library.hpp"
+#include "io/file_stamp.hpp"
 #include "row_reader.hpp"
 
 namespace bunchtrain::data {
@@ -20,21 +22,38 @@ void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t fir
                      const std::string& where);
 
 /// The rows of a dataset as H5Dread gives them, one behind the other: offsets are those of whole rows.
+///
+/// It stays open as long as there is room for files; those not read for long are closed, and opened again when they
+/// are needed. Virtual ones stay open: HDF5 would look for their sources again.
 class LibraryBytes final : public ByteSource {
  public:
+  /// @param path of the file that holds it. @param opened_path of the file by which it was opened: a link may lead from
+  /// there
   LibraryBytes(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset, const DatasetLayout& layout,
-               std::string path, std::string where);
+               std::string path, std::string opened_path, std::string where);
   ~LibraryBytes() override;
 
-  const std::string& path() const noexcept override { return path_; }
+  const std::string& path() const noexcept override { return watch_.path(); }
+  void require_unchanged(Look look) const override;
   void read(std::uint64_t offset, std::span<std::byte> out) const override;
   bool is_file() const noexcept override { return false; }
 
  private:
-  std::shared_ptr<const hdf5::File> file_;
-  hdf5::Dataset dataset_;
+  /// Of those that may be closed, the one used last in front. Under the LibraryLock.
+  using Order = std::list<const LibraryBytes*>;
+  static Order& order();
+  static void make_room();
+  bool may_close() const noexcept { return layout_.storage != H5D_VIRTUAL; }
+  void close() const;
+  void use() const;
+
+  mutable std::shared_ptr<const hdf5::File> file_;
+  mutable hdf5::Dataset dataset_;
+  mutable Order::iterator place_;  ///< if it is open and may be closed
   DatasetLayout layout_;
-  std::string path_, where_;
+  FileWatch watch_;
+  std::string opened_path_;
+  std::string where_;
 };
 
 class LibraryRows final : public RowReader {

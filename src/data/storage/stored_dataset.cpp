@@ -293,8 +293,8 @@ void StoredDataset::Impl::look_at_sources_of(hid_t create) {
 
 void StoredDataset::Impl::read_by_library(std::string reason, std::vector<std::string> other_files) {
   own = std::move(reader);
-  auto rows =
-      std::make_unique<const LibraryBytes>(std::move(file), std::move(dataset), layout, bytes->path(), where);
+  auto rows = std::make_unique<const LibraryBytes>(std::move(file), std::move(dataset), layout, bytes->path(),
+                                                   opened_path, where);
   reader = std::make_unique<LibraryRows>(std::move(rows), layout, std::move(reason), std::move(other_files));
 }
 
