@@ -13,7 +13,7 @@
 namespace bunchtrain::data {
 
 /// A file that is read is no longer what it was when it was opened: what has been read of it belongs to two files.
-class SourceChanged : public DataError {
+class SourceChangedError : public DataError {
  public:
   using DataError::DataError;
 };
@@ -39,7 +39,7 @@ class FileWatch {
 
   const std::string& path() const noexcept { return path_; }
   const FileStamp& opened() const noexcept { return opened_; }
-  /// @throws SourceChanged unless `now` is the stamp of the same file, unchanged
+  /// @throws SourceChangedError unless `now` is the stamp of the same file, unchanged
   void require_same(const FileStamp& now) const;
   /// The same for what has the name now. A name that is gone is no change: the file may still be read.
   void look() const;

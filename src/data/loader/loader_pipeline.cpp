@@ -446,7 +446,7 @@ SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spen
     plan_->add_weights(block, dataset_->ranges()[chunk.range].count);
     plan_->require_fitting(chunk.range, block);
     return block;
-  } catch (const SourceChanged&) {
+  } catch (const SourceChangedError&) {
     throw;
   } catch (const DataError& error) {
     if (options_.on_bad == BadData::stop) throw;
