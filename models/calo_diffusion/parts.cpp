@@ -8,6 +8,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log.h>
+#include <ATen/ops/minimum.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
@@ -38,10 +39,7 @@ nn::Conv3d make_convolution(std::int64_t in, std::int64_t out) {
 /// Of an image [B, X, Y, Z, C]; a batch may be empty, for which no shape can be left to LibTorch.
 std::int64_t cells_of(const at::Tensor& image) { return image.size(1) * image.size(2) * image.size(3); }
 
-at::Tensor fourth_root_of_share(const at::Tensor& image) {
-  const at::Tensor layers = image.sum(at::IntArrayRef({1, 2}), /*keepdim=*/true);
-  return (image / layers.clamp_min(1e-12)).sqrt().sqrt();
-}
+at::Tensor fourth_root(const at::Tensor& image) { return image.clamp_min(0).sqrt().sqrt(); }
 
 at::Tensor log_share(const at::Tensor& image, const at::Tensor& energy) {
   return (image.sum(at::IntArrayRef({1, 2})) / energy.unsqueeze(1) + kSmallestShare).log();
@@ -72,16 +70,17 @@ at::Tensor NormaliserImpl::layers_of(const at::Tensor& image, const at::Tensor& 
 }
 
 at::Tensor NormaliserImpl::cells_of(const at::Tensor& image) const {
-  return (fourth_root_of_share(image) - cell_mean) / cell_width;
+  return (fourth_root(image) - cell_mean) / cell_width;
 }
 
 at::Tensor NormaliserImpl::to_gev(const at::Tensor& cells, const at::Tensor& layers,
                                   const at::Tensor& energy) const {
   // What a network says that is hardly trained may lie anywhere: exp would be infinite, and infinite times 0 no number. No
-  // layer has more than the primary energy, no cell more than its layer.
+  // layer has more than the primary energy, no cell either.
   const at::Tensor shares = at::exp((layers * layer_width + layer_mean).clamp_max(0)) - kSmallestShare;
   const at::Tensor of_layers = shares.clamp_min(0) * energy.unsqueeze(1);
-  const at::Tensor root = (cells * cell_width + cell_mean).clamp_max(1);
+  const at::Tensor highest = fourth_root(energy).view({-1, 1, 1, 1});
+  const at::Tensor root = at::minimum(cells * cell_width + cell_mean, highest);
   const at::Tensor kept = at::where(root < cell_floor, at::zeros_like(root), root).square().square();
   const at::Tensor sums = kept.sum(at::IntArrayRef({1, 2}), /*keepdim=*/true).clamp_min(1e-12);
   return kept / sums * of_layers.unsqueeze(1).unsqueeze(1);
@@ -192,7 +191,7 @@ namespace bunchtrain::models {
 
 ShowerNormalisation ShowerNormalisation::fit(const at::Tensor& image, const at::Tensor& energy) {
   const at::Tensor layers = detail::log_share(image, energy);
-  const at::Tensor root = detail::fourth_root_of_share(image);
+  const at::Tensor root = detail::fourth_root(image);
   ShowerNormalisation found{.layer_mean = layers.mean(0),
                             .layer_width = layers.std(0).clamp_min(1e-3),
                             .cell_mean = root.mean(at::IntArrayRef({0, 1, 2})),

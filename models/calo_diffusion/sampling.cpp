@@ -31,33 +31,59 @@ std::vector<double> levels(const DiffusionSamplingOptions& options) {
 
 using Denoiser = std::function<at::Tensor(const at::Tensor& noisy, const at::Tensor& sigma)>;
 
-at::Tensor solve(const Denoiser& denoise, const at::Tensor& noise, const DiffusionSamplingOptions& options) {
-  const std::vector<double> sigmas = levels(options);
-  const auto slope = [&](const at::Tensor& x, double sigma) {
-    const at::Tensor of_samples = at::full({x.size(0)}, sigma, x.options());
-    return (x - denoise(x, of_samples)) / sigma;
+at::Tensor ask(const Denoiser& denoise, const at::Tensor& x, double sigma) {
+  return denoise(x, at::full({x.size(0)}, sigma, x.options()));
+}
+
+/// Along dx/dsigma = (x - D(x, sigma)) / sigma.
+at::Tensor solve_by_slopes(const Denoiser& denoise, at::Tensor x, const std::vector<double>& sigmas,
+                           bool corrects) {
+  const auto slope = [&](const at::Tensor& at_x, double sigma) {
+    return (at_x - ask(denoise, at_x, sigma)) / sigma;
   };
-  at::Tensor x = noise * sigmas.front();
   for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
     const double step = sigmas[i + 1] - sigmas[i];
     const at::Tensor here = slope(x, sigmas[i]);
     const at::Tensor guess = x + here * step;
-    const bool corrects = options.sampler == DiffusionSampler::heun && sigmas[i + 1] > 0;
-    x = corrects ? x + (here + slope(guess, sigmas[i + 1])) * (step / 2) : guess;
+    x = corrects && sigmas[i + 1] > 0 ? x + (here + slope(guess, sigmas[i + 1])) * (step / 2) : guess;
   }
   return x;
+}
+
+/// The linear part exactly, D as a straight line in ln(sigma) through this answer and the one before (Lu et al., algorithm 2).
+at::Tensor solve_by_multistep(const Denoiser& denoise, at::Tensor x, const std::vector<double>& sigmas) {
+  at::Tensor before;
+  for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
+    const at::Tensor here = ask(denoise, x, sigmas[i]);
+    at::Tensor clean = here;
+    if (before.defined() && sigmas[i + 1] > 0)
+      clean = here + (here - before) *
+                         (std::log(sigmas[i] / sigmas[i + 1]) / (2 * std::log(sigmas[i - 1] / sigmas[i])));
+    const double kept = sigmas[i + 1] / sigmas[i];
+    x = x * kept + clean * (1 - kept);
+    before = here;
+  }
+  return x;
+}
+
+at::Tensor solve(const Denoiser& denoise, const at::Tensor& noise, const DiffusionSamplingOptions& options) {
+  const std::vector<double> sigmas = levels(options);
+  const at::Tensor start = noise * sigmas.front();
+  if (options.sampler == DiffusionSampler::dpm) return solve_by_multistep(denoise, start, sigmas);
+  return solve_by_slopes(denoise, start, sigmas, options.sampler == DiffusionSampler::heun);
 }
 
 }  // namespace
 
 std::string_view to_string(DiffusionSampler sampler) noexcept {
+  if (sampler == DiffusionSampler::dpm) return "dpm";
   return sampler == DiffusionSampler::ddim ? "ddim" : "heun";
 }
 
 DiffusionSampler parse_diffusion_sampler(std::string_view text) {
-  for (const auto sampler : {DiffusionSampler::ddim, DiffusionSampler::heun})
+  for (const auto sampler : {DiffusionSampler::dpm, DiffusionSampler::ddim, DiffusionSampler::heun})
     if (text == to_string(sampler)) return sampler;
-  throw ConfigError("sampler", text, "ddim, heun");
+  throw ConfigError("sampler", text, "dpm, ddim, heun");
 }
 
 void DiffusionSamplingOptions::validate() const {

@@ -9,5 +9,7 @@ namespace loader_benchmark {
 
 nlohmann::json compare_jets(const std::string& data_folder, int threads, int repetitions);
 nlohmann::json compare_showers(const std::string& data_folder, int threads, int repetitions);
+/// Samples per second of an epoch in shuffled batches, and the mean of all features or cells.
+nlohmann::json time_epoch(const std::string& kind, const std::string& file, int threads);
 
 }  // namespace loader_benchmark

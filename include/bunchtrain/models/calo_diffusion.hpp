@@ -36,12 +36,13 @@ struct CaloDiffusionOptions {
   void validate() const;
 };
 
-/// What showers are made of for the network: energies of layers as shares of the primary energy, cells as shares of their
-/// layer, both with mean 0 and width 1. @param Z layers
+/// What showers are made of for the network: energies of layers as shares of the primary energy, and cells, both with mean 0
+/// and width 1. Cells keep their energy, for what single particles leave in one is the same at any energy of the shower.
+/// @param Z layers
 struct ShowerNormalisation {
   at::Tensor layer_mean, layer_width;  ///< [Z] float32, of log(share + 1e-6)
-  at::Tensor cell_mean, cell_width;    ///< [Z] float32, of share^(1/4)
-  at::Tensor cell_floor = {};  ///< [Z] float32, of share^(1/4): below it a cell that was made is empty
+  at::Tensor cell_mean, cell_width;    ///< [Z] float32, of (energy / GeV)^(1/4)
+  at::Tensor cell_floor = {};  ///< [Z] float32, of (energy / GeV)^(1/4): below it a cell that was made is empty
   double log_energy_mean = 0, log_energy_width = 1;
 
   /// @param image [N, X, Y, Z] GeV @param energy [N] GeV
@@ -50,8 +51,8 @@ struct ShowerNormalisation {
 
 /// Two denoisers trained together: one of the energies of the layers, a perceptron, one of the cells within their layers, a
 /// U-Net of residual blocks. Preconditioning, noise levels and loss are those of Karras et al. (2206.00364, table 1, with data
-/// of width 1); energies of layers apart from the shares of cells, and conditioning by energy and position, follow CaloDiffusion
-/// (Amram and Pedro, 2308.03876), on a Cartesian grid.
+/// of width 1); energies of layers apart from cells, which are scaled to them in the end, and conditioning by energy and position,
+/// follow CaloDiffusion (Amram and Pedro, 2308.03876), on a Cartesian grid.
 ///
 /// Batches have "image" [B, X, Y, Z] in GeV, "energy" [B] GeV and, if inclined, "theta" [B] rad. `forward` draws a noise level
 /// and noise for each sample by the current `nn::StepContext` (without one by row) and writes "cells" [B, X, Y, Z] and
@@ -99,16 +100,19 @@ class CaloDiffusion : public ModuleHolder<CaloDiffusionImpl, CaloDiffusionOption
   using ModuleHolder::ModuleHolder;
 };
 
-/// How noise is taken off: along the ordinary differential equation of the diffusion, by Euler's steps (DDIM, Song et al.,
-/// 2010.02502) or Heun's (Karras et al., algorithm 1), which ask the network twice per step.
-enum class DiffusionSampler { ddim, heun };
+/// How noise is taken off, along the ordinary differential equation of the diffusion.
+enum class DiffusionSampler {
+  dpm,   ///< DPM-Solver++(2M) of Lu et al., 2211.01095: second order, the network is asked once per step
+  ddim,  ///< Euler's steps: Song et al., 2010.02502
+  heun,  ///< Karras et al., algorithm 1: second order, the network is asked twice per step
+};
 std::string_view to_string(DiffusionSampler sampler) noexcept;
 DiffusionSampler parse_diffusion_sampler(std::string_view text);
 
 struct DiffusionSamplingOptions {
-  DiffusionSampler sampler = DiffusionSampler::heun;
-  std::int64_t steps = 16;
-  double lowest_sigma = 0.004, highest_sigma = 80;
+  DiffusionSampler sampler = DiffusionSampler::dpm;
+  std::int64_t steps = 32;
+  double lowest_sigma = 0.02, highest_sigma = 80;
 
   /// @throws ConfigError naming the field.
   void validate() const;

@@ -205,9 +205,8 @@ TEST_F(KeptMapsTest, BelongToOneFileAtOneTimeAndOneDataset) {
 
 TEST_F(KeptMapsTest, AreInTheCacheWhereTheFolderIsReadOnly) {
   fs::permissions(folder_, fs::perms::all);
-  fs::permissions(data(), fs::perms::owner_read | fs::perms::others_read);
-  fs::permissions(folder_ / "data", fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read |
-                                        fs::perms::others_exec);
+  fs::permissions(data(), fs::perms{0444});
+  fs::permissions(folder_ / "data", fs::perms{0555});
   fs::create_directories(folder_ / "cache");
   fs::permissions(folder_ / "cache", fs::perms::all);
   const AsNobody nobody;

@@ -12,33 +12,14 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/models/3dgan/variant.hpp"
+#include "training_showers.hpp"
 
 namespace bunchtrain::shower_simulation {
 namespace {
 
-/// Rows of "energy" and "sum" from ranges at equal distances.
-struct Survey {
-  std::vector<float> energy, sum;
-};
-
-void append(std::vector<float>& values, const at::Tensor& tensor) {
+std::vector<float> numbers(const at::Tensor& tensor) {
   const at::Tensor row = tensor.to(at::kFloat).contiguous();
-  values.insert(values.end(), row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel());
-}
-
-Survey survey(const data::Dataset& dataset, std::int64_t showers) {
-  const auto ranges = dataset.ranges();
-  const std::int64_t per_range =
-      std::max<std::int64_t>(dataset.size() / std::max<std::int64_t>(std::ssize(ranges), 1), 1);
-  const std::size_t wanted =
-      std::clamp<std::size_t>(static_cast<std::size_t>(showers / per_range), 1, ranges.size());
-  Survey found;
-  for (std::size_t i = 0; i < wanted; ++i) {
-    const auto block = dataset.read(i * ranges.size() / wanted);
-    append(found.energy, block.tensors["energy"]);
-    append(found.sum, block.tensors["sum"]);
-  }
-  return found;
+  return {row.const_data_ptr<float>(), row.const_data_ptr<float>() + row.numel()};
 }
 
 }  // namespace
@@ -57,16 +38,16 @@ EnergyResponse EnergyResponse::to(c10::Device device) const {
 
 EnergyResponse EnergyResponse::fit(const data::Dataset& dataset, std::int64_t showers) {
   if (dataset.size() == 0) throw DataError("there are no training showers to take energies from");
-  Survey found = survey(dataset, showers);
-  const at::Tensor x = at::tensor(found.energy, at::kDouble) / models::kEnergyUnit;
-  const at::Tensor ratio = at::tensor(found.sum, at::kDouble) / x;
+  const NamedTensors found = some_showers(dataset, showers);
+  const at::Tensor x = found["energy"].to(at::kDouble) / models::kEnergyUnit;
+  const at::Tensor ratio = found["sum"].to(at::kDouble) / x;
   const at::Tensor powers = at::stack({x.pow(4), x.pow(3), x.pow(2), x, at::Tensor(x).pow(0)}, 1);
   // gelsd: showers of one energy only leave the fit undetermined, and get its smallest solution.
   const at::Tensor fitted =
       std::get<0>(at::linalg_lstsq(powers, ratio.unsqueeze(1), std::nullopt, "gelsd")).contiguous();
   std::array<double, 5> coefficients{};
   std::copy_n(fitted.const_data_ptr<double>(), coefficients.size(), coefficients.begin());
-  return {std::move(found.energy), coefficients};
+  return {numbers(found["energy"]), coefficients};
 }
 
 EnergyResponse EnergyResponse::published() { return {{10, 500}, {0, 0, 0, 0, 2}}; }

@@ -3,7 +3,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,22 +21,6 @@ constexpr std::uint64_t kEnergy = 1, kTheta = 2;
 /// [n] between both bounds, the numbers of `context`'s showers.
 at::Tensor draw(const nn::StepContext& context, std::uint64_t site, double lowest, double highest) {
   return nn::keyed_uniform(context, site, 1).squeeze(1) * (highest - lowest) + lowest;
-}
-
-/// @param image [n, X, Y, Z] GeV @param first number of its first shower
-void require_finite(const at::Tensor& image, std::int64_t first) {
-  const at::Tensor bad = at::isfinite(image).logical_not().flatten(1).sum(1);
-  const std::int64_t cells = bad.sum().item<std::int64_t>();
-  if (cells == 0) return;
-  const at::Tensor showers = bad.nonzero().flatten();
-  throw CheckpointError(
-      fmt::format("the generator makes {} cells of {} showers that are NaN or infinite, the first ones in "
-                  "shower {} ({} of its "
-                  "{} cells); nothing was written. Its weights are lost, or the energies are far from those "
-                  "it was trained on: "
-                  "take another checkpoint",
-                  cells, showers.size(0), first + showers[0].item<std::int64_t>(),
-                  bad[showers[0]].item<std::int64_t>(), image[0].numel()));
 }
 
 }  // namespace
@@ -70,7 +53,6 @@ void generate_showers(const OutputFile& output, ShowerSource& source, const Gene
     const at::Tensor theta =
         inclined ? draw(context, kTheta, options.lowest_theta, options.highest_theta) : at::Tensor();
     made.set("image", source.make(showers, made["energy"], theta));
-    require_finite(made["image"], first);
     if (inclined) {
       made.set("theta", theta);
       made.set("measured_theta", ops::ecal_angle(made["image"]));

@@ -2,7 +2,6 @@
 #include "bunchtrain/tasks/shower_simulation/shower_diffusion.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 #include <fmt/ranges.h>
@@ -13,75 +12,20 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/text_format.hpp"
-#include "bunchtrain/core/wording.hpp"
-#include "bunchtrain/data/detail/overlap.hpp"
-#include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/models/3dgan/variant.hpp"
 #include "bunchtrain/parallel/activation_budget.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/parallel/pipeline_parallel.hpp"
 #include "bunchtrain/parallel/unit_profile.hpp"
-#include "bunchtrain/simulate/gflash.hpp"
 #include "bunchtrain/train/session_choices.hpp"
 #include "shower_description.hpp"
+#include "training_showers.hpp"
 
 namespace bunchtrain::shower_simulation {
 namespace {
 
 constexpr double kLayerWeight = 0.1;
 constexpr std::int64_t kFittedShowers = 2048;
-
-double valid_share(const train::Session& session, const ShowerDiffusionOptions& options, double otherwise) {
-  session.use("valid-fraction");
-  const double share = options.files.valid_fraction;
-  if (share < 0 || share >= 1)
-    throw ConfigError("valid-fraction", fmt::format("{}", share), "a number from 0 to below 1");
-  return share > 0 ? share : otherwise;
-}
-
-data::ShowerDataset open_files(const train::Session& session, const ShowerDiffusionOptions& options,
-                               const std::vector<std::string>& files) {
-  for (const char* name : {"card", "hdf5-plugins", "hash-data", "io"}) session.use(name);
-  return data::ShowerDataset({.files = files,
-                              .card = options.files.card,
-                              .physical = true,
-                              .allow_plugins = options.files.hdf5_plugins,
-                              .threads = session.threads().loader,
-                              .hash_data = options.files.hash_data,
-                              .io = options.files.io,
-                              .logger = session.logger()});
-}
-
-data::DatasetSplit split_of_files(const train::Session& session, const ShowerDiffusionOptions& options) {
-  session.use("valid");
-  const data::ShowerDataset showers = open_files(session, options, options.files.data);
-  const auto& valid = options.files.valid;
-  if (valid.empty())
-    return showers.split({.valid_fraction = valid_share(session, options, showers.card().valid_fraction),
-                          .seed = session.seed()});
-  data::DatasetSplit split{showers.all(), open_files(session, options, valid).all()};
-  data::require_disjoint(*split.train, *split.valid);
-  return split;
-}
-
-data::DatasetSplit simulated(const train::Session& session, const ShowerDiffusionOptions& options) {
-  for (const char* name : {"showers", "inclined"}) session.use(name);
-  const double share = valid_share(session, options, 0.1);
-  const auto valid = static_cast<std::int64_t>(share * static_cast<double>(options.showers));
-  if (valid < 1)
-    throw ConfigError("showers", fmt::format("{}", options.showers),
-                      fmt::format("more: a share of {} validates ({})", share, setting("valid_fraction")));
-  const auto variant =
-      options.inclined ? models::ShowerVariant::variable_angle : models::ShowerVariant::fixed_angle;
-  simulate::GflashDatasetOptions train{.showers = {.cells = models::shower_shape(variant),
-                                                   .inclined = options.inclined,
-                                                   .count = options.showers - valid,
-                                                   .seed = session.seed()}};
-  auto held_out = train;
-  held_out.first = options.showers - valid;
-  held_out.showers.count = valid;
-  return {simulate::make_gflash_dataset(train), simulate::make_gflash_dataset(held_out)};
-}
 
 /// What a pass of this rank has at most.
 std::int64_t samples_per_pass(const train::Session& session) {
@@ -115,24 +59,6 @@ void recompute_within(const train::Session& session, const ShowerDiffusionOption
   network.recompute({std::istream_iterator<std::string>(words), {}});
 }
 
-/// Some showers, from ranges at equal distances; the same on all ranks.
-NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers) {
-  const auto ranges = dataset.ranges();
-  const std::int64_t per_range = std::max<std::int64_t>(dataset.size() / std::ssize(ranges), 1);
-  const auto wanted =
-      std::clamp<std::size_t>(static_cast<std::size_t>(showers / per_range), 1, ranges.size());
-  std::map<std::string, std::vector<at::Tensor>> parts;
-  for (std::size_t i = 0; i < wanted; ++i)
-    for (const auto& [name, tensor] : dataset.read(i * ranges.size() / wanted).tensors)
-      parts[name].push_back(tensor);
-  NamedTensors some;
-  for (auto& [name, tensors] : parts) {
-    const at::Tensor all = at::cat(tensors);
-    some.set(name, all.narrow(0, 0, std::min(all.size(0), showers)));
-  }
-  return some;
-}
-
 /// Of no showers 0, which has a gradient too: all ranks name the same terms.
 at::Tensor mean_square(const at::Tensor& difference) {
   return difference.numel() > 0 ? difference.square().mean() : difference.sum();
@@ -141,12 +67,14 @@ at::Tensor mean_square(const at::Tensor& difference) {
 }  // namespace
 
 data::DatasetSplit open_physical_showers(train::Session& session, const ShowerDiffusionOptions& options) {
-  session.use("data");
-  data::DatasetSplit split;
-  session.control().together([&] {
-    split = options.files.data.empty() ? simulated(session, options) : split_of_files(session, options);
-  });
-  return split;
+  if (options.files.data.empty()) session.use("inclined");
+  const auto variant =
+      options.inclined ? models::ShowerVariant::variable_angle : models::ShowerVariant::fixed_angle;
+  return open_training_showers(
+      session, {.files = options.files,
+                .physical = true,
+                .showers = options.showers,
+                .simulated = {.showers = {.cells = models::shower_shape(variant), .inclined = options.inclined}}});
 }
 
 models::CaloDiffusion create_calo_diffusion(const train::Session& session,

@@ -3,32 +3,19 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/wording.hpp"
-#include "bunchtrain/data/detail/overlap.hpp"
-#include "bunchtrain/data/shower_dataset.hpp"
 #include "bunchtrain/optim/rmsprop.hpp"
-#include "bunchtrain/simulate/gflash.hpp"
 #include "bunchtrain/train/session_choices.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "shower_description.hpp"
 #include "shower_weights.hpp"
+#include "training_showers.hpp"
 
 namespace bunchtrain::shower_simulation {
 namespace {
 
 using models::ShowerVariant;
-
-double share_of_validation(const train::Session& session, const ShowerGanOptions& options, double of_card) {
-  session.use("valid-fraction");
-  const double fraction = options.files.valid_fraction;
-  if (fraction < 0 || fraction >= 1)
-    throw ConfigError("valid-fraction", fmt::format("{}", fraction), "a number from 0 to below 1");
-  return fraction > 0 ? fraction : of_card;
-}
 
 /// The variant and the data must mean the same by an image.
 void require_images(const data::ShowerDataset& showers, ShowerVariant variant) {
@@ -49,56 +36,6 @@ void require_images(const data::ShowerDataset& showers, ShowerVariant variant) {
                     "the card's image accordingly",
                     card.name, card.image_scale, card.image_power, models::to_string(variant),
                     models::image_scale(variant), models::image_power(variant)));
-}
-
-data::ShowerDataset open_file_showers(const train::Session& session, const ShowerGanOptions& options,
-                                      const std::vector<std::string>& files) {
-  for (const char* name : {"card", "hdf5-plugins", "hash-data", "io"}) session.use(name);
-  data::ShowerDataset showers({.files = files,
-                               .card = options.files.card,
-                               .allow_plugins = options.files.hdf5_plugins,
-                               .threads = session.threads().loader,
-                               .hash_data = options.files.hash_data,
-                               .io = options.files.io,
-                               .logger = session.logger()});
-  require_images(showers, options.variant);
-  return showers;
-}
-
-data::DatasetSplit open_files(const train::Session& session, const ShowerGanOptions& options) {
-  session.use("valid");
-  const data::ShowerDataset showers = open_file_showers(session, options, options.files.data);
-  const auto& valid = options.files.valid;
-  const data::DatasetSplit split =
-      valid.empty() ? showers.split({.valid_fraction =
-                                         share_of_validation(session, options, showers.card().valid_fraction),
-                                     .seed = session.seed()})
-                    : data::DatasetSplit{showers.all(), open_file_showers(session, options, valid).all()};
-  data::require_disjoint(*split.train, *split.valid);
-  return split;
-}
-
-data::DatasetSplit simulate_showers(const train::Session& session, const ShowerGanOptions& options) {
-  session.use("showers");
-  const auto variant = options.variant;
-  const std::int64_t count = options.showers;
-  const double share = share_of_validation(session, options, 0.1);
-  const auto valid = static_cast<std::int64_t>(share * static_cast<double>(count));
-  if (valid < 1 || valid >= count)
-    throw ConfigError(
-        "showers", fmt::format("{}", count),
-        fmt::format("at least {}: a share of {} validates ({}), the rest trains",
-                    std::ceil(1 / std::min(share, 1 - share)), share, setting("valid_fraction")));
-  simulate::GflashDatasetOptions train{.showers = {.cells = models::shower_shape(variant),
-                                                   .inclined = variant == ShowerVariant::variable_angle,
-                                                   .count = count - valid,
-                                                   .seed = session.seed()},
-                                       .image_scale = models::image_scale(variant),
-                                       .image_power = models::image_power(variant)};
-  auto held_out = train;
-  held_out.first = count - valid;
-  held_out.showers.count = valid;
-  return {simulate::make_gflash_dataset(train), simulate::make_gflash_dataset(held_out)};
 }
 
 void start_from(const std::string& path, torch::nn::Module& module, models::ShowerVariant variant,
@@ -124,12 +61,17 @@ void ShowerGanOptions::validate() const {
 }
 
 data::DatasetSplit open_showers(train::Session& session, const ShowerGanOptions& options) {
-  for (const char* name : {"data", "variant"}) session.use(name);
-  data::DatasetSplit split;
-  session.control().together([&] {
-    split = options.files.data.empty() ? simulate_showers(session, options) : open_files(session, options);
-  });
-  return split;
+  session.use("variant");
+  const auto variant = options.variant;
+  return open_training_showers(
+      session,
+      {.files = options.files,
+       .require = [variant](const data::ShowerDataset& showers) { require_images(showers, variant); },
+       .showers = options.showers,
+       .simulated = {.showers = {.cells = models::shower_shape(variant),
+                                 .inclined = variant == ShowerVariant::variable_angle},
+                     .image_scale = models::image_scale(variant),
+                     .image_power = models::image_power(variant)}});
 }
 
 ShowerGan create_shower_gan(train::Session& session, const ShowerGanOptions& options) {

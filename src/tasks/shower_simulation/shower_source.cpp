@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/tasks/shower_simulation/shower_source.hpp"
 
+#include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -106,6 +107,20 @@ OpenedSource open_any(const std::string& path, const ShowerSourceOptions& option
   return std::filesystem::is_directory(path) ? from_run(path, options) : from_file(path, options);
 }
 
+/// @param image [n, X, Y, Z] GeV @param numbers [n] of its showers
+void require_finite(const at::Tensor& image, const at::Tensor& numbers) {
+  const at::Tensor bad = at::isfinite(image).logical_not().flatten(1).sum(1);
+  const auto cells = bad.sum().item<std::int64_t>();
+  if (cells == 0) return;
+  const at::Tensor showers = bad.nonzero().flatten();
+  throw CheckpointError(
+      fmt::format("the generator makes {} cells of {} showers that are NaN or infinite, the first ones in "
+                  "shower {} ({} of its {} cells); nothing was written. Its weights are lost, or the energies are far "
+                  "from those it was trained on: take another checkpoint",
+                  cells, showers.size(0), numbers[showers[0]].item<std::int64_t>(),
+                  bad[showers[0]].item<std::int64_t>(), image[0].numel()));
+}
+
 }  // namespace
 
 ShowerSource::ShowerSource(models::ShowerGenerator generator, const ShowerSourceOptions& options)
@@ -161,8 +176,10 @@ at::Tensor ShowerSource::make(const at::Tensor& showers, const at::Tensor& energ
   const at::NoGradGuard no_gradients;
   const device::PrecisionGuard precision(options_.precision, options_.device.type());
   const nn::StepContext context(options_.seed, 0, showers);
-  return maker_(context, energy.cpu().to(at::kFloat), theta.defined() ? theta.cpu().to(at::kFloat) : theta)
-      .cpu();
+  const at::Tensor image =
+      maker_(context, energy.cpu().to(at::kFloat), theta.defined() ? theta.cpu().to(at::kFloat) : theta).cpu();
+  require_finite(image, showers);
+  return image;
 }
 
 shower_comparison::OpenGenerator open_generator(const ShowerSourceOptions& options) {

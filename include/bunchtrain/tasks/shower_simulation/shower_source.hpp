@@ -46,7 +46,7 @@ class ShowerSource {
 
   /// Cells in GeV, [B, X, Y, Z] float32 on the CPU.
   /// @param showers [B] int64: numbers of the showers, which key their noise. @param energy [B] GeV.
-  /// @param theta [B] rad, needed for variable angle.
+  /// @param theta [B] rad, needed for variable angle. @throws CheckpointError for showers that are no numbers
   at::Tensor make(const at::Tensor& showers, const at::Tensor& energy, const at::Tensor& theta = {});
   const std::array<std::int64_t, 3>& cells() const noexcept { return cells_; }  ///< along x, y, z
   bool needs_theta() const noexcept { return needs_theta_; }

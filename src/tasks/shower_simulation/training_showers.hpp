@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The showers of a training, of whichever network: from files, or made by GFlash.
+
+#include <cstdint>
+#include <functional>
+
+#include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/shower_dataset.hpp"
+#include "bunchtrain/simulate/gflash.hpp"
+#include "bunchtrain/tasks/training_files.hpp"
+#include "bunchtrain/train/session.hpp"
+
+namespace bunchtrain::shower_simulation {
+
+struct ShowerSources {
+  const tasks::TrainingFiles& files;
+  bool physical = false;  ///< cells of files in GeV, not images
+  /// Throws for showers of files that the network cannot take.
+  std::function<void(const data::ShowerDataset&)> require = [](const data::ShowerDataset&) {};
+  std::int64_t showers = 0;                       ///< without files, validation included
+  simulate::GflashDatasetOptions simulated = {};  ///< without files: what they are like
+};
+
+/// Collective. @throws ConfigError, DataError
+data::DatasetSplit open_training_showers(const train::Session& session, const ShowerSources& sources);
+
+/// Some showers, from ranges at equal distances: the same on all ranks. @param showers about so many, not more
+NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers);
+
+}  // namespace bunchtrain::shower_simulation
