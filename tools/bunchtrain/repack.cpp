@@ -28,6 +28,7 @@ data::RepackOptions options_of(const config::Options& given) {
       .files = given.get<std::vector<std::string>>("file"),
       .out = given.get<std::string>("out"),
       .datasets = given.get<std::vector<std::string>>("datasets"),
+      .row_splits = given.get<std::string>("row-splits"),
       .shards = given.get<std::int64_t>("shards"),
       .alignment = parse_bytes("align", given.get<std::string>("align")),
       .chunk_rows =
@@ -52,8 +53,9 @@ void repack_files(const config::Options& given) {
   const data::RepackResult result = data::repack(options);
   progress.reset();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  fmt::print("{}: {} rows in {} shards, {:.3g} GB of {:.3g} GB, in {:.1f} s\n", result.manifest.string(),
-             result.rows, options.shards, static_cast<double>(result.bytes_written) / 1e9,
+  const std::string elements = result.elements > 0 ? fmt::format(" of {} hits", result.elements) : "";
+  fmt::print("{}: {} rows{} in {} shards, {:.3g} GB of {:.3g} GB, in {:.1f} s\n", result.manifest.string(),
+             result.rows, elements, options.shards, static_cast<double>(result.bytes_written) / 1e9,
              static_cast<double>(result.bytes_read) / 1e9, seconds);
   if (result.kept_shards > 0) fmt::print("  {} shards were finished before\n", result.kept_shards);
   if (!result.plugin.empty())
@@ -79,6 +81,9 @@ int repack(int argc, char** argv) {
         {},
         false,
         true},
+       {"row-splits", std::string{},
+        "dataset that says which hits, one behind another, belong to which event; empty = as --card says",
+        "NAME"},
        {"shards", std::int64_t{1}, "files that the rows are cut into", "N"},
        {"shuffle-rows", std::string{}, "shuffle all rows with this seed; empty = keep their order", "SEED"},
        {"filter", std::string{"none"}, "compression of chunks", "", {"none", "deflate", "zstd", "lz4"}},

@@ -3,13 +3,18 @@
 #include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <map>
+#include <string>
 #include <vector>
 
+#include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/file_contents.hpp"
 #include "bunchtrain/data/hit_dataset.hpp"
+#include "bunchtrain/data/repack.hpp"
 #include "bunchtrain/features/recognition.hpp"
 #include "storage/opened_file.hpp"
 #include "storage/stored_dataset.hpp"
@@ -36,6 +41,46 @@ std::vector<double> sums_of_column(std::size_t column, const std::vector<std::in
                                 sums[event] += values[row * width + column];
                             });
   return sums;
+}
+
+/// A hash of the bytes of each event's hits, in their order.
+std::vector<std::string> hashes_of_events(const std::vector<std::filesystem::path>& files) {
+  std::vector<std::string> hashes;
+  for (const auto& file : files) {
+    const DatasetPtr all = HitDataset({.files = {file.string()}, .card = "hgcal_rechits"}).all();
+    const StoredDataset dataset = OpenedFile(file).open("rechit_features", false);
+    for (std::size_t event = 0; event + 1 < all->row_splits().size(); ++event) {
+      const auto begin = static_cast<std::size_t>(all->row_splits()[event]);
+      Hasher hasher;
+      dataset.read_by_library(begin, static_cast<std::size_t>(all->row_splits()[event + 1]) - begin,
+                              [&](std::size_t, std::size_t rows, const std::byte* bytes) {
+                                hasher.update({bytes, rows * dataset.layout().row_bytes()});
+                              });
+      hashes.push_back(hasher.hex());
+    }
+  }
+  return hashes;
+}
+
+TEST(HitFilesTest, RepackedEventsKeepTheBytesOfTheirHits) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("bunchtrain-hits-" + std::to_string(getpid()));
+  const RepackResult result = repack({.files = {kFile},
+                                      .out = folder,
+                                      .shards = 3,
+                                      .filter = RepackFilter::deflate,
+                                      .seed = 5,
+                                      .card = "hgcal_rechits",
+                                      .memory_bytes = std::int64_t{4} << 20});
+  EXPECT_EQ(result.rows, 10);
+  EXPECT_EQ(result.elements, 489986);
+  const HitDataset events({.files = {result.manifest.string()}});
+  EXPECT_EQ(events.size(), 10);
+  EXPECT_EQ(events.hits(), 489986);
+  const auto before = hashes_of_events({kFile}), after = hashes_of_events(events.files());
+  EXPECT_NE(after, before);
+  EXPECT_THAT(after, testing::UnorderedElementsAreArray(before));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(HitFilesTest, HgcalIsRecognisedAndRead) {

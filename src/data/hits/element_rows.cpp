@@ -21,6 +21,11 @@ namespace {
 using features::ElementLayout;
 using features::NumberPlace;
 
+/// Who names the datasets: a card, or whoever made a nameless one of a setting.
+std::string namer_of(const features::Card& card) {
+  return card.name.empty() ? setting("row_splits") : fmt::format("[layout] of card '{}'", card.name);
+}
+
 /// One whole number per row of a dataset.
 class NumberColumn {
  public:
@@ -33,17 +38,16 @@ class NumberColumn {
     if (!place.member.empty()) {
       const CompoundMember* member = layout.find(place.member);
       if (member == nullptr)
-        throw DataError(fmt::format("{}: has no member '{}', which [layout] of card '{}' names", where_,
-                                    place.member, card.name));
+        throw DataError(
+            fmt::format("{}: has no member '{}', which {} names", where_, place.member, namer_of(card)));
       where_ += fmt::format(", member '{}'", place.member);
       type = member->type;
       column_.offset = member->offset;
       numbers = member->shape.empty() ? numbers : 0;
     }
     if (!type || numbers != 1)
-      throw DataError(fmt::format(
-          "{}: is {}; [layout] of card '{}' needs one number per row there: name a dataset of integers",
-          where_, to_string(layout), card.name));
+      throw DataError(fmt::format("{}: is {}; {} needs one number per row there: name a dataset of integers",
+                                  where_, to_string(layout), namer_of(card)));
     column_.type = *type;
   }
 
@@ -66,9 +70,9 @@ class NumberColumn {
   static StoredDataset open(const OpenedFile& file, const NumberPlace& place, const features::Card& card) {
     if (!file.has(place.dataset))
       throw DataError(fmt::format(
-          "{}: has no dataset '{}', which [layout] of card '{}' names; datasets present: {}. Name the "
+          "{}: has no dataset '{}', which {} names; datasets present: {}. Name the "
           "one that says which {}s belong to which {}, or draft a card: {}",
-          file.path(), place.dataset, card.name, file.list_names(), features::element_word(card.kind),
+          file.path(), place.dataset, namer_of(card), file.list_names(), features::element_word(card.kind),
           features::sample_word(card.kind), way_to(Advice::draft_card, file.path())));
     return file.open(place.dataset, card.fill_missing);
   }

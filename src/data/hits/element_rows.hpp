@@ -28,6 +28,7 @@ struct ElementRows {
   std::size_t samples() const noexcept { return ragged() ? row_splits.size() - 1 : counts.size(); }
 };
 
+/// @param card its [layout] is asked; without a name it is of the setting row_splits, for messages
 /// @throws DataError naming file, dataset and row: a dataset is missing or no column of whole numbers; row splits that
 /// do not begin at 0 or descend, counts below 0, events whose numbers descend or are not among the file's events.
 ElementRows read_element_rows(const OpenedFile& file, const features::Card& card);

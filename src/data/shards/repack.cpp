@@ -14,8 +14,8 @@
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/detail/own_file.hpp"
-#include "loader/index_permutation.hpp"
 #include "repack_sources.hpp"
+#include "shard_plan.hpp"
 #include "storage/codecs/codec.hpp"
 
 namespace bunchtrain::data {
@@ -32,20 +32,13 @@ constexpr std::array kFilters = {
     NamedFilter{RepackFilter::none, "none", 0}, NamedFilter{RepackFilter::deflate, "deflate", 0},
     NamedFilter{RepackFilter::zstd, "zstd", 32015}, NamedFilter{RepackFilter::lz4, "lz4", 32004}};
 
-constexpr std::size_t kMostSegments = 64;  // shards that are open at once
-
-/// Rows of one shard that are written together.
-struct Segment {
-  std::size_t shard;
-  std::int64_t first, count;
-};
-
 class Repacking {
  public:
-  explicit Repacking(const RepackOptions& options) : options_(options), sources_(options) {
-    if (options.shards > sources_.rows())
+  explicit Repacking(const RepackOptions& options)
+      : options_(options), sources_(options), plan_(sources_, options) {
+    if (options.shards > sources_.rows(RowAxis::samples))
       throw ConfigError("shards", fmt::format("{}", options.shards),
-                        fmt::format("at most the {} rows that there are", sources_.rows()));
+                        fmt::format("at most the {} rows that there are", sources_.rows(RowAxis::samples)));
     kind_ = "shards " + key();
     prepare_folder();
   }
@@ -56,24 +49,22 @@ class Repacking {
   std::string key() const;
   void prepare_folder();
   fs::path path_of(std::size_t shard) const { return options_.out / fmt::format("shard-{:05}.h5", shard); }
-  std::int64_t first_of(std::size_t shard) const {
-    return sources_.rows() * static_cast<std::int64_t>(shard) / options_.shards;
-  }
-  std::int64_t rows_of(std::size_t shard) const { return first_of(shard + 1) - first_of(shard); }
-  std::vector<std::vector<Segment>> cut() const;
-  void write(const std::vector<Segment>& window);
-  std::vector<WantedRow> wanted_by(const std::vector<Segment>& window) const;
+  void write(const Window& window);
   ShardWriter& writer_of(std::size_t shard);
-  void finish(const Segment& segment);
+  void write_row_splits(std::size_t shard, ShardWriter& writer) const;
+  void finish_segment(std::size_t shard);
   std::string take_card() const;
+  std::int64_t rows_of_shard(std::size_t shard) const;
   void report(std::int64_t rows);
 
   const RepackOptions& options_;
   RepackSources sources_;
+  ShardPlan plan_;
   std::string kind_;
   std::vector<bool> finished_;
   std::map<std::size_t, std::unique_ptr<ShardWriter>> writers_;
-  std::int64_t done_ = 0;
+  std::map<std::size_t, std::size_t> segments_;  ///< of unfinished shards, still to be written
+  std::int64_t done_ = 0, total_ = 0;            ///< rows of all datasets
 };
 
 // What a shard's bytes depend on: another repack's are not kept.
@@ -82,6 +73,9 @@ std::string Repacking::key() const {
       fmt::format("{} {} {} {} {} {} {}", fmt::join(options_.datasets, ","), options_.shards,
                   options_.alignment, options_.chunk_rows, to_string(options_.filter), options_.byte_shuffle,
                   options_.seed ? fmt::format("{}", *options_.seed) : "-");
+  for (const TargetDataset& target : sources_.targets())
+    if (target.axis == RowAxis::elements)
+      text += fmt::format("\n{} by {}", target.name, sources_.row_splits_name());
   for (const auto& file : sources_.files())
     text += fmt::format("\n{} {} {}", fs::weakly_canonical(file).string(), fs::file_size(file),
                         fs::last_write_time(file).time_since_epoch().count());
@@ -117,85 +111,66 @@ void Repacking::prepare_folder() {
     fs::remove(options_.out / "manifest.json", error);  // it comes back when all shards are there
 }
 
-/// What is to be written, in parts that fit into memory; parts begin where chunks of all datasets do.
-std::vector<std::vector<Segment>> Repacking::cut() const {
-  std::size_t row_bytes = 1;
-  std::int64_t unit = 1;
-  for (const TargetDataset& target : sources_.targets()) {
-    row_bytes = std::max(row_bytes, target.row_bytes);
-    unit = std::max(unit, target.chunk_rows);
-  }
-  const std::int64_t fitting =
-      options_.memory_bytes / static_cast<std::int64_t>(row_bytes + sizeof(WantedRow));
-  const std::int64_t most = std::max(fitting / unit * unit, unit);
-  std::vector<std::vector<Segment>> windows;
-  std::int64_t room = 0;
-  for (std::size_t shard = 0; shard < finished_.size(); ++shard) {
-    if (finished_[shard]) continue;
-    for (std::int64_t first = 0; first < rows_of(shard);) {
-      if (room < unit || windows.back().size() == kMostSegments) {
-        windows.emplace_back();
-        room = most;
-      }
-      const std::int64_t count = std::min(rows_of(shard) - first, room / unit * unit);
-      windows.back().push_back({shard, first, count});
-      room -= count;
-      first += count;
-    }
-  }
-  return windows;
-}
-
-std::vector<WantedRow> Repacking::wanted_by(const std::vector<Segment>& window) const {
-  std::vector<WantedRow> wanted;
-  const auto all = static_cast<std::uint64_t>(sources_.rows());
-  const IndexPermutation shuffled(all, options_.seed.value_or(0));
-  for (const Segment& segment : window)
-    for (std::int64_t i = 0; i < segment.count; ++i) {
-      const auto row = static_cast<std::uint64_t>(first_of(segment.shard) + segment.first + i);
-      wanted.push_back({options_.seed ? shuffled(row) : row, wanted.size()});
-    }
-  std::ranges::sort(wanted, {}, &WantedRow::row);
-  return wanted;
-}
-
-void Repacking::write(const std::vector<Segment>& window) {
-  const auto wanted = wanted_by(window);
+void Repacking::write(const Window& window) {
+  const auto wanted = plan_.wanted_by(window);
+  std::int64_t count = 0;
+  for (const Segment& segment : window.segments) count += segment.count;
   std::vector<std::byte> rows;
   for (std::size_t i = 0; i < sources_.targets().size(); ++i) {
     const TargetDataset& target = sources_.targets()[i];
-    rows.resize(wanted.size() * target.row_bytes);
+    if (target.axis != window.axis) continue;
+    rows.resize(static_cast<std::size_t>(count) * target.row_bytes);
     sources_.read(i, wanted, rows);
     std::span<const std::byte> rest = rows;
-    for (const Segment& segment : window) {
+    for (const Segment& segment : window.segments) {
       const std::size_t bytes = static_cast<std::size_t>(segment.count) * target.row_bytes;
       writer_of(segment.shard).write(target, segment.first, rest.first(bytes));
       rest = rest.subspan(bytes);
     }
-    report(static_cast<std::int64_t>(wanted.size()));
+    report(count);
   }
-  for (const Segment& segment : window) finish(segment);
+  for (const Segment& segment : window.segments) finish_segment(segment.shard);
 }
 
 ShardWriter& Repacking::writer_of(std::size_t shard) {
   auto& writer = writers_[shard];
   if (!writer) {
     writer = std::make_unique<ShardWriter>(path_of(shard), options_, kind_);
-    for (const TargetDataset& target : sources_.targets()) writer->create(target, rows_of(shard));
+    for (const TargetDataset& target : sources_.targets())
+      writer->create(target, plan_.rows(target.axis, shard));
+    if (!sources_.row_splits_name().empty()) write_row_splits(shard, *writer);
   }
   return *writer;
 }
 
-void Repacking::finish(const Segment& segment) {
-  if (segment.first + segment.count < rows_of(segment.shard)) return;
-  writers_.at(segment.shard)->commit();
-  writers_.erase(segment.shard);
+void Repacking::write_row_splits(std::size_t shard, ShardWriter& writer) const {
+  constexpr std::int64_t kChunkRows = std::int64_t{1} << 17;  // a MiB
+  const auto splits = plan_.row_splits(shard);
+  const TargetDataset target{.name = sources_.row_splits_name(),
+                             .type = H5T_NATIVE_INT64,
+                             .shape = {splits.size()},
+                             .row_bytes = sizeof(splits.front()),
+                             .chunk_rows = kChunkRows};
+  writer.create(target, std::ssize(splits));
+  writer.write(target, 0, std::as_bytes(std::span(splits)));
+}
+
+void Repacking::finish_segment(std::size_t shard) {
+  if (--segments_.at(shard) > 0) return;
+  (void)writer_of(shard);  // row splits may be all that it holds of its samples
+  writers_.at(shard)->commit();
+  writers_.erase(shard);
+}
+
+std::int64_t Repacking::rows_of_shard(std::size_t shard) const {
+  std::int64_t rows = 0;
+  for (const TargetDataset& target : sources_.targets()) rows += plan_.rows(target.axis, shard);
+  return rows;
 }
 
 void Repacking::report(std::int64_t rows) {
   done_ += rows;
-  if (options_.progress)
-    options_.progress(done_, sources_.rows() * static_cast<std::int64_t>(sources_.targets().size()));
+  if (options_.progress) options_.progress(done_, total_);
 }
 
 /// A card of one's own travels with the shards.
@@ -207,20 +182,26 @@ std::string Repacking::take_card() const {
 
 RepackResult Repacking::run() {
   RepackResult result{.manifest = options_.out / "manifest.json",
-                      .rows = sources_.rows(),
+                      .rows = sources_.rows(RowAxis::samples),
+                      .elements = sources_.rows(RowAxis::elements),
                       .bytes_read = sources_.bytes(),
                       .kept_shards = std::ranges::count(finished_, true)};
-  for (std::size_t shard = 0; shard < finished_.size(); ++shard)
-    if (finished_[shard]) done_ += rows_of(shard) * static_cast<std::int64_t>(sources_.targets().size());
+  for (std::size_t shard = 0; shard < finished_.size(); ++shard) {
+    total_ += rows_of_shard(shard);
+    if (finished_[shard]) done_ += rows_of_shard(shard);
+  }
+  const auto windows = plan_.cut(finished_);
+  for (const Window& window : windows)
+    for (const Segment& segment : window.segments) ++segments_[segment.shard];
   {
     const WritableFilter filter(options_.filter);
-    for (const auto& window : cut()) write(window);
+    for (const Window& window : windows) write(window);
   }
   ShardManifest manifest{.shards = {}, .card = take_card(), .seed = options_.seed};
   for (std::size_t shard = 0; shard < finished_.size(); ++shard) {
     const fs::path path = path_of(shard);
     manifest.shards.push_back({.file = path.filename().string(),
-                               .rows = rows_of(shard),
+                               .rows = plan_.rows(RowAxis::samples, shard),
                                .bytes = static_cast<std::int64_t>(fs::file_size(path)),
                                .hash = hash_file(path)});
     result.bytes_written += manifest.shards.back().bytes;
@@ -253,6 +234,8 @@ void RepackOptions::validate() const {
   require(chunk_rows >= 0 && chunk_rows <= 1 << 20, "chunk_rows", chunk_rows,
           "1 to 1048576 rows, or 0 for auto");
   require(memory_bytes >= 1 << 20, "memory", memory_bytes, "at least 1 MiB");
+  if (!row_splits.empty() && row_splits.find_first_not_of('/') == std::string::npos)
+    throw ConfigError("row_splits", row_splits, "the name of a dataset");
   if (out.empty()) throw ConfigError("out", "", "a folder for the shards and their manifest");
   const int codec = std::ranges::find(kFilters, filter, &NamedFilter::filter)->codec;
   if (codec != 0 && !find_codec(codec)->is_built)

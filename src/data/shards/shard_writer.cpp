@@ -70,6 +70,15 @@ void mark_as_own(const hdf5::File& file, const std::string& text) {
   check(H5Awrite(attribute.get(), type.get(), text.data()), "marking a shard");
 }
 
+void store_in_chunks(hid_t create, const std::vector<hsize_t>& chunk, const RepackOptions& options,
+                     const std::string& what) {
+  check(H5Pset_chunk(create, static_cast<int>(chunk.size()), chunk.data()), what);
+  if (options.filter != RepackFilter::none && options.byte_shuffle) check(H5Pset_shuffle(create), what);
+  if (options.filter == RepackFilter::deflate) check(H5Pset_deflate(create, kDeflateLevel), what);
+  if (const Codec* codec = codec_of(options.filter))
+    check(H5Pset_filter(create, codec->filter, H5Z_FLAG_MANDATORY, 0, nullptr), what);
+}
+
 }  // namespace
 
 WritableFilter::WritableFilter(RepackFilter filter) {
@@ -117,12 +126,7 @@ void ShardWriter::create(const TargetDataset& dataset, std::int64_t rows) {
   const hdf5::Dataspace space(
       check(H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), what));
   const hdf5::PropertyList create(check(H5Pcreate(H5P_DATASET_CREATE), what));
-  check(H5Pset_chunk(create.get(), static_cast<int>(chunk.size()), chunk.data()), what);
-  const bool compressed = options_.filter != RepackFilter::none;
-  if (compressed && options_.byte_shuffle) check(H5Pset_shuffle(create.get()), what);
-  if (options_.filter == RepackFilter::deflate) check(H5Pset_deflate(create.get(), kDeflateLevel), what);
-  if (const Codec* codec = codec_of(options_.filter))
-    check(H5Pset_filter(create.get(), codec->filter, H5Z_FLAG_MANDATORY, 0, nullptr), what);
+  if (rows > 0) store_in_chunks(create.get(), chunk, options_, what);  // chunks of nothing there are none
   const hdf5::PropertyList links(check(H5Pcreate(H5P_LINK_CREATE), what));
   check(H5Pset_create_intermediate_group(links.get(), 1), what);
   const hdf5::Dataset created(check(H5Dcreate2(file_.get(), dataset.name.c_str(), dataset.type, space.get(),

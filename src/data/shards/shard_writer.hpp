@@ -2,6 +2,7 @@
 #pragma once
 /// One shard under construction: an HDF5 file of datasets in aligned chunks of whole rows.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -13,6 +14,11 @@
 
 namespace bunchtrain::data {
 
+/// What the rows of a dataset are: one for each sample, or the elements (hits, particles) of all samples one behind
+/// another.
+enum class RowAxis : std::uint8_t { samples, elements };
+inline constexpr std::array kRowAxes = {RowAxis::samples, RowAxis::elements};
+
 /// A dataset of the output: type and extents of the source's.
 struct TargetDataset {
   std::string name;
@@ -20,6 +26,7 @@ struct TargetDataset {
   std::vector<hsize_t> shape;    ///< of a source; the first extent is replaced
   std::size_t row_bytes = 0;
   std::int64_t chunk_rows = 1;
+  RowAxis axis = RowAxis::samples;
 };
 
 /// While it lives HDF5 can write (and read) the filter. Not two of one filter at once.
