@@ -18,6 +18,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/wording.hpp"
+#include "bunchtrain/data/remote_files.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/train/detail/same_options.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
@@ -177,6 +178,7 @@ Session::Session(SessionOptions asked, const mpi::Comm& control, Logger logger) 
   comm::Mesh mesh(world, mesh_shape(asked, control.size()));
   comm::Mesh agreement(create_agreement(control, collective), mesh.shape());
   auto threads = threads_of(asked, control);
+  data::keep_remote_files_in(asked.training.stage, logger);
   for (const char* name : {"timeout", "device", "precision", "backend", "checked", "mesh", "mesh-order",
                            "threads", "loader-threads"})
     asked.record->use(name);

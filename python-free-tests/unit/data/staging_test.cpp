@@ -211,6 +211,19 @@ TEST_F(StagingTest, TrainingReadsTheSourceUntilACopyIsWhole) {
   EXPECT_THAT(leftovers(), IsEmpty());
 }
 
+TEST_F(StagingTest, WhatLiesOnTheDiskAlreadyIsNotCopied) {
+  auto paths = write_files(2);
+  const auto fetched = folder_ / "disk" / "bunchtrain-remote" / "jets.bin";
+  std::filesystem::create_directories(fetched.parent_path());
+  std::filesystem::rename(paths[0], fetched);
+  const auto dataset = std::make_shared<HashedFiles>(std::vector{fetched.string(), paths[1]});
+  Staging staging(options());
+  staging.expect(dataset, {0, kSamplesPerFile});
+  ASSERT_TRUE(stages(staging, 1));
+  EXPECT_EQ(staging.statistics().files, 1);
+  EXPECT_FALSE(std::filesystem::exists(copy_of(fetched)));
+}
+
 TEST_F(StagingTest, FilesAreCopiedInTheOrderOfTheirFirstUse) {
   const auto paths = write_files(3);
   const auto dataset = std::make_shared<HashedFiles>(paths);

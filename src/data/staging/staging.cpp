@@ -32,6 +32,14 @@ constexpr std::uint64_t kPatience = 20;         // rounds until what did not go 
 constexpr int kMostFailures = 3;                // of one file: then it is read where it is
 constexpr std::size_t kRangesAtOnce = 1 << 12;  // looked through before new files are copied
 
+/// What is on the node's own disk already, copies of remote files, needs no second one.
+bool lies_in(const std::filesystem::path& folder, const std::string& path) {
+  std::error_code error;
+  const auto inside = std::filesystem::weakly_canonical(path, error)
+                          .lexically_relative(std::filesystem::weakly_canonical(folder, error));
+  return !error && !inside.empty() && *inside.begin() != "..";
+}
+
 std::string gigabytes(std::uint64_t bytes) {
   return fmt::format("{:.3g} GB", static_cast<double>(bytes) / 1e9);
 }
@@ -173,7 +181,7 @@ void Staging::Impl::add(const Piece& piece) {
   const ByteSource& source = *piece.source;
   if (by_source.contains(&source)) return;  // this thread alone adds to it
   File* file = nullptr;
-  if (source.is_file()) {
+  if (source.is_file() && !lies_in(options.folder, source.path())) {
     const auto known = by_path.find(source.path());
     if (known == by_path.end()) {
       const SourceFile looked_at = look_at_source(source.path());

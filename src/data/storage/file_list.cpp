@@ -11,6 +11,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/shard_manifest.hpp"
 #include "open_files.hpp"
+#include "staging/remote_files.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -31,6 +32,11 @@ std::vector<std::filesystem::path> match(const std::string& pattern) {
   return {found.gl_pathv, found.gl_pathv + found.gl_pathc};
 }
 
+std::vector<std::filesystem::path> named_by(const std::string& argument) {
+  if (is_remote_file(argument)) return {local_copy(argument)};
+  return is_pattern(argument) ? match(argument) : std::vector<std::filesystem::path>{argument};
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> list_files(std::span<const std::string> arguments, bool hash) {
@@ -39,8 +45,7 @@ std::vector<std::filesystem::path> list_files(std::span<const std::string> argum
   std::vector<std::filesystem::path> files;
   std::set<std::filesystem::path> seen;
   for (const auto& argument : arguments) {
-    const auto named = is_pattern(argument) ? match(argument) : std::vector<std::filesystem::path>{argument};
-    for (const auto& word : named)
+    for (const auto& word : named_by(argument))
       for (const auto& file : is_manifest(word) ? shard_files(word, hash) : std::vector{word}) {
         std::error_code error;
         if (!seen.insert(std::filesystem::weakly_canonical(file, error)).second)
