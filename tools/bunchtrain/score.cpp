@@ -20,6 +20,11 @@ int score(int argc, char** argv) {
        {"output", std::string{}, "where the scores go; empty = scores.h5 beside the bundle", "FILE"},
        {"batch", std::int64_t{256}, "jets per pass"},
        {"force", false, "replace a file that something else wrote"},
+       {"io",
+        std::string{"auto"},
+        "what fetches the bytes of data files: auto takes io_uring for files larger than memory",
+        "",
+        {"auto", "pread", "io_uring", "cufile", "hdf5"}},
        {"hdf5-plugins", false, "allow HDF5 filter plug-ins, which load code that a file names"}});
   return run_subcommand(std::move(options), argc, argv, [](const config::Options& given) {
     const jet_tagging::ScoreResult result =
@@ -29,7 +34,8 @@ int score(int argc, char** argv) {
                             .batch = given.get<std::int64_t>("batch"),
                             .threads = device::make_thread_budget(device::observe_threads(1, 0)).loader,
                             .force = given.get<bool>("force"),
-                            .hdf5_plugins = given.get<bool>("hdf5-plugins")});
+                            .hdf5_plugins = given.get<bool>("hdf5-plugins"),
+                            .io = data::parse_io_engine(given.get<std::string>("io"))});
     fmt::print("data     {} ({} jets)\nscores   {}\n", result.data, format_integer(result.jets),
                result.scores.string());
   });

@@ -239,12 +239,32 @@ TEST_F(EvaluateOptionsTest, EveryValueArrivesInItsField) {
       .against = {{.expression = "jet.pt", .bins = 8}, {.expression = "jet.eta"}},
       .working_point = 0.25,
       .force = true,
-      .hdf5_plugins = true};
-  const Texts flags = {
-      "--data",    "a.h5",    "--split",        "valid",    "--checkpoint", "best",
-      "--average", "off",     "--batch",        "7",        "--output",     "o",
-      "--page",    "p",       "--against",      "jet.pt:8", "jet.eta",      "--working-point",
-      "0.25",      "--force", "--hdf5-plugins", "--run",    "runs/a"};
+      .hdf5_plugins = true,
+      .io = data::IoEngine::hdf5};
+  const Texts flags = {"--io=hdf5",
+                       "--data",
+                       "a.h5",
+                       "--split",
+                       "valid",
+                       "--checkpoint",
+                       "best",
+                       "--average",
+                       "off",
+                       "--batch",
+                       "7",
+                       "--output",
+                       "o",
+                       "--page",
+                       "p",
+                       "--against",
+                       "jet.pt:8",
+                       "jet.eta",
+                       "--working-point",
+                       "0.25",
+                       "--force",
+                       "--hdf5-plugins",
+                       "--run",
+                       "runs/a"};
   EXPECT_EQ(read(flags), expected);
   auto of_both = expected;
   of_both.runs.emplace_back("runs/b");

@@ -45,6 +45,7 @@ EvaluatedData open_files(const ScoreOptions& options, const features::Card& card
                                 .labels_required = false,
                                 .allow_plugins = options.hdf5_plugins,
                                 .threads = options.threads,
+                                .io = options.io,
                                 .logger = options.logger},
                                card);
   EvaluatedData data{

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/data/io_engine.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/classification.hpp"
 #include "bunchtrain/report/section.hpp"
@@ -52,6 +53,7 @@ struct EvaluateOptions {
   double working_point = 0.5;  ///< signal efficiency of the cut whose efficiencies `against` shows
   bool force = false;          ///< replace files that something else wrote
   bool hdf5_plugins = false;   ///< allow filter plug-ins, which load code that a file names
+  data::IoEngine io = data::IoEngine::automatic;  ///< which engine fetches the bytes of the files
 
   bool operator==(const EvaluateOptions&) const = default;
 };

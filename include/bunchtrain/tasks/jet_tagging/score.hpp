@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bunchtrain/core/logger.hpp"
+#include "bunchtrain/data/io_engine.hpp"
 
 namespace bunchtrain::jet_tagging {
 
@@ -19,6 +20,7 @@ struct ScoreOptions {
   int threads = 1;                     ///< that decode files
   bool force = false;                  ///< replace a file that something else wrote
   bool hdf5_plugins = false;           ///< allow filter plug-ins, which load code that a file names
+  data::IoEngine io = data::IoEngine::automatic;  ///< which engine fetches the bytes of the files
   Logger logger = {};
 
   /// @throws ConfigError naming the field.
