@@ -61,6 +61,12 @@ foreach(module IN LISTS modules)
   list(TRANSFORM depends REPLACE "^bunchtrain::" "")
   string(APPEND module_table "set(bunchtrain_${module}_depends ${depends})\nset(bunchtrain_${module}_needs ${needs})\n")
 endforeach()
+# Shared libraries that hold all that they need of ours: components that look for nothing.
+get_property(closed GLOBAL PROPERTY BUNCHTRAIN_CLOSED_LIBRARIES)
+foreach(library IN LISTS closed)
+  string(APPEND module_table "set(bunchtrain_${library}_depends)\nset(bunchtrain_${library}_needs)\n")
+endforeach()
+list(APPEND modules ${closed})
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/link_graph.txt" CONTENT "${link_graph}")
 
 if(NOT BUNCHTRAIN_INSTALL)

@@ -10,6 +10,7 @@
 #include "raw_rows.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -116,4 +117,5 @@ std::string preprocess_json(const std::filesystem::path& bundle) {
   return print(json);
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

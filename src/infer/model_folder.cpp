@@ -20,6 +20,7 @@
 #include "bunchtrain/weights/bundle_files.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 namespace fs = std::filesystem;
@@ -199,4 +200,5 @@ std::vector<ModelFault> verify_models(const fs::path& folder) {
   return inspection.take();
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -27,6 +27,7 @@
 #include "raw_rows.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 /// Runs a network: no gradients, no autocast of the host, and errors of LibTorch as ours.
@@ -203,4 +204,5 @@ NamedTensors Predictor::run(const NamedTensors& inputs) const {
   return within_libtorch([&] { return impl_->forward(inputs); });
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

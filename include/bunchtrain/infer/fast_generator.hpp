@@ -12,6 +12,7 @@
 #include "bunchtrain/models/3dgan/variant.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// The generator of a bundle, either variant, in float32. Batch norms are folded, layers behind an upsampling convolve the
 /// small image. Images are those of `Predictor`'s plain engine to 1e-5 of the image's largest cell, and the same bits
@@ -64,4 +65,5 @@ class FastGenerator {
   std::shared_ptr<const Impl> impl_;
 };
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -17,6 +17,7 @@ struct Card;
 }
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// The network of a bundle, ParticleNet or ParticleNet-Lite in float32, and the features that its card computes.
 /// Batch norms are folded, padding costs nothing: a jet takes as long as its particles do. Scores are those of
@@ -76,4 +77,5 @@ class FastPredictor {
   std::shared_ptr<const Impl> impl_;
 };
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

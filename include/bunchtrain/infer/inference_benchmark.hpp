@@ -9,6 +9,7 @@
 #include <vector>
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 struct InferenceBenchmarkOptions {
   std::filesystem::path bundle = {};
@@ -47,4 +48,5 @@ struct InferenceBenchmark {
 /// @throws CheckpointError for a bundle that cannot be used or is of neither, ConfigError, and what engines throw.
 InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options);
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

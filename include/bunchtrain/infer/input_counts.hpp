@@ -5,6 +5,7 @@
 #include <cstdint>
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// What a scratch is to do beside scoring.
 struct ScratchOptions {
@@ -22,4 +23,5 @@ struct InputCounts {
   bool operator==(const InputCounts&) const = default;
 };
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -9,6 +9,7 @@
 #include "bunchtrain/infer/onnx_export.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// A number that an evaluation gave, with its statistical error as a text: {"AUC", "0.9120 ± 0.0031"}.
 struct CardMetric {
@@ -38,4 +39,5 @@ std::string gnn_config_json(const std::filesystem::path& bundle);
 /// @throws CheckpointError for a bundle that cannot be used.
 std::string preprocess_json(const std::filesystem::path& bundle);
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

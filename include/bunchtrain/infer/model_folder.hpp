@@ -9,6 +9,7 @@
 #include <vector>
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// The file of checksums in each bundle of such a folder; `sha256sum --check` reads it too.
 inline constexpr std::string_view kChecksums = "SHA256SUMS";
@@ -46,4 +47,5 @@ void add_model(const std::filesystem::path& folder, const std::filesystem::path&
 /// @throws ConfigError if there is no such folder.
 std::vector<ModelFault> verify_models(const std::filesystem::path& folder);
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -8,6 +8,7 @@
 #include <string_view>
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// How the files that `export_onnx` writes may be told from others: among their first bytes.
 inline constexpr std::string_view kOnnxMark = "\x12\nbunchtrain";
@@ -66,4 +67,5 @@ OnnxModel make_onnx(const std::filesystem::path& bundle, const OnnxOptions& opti
 OnnxModel export_onnx(const std::filesystem::path& bundle, const std::filesystem::path& path,
                       const OnnxOptions& options = {});
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

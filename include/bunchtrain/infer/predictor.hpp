@@ -18,6 +18,7 @@ struct Card;
 }
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 enum class Engine {
   plain,  ///< the modules of the training, any that the registry knows: the bits of an evaluation
@@ -101,4 +102,5 @@ class Predictor {
   std::shared_ptr<const Impl> impl_;
 };
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -12,6 +12,7 @@
 #include "bunchtrain/features/raw_ranges.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 
 /// A raw column that a network needs, as its data card calls it.
 struct InputColumn {
@@ -52,4 +53,5 @@ struct RawJets {
   };
 };
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

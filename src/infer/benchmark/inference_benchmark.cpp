@@ -28,6 +28,7 @@
 #include "bunchtrain/infer/predictor.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -333,4 +334,5 @@ InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options) {
   return benchmark;
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -32,6 +32,8 @@ LoadedGenerator load_generator(const std::filesystem::path& bundle) {
 
 }  // namespace detail
 
+inline namespace v0_1 {
+
 struct FastGenerator::Impl {
   explicit Impl(detail::LoadedGenerator loaded)
       : hash(std::move(loaded.content.hash)), network(detail::prepare(std::move(loaded.network))) {}
@@ -83,4 +85,5 @@ void FastGenerator::run(std::span<const float> latents, std::span<float> images,
   scratch.impl_->pass.run(latents.data(), count, images.data());
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

@@ -14,6 +14,7 @@
 #include "particle_net_pass.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 constexpr std::int64_t kRowsPerPass = 32;  ///< whose features are computed together
@@ -141,4 +142,5 @@ void FastPredictor::run(const RawJets& jets, std::span<double> scores, Scratch& 
   }
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer

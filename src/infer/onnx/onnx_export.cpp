@@ -15,6 +15,7 @@
 #include "sofie.hpp"
 
 namespace bunchtrain::infer {
+inline namespace v0_1 {
 namespace {
 
 constexpr double kTolerance = 1e-4;  ///< of outputs, in units of the larger of 1 and the output
@@ -80,4 +81,5 @@ OnnxModel export_onnx(const std::filesystem::path& bundle, const std::filesystem
   return model;
 }
 
+}  // namespace v0_1
 }  // namespace bunchtrain::infer
