@@ -42,7 +42,8 @@ struct CaloDiffusionOptions {
 struct ShowerNormalisation {
   at::Tensor layer_mean, layer_width;  ///< [Z] float32, of log(share + 1e-6)
   at::Tensor cell_mean, cell_width;    ///< [Z] float32, of (energy / GeV)^(1/4)
-  at::Tensor cell_floor = {};  ///< [Z] float32, of (energy / GeV)^(1/4): below it a cell that was made is empty
+  at::Tensor cell_floor =
+      {};  ///< [Z] float32, of (energy / GeV)^(1/4): below it a cell that was made is empty
   double log_energy_mean = 0, log_energy_width = 1;
 
   /// @param image [N, X, Y, Z] GeV @param energy [N] GeV

@@ -38,7 +38,8 @@ void FileWatch::require_same(const FileStamp& now) const {
                               ? "was written to"
                               : fmt::format("had {} bytes and has {} now: it was written to or truncated",
                                             opened_.bytes, now.bytes);
-  throw SourceChangedError(fmt::format("{}: {} while in use; start again once it stays as it is", path_, how));
+  throw SourceChangedError(
+      fmt::format("{}: {} while in use; start again once it stays as it is", path_, how));
 }
 
 void FileWatch::look() const {

@@ -71,10 +71,11 @@ data::DatasetSplit open_physical_showers(train::Session& session, const ShowerDi
   const auto variant =
       options.inclined ? models::ShowerVariant::variable_angle : models::ShowerVariant::fixed_angle;
   return open_training_showers(
-      session, {.files = options.files,
-                .physical = true,
-                .showers = options.showers,
-                .simulated = {.showers = {.cells = models::shower_shape(variant), .inclined = options.inclined}}});
+      session,
+      {.files = options.files,
+       .physical = true,
+       .showers = options.showers,
+       .simulated = {.showers = {.cells = models::shower_shape(variant), .inclined = options.inclined}}});
 }
 
 models::CaloDiffusion create_calo_diffusion(const train::Session& session,

@@ -113,12 +113,12 @@ void require_finite(const at::Tensor& image, const at::Tensor& numbers) {
   const auto cells = bad.sum().item<std::int64_t>();
   if (cells == 0) return;
   const at::Tensor showers = bad.nonzero().flatten();
-  throw CheckpointError(
-      fmt::format("the generator makes {} cells of {} showers that are NaN or infinite, the first ones in "
-                  "shower {} ({} of its {} cells); nothing was written. Its weights are lost, or the energies are far "
-                  "from those it was trained on: take another checkpoint",
-                  cells, showers.size(0), numbers[showers[0]].item<std::int64_t>(),
-                  bad[showers[0]].item<std::int64_t>(), image[0].numel()));
+  throw CheckpointError(fmt::format(
+      "the generator makes {} cells of {} showers that are NaN or infinite, the first ones in "
+      "shower {} ({} of its {} cells); nothing was written. Its weights are lost, or the energies are far "
+      "from those it was trained on: take another checkpoint",
+      cells, showers.size(0), numbers[showers[0]].item<std::int64_t>(), bad[showers[0]].item<std::int64_t>(),
+      image[0].numel()));
 }
 
 }  // namespace
@@ -177,7 +177,8 @@ at::Tensor ShowerSource::make(const at::Tensor& showers, const at::Tensor& energ
   const device::PrecisionGuard precision(options_.precision, options_.device.type());
   const nn::StepContext context(options_.seed, 0, showers);
   const at::Tensor image =
-      maker_(context, energy.cpu().to(at::kFloat), theta.defined() ? theta.cpu().to(at::kFloat) : theta).cpu();
+      maker_(context, energy.cpu().to(at::kFloat), theta.defined() ? theta.cpu().to(at::kFloat) : theta)
+          .cpu();
   require_finite(image, showers);
   return image;
 }
