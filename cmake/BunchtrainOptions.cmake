@@ -85,5 +85,7 @@ endif()
 
 find_program(MOLD_PROGRAM mold)
 if(MOLD_PROGRAM AND PROJECT_IS_TOP_LEVEL)
-  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold>)
+  # Without RELRO: mold 1.10 lets that segment begin at a one-byte .tbss, and with bad luck on a page that is not mapped;
+  # such a program does not start ("cannot apply additional memory protection after relocation").
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold> $<$<LINK_LANGUAGE:CXX>:LINKER:-z,norelro>)
 endif()

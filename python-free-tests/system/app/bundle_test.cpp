@@ -163,12 +163,14 @@ TEST_F(BundleTest, IsExportedForOtherPrograms) {
   EXPECT_THAT(without.output, HasSubstr("onnx     left out: "));
   EXPECT_TRUE(std::filesystem::exists(folder_ / "exported" / "model_card.json"));
 
+  std::ofstream(folder_ / "none.json") << "[]";
   for (const auto& [words, said] : std::vector<std::pair<std::string, std::string>>{
            {"", "a run folder or a bundle"},
            {path("nothing"), "a run folder that holds one"},
            {path("run") + " --opset 9", "17 or 13"},
            {path("run") + " --format pt2", "bundle or onnx"},
            {path("run") + " --evaluation " + jets_, "toy.h5"},
+           {path("run") + " --evaluation " + path("none.json"), "scores.json beside its scores"},
            {path("run") + " --out " + path("run/bundle"), "another folder than the bundle itself"},
            {path("run") + " --format onnx --out " + jets_, "toy.h5"}}) {
     const Finished refused = run(tool("export " + words));

@@ -158,6 +158,17 @@ TEST_F(RemoteFilesTest, AKilledJobIsNoneThatTheNextOneWaitsFor) {
               testing::UnorderedElementsAre(copy.filename().string(), copy.filename().string() + ".record"));
 }
 
+TEST_F(RemoteFilesTest, SaysWhatStandsInItsWay) {
+  const fs::path copy = fetch();
+  for (const char* end : {"", ".record", ".lock"}) fs::remove(copy.string() + end);
+  std::ofstream(path("xrdcp")) << "no program";
+  setenv("PATH", folder_.c_str(), 1);
+  EXPECT_THAT(message_of([this] { fetch(); }), HasSubstr("xrdcp cannot be started: "));
+  fs::remove(copy.string() + ".lock");
+  fs::create_directories(copy.string() + ".lock");
+  EXPECT_THAT(message_of([this] { fetch(); }), HasSubstr("can be written to"));
+}
+
 TEST_F(RemoteFilesTest, SaysWhatToDo) {
   EXPECT_THAT(message_of([this] { input_files(std::vector{url() + "*"}); }),
               HasSubstr("patterns are not looked up"));
