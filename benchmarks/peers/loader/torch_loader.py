@@ -113,8 +113,9 @@ def main():
     else:
         block = max(chunk, -(-2 * batch // chunk) * chunk)
         loader = torch.utils.data.DataLoader(Blocks(asked.file, read, count, block, batch), batch_size=None, **common)
+    total, elements = 0.0, 0
     for epoch in range(2):
-        begin, delivered, total, elements = time.perf_counter(), 0, 0.0, 0
+        begin, delivered = time.perf_counter(), 0
         for values in loader:
             delivered += len(values[summed])
             if epoch == 0:
