@@ -2,13 +2,13 @@
 #include "mean_over_edges.hpp"
 
 #include <ATen/ops/full.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "edge_conv/edge_variables.hpp"
 #include "edge_passes.hpp"
 #include "held_state.hpp"
 
@@ -16,7 +16,6 @@ namespace bunchtrain::ops::detail {
 namespace {
 
 using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// What a call is made of besides differentiable tensors.
 struct EdgeCall {
@@ -35,13 +34,6 @@ struct EdgeState {
   std::shared_ptr<StatisticsReducer> reducer;
   EdgeTensors edges;
 };
-
-EdgeLayers layers_of(const variable_list& tensors) {
-  return {.terms = tensors[0],
-          .weights = {at::Tensor(), tensors[1], tensors[2]},
-          .scales = {tensors[3], tensors[5], tensors[7]},
-          .shifts = {tensors[4], tensors[6], tensors[8]}};
-}
 
 class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
  public:
@@ -75,8 +67,7 @@ class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
     }
     EdgeGradients result =
         passes.backward(gradients[0].contiguous(), std::exchange(state.edges, {}), state.reducer.get());
-    return {result.terms,     result.weights[1], result.weights[2], result.scales[0], result.shifts[0],
-            result.scales[1], result.shifts[1],  result.scales[2],  result.shifts[2], {}};
+    return list_gradients(result);
   }
 
  private:
@@ -100,22 +91,9 @@ class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
 
 at::Tensor mean_over_edges(const EdgeConvLayers& layers, const at::Tensor& terms, EdgePlan plan,
                            at::ScalarType edge_type) {
-  const auto& [first, second, third] = layers.norms;
-  const variable_list inputs = {terms,
-                                layers.weights[1].flatten(1),
-                                layers.weights[2].flatten(1),
-                                first.weight,
-                                first.bias,
-                                second.weight,
-                                second.bias,
-                                third.weight,
-                                third.bias};
-  const bool differentiable =
-      c10::GradMode::is_enabled() &&
-      std::ranges::any_of(inputs, [](const at::Tensor& input) { return input.requires_grad(); });
-  EdgeCall call{&layers, std::move(plan), edge_type, differentiable};
-  return MeanOverEdges::apply(inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5], inputs[6],
-                              inputs[7], inputs[8], &call);
+  const variable_list inputs = variables_of(layers, terms);
+  EdgeCall call{&layers, std::move(plan), edge_type, are_differentiated(inputs)};
+  return apply_function<MeanOverEdges>(inputs, &call);
 }
 
 }  // namespace bunchtrain::ops::detail

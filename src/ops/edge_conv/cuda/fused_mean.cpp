@@ -2,20 +2,18 @@
 #include "fused_mean.hpp"
 
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "edge_conv/edge_variables.hpp"
 #include "held_state.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
 
 using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// What a call is made of besides differentiable tensors.
 struct FusedCallState {
@@ -33,13 +31,6 @@ struct FusedState {
   EdgeTensors edges;
   PassedTensors passed;
 };
-
-EdgeLayers layers_of(const variable_list& tensors) {
-  return {.terms = tensors[0],
-          .weights = {at::Tensor(), tensors[1], tensors[2]},
-          .scales = {tensors[3], tensors[5], tensors[7]},
-          .shifts = {tensors[4], tensors[6], tensors[8]}};
-}
 
 template <class S>
 class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S>> {
@@ -73,8 +64,7 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
     }
     const EdgeGradients result =
         passes.backward(gradients[0], std::exchange(state.edges, {}), state.passed, state.reducer.get());
-    return {result.terms,     result.weights[1], result.weights[2], result.scales[0], result.shifts[0],
-            result.scales[1], result.shifts[1],  result.scales[2],  result.shifts[2], {}};
+    return list_gradients(result);
   }
 
  private:
@@ -95,25 +85,10 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
                                  at::ScalarType edge_type) {
-  const auto& [first, second, third] = layers.norms;
-  const variable_list inputs = {terms,
-                                layers.weights[1].flatten(1),
-                                layers.weights[2].flatten(1),
-                                first.weight,
-                                first.bias,
-                                second.weight,
-                                second.bias,
-                                third.weight,
-                                third.bias};
-  const bool differentiable =
-      c10::GradMode::is_enabled() &&
-      std::ranges::any_of(inputs, [](const at::Tensor& input) { return input.requires_grad(); });
-  FusedCallState call{&layers, std::move(nodes), differentiable};
-  const auto apply = [&]<class S>(S) {
-    return MeanOverFusedEdges<S>::apply(inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5],
-                                        inputs[6], inputs[7], inputs[8], &call);
-  };
-  return edge_type == at::kBFloat16 ? apply(Bf16{}) : apply(float{});
+  const variable_list inputs = variables_of(layers, terms);
+  FusedCallState call{&layers, std::move(nodes), are_differentiated(inputs)};
+  return edge_type == at::kBFloat16 ? apply_function<MeanOverFusedEdges<Bf16>>(inputs, &call)
+                                    : apply_function<MeanOverFusedEdges<float>>(inputs, &call);
 }
 
 }  // namespace bunchtrain::ops::detail
