@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -15,6 +14,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "io/file_bytes.hpp"
+#include "record_text.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -26,7 +26,6 @@ constexpr std::string_view kRecord = "record-";
 constexpr std::string_view kPartial = ".partial-";
 constexpr std::size_t kHashDigits = 32;
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
-constexpr std::size_t kMostRecordBytes = 1 << 16;
 constexpr std::size_t kMostNameBytes = 160;  // of a source, in the name of its copy
 
 struct Record {
@@ -51,14 +50,10 @@ bool is_partial(std::string_view name) {
 }
 
 std::optional<Record> read_record(const fs::path& copy) {
-  std::error_code error;
-  const auto bytes = fs::file_size(record_of(copy), error);
-  if (error || bytes > kMostRecordBytes) return std::nullopt;
-  std::ifstream file(record_of(copy));
-  const json text = json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!text.is_object()) return std::nullopt;
+  const auto text = read_record_text(record_of(copy));
+  if (!text) return std::nullopt;
   try {
-    return Record{.bytes = text.at("bytes"), .hash = text.at("xxh3"), .token = text.at("checked")};
+    return Record{.bytes = text->at("bytes"), .hash = text->at("xxh3"), .token = text->at("checked")};
   } catch (const json::exception&) {
     return std::nullopt;
   }
@@ -67,8 +62,7 @@ std::optional<Record> read_record(const fs::path& copy) {
 void write_record(const fs::path& copy, const SourceFile& file, const Record& record) {
   const json text = {
       {"source", file.path}, {"bytes", record.bytes}, {"xxh3", record.hash}, {"checked", record.token}};
-  // Names of files need not be UTF-8.
-  write_file_atomically(record_of(copy), text.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_record_text(record_of(copy), text);
 }
 
 bool has_size(const fs::path& copy, std::uint64_t bytes) {

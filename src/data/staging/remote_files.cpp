@@ -19,7 +19,6 @@
 #include <utility>
 
 #include "bunchtrain/core/atomic_file.hpp"
-#include "bunchtrain/core/detail/unique_handle.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/shell_word.hpp"
@@ -27,7 +26,9 @@
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/remote_files.hpp"
 #include "hdf5_library.hpp"
+#include "io/file_bytes.hpp"
 #include "io/file_stamp.hpp"
+#include "record_text.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -37,7 +38,6 @@ using nlohmann::json;
 
 constexpr std::string_view kScheme = "root://";
 constexpr std::size_t kMostNameBytes = 160;
-constexpr std::size_t kMostRecordBytes = 1 << 16;
 constexpr int kNotFound = 127;
 
 struct Keeping {
@@ -51,27 +51,21 @@ Keeping& keeping() {
   return keeping;
 }
 
-struct DescriptorTraits {
-  using Handle = int;
-  static Handle null() noexcept { return -1; }
-  static void close(Handle handle) noexcept { ::close(handle); }
-};
-
 /// Held by one process of the node at a time; the system takes it from the dead.
 class NodeLock {
  public:
   explicit NodeLock(const fs::path& file)
       : descriptor_(::open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666)) {
-    if (!descriptor_)
+    if (descriptor_.number() < 0)
       throw ConfigError(
           "stage", file.parent_path().string(),
           fmt::format("a folder that can be written to ({})", std::generic_category().message(errno)));
-    while (::flock(descriptor_.get(), LOCK_EX) != 0 && errno == EINTR) {
+    while (::flock(descriptor_.number(), LOCK_EX) != 0 && errno == EINTR) {
     }
   }
 
  private:
-  UniqueHandle<DescriptorTraits> descriptor_;
+  FileDescriptor descriptor_;
 };
 
 /// What is known of a copy: a file that has the stamp has the checksum.
@@ -84,17 +78,13 @@ struct Record {
 fs::path record_of(const fs::path& copy) { return copy.string() + ".record"; }
 
 std::optional<Record> read_record(const fs::path& copy) {
-  std::error_code error;
-  const auto bytes = fs::file_size(record_of(copy), error);
-  if (error || bytes > kMostRecordBytes) return std::nullopt;
-  std::ifstream file(record_of(copy));
-  const json text = json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!text.is_object()) return std::nullopt;
+  const auto text = read_record_text(record_of(copy));
+  if (!text) return std::nullopt;
   try {
-    return Record{.bytes = text.at("bytes"),
-                  .inode = text.at("inode"),
-                  .modified = text.at("modified"),
-                  .hash = text.at("xxh3")};
+    return Record{.bytes = text->at("bytes"),
+                  .inode = text->at("inode"),
+                  .modified = text->at("modified"),
+                  .hash = text->at("xxh3")};
   } catch (const json::exception&) {
     return std::nullopt;
   }
@@ -114,7 +104,7 @@ void write_record(const fs::path& copy, const std::string& url, const std::strin
                      {"inode", stamp->inode},
                      {"modified", stamp->modified_ns},
                      {"xxh3", hash}};
-  write_file_atomically(record_of(copy), text.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_record_text(record_of(copy), text);
 }
 
 /// Reads a copy that has been touched since its checksum was taken once more.
