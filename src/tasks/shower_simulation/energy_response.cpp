@@ -38,7 +38,7 @@ EnergyResponse EnergyResponse::to(c10::Device device) const {
 
 EnergyResponse EnergyResponse::fit(const data::Dataset& dataset, std::int64_t showers) {
   if (dataset.size() == 0) throw DataError("there are no training showers to take energies from");
-  const NamedTensors found = some_showers(dataset, showers);
+  const NamedTensors found = some_showers(dataset, showers, {"energy", "sum"});
   const at::Tensor x = found["energy"].to(at::kDouble) / models::kEnergyUnit;
   const at::Tensor ratio = found["sum"].to(at::kDouble) / x;
   const at::Tensor powers = at::stack({x.pow(4), x.pow(3), x.pow(2), x, at::Tensor(x).pow(0)}, 1);

@@ -82,7 +82,7 @@ models::CaloDiffusion create_calo_diffusion(const train::Session& session,
                                             const ShowerDiffusionOptions& options,
                                             const data::Dataset& train) {
   for (const char* name : {"preset", "channels", "attention"}) session.use(name);
-  const NamedTensors some = some_showers(train, kFittedShowers);
+  const NamedTensors some = some_showers(train, kFittedShowers, {"image", "energy", "theta"});
   const at::Tensor& image = some["image"];
   if (image.dim() != 4)
     throw ConfigError("card", train.summary().card.empty() ? "simulated" : "of the files",
@@ -143,7 +143,7 @@ nn::Objective diffusion_objective() {
 }
 
 std::map<std::string, std::string> diffusion_metadata(const data::Dataset& train) {
-  const at::Tensor energy = some_showers(train, kFittedShowers)["energy"];
+  const at::Tensor energy = some_showers(train, kFittedShowers, {"energy"})["energy"];
   return to_metadata(
       EnergyRange{.lowest = energy.min().item<double>(), .highest = energy.max().item<double>()});
 }

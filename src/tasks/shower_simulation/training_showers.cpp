@@ -82,16 +82,19 @@ data::DatasetSplit open_training_showers(const train::Session& session, const Sh
   return split;
 }
 
-NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers) {
+NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers,
+                          std::initializer_list<std::string_view> names) {
   const auto ranges = dataset.ranges();
   const std::int64_t per_range =
       std::max<std::int64_t>(dataset.size() / std::max<std::int64_t>(std::ssize(ranges), 1), 1);
   const auto wanted =
       std::clamp<std::size_t>(static_cast<std::size_t>(showers / per_range), 1, ranges.size());
   std::map<std::string, std::vector<at::Tensor>> parts;
-  for (std::size_t i = 0; i < wanted; ++i)
-    for (const auto& [name, tensor] : dataset.read(i * ranges.size() / wanted).tensors)
-      parts[name].push_back(tensor);
+  for (std::size_t i = 0; i < wanted; ++i) {
+    const data::SampleBlock block = dataset.read(i * ranges.size() / wanted);
+    for (const std::string_view name : names)
+      if (const at::Tensor* tensor = block.tensors.find(name)) parts[std::string(name)].push_back(*tensor);
+  }
   NamedTensors some;
   for (auto& [name, tensors] : parts) {
     const at::Tensor all = at::cat(tensors);

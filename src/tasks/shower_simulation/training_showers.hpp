@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <string_view>
 
 #include "bunchtrain/data/dataset.hpp"
 #include "bunchtrain/data/shower_dataset.hpp"
@@ -26,6 +28,8 @@ struct ShowerSources {
 data::DatasetSplit open_training_showers(const train::Session& session, const ShowerSources& sources);
 
 /// Some showers, from ranges at equal distances: the same on all ranks. @param showers about so many, not more
-NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers);
+/// @param names of the tensors that are kept of them, where the dataset has them
+NamedTensors some_showers(const data::Dataset& dataset, std::int64_t showers,
+                          std::initializer_list<std::string_view> names);
 
 }  // namespace bunchtrain::shower_simulation
