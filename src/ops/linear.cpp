@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/ops/linear.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "autocasted.hpp"
 #include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "held_state.hpp"
 
@@ -51,9 +52,13 @@ class PutOffLinear : public torch::autograd::Function<PutOffLinear> {
 
 at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
   auto queue = WeightGradientQueue::current();
-  if (queue == nullptr || at::autocast::is_autocast_enabled(input.device().type()))
-    return at::linear(input, weight, bias);
-  return PutOffLinear::apply(input, weight, bias, std::move(queue));
+  if (queue == nullptr) return at::linear(input, weight, bias);
+  const auto cast = [device = input.device().type()](const at::Tensor& tensor) {
+    return detail::autocasted(tensor, device);
+  };
+  const at::Tensor in = cast(input), kernel = cast(weight), offset = cast(bias);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  return PutOffLinear::apply(in, kernel, offset, std::move(queue));
 }
 
 }  // namespace bunchtrain::ops

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariant: a parameter's gradient comes from here whole or not at all. A use that has not pushed (a layer of LibTorch, one that the
-// backward pass did not reach) is found by counting the graph's edges to the parameter.
+// backward pass did not reach) is found by counting the graph's edges to the parameter and to what was made of it.
 #include "bunchtrain/ops/weight_gradient_queue.hpp"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -19,33 +20,33 @@ using torch::autograd::Node;
 
 thread_local std::shared_ptr<WeightGradientQueue> innermost;
 
-/// Where the gradient of what was made of one parameter ends; null if it was made of more.
-const AccumulateGrad* end_of(const at::Tensor& weight) {
+using Way = std::vector<const Node*>;
+using Counts = std::map<const Node*, std::int64_t>;
+
+/// From what was made of one parameter to where its gradient ends; empty if it was made of more.
+Way way_from(const at::Tensor& weight) {
+  Way way;
   const Node* node = torch::autograd::impl::gradient_edge(weight).function.get();
-  while (node != nullptr && dynamic_cast<const AccumulateGrad*>(node) == nullptr) {
+  while (node != nullptr) {
+    way.push_back(node);
+    if (dynamic_cast<const AccumulateGrad*>(node) != nullptr) return way;
     const Node* next = nullptr;
     for (const auto& edge : node->next_edges()) {
       if (!edge.is_valid()) continue;
-      if (next != nullptr) return nullptr;
+      if (next != nullptr) return {};
       next = edge.function.get();
     }
     node = next;
   }
-  return dynamic_cast<const AccumulateGrad*>(node);
+  return {};
 }
 
-using Uses = std::map<const AccumulateGrad*, std::int64_t>;
-
-Uses uses_below(const std::vector<at::Tensor>& roots) {
-  Uses uses;
-  std::set<const Node*> seen;
+/// The edges to each node.
+Counts edges_below(const std::vector<at::Tensor>& roots) {
+  Counts edges;
   std::vector<const Node*> next;
   const auto meet = [&](const Node* node) {
-    if (const auto* end = dynamic_cast<const AccumulateGrad*>(node)) {
-      ++uses[end];
-    } else if (seen.insert(node).second) {
-      next.push_back(node);
-    }
+    if (++edges[node] == 1) next.push_back(node);
   };
   for (const at::Tensor& root : roots)
     if (root.grad_fn()) meet(root.grad_fn().get());
@@ -55,7 +56,7 @@ Uses uses_below(const std::vector<at::Tensor>& roots) {
     for (const auto& edge : node->next_edges())
       if (edge.is_valid()) meet(edge.function.get());
   }
-  return uses;
+  return edges;
 }
 
 }  // namespace
@@ -72,14 +73,29 @@ void WeightGradientQueue::push(const at::Tensor& weight, std::function<at::Tenso
 }
 
 std::vector<at::Tensor> WeightGradientQueue::settle(const std::vector<at::Tensor>& roots) {
-  Uses missing = uses_below(roots);  // none of no parameter: what waits for more than one always misses
-  for (const Waiting& one : waiting_) --missing[end_of(one.weight)];
-  std::erase_if(waiting_, [&](const Waiting& one) { return missing[end_of(one.weight)] != 0; });
-  std::vector<at::Tensor> kept;
-  std::set<const AccumulateGrad*> told;
+  Counts unmet = edges_below(roots);
+  std::vector<Way> ways;
+  std::set<const Node*> met;
   for (const Waiting& one : waiting_)
-    if (const AccumulateGrad* end = end_of(one.weight); told.insert(end).second)
-      kept.push_back(end->variable);
+    for (const Node* node : ways.emplace_back(way_from(one.weight))) {
+      --unmet[node];
+      if (!met.insert(node).second) break;  // from here on the two are one
+    }
+  std::set<const Node*> lacking = {nullptr};
+  const auto end_of = [](const Way& way) { return way.empty() ? nullptr : way.back(); };
+  for (const Way& way : ways)
+    if (std::ranges::any_of(way, [&](const Node* node) { return unmet[node] != 0; }))
+      lacking.insert(way.back());
+  std::vector<Waiting> whole;
+  std::vector<at::Tensor> kept;
+  std::set<const Node*> told;
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    const Node* const end = end_of(ways[i]);
+    if (lacking.contains(end)) continue;
+    whole.push_back(std::move(waiting_[i]));
+    if (told.insert(end).second) kept.push_back(dynamic_cast<const AccumulateGrad&>(*end).variable);
+  }
+  waiting_ = std::move(whole);
   return kept;
 }
 

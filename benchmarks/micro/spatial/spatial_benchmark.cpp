@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions on slabs, forward and backward, against gathering the image, convolving all of it, and keeping a slab.
 //
-//   mpirun -n 2 build/release/benchmarks/micro/spatial/spatial_benchmark [SHOWERS [LAYER]]
+//   mpirun -n 2 build/release/benchmarks/micro/spatial/spatial_benchmark [SHOWERS [SLABS [LAYER]]]
+//
+// SLABS as --mesh spatial= has them: 2, 4, 2x2, 1x2; not given, all ranks lie along x.
 //
 // "compute" is the slab's convolution with the halo at hand, "halo" its exchange alone, "in turn" one convolution behind it,
 // "overlapped" the interior beside it and its rims behind. Which of both nn::Conv3d takes the partition says
@@ -14,12 +16,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "bunchtrain/comm/mesh_shape.hpp"
 #include "bunchtrain/mpi/environment.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/initial_weights.hpp"
@@ -96,47 +100,94 @@ double held_mb(const at::Tensor& input, const std::function<at::Tensor()>& forwa
 
 void differentiate(const at::Tensor& output) { output.sum().backward(); }
 
-bt::nn::Conv3d make_convolution(const Layer& layer, std::shared_ptr<bt::nn::SpatialPartition> partition) {
-  bt::nn::Conv3d convolution(layer.options);
+bt::nn::Conv3d make_convolution(const bt::nn::Conv3dOptions& options,
+                                std::shared_ptr<bt::nn::SpatialPartition> partition) {
+  bt::nn::Conv3d convolution(options);
   bt::nn::fill_default_weights(*convolution, 1);
   convolution->set_partition(std::move(partition));
   return convolution;
 }
 
-void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t showers) {
+/// What a layer of slabs is to this rank.
+struct Share {
+  bt::nn::ImageCut cut;
+  bt::nn::WantedCells wanted;
+  bt::nn::CellBox outputs;
+  bt::ops::Extent3 slab, with_halo, skipped;
+  bt::nn::Conv3dOptions alone;  ///< the layer as one rank computes its outputs from slab and halo
+};
+
+Share share_of(const Layer& layer, const bt::nn::SpatialPartition& ranks) {
+  Share share{.alone = layer.options};
+  std::array<bt::nn::AxisWindow, 3> windows;
+  std::array<int, 3> grid{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    windows[axis] = {.kernel = layer.options.kernel[axis],
+                     .before = layer.options.padding.before[axis],
+                     .after = layer.options.padding.after[axis],
+                     .upsampling = layer.options.upsampling[axis]};
+    grid[axis] = ranks.along(axis).ranks;
+  }
+  share.cut = bt::nn::balanced_cut(layer.cells, grid);
+  const auto outputs = bt::nn::output_cut(share.cut, windows);
+  share.wanted = bt::nn::inputs_of(outputs, windows, share.cut);
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const int place = ranks.along(axis).rank;
+    share.outputs[axis] = outputs[axis].of(place);
+    const auto part = windows[axis].part_of(share.outputs[axis], layer.cells[axis]);
+    share.slab[axis] = share.cut[axis].of(place).size();
+    share.with_halo[axis] = part.inputs.size();
+    share.skipped[axis] = part.skipped;
+    share.alone.padding.before[axis] = part.before;
+    share.alone.padding.after[axis] = part.after;
+  }
+  return share;
+}
+
+at::Tensor narrowed(at::Tensor image, const bt::ops::Extent3& begin, const bt::nn::CellBox& cells) {
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    image = image.narrow(1 + static_cast<std::int64_t>(axis), begin[axis], cells[axis].size());
+  return image;
+}
+
+at::Tensor exchanged(bt::nn::SpatialPartition& ranks, at::Tensor slab, const Share& share) {
+  for (std::size_t axis = 3; axis-- > 0;)
+    if (share.cut[axis].ranks() > 1) slab = ranks.exchange(slab, axis, share.cut[axis], share.wanted[axis]);
+  return slab;
+}
+
+void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t showers,
+             const std::array<int, 3>& grid) {
   using bt::parallel::create_spatial_partition;
-  const auto ranks = create_spatial_partition(world);
-  bt::nn::Conv3d alone = make_convolution(layer, nullptr), as_it_is = make_convolution(layer, ranks);
-  bt::nn::Conv3d behind = make_convolution(layer, create_spatial_partition(world, {.overlaps = false})),
-                 beside = make_convolution(layer, create_spatial_partition(world, {.overlaps = true}));
+  const auto ranks = create_spatial_partition(world, {.grid = grid});
+  const Share share = share_of(layer, *ranks);
+  bt::nn::Conv3d alone = make_convolution(share.alone, nullptr),
+                 of_whole = make_convolution(layer.options, nullptr),
+                 as_it_is = make_convolution(layer.options, ranks);
+  bt::nn::Conv3d behind = make_convolution(
+                     layer.options, create_spatial_partition(world, {.grid = grid, .overlaps = false})),
+                 beside = make_convolution(layer.options,
+                                           create_spatial_partition(world, {.grid = grid, .overlaps = true}));
   bt::nn::ToWhole whole;
   whole->set_partition(ranks);
-  const auto cut = bt::nn::AxisCut::balanced(layer.cells[0], world.size());
-  const bt::nn::AxisWindow window{.kernel = layer.options.kernel[0],
-                                  .before = layer.options.padding.before[0],
-                                  .after = layer.options.padding.after[0],
-                                  .upsampling = layer.options.upsampling[0]};
-  const auto outputs = bt::nn::output_cut(cut, window);
-  const auto wanted = bt::nn::inputs_of(outputs, window, layer.cells[0]);
-  const auto mine = outputs.of(world.rank());
-  const auto cells_of = [&](std::int64_t x) {
-    return at::randn({showers, x, layer.cells[1], layer.cells[2], layer.options.in_channels})
-        .requires_grad_();
+  const auto cells_of = [&](const bt::ops::Extent3& cells) {
+    return at::randn({showers, cells[0], cells[1], cells[2], layer.options.in_channels}).requires_grad_();
   };
-  const at::Tensor slab = cells_of(cut.of(world.rank()).size()), image = cells_of(layer.cells[0]);
-  const at::Tensor with_halo = cells_of(wanted[static_cast<std::size_t>(world.rank())].size());
+  const at::Tensor slab = cells_of(share.slab), image = cells_of(layer.cells),
+                   with_halo = cells_of(share.with_halo);
+  const bt::ops::Extent3 mine = {share.outputs[0].begin, share.outputs[1].begin, share.outputs[2].begin};
 
   const std::vector<double> times = median_ms(
       world,
-      {[&] { differentiate(alone->forward(with_halo)); },
-       [&] { differentiate(ranks->exchange(slab, 0, cut, wanted)); },
-       [&] { differentiate(behind->forward(slab)); }, [&] { differentiate(beside->forward(slab)); },
-       [&] { differentiate(alone->forward(whole->forward(slab)).narrow(1, mine.begin, mine.size())); }});
+      {[&] { differentiate(narrowed(alone->forward(with_halo), share.skipped, share.outputs)); },
+       [&] { differentiate(exchanged(*ranks, slab, share)); }, [&] { differentiate(behind->forward(slab)); },
+       [&] { differentiate(beside->forward(slab)); },
+       [&] { differentiate(narrowed(of_whole->forward(whole->forward(slab)), mine, share.outputs)); }});
   const double compute = times[0], halo = times[1], in_turn = times[2], overlapped = times[3],
                gathered = times[4];
   (void)as_it_is->forward(slab);  // the ranks meet
   const double held = held_mb(slab, [&] { return as_it_is->forward(slab); });
-  const double held_whole = held_mb(image, [&] { return alone->forward(image); });
+  const double held_whole = held_mb(image, [&] { return of_whole->forward(image); });
   if (world.rank() > 0) return;
   const auto exposed = [&](double time) {
     return 100 * std::clamp((time - compute) / std::max(halo, 1e-6), 0.0, 1.0);
@@ -152,16 +203,19 @@ void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t sho
 int main(int argc, char** argv) {
   const bt::mpi::Environment environment;
   const std::int64_t showers = argc > 1 ? std::atoll(argv[1]) : 4;
+  const auto mesh = bt::comm::MeshShape::parse(
+      fmt::format("spatial={}", argc > 2 ? std::string(argv[2]) : std::to_string(world.size())),
+      world.size());
   auto world = bt::comm::Communicator::create(environment.world(), c10::kCPU);
   if (world.rank() == 0)
     fmt::print(
-        "{} showers, {} ranks, ms per step\n\n| layer | compute | halo | in turn (exposed) | overlapped (exposed) | "
+        "{} showers, {} ranks, {}, ms per step\n\n| layer | compute | halo | in turn (exposed) | overlapped (exposed) | "
         "gathered | gathered / as nn::Conv3d does | held, slab / whole |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",
-        showers, world.size());
+        showers, world.size(), mesh.to_string());
   const std::vector<Layer> all = layers();
-  const std::size_t only = argc > 2 ? static_cast<std::size_t>(std::atoll(argv[2])) : 0;  // counted from 1
+  const std::size_t only = argc > 3 ? static_cast<std::size_t>(std::atoll(argv[3])) : 0;  // counted from 1
   for (std::size_t i = 0; i < all.size(); ++i)
-    if (only == 0 || only == i + 1) measure(world, all[i], showers);
+    if (only == 0 || only == i + 1) measure(world, all[i], showers, mesh.slabs());
   world.close();
   return 0;
 }

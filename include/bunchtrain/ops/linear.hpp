@@ -7,7 +7,7 @@
 namespace bunchtrain::ops {
 
 /// `at::linear`: y = x W^T + b. @param input [..., in] @param weight [out, in] @param bias [out]
-/// While a `WeightGradientQueue` is current, and without autocast, gradients of weight and bias go there.
+/// While a `WeightGradientQueue` is current, gradients of weight and bias go there.
 at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias);
 
 }  // namespace bunchtrain::ops

@@ -12,8 +12,8 @@ namespace bunchtrain::ops {
 
 /// Layers whose forward pass runs while a queue is `current` on their thread push to it what the gradient of their weight needs
 /// when a backward pass asks for gradients of inputs alone (`torch::autograd::grad`). Where such a pass has asked for all, or
-/// shall be differentiated itself, nothing is pushed. `ops::conv3d` on the CPU and `nn::Linear` without autocast do so; weights of
-/// other layers stay autograd's.
+/// shall be differentiated itself, nothing is pushed. `ops::conv3d` and `ops::linear` do so; weights of other layers stay
+/// autograd's.
 ///
 /// One backward pass at a time, from any thread.
 class WeightGradientQueue {

@@ -78,7 +78,7 @@ TEST_F(SlabsTest, LoseWhatOneRankLosesAndGoOnInAnotherLayoutAfterAKill) {
     process.signal(SIGKILL);
     process.wait();
   }
-  const Finished resumed = run(mpirun(3, train_wide("slabs", "--mesh spatial=3 --resume --allow-changed")));
+  const Finished resumed = run(mpirun(4, train_wide("slabs", "--mesh spatial=2x2 --resume --allow-changed")));
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   expect_same_losses("one", "slabs");
 }

@@ -11,9 +11,11 @@
 #include <memory>
 #include <vector>
 
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/nn/initial_weights.hpp"
 #include "bunchtrain/nn/linear.hpp"
+#include "bunchtrain/ops/linear.hpp"
 #include "pipeline/stage.hpp"
 #include "unit/nn/random_tensors.hpp"
 
@@ -21,7 +23,15 @@ namespace bunchtrain::parallel {
 namespace {
 
 /// What a unit of several layers may look like.
-enum class Use { once, twice, by_another_layer_too, off_the_path, upsampled };
+enum class Use {
+  once,
+  twice,
+  by_another_layer_too,
+  off_the_path,
+  one_copy_twice,
+  one_copy_off_the_path,
+  upsampled
+};
 
 struct LayersImpl : torch::nn::Module {
   explicit LayersImpl(Use of_weights) : use(of_weights) {
@@ -41,6 +51,11 @@ struct LayersImpl : torch::nn::Module {
     if (use == Use::twice) h = second->forward(at::silu(h));
     if (use == Use::by_another_layer_too) h = at::linear(at::silu(h), second->weight);
     if (use == Use::off_the_path) h = h + second->forward(at::ones_like(h));  // no input stands behind it
+    if (use == Use::one_copy_twice || use == Use::one_copy_off_the_path) {
+      const at::Tensor copy = second->weight * 2.0;
+      h = ops::linear(at::silu(h), copy, second->bias) +
+          ops::linear(use == Use::one_copy_twice ? h : at::ones_like(h), copy, second->bias);
+    }
     return h;
   }
 
@@ -58,18 +73,19 @@ class SplitBackwardTest : public testing::TestWithParam<Use> {
   };
 
   /// Two units in a row, of two microbatches.
-  Pass pass(bool split) const {
+  Pass pass(bool split, at::ScalarType type = at::kDouble) const {
     Layers layers(GetParam());
     nn::Conv3d before(nn::Conv3dOptions{.in_channels = 2, .out_channels = 3});
     nn::fill_default_weights(*before, 5);
-    before->to(at::kDouble);
+    before->to(type);
+    layers->to(type);
     Stage stage({nn::unit("before", before, "x", "a"), nn::unit("layers", layers, "a", "y")}, split);
     Pass of;
     for (int microbatch = 0; microbatch < 2; ++microbatch) {
       StageValues entering;
-      entering.set("x", nn::random_normal({2, 5, 4, 6, 2}, microbatch).requires_grad_());
+      entering.set("x", nn::random_normal({2, 5, 4, 6, 2}, microbatch).to(type).requires_grad_());
       const at::Tensor y = stage.forward(microbatch, {}, entering).tensors["y"];
-      stage.add_gradient(microbatch, "y", nn::random_normal(y.sizes(), 9));
+      stage.add_gradient(microbatch, "y", nn::random_normal(y.sizes(), 9).to(y.scalar_type()));
       split ? stage.input_gradient(microbatch) : stage.backward(microbatch);
       of.of_input = stage.take_gradient(microbatch, "x");
     }
@@ -89,12 +105,29 @@ TEST_P(SplitBackwardTest, GivesTheGradientsOfOnePass) {
     EXPECT_TRUE(split.gradients[i].allclose(whole.gradients[i], 1e-12, 1e-13)) << "parameter " << i;
 }
 
+TEST_P(SplitBackwardTest, GivesTheGradientsOfOnePassUnderAutocast) {
+  const auto under_autocast = [this](bool split) {
+    const device::PrecisionGuard autocast(device::Precision::bfloat16, at::kCPU);
+    return pass(split, at::kFloat);
+  };
+  const Pass whole = under_autocast(false), split = under_autocast(true);
+  ASSERT_EQ(split.gradients.size(), whole.gradients.size());
+  for (std::size_t i = 0; i < whole.gradients.size(); ++i)
+    EXPECT_LT((split.gradients[i] - whole.gradients[i]).norm().item<double>(),
+              0.02 * whole.gradients[i].norm().item<double>())
+        << "parameter " << i;
+}
+
 INSTANTIATE_TEST_SUITE_P(Uses, SplitBackwardTest,
                          testing::Values(Use::once, Use::twice, Use::by_another_layer_too, Use::off_the_path,
-                                         Use::upsampled));
+                                         Use::one_copy_twice, Use::one_copy_off_the_path, Use::upsampled));
 
-TEST(SplitBackwardOfOwnLayersTest, DoesNotComputeInnerGradientsTwice) {
+class SplitBackwardOfOwnLayersTest : public testing::TestWithParam<device::Precision> {};
+
+TEST_P(SplitBackwardOfOwnLayersTest, DoesNotComputeInnerGradientsTwice) {
+  const device::PrecisionGuard precision(GetParam(), at::kCPU);
   Layers layers(Use::once);
+  layers->to(at::kFloat);
   int differentiated = 0;
   const nn::Unit unit{.name = "layers",
                       .module = layers.ptr(),
@@ -107,7 +140,7 @@ TEST(SplitBackwardOfOwnLayersTest, DoesNotComputeInnerGradientsTwice) {
                       }};
   Stage stage({unit}, /*splits_backward=*/true);
   StageValues entering;
-  entering.set("x", nn::random_normal({1, 4, 4, 4, 3}, 1).requires_grad_());
+  entering.set("x", nn::random_normal({1, 4, 4, 4, 3}, 1).to(at::kFloat).requires_grad_());
   const at::Tensor y = stage.forward(0, {}, entering).tensors["y"];
   stage.add_gradient(0, "y", at::ones_like(y));
   stage.input_gradient(0);
@@ -117,6 +150,9 @@ TEST(SplitBackwardOfOwnLayersTest, DoesNotComputeInnerGradientsTwice) {
   EXPECT_TRUE(layers->first->weight.grad().defined());
   EXPECT_TRUE(layers->second->bias.grad().defined());
 }
+
+INSTANTIATE_TEST_SUITE_P(Precisions, SplitBackwardOfOwnLayersTest,
+                         testing::Values(device::Precision::float32, device::Precision::bfloat16));
 
 }  // namespace
 }  // namespace bunchtrain::parallel

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "convolution.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv3d.h>
@@ -22,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocasted.hpp"
 #include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "convolution_strips.hpp"
 #include "held_state.hpp"
@@ -207,12 +207,6 @@ class Convolution : public torch::autograd::Function<Convolution> {
   }
 };
 
-/// What autocast makes of an argument of a convolution.
-at::Tensor autocasted(const at::Tensor& tensor, c10::DeviceType device) {
-  if (!tensor.defined() || !at::autocast::is_autocast_enabled(device)) return tensor;
-  return at::autocast::cached_cast(at::autocast::get_autocast_dtype(device), tensor, device);
-}
-
 bool has_amx() {
 #if defined(__x86_64__)
   constexpr unsigned kFeatures = 7, kAmxBf16 = 1U << 22U;
@@ -240,7 +234,7 @@ at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at
   std::vector<at::Tensor> cells;
   for (const at::Tensor& stretch : stretches) cells.push_back(autocasted(stretch, device));
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (device != c10::kCPU) {
+  if (device != c10::kCPU && WeightGradientQueue::current() == nullptr) {
     const Frame frame = frame_of(extent_of(cells), kernel, window);
     if (cells.size() == 1 && !frame.is_laid())
       return output_of(cells.front().contiguous(), kernel, offset, window, frame.thought);
