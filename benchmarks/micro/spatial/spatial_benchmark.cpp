@@ -118,7 +118,8 @@ struct Share {
 };
 
 Share share_of(const Layer& layer, const bt::nn::SpatialPartition& ranks) {
-  Share share{.alone = layer.options};
+  Share share;
+  share.alone = layer.options;
   std::array<bt::nn::AxisWindow, 3> windows;
   std::array<int, 3> grid{};
   for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -203,10 +204,10 @@ void measure(bt::comm::Communicator& world, const Layer& layer, std::int64_t sho
 int main(int argc, char** argv) {
   const bt::mpi::Environment environment;
   const std::int64_t showers = argc > 1 ? std::atoll(argv[1]) : 4;
+  auto world = bt::comm::Communicator::create(environment.world(), c10::kCPU);
   const auto mesh = bt::comm::MeshShape::parse(
       fmt::format("spatial={}", argc > 2 ? std::string(argv[2]) : std::to_string(world.size())),
       world.size());
-  auto world = bt::comm::Communicator::create(environment.world(), c10::kCPU);
   if (world.rank() == 0)
     fmt::print(
         "{} showers, {} ranks, {}, ms per step\n\n| layer | compute | halo | in turn (exposed) | overlapped (exposed) | "
