@@ -13,6 +13,9 @@
 
 namespace bunchtrain::comm::detail {
 
+/// Of a user: the MPI standard guarantees 32767, those above are the control plane's.
+inline constexpr int kMaxTag = 31'998;
+
 enum class Operation : std::int32_t {
   none,
   all_reduce,

@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::array kDtypes = {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kChar,
                                 at::kInt,    at::kLong,  at::kByte, at::kBool};
-constexpr int kMaxTag = 31'998;  // the MPI standard guarantees 32767; those above are the control plane's
 
 [[noreturn]] void refuse(const Call& call, std::string_view argument, const std::string& why) {
   throw ConfigError(fmt::format("{}: {} {}", to_string(call.operation), argument, why));

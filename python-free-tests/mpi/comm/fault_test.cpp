@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the ranks see when one of them does not do its part.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -153,19 +156,45 @@ TEST_F(FaultTest, PartOfATensorIsNotAccepted) {
   if (rank == 0) comm.send(at::ones({3}), 1).wait();
   if (rank == 1) {
     EXPECT_THAT(error_of([&] { comm.receive(at::zeros({4}), 0).wait(); }),
-                HasSubstr("the sender sent 3 elements where 4 were expected"));
+                HasSubstr("the sender's tensor has another size; a message of 3 elements came"));
   }
   test_world().barrier();
 }
 
+/// Short messages travel at once, long ones when the receiver is there.
 TEST_F(FaultTest, LongerMessageThanExpectedIsAnError) {
-  auto comm = create(std::chrono::seconds(5));
-  if (rank == 0) comm.send(at::ones({5}), 1).wait();
-  if (rank == 1) {
-    EXPECT_THAT(error_of([&] { comm.receive(at::zeros({4}), 0).wait(); }),
-                AllOf(HasSubstr("receive(from 0, tag 0) of 4 float32 failed"), HasSubstr("TRUNCATE")));
+  for (const auto& [sent, expected] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {5, 4}, {5'000, 4}, {5'000'000, 4}, {5'000'000, 4'999'999}}) {
+    auto comm = create(std::chrono::seconds(5));
+    if (rank == 0) {
+      comm.send(at::ones({2}), 1).wait();
+      EXPECT_THAT(error_of([&, count = sent] {
+                    comm.send(at::ones({count}), 1).wait();  // short ones are gone
+                    comm.barrier();
+                  }),
+                  HasSubstr("rank 1 failed"));
+    } else if (rank == 1) {
+      comm.receive(at::zeros({2}), 0).wait();
+      EXPECT_THAT(error_of([&, count = expected] { comm.receive(at::zeros({count}), 0).wait(); }),
+                  AllOf(HasSubstr(fmt::format("receive(from 0, tag 0) of {} float32", expected)),
+                        HasSubstr(fmt::format("a message of {} elements came", sent))));
+    }
+    test_world().barrier();
   }
-  test_world().barrier();
+}
+
+TEST_F(FaultTest, MessagesOfManySizesArriveInTheirOrder) {
+  auto comm = create(std::chrono::seconds(5));
+  for (int message = 0; message < 40 && rank < 2; ++message) {
+    const at::Tensor sent = at::ones({1 + message % 3 * 40'000}) * message;
+    if (rank == 0) comm.send(sent, 1, message % 2).wait();
+    if (rank == 1) {
+      const at::Tensor received = at::zeros_like(sent);
+      comm.receive(received, 0, message % 2).wait();
+      EXPECT_TRUE(received.equal(sent)) << message;
+    }
+  }
+  comm.close();
 }
 
 TEST_F(FaultTest, OtherThreadsAreRefused) {

@@ -1,5 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0 Tensors over nonblocking MPI. MPI makes progress only inside its calls:
-// whoever polls a Work pumps all of them.
+// SPDX-License-Identifier: Apache-2.0
+// Tensors over nonblocking MPI. MPI makes progress only inside its calls: whoever polls a Work pumps all of them.
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -16,6 +16,7 @@
 #include "backend.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "handles.hpp"
+#include "message_tags.hpp"
 #include "native_types.hpp"
 #include "ring_all_reduce.hpp"
 #include "shared_all_reduce.hpp"
@@ -83,10 +84,15 @@ class MpiInFlight : public InFlight {
   MPI_Request* next_request() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
   void keep(UniqueDatatype type) { types_.push_back(std::move(type)); }
   void expect_elements(int count) { expected_.push_back(count); }
+  /// A message from the peer that is this one but for its size ends the waiting.
+  void watch(MPI_Comm comm, int tag, const MessageTags& tags) { watched_ = {comm, tag, &tags}; }
 
   bool poll() override {
     statuses_.resize(requests_.size());
-    if (!test_all(requests_, statuses_, name_)) return false;
+    if (!test_all(requests_, statuses_, name_)) {
+      if (watched_.tags != nullptr) look_for_another_size();
+      return false;
+    }
     check_received();
     stage_out(host_, user_);
     return true;
@@ -102,11 +108,31 @@ class MpiInFlight : public InFlight {
     for (std::size_t piece = 0; piece < expected_.size(); ++piece) {
       int received = 0;
       MPI_Get_count(&statuses_[piece], native_type(call_.dtype), &received);
-      if (received == expected_[piece]) continue;
-      throw CommError(fmt::format("{}: the sender sent {} elements where {} were expected", describe(call_),
-                                  received, expected_[piece]));
+      if (received != expected_[piece]) throw other_size(received);
     }
   }
+
+  void look_for_another_size() const {
+    int came = 0, received = 0;
+    MPI_Status status;
+    mpi::check(MPI_Iprobe(call_.root, MPI_ANY_TAG, watched_.comm, &came, &status), name_);
+    if (came == 0 || !watched_.tags->differ_in_size(status.MPI_TAG, watched_.tag)) return;
+    MPI_Get_count(&status, native_type(call_.dtype), &received);
+    throw other_size(received);
+  }
+
+  /// @param received elements of a message, not all where it has several
+  CommError other_size(int received) const {
+    return CommError(fmt::format(
+        "{}: the sender's tensor has another size; a message of {} elements came: let both sides agree",
+        name_, received));
+  }
+
+  struct Watched {
+    MPI_Comm comm = MPI_COMM_NULL;
+    int tag = 0;
+    const MessageTags* tags = nullptr;  ///< null: none is looked for
+  };
 
   Call call_;
   std::string name_;  // made once: polls are frequent
@@ -116,6 +142,7 @@ class MpiInFlight : public InFlight {
   std::vector<MPI_Status> statuses_;
   std::vector<UniqueDatatype> types_;
   std::vector<int> expected_;
+  Watched watched_;
 };
 
 /// A large all_reduce.
@@ -180,6 +207,7 @@ class MpiBackend : public CollectiveBackend {
   MpiBackend(const mpi::Comm& comm, const CommunicatorOptions& options)
       : comm_(duplicate_native(comm)),
         ring_comm_(duplicate_native(comm)),
+        tags_(comm_),
         rank_(comm.rank()),
         size_(comm.size()),
         max_elements_(options.max_message_elements),
@@ -201,9 +229,12 @@ class MpiBackend : public CollectiveBackend {
   }
 
  private:
+  static std::int64_t bytes_of(const Call& call) {
+    return call.numel * static_cast<std::int64_t>(c10::elementSize(call.dtype));
+  }
+
   bool is_all_reduce_of(const Call& call, std::int64_t min_bytes) const {
-    const auto bytes = call.numel * static_cast<std::int64_t>(c10::elementSize(call.dtype));
-    return call.operation == Operation::all_reduce && size_ > 1 && bytes >= min_bytes;
+    return call.operation == Operation::all_reduce && size_ > 1 && bytes_of(call) >= min_bytes;
   }
 
   std::unique_ptr<InFlight> start_shared(const Call& call, const Buffers& buffers) {
@@ -317,16 +348,19 @@ class MpiBackend : public CollectiveBackend {
   }
 
   void send(const Call& call, MpiInFlight& flight) {
+    const int tag = tags_.next_sent(call.root, call.tag, bytes_of(call));
     for (const auto& [offset, count] : messages(call)) {
-      mpi::check(MPI_Isend(flight.input(offset), count, native_type(call.dtype), call.root, call.tag, comm_,
+      mpi::check(MPI_Isend(flight.input(offset), count, native_type(call.dtype), call.root, tag, comm_,
                            flight.next_request()),
                  describe(call));
     }
   }
 
   void receive(const Call& call, MpiInFlight& flight) {
+    const int tag = tags_.next_received(call.root, call.tag, bytes_of(call));
+    flight.watch(comm_, tag, tags_);
     for (const auto& [offset, count] : messages(call)) {
-      mpi::check(MPI_Irecv(flight.output(offset), count, native_type(call.dtype), call.root, call.tag, comm_,
+      mpi::check(MPI_Irecv(flight.output(offset), count, native_type(call.dtype), call.root, tag, comm_,
                            flight.next_request()),
                  describe(call));
       flight.expect_elements(count);
@@ -337,6 +371,7 @@ class MpiBackend : public CollectiveBackend {
 
   MPI_Comm comm_;  // freed by close() only: that is collective
   MPI_Comm ring_comm_;
+  MessageTags tags_;
   std::uint64_t rings_ = 0;
   int rank_;
   int size_;
