@@ -20,9 +20,12 @@ struct FoldedLinear {
   std::vector<float> bias;    ///< [out]
   std::int64_t in = 0, out = 0;
   bool relu = false;
+  std::vector<float> panels = {};  ///< weight and bias in the order of the loops that run it
 
+  void pack() { panels = ops::detail::pack_panels(weight.data(), bias.data(), in, out); }
+  /// @pre it was packed
   ops::detail::RowProduct product() const noexcept {
-    return {.weight = weight.data(), .bias = bias.data(), .in = in, .out = out, .relu = relu};
+    return {.panels = panels.data(), .in = in, .out = out, .relu = relu};
   }
 };
 

@@ -51,6 +51,17 @@ FoldedBlock read_block(WeightReader& reader, const std::string& name, const mode
   return block;
 }
 
+/// All matrices in the order of the loops that run them.
+void pack(FoldedNetwork& network) {
+  for (FoldedBlock& block : network.blocks) {
+    for (FoldedLinear* layer : {&block.terms, &block.second, &block.third}) layer->pack();
+    if (block.shortcut) block.shortcut->pack();
+  }
+  if (network.fusion) network.fusion->pack();
+  for (FoldedLinear* layer : {&network.hidden, &network.output}) layer->pack();
+  for (FoldedLinear& head : network.heads) head.pack();
+}
+
 }  // namespace
 
 std::int64_t FoldedNetwork::widest() const noexcept {
@@ -90,6 +101,7 @@ FoldedNetwork read_folded_network(const models::ParticleNetOptions& options,
     network.heads.push_back(
         read_linear(reader, "heads." + head.name, options.hidden, head.own_width ? 2 : 1));
   reader.require_all_taken();
+  pack(network);
   return network;
 }
 

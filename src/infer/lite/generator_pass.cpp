@@ -11,6 +11,37 @@ constexpr std::int64_t kTogether =
 
 std::size_t place(std::int64_t index) { return static_cast<std::size_t>(index); }
 
+/// Taps along an axis, from one to before another.
+struct TapRange {
+  std::int64_t begin = 0, end = 0;
+  bool operator==(const TapRange&) const = default;
+};
+
+/// Those that see cells of the image at a step, and not the zeros around it.
+TapRange taps_inside(const FoldedConvolution& folded, std::size_t axis, std::int64_t step) {
+  const std::int64_t first = folded.before[axis] - step;  // tap of the image's first cell
+  const std::int64_t begin = std::clamp<std::int64_t>(first, 0, folded.taps[axis]);
+  return {begin, std::clamp<std::int64_t>(first + folded.cells[axis], begin, folded.taps[axis])};
+}
+
+std::vector<WindowGroup> groups_of(const PreparedLayer& layer, const FoldedConvolution& folded, TapRange x) {
+  std::vector<WindowGroup> groups;
+  TapRange last;
+  for (std::int64_t step = 0; step < folded.steps[1]; ++step) {
+    const TapRange y = taps_inside(folded, 1, step);
+    if (groups.empty() || !(y == last)) {
+      groups.push_back({.first = step});
+      for (std::int64_t tx = x.begin; tx < x.end; ++tx)
+        for (std::int64_t ty = y.begin; ty < y.end; ++ty)
+          groups.back().runs.push_back(
+              {tx * layer.strides.x + ty * layer.strides.y, tx * folded.taps[1] + ty});
+    }
+    ++groups.back().steps;
+    last = y;
+  }
+  return groups;
+}
+
 /// [out, phases, in, taps] to [taps, in, columns].
 void fill_windows(PreparedLayer& layer, const FoldedConvolution& folded) {
   const std::int64_t phases = folded.phases(), taps = folded.taps[0] * folded.taps[1] * folded.taps[2];
@@ -31,12 +62,11 @@ void fill_windows(PreparedLayer& layer, const FoldedConvolution& folded) {
         for (std::int64_t tap = 0; tap < taps; ++tap)
           layer.weight[place((tap * folded.in + in) * layer.columns + column)] = from[in * taps + tap];
     }
-  for (std::int64_t x = 0; x < folded.taps[0]; ++x)
-    for (std::int64_t y = 0; y < folded.taps[1]; ++y)
-      layer.runs.push_back(x * layer.strides.x + y * layer.strides.y);
   for (std::int64_t y = 0; y < folded.steps[1]; ++y)
     for (std::int64_t z = 0; z < folded.steps[2]; ++z)
       layer.windows.push_back(y * layer.strides.y + z * layer.strides.z);
+  for (std::int64_t x = 0; x < folded.steps[0]; ++x)
+    layer.groups.push_back(groups_of(layer, folded, taps_inside(folded, 0, x)));
 }
 
 /// [out, in, taps] to [in, taps, out].
@@ -74,23 +104,42 @@ PreparedLayer prepare_layer(const FoldedConvolution& folded, bool by_windows, bo
   return layer;
 }
 
-/// One step's values of all phases into the image that follows.
-void spread(const PreparedLayer& layer, const float* values, const ops::Extent3& step, float* to,
+/// Of each step along z its first `width` values, one behind the other.
+template <std::int64_t width>
+void gather_steps(const float* steps, std::int64_t columns, std::int64_t cells, float* to) {
+  std::int64_t z = 0;
+  for (; z + width <= cells; z += width, steps += columns)
+    for (std::int64_t i = 0; i < width; ++i) to[z + i] = steps[i];
+  for (std::int64_t i = 0; z + i < cells; ++i) to[z + i] = steps[i];
+}
+
+void gather_steps(std::int64_t width, const float* steps, std::int64_t columns, std::int64_t cells,
+                  float* to) {
+  if (width == 3) return gather_steps<3>(steps, columns, cells, to);
+  if (width == 6) return gather_steps<6>(steps, columns, cells, to);
+  for (std::int64_t z = 0; z < cells; z += width, steps += columns)
+    std::copy_n(steps, std::min(width, cells - z), to + z);
+}
+
+/// The values of all steps along z, and of their phases, into the image that follows: rows of its planes, or its channels
+/// where they lie last.
+void spread(const PreparedLayer& layer, const float* values, std::int64_t x, std::int64_t y, float* to,
             const ImageStrides& strides) {
   const auto& [fx, fy, fz] = layer.factor;
-  const bool planes = layer.planes_follow;
-  const std::int64_t by_z = planes ? 1 : layer.out, by_channel = planes ? fx * fy * fz : 1;
-  const std::int64_t depth = std::min(fz, layer.made[2] - step[2] * fz);
-  for (std::int64_t rx = 0; rx < fx && step[0] * fx + rx < layer.made[0]; ++rx)
-    for (std::int64_t ry = 0; ry < fy && step[1] * fy + ry < layer.made[1]; ++ry) {
-      const float* from = values + (rx * fy + ry) * fz * by_z;
-      float* cells =
-          to + (step[0] * fx + rx) * strides.x + (step[1] * fy + ry) * strides.y + step[2] * fz * strides.z;
-      for (std::int64_t outer = 0; outer < (planes ? layer.out : depth); ++outer) {
-        const float* row = from + outer * (planes ? by_channel : by_z);
-        float* target = cells + outer * (planes ? strides.channel : strides.z);
-        std::copy_n(row, planes ? depth : layer.out, target);
+  const std::int64_t cells = layer.made[2];
+  for (std::int64_t rx = 0; rx < fx && x * fx + rx < layer.made[0]; ++rx)
+    for (std::int64_t ry = 0; ry < fy && y * fy + ry < layer.made[1]; ++ry) {
+      const std::int64_t phase = (rx * fy + ry) * fz;
+      float* row = to + (x * fx + rx) * strides.x + (y * fy + ry) * strides.y;
+      if (layer.planes_follow) {
+        for (std::int64_t c = 0; c < layer.out; ++c)
+          gather_steps(fz, values + c * fx * fy * fz + phase, layer.columns, cells,
+                       row + c * strides.channel);
+        continue;
       }
+      const float* from = values + phase * layer.out;
+      for (std::int64_t z = 0; z < cells; z += fz, from += layer.columns)
+        std::copy_n(from, std::min(fz, cells - z) * layer.out, row + z * strides.z);
     }
 }
 
@@ -106,6 +155,8 @@ PreparedGenerator prepare(FoldedGenerator generator) {
                              .dense = std::move(generator.dense),
                              .folded = generator.folded,
                              .layers = {}};
+  prepared.dense.pack();
+  prepared.dense.weight = {};
   // Planes are not put together again: whoever has windows behind it has windows too.
   std::vector<bool> by_windows(generator.layers.size() + 1, false);
   for (std::size_t i = generator.layers.size(); i-- > 0;) {
@@ -169,15 +220,17 @@ void GeneratorPass::run_layers(const float* cells, float* image) {
 
 void GeneratorPass::run_windows(const PreparedLayer& layer, const float* x, float* to,
                                 const ImageStrides& strides) {
-  const ops::detail::WindowProduct product{layer.weight.data(), layer.epilogue(), layer.columns,
-                                           layer.taps[2] * layer.in, layer.runs};
-  for (std::int64_t step = 0; step < layer.steps[0]; ++step) {
-    ops::detail::multiply_windows(product, x + step * layer.strides.x, layer.windows, products_.data());
-    const float* values = products_.data();
-    for (std::int64_t y = 0; y < layer.steps[1]; ++y)
-      for (std::int64_t z = 0; z < layer.steps[2]; ++z, values += layer.columns)
-        spread(layer, values, {step, y, z}, to, strides);
-  }
+  const std::int64_t depth = layer.steps[2];
+  for (std::int64_t step = 0; step < layer.steps[0]; ++step)
+    for (const WindowGroup& group : layer.groups[place(step)]) {
+      const ops::detail::WindowProduct product{layer.weight.data(), layer.epilogue(), layer.columns,
+                                               layer.taps[2] * layer.in, group.runs};
+      const auto windows =
+          std::span(layer.windows).subspan(place(group.first * depth), place(group.steps * depth));
+      ops::detail::multiply_windows(product, x + step * layer.strides.x, windows, products_.data());
+      for (std::int64_t y = 0; y < group.steps; ++y)
+        spread(layer, products_.data() + y * depth * layer.columns, step, group.first + y, to, strides);
+    }
 }
 
 std::size_t GeneratorPass::bytes() const noexcept {

@@ -15,6 +15,12 @@ struct ImageStrides {
   std::int64_t channel, x, y, z;
 };
 
+/// Steps along y whose windows have the same taps inside of the image.
+struct WindowGroup {
+  std::int64_t first = 0, steps = 0;
+  std::vector<ops::detail::WindowRun> runs = {};
+};
+
 /// A layer in the order of the loops that run it. Its input has its zeros around it: channels last in front of
 /// `multiply_windows`, planes in front of `convolve_planes`.
 struct PreparedLayer {
@@ -27,7 +33,8 @@ struct PreparedLayer {
   std::int64_t values = 0;    ///< of the input, zeros and slack too
   std::int64_t columns = 0;
   std::vector<float> weight = {}, bias = {}, scale = {}, shift = {};
-  std::vector<std::int64_t> runs = {}, windows = {};  ///< of one step along x
+  std::vector<std::int64_t> windows = {};             ///< of one step along x: [y, z]
+  std::vector<std::vector<WindowGroup>> groups = {};  ///< of each step along x
 
   std::int64_t first_cell() const noexcept {
     return before[0] * strides.x + before[1] * strides.y + before[2] * strides.z;

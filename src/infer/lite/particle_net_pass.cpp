@@ -67,16 +67,18 @@ std::size_t ParticleNetPass::bytes() const noexcept {
 void ParticleNetPass::find_neighbours(const FoldedBlock& block, const float* space, std::int64_t dims,
                                       const JetInputs& jet) {
   const std::int64_t particles = jet.particles, found = std::min(block.k, particles - 1);
+  const bool enough = found == block.k;  // then they lie as they are wanted
   if (found > 0) {
     set_.points = space;
     set_.size = particles;
     set_.dims = dims;
     set_.real.assign(nodes_.begin(), nodes_.begin() + particles);
-    ops::detail::find_neighbours(set_, {found, found_.data(), nullptr});
+    ops::detail::find_neighbours(set_, {found, (enough ? edges_ : found_).data(), nullptr});
   }
   const auto padding = static_cast<std::int32_t>(particles);
   std::int32_t* edge = edges_.data();
-  for (std::int64_t i = 0; i < particles; ++i) {
+  if (enough) edge += particles * block.k;
+  for (std::int64_t i = 0; i < particles && !enough; ++i) {
     edge = std::copy_n(found_.data() + i * found, found, edge);
     edge = std::fill_n(edge, block.k - found, padding);
   }
@@ -118,8 +120,12 @@ void ParticleNetPass::run_block(const FoldedBlock& block, const JetInputs& jet, 
     ops::detail::multiply_rows(block.shortcut->product(), x_.data(), computed, shortcut_.data());
     shortcut = shortcut_.data();
   }
-  for (std::int64_t i = 0; i < computed * channels; ++i)
-    next_[static_cast<std::size_t>(i)] = std::max(mean_[static_cast<std::size_t>(i)] + shortcut[i], 0.0F);
+  const float* __restrict mean = mean_.data();
+  float* __restrict next = next_.data();
+  for (std::int64_t i = 0; i < computed * channels; ++i) {
+    const float sum = mean[i] + shortcut[i];
+    next[i] = sum < 0 ? 0 : sum;
+  }
   std::fill(next_.begin() + computed * channels, next_.begin() + rows * channels, 0.0F);
   x_.swap(next_);
 }
@@ -127,9 +133,10 @@ void ParticleNetPass::run_block(const FoldedBlock& block, const JetInputs& jet, 
 /// Of the particles in `x_`: their mean, or by the rule of Keras their sum over all slots.
 void ParticleNetPass::pool(const JetInputs& jet, std::int64_t channels) {
   std::fill(pooled_.begin(), pooled_.end(), 0.0F);
-  for (std::int64_t i = 0; i < jet.particles; ++i)
-    for (std::int64_t c = 0; c < channels; ++c)
-      pooled_[static_cast<std::size_t>(c)] += x_[static_cast<std::size_t>(i * channels + c)];
+  const float* __restrict x = x_.data();
+  float* __restrict pooled = pooled_.data();
+  for (std::int64_t i = 0; i < jet.particles; ++i, x += channels)
+    for (std::int64_t c = 0; c < channels; ++c) pooled[c] += x[c];
   const bool over_particles = network_.options.padding == models::PaddingRule::weaver;
   const auto count =
       static_cast<float>(over_particles ? std::max<std::int64_t>(jet.particles, 1) : jet.slots);

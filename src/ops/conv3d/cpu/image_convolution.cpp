@@ -31,55 +31,68 @@ HWY_INLINE Vector finish(Tag tag, Vector sum, Vector bias, Vector scale, Vector 
   return hn::MulAdd(hn::Max(value, hn::Mul(value, hn::Set(tag, slope))), scale, shift);
 }
 
-/// kRows windows times `width` vectors of columns from `column` on.
-template <std::size_t width>
+/// `height` windows times `width` vectors of columns from `column` on.
+template <std::size_t height, std::size_t width>
 void multiply_tile(const WindowProduct& p, const std::array<const float*, kRows>& x, std::int64_t column,
                    const std::array<float*, kRows>& y) {
   const Tag tag;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(tag));
-  Vector sums[kRows][width];
+  Vector sums[height][width];
   for (auto& row : sums)
     for (Vector& sum : row) sum = hn::Zero(tag);
-  const float* weight = p.weight + column;
-  for (const std::int64_t begin : p.runs)
-    for (std::int64_t k = begin; k < begin + p.run; ++k, weight += p.columns) {
+  for (const WindowRun& run : p.runs) {
+    const float* weight = p.weight + run.block * p.run * p.columns + column;
+    for (std::int64_t k = run.begin; k < run.begin + p.run; ++k, weight += p.columns) {
       Vector factors[width];
       for (std::size_t v = 0; v < width; ++v)
         factors[v] = hn::LoadU(tag, weight + static_cast<std::int64_t>(v) * lanes);
-      for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t r = 0; r < height; ++r) {
         const Vector value = hn::Set(tag, x[r][k]);
         for (std::size_t v = 0; v < width; ++v) sums[r][v] = hn::MulAdd(value, factors[v], sums[r][v]);
       }
     }
+  }
   for (std::size_t v = 0; v < width; ++v) {
     const std::int64_t c = column + static_cast<std::int64_t>(v) * lanes;
     const Vector bias = hn::LoadU(tag, p.epilogue.bias + c), scale = hn::LoadU(tag, p.epilogue.scale + c),
                  shift = hn::LoadU(tag, p.epilogue.shift + c);
-    for (std::size_t r = 0; r < kRows; ++r)
+    for (std::size_t r = 0; r < height; ++r)
       hn::StoreU(finish(tag, sums[r][v], bias, scale, shift, p.epilogue.slope), tag, y[r] + c);
   }
 }
 
-void multiply(const WindowProduct& p, const float* x, std::span<const std::int64_t> windows, float* y) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(Tag()));
+/// Windows from `first` on, behind the last of them the last once more.
+template <std::size_t height>
+void multiply_some(const WindowProduct& p, const float* x, std::span<const std::int64_t> windows,
+                   std::size_t first, std::int64_t column, std::int64_t width, float* y) {
   std::array<const float*, kRows> from{};
   std::array<float*, kRows> to{};
+  for (std::size_t r = 0; r < height; ++r) {
+    const std::size_t row = std::min(first + r, windows.size() - 1);
+    from[r] = x + windows[row];
+    to[r] = y + static_cast<std::int64_t>(row) * p.columns;
+  }
+  if (width == 1)
+    multiply_tile<height, 1>(p, from, column, to);
+  else if (width == 2)
+    multiply_tile<height, 2>(p, from, column, to);
+  else
+    multiply_tile<height, kWide>(p, from, column, to);
+}
+
+void multiply(const WindowProduct& p, const float* x, std::span<const std::int64_t> windows, float* y) {
+  constexpr std::size_t kThreeQuarters = kRows * 3 / 4, kHalf = kRows / 2;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(Tag()));
   for (std::int64_t column = 0, width = 0; column < p.columns; column += width * lanes) {
     const std::int64_t left = (p.columns - column) / lanes;
     width = left == 4 ? 2 : std::min<std::int64_t>(left, kWide);  // 2 + 2 is better than 3 + 1
-    for (std::size_t first = 0; first < windows.size(); first += kRows) {
-      for (std::size_t r = 0; r < kRows; ++r) {  // behind the last window: the last once more
-        const std::size_t row = std::min(first + r, windows.size() - 1);
-        from[r] = x + windows[row];
-        to[r] = y + static_cast<std::int64_t>(row) * p.columns;
-      }
-      if (width == 1)
-        multiply_tile<1>(p, from, column, to);
-      else if (width == 2)
-        multiply_tile<2>(p, from, column, to);
-      else
-        multiply_tile<kWide>(p, from, column, to);
-    }
+    std::size_t first = 0;
+    for (; first + kThreeQuarters < windows.size(); first += kRows)
+      multiply_some<kRows>(p, x, windows, first, column, width, y);
+    if (first + kHalf < windows.size())
+      multiply_some<kThreeQuarters>(p, x, windows, first, column, width, y);
+    else if (first < windows.size())
+      multiply_some<kHalf>(p, x, windows, first, column, width, y);
   }
 }
 

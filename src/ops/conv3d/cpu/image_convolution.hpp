@@ -25,14 +25,19 @@ inline constexpr std::int64_t kWindowColumns = 16;  ///< `columns` is a multiple
 inline constexpr std::int64_t kPlaneSlack =
     64;  ///< floats behind an image of planes that are read and not used
 
-/// Many output channels: windows of a channels-last image times a matrix. The taps along z of all channels lie behind each
-/// other: a run of a window.
+/// The taps along z of all channels at one place in x and y: they lie behind each other.
+struct WindowRun {
+  std::int64_t begin;  ///< from the window's begin
+  std::int64_t block;  ///< of the weights
+};
+
+/// Many output channels: windows of a channels-last image times a matrix. Runs that see zeros alone are left out.
 struct WindowProduct {
-  const float* weight;  ///< [runs, run, columns]
+  const float* weight;  ///< [blocks, run, columns]
   ImageEpilogue epilogue;
   std::int64_t columns;
   std::int64_t run;
-  std::span<const std::int64_t> runs;  ///< where they begin, from the window's begin
+  std::span<const WindowRun> runs;
 };
 
 /// y [windows, columns] of the windows that begin at x + windows[i].

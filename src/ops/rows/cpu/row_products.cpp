@@ -5,6 +5,9 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // The above must come first.
+#include <algorithm>
+#include <array>
+
 #include "row_products.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -12,54 +15,64 @@ namespace bunchtrain::ops::detail {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// A tile of rows and two vectors of columns, or of one: its sums stay in registers.
-template <class Tag>
-HWY_INLINE void finish(Tag tag, hn::Vec<Tag> sum, bool relu, float* y) {
-  hn::StoreU(relu ? hn::Max(sum, hn::Zero(tag)) : sum, tag, y);
+using Tag = hn::CappedTag<float, kRowPanel / 2>;
+using Vector = hn::Vec<Tag>;
+
+// Rows times two vectors of columns are sums that stay in registers: 16 of 32, or 12 of 16.
+#if HWY_TARGET <= HWY_AVX3
+constexpr std::size_t kRows = 8;
+#else
+constexpr std::size_t kRows = 6;
+#endif
+
+/// All of a vector of sums, or the first `columns`.
+HWY_INLINE void store(Vector sum, bool relu, std::int64_t columns, float* to) {
+  const Tag tag;
+  if (relu) sum = hn::Max(sum, hn::Zero(tag));
+  if (columns >= static_cast<std::int64_t>(hn::Lanes(tag))) return hn::StoreU(sum, tag, to);
+  std::array<float, kRowPanel / 2> all;
+  hn::StoreU(sum, tag, all.data());
+  std::copy_n(all.data(), std::max<std::int64_t>(columns, 0), to);
 }
 
-template <class Tag>
-HWY_INLINE void four_rows(Tag tag, const RowProduct& p, const float* x, std::int64_t c, float* y) {
-  const auto width = static_cast<std::int64_t>(hn::Lanes(tag));
-  auto a0 = hn::LoadU(tag, p.bias + c), a1 = hn::LoadU(tag, p.bias + c + width);
-  auto b0 = a0, b1 = a1, c0 = a0, c1 = a1, d0 = a0, d1 = a1;
-  for (std::int64_t k = 0; k < p.in; ++k) {
-    const float* weight = p.weight + k * p.out + c;
-    const auto w0 = hn::LoadU(tag, weight), w1 = hn::LoadU(tag, weight + width);
-    const auto xa = hn::Set(tag, x[k]), xb = hn::Set(tag, x[p.in + k]);
-    const auto xc = hn::Set(tag, x[2 * p.in + k]), xd = hn::Set(tag, x[3 * p.in + k]);
-    a0 = hn::MulAdd(xa, w0, a0), a1 = hn::MulAdd(xa, w1, a1);
-    b0 = hn::MulAdd(xb, w0, b0), b1 = hn::MulAdd(xb, w1, b1);
-    c0 = hn::MulAdd(xc, w0, c0), c1 = hn::MulAdd(xc, w1, c1);
-    d0 = hn::MulAdd(xd, w0, d0), d1 = hn::MulAdd(xd, w1, d1);
+/// `height` rows from `first` on, behind the last of them the last once more, and two vectors of columns.
+template <std::size_t height>
+HWY_INLINE void multiply_tile(const RowProduct& p, const float* panel, std::int64_t column, const float* x,
+                              std::int64_t first, std::int64_t rows, float* y) {
+  const Tag tag;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(tag));
+  const auto row = [&](std::size_t r) { return std::min(first + static_cast<std::int64_t>(r), rows - 1); };
+  std::array<const float*, height> from;
+  Vector left[height], right[height];
+  for (std::size_t r = 0; r < height; ++r) {
+    from[r] = x + row(r) * p.in;
+    left[r] = hn::LoadU(tag, panel);
+    right[r] = hn::LoadU(tag, panel + lanes);
   }
-  y += c;
-  finish(tag, a0, p.relu, y), finish(tag, a1, p.relu, y + width);
-  finish(tag, b0, p.relu, y + p.out), finish(tag, b1, p.relu, y + p.out + width);
-  finish(tag, c0, p.relu, y + 2 * p.out), finish(tag, c1, p.relu, y + 2 * p.out + width);
-  finish(tag, d0, p.relu, y + 3 * p.out), finish(tag, d1, p.relu, y + 3 * p.out + width);
-}
-
-template <class Tag>
-HWY_INLINE void one_row(Tag tag, const RowProduct& p, const float* x, std::int64_t c, float* y) {
-  auto sum = hn::LoadU(tag, p.bias + c);
-  for (std::int64_t k = 0; k < p.in; ++k)
-    sum = hn::MulAdd(hn::Set(tag, x[k]), hn::LoadU(tag, p.weight + k * p.out + c), sum);
-  finish(tag, sum, p.relu, y + c);
+  const float* weight = panel + kRowPanel;
+  for (std::int64_t k = 0; k < p.in; ++k, weight += kRowPanel) {
+    const Vector a = hn::LoadU(tag, weight), b = hn::LoadU(tag, weight + lanes);
+    for (std::size_t r = 0; r < height; ++r) {
+      const Vector value = hn::Set(tag, from[r][k]);
+      left[r] = hn::MulAdd(value, a, left[r]);
+      right[r] = hn::MulAdd(value, b, right[r]);
+    }
+  }
+  for (std::size_t r = 0; r < height; ++r) {
+    float* to = y + row(r) * p.out + column;
+    store(left[r], p.relu, p.out - column, to);
+    store(right[r], p.relu, p.out - column - lanes, to + lanes);
+  }
 }
 
 void multiply(const RowProduct& p, const float* x, std::int64_t rows, float* y) {
-  const hn::ScalableTag<float> vector;
-  const hn::CappedTag<float, 1> single;
-  const auto width = static_cast<std::int64_t>(hn::Lanes(vector));
-  const std::int64_t pairs = p.out / (2 * width) * (2 * width), whole = p.out / width * width;
-  const std::int64_t fours = rows / 4 * 4;
-  for (std::int64_t c = 0; c < pairs; c += 2 * width)
-    for (std::int64_t r = 0; r < fours; r += 4) four_rows(vector, p, x + r * p.in, c, y + r * p.out);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t c = r < fours ? pairs : 0; c < whole; c += width)
-      one_row(vector, p, x + r * p.in, c, y + r * p.out);
-    for (std::int64_t c = whole; c < p.out; ++c) one_row(single, p, x + r * p.in, c, y + r * p.out);
+  constexpr auto kHeight = static_cast<std::int64_t>(kRows);
+  const std::int64_t width = 2 * static_cast<std::int64_t>(hn::Lanes(Tag()));
+  for (std::int64_t column = 0; column < p.out; column += width) {
+    const float* panel = p.panels + column / kRowPanel * (1 + p.in) * kRowPanel + column % kRowPanel;
+    std::int64_t row = 0;
+    for (; row + kHeight / 2 < rows; row += kHeight) multiply_tile<kRows>(p, panel, column, x, row, rows, y);
+    if (row < rows) multiply_tile<kRows / 2>(p, panel, column, x, row, rows, y);
   }
 }
 
@@ -71,6 +84,20 @@ HWY_AFTER_NAMESPACE();
 namespace bunchtrain::ops::detail {
 
 HWY_EXPORT(multiply);
+
+std::vector<float> pack_panels(const float* weight, const float* bias, std::int64_t in, std::int64_t out) {
+  const std::int64_t panels = (out + kRowPanel - 1) / kRowPanel;
+  std::vector<float> packed(static_cast<std::size_t>(panels * (1 + in) * kRowPanel), 0.0F);
+  float* to = packed.data();
+  for (std::int64_t column = 0; column < out; column += kRowPanel) {
+    const std::int64_t columns = std::min(kRowPanel, out - column);
+    std::copy_n(bias + column, columns, to);
+    to += kRowPanel;
+    for (std::int64_t k = 0; k < in; ++k, to += kRowPanel)
+      std::copy_n(weight + k * out + column, columns, to);
+  }
+  return packed;
+}
 
 void multiply_rows(const RowProduct& product, const float* x, std::int64_t rows, float* y) {
   HWY_DYNAMIC_DISPATCH(multiply)(product, x, rows, y);
