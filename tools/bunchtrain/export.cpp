@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <optional>
 
 #include "bunchtrain/core/error.hpp"
@@ -9,6 +11,7 @@
 #include "bunchtrain/infer/model_card.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bunchtrain/report/section.hpp"
+#include "bunchtrain/tasks/bundle_of_run.hpp"
 #include "bunchtrain/weights/bundle.hpp"
 #include "subcommand.hpp"
 
@@ -17,21 +20,63 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A bundle, or the one that a training left in its run folder.
-fs::path bundle_of(const std::string& run) {
-  if (run.empty()) throw ConfigError("run", "", "a run folder or a bundle");
-  const fs::path path(run);
-  if (weights::is_bundle(path)) return path;
-  if (weights::is_bundle(path / "bundle")) return path / "bundle";
-  throw ConfigError("run", run,
-                    "a bundle, or a run folder that holds one: a training leaves it as bundle when it ends");
-}
+/// Removed with all that is in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (fs::temp_directory_path() / "bunchtrain-export-XXXXXX").string();
+    if (!::mkdtemp(pattern.data())) throw IoError(fmt::format("cannot make a folder {}", pattern), errno);
+    path_ = pattern;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
-/// Where to write; what is not said is beside the bundle.
-fs::path output_of(const config::Options& given, const fs::path& bundle, const char* name) {
-  const std::string& out = given.get<std::string>("out");
-  return out.empty() ? fs::canonical(bundle).parent_path() / name : fs::path(out);
-}
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// The bundle to export, and where results go that nothing else is said of.
+class Source {
+ public:
+  /// A bundle, the one that a training left in its run folder, or one that is made of the best snapshot of a run that left
+  /// none and lives as long as this.
+  explicit Source(const std::string& run) {
+    if (run.empty()) throw ConfigError("run", "", "a run folder or a bundle");
+    const fs::path path(run);
+    bundle_ = weights::is_bundle(path) ? path : path / "bundle";
+    if (weights::is_bundle(bundle_)) {
+      folder_ = fs::canonical(bundle_).parent_path();
+      return;
+    }
+    if (!fs::is_directory(path / "checkpoints"))
+      throw ConfigError(
+          "run", run,
+          "a bundle, or a run folder that holds one: a training leaves it as bundle when it ends");
+    folder_ = path;
+    bundle_ = temporary_.emplace().path() / "bundle";
+    weights::write_bundle(bundle_, tasks::bundle_of_run(path));
+  }
+
+  const fs::path& bundle() const { return bundle_; }
+  std::string describe() const {
+    return temporary_ ? fmt::format("best snapshot of {}", folder_.string()) : bundle_.string();
+  }
+  /// Where to write; what is not said is beside the bundle, or in the run folder.
+  fs::path output(const config::Options& given, const char* name) const {
+    const std::string& out = given.get<std::string>("out");
+    return out.empty() ? folder_ / name : fs::path(out);
+  }
+
+ private:
+  std::optional<TemporaryFolder> temporary_;
+  fs::path bundle_, folder_;
+};
 
 infer::OnnxOptions graph_options(const config::Options& given) {
   return {.opset = given.get<std::int64_t>("opset"),
@@ -48,8 +93,9 @@ void print_onnx(const infer::OnnxModel& model) {
     fmt::print("weights  {} bytes in a second file\n", format_integer(std::ssize(model.weights)));
 }
 
-void export_file(const config::Options& given, const fs::path& bundle) {
-  const fs::path path = output_of(given, bundle, "model.onnx");
+void export_file(const config::Options& given, const Source& source) {
+  const fs::path& bundle = source.bundle();
+  const fs::path path = source.output(given, "model.onnx");
   require_writable_output(
       {.path = path,
        .option = "out",
@@ -83,8 +129,9 @@ std::vector<infer::CardMetric> metrics_of(const std::string& evaluation) {
   return metrics;
 }
 
-void export_bundle(const config::Options& given, const fs::path& bundle) {
-  const fs::path path = output_of(given, bundle, "exported");
+void export_bundle(const config::Options& given, const Source& source) {
+  const fs::path& bundle = source.bundle();
+  const fs::path path = source.output(given, "exported");
   if (fs::exists(path) && fs::equivalent(path, bundle))
     throw ConfigError("out", path.string(), "another folder than the bundle itself");
   weights::Bundle content = weights::read_bundle(bundle);
@@ -130,9 +177,9 @@ int export_network(int argc, char** argv) {
   return run_subcommand(std::move(options), argc, argv, [](const config::Options& given) {
     const auto& format = given.get<std::string>("format");
     if (format != "onnx" && format != "bundle") throw ConfigError("format", format, "bundle or onnx");
-    const fs::path bundle = bundle_of(given.get<std::string>("run"));
-    fmt::print("network  {}\n", bundle.string());
-    format == "onnx" ? export_file(given, bundle) : export_bundle(given, bundle);
+    const Source source(given.get<std::string>("run"));
+    fmt::print("network  {}\n", source.describe());
+    format == "onnx" ? export_file(given, source) : export_bundle(given, source);
   });
 }
 

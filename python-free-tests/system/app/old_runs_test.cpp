@@ -137,6 +137,30 @@ TEST_F(OldJetRunsTest, AreEvaluatedByTheirBestAndLatestSnapshot) {
   expect_said(evaluate("finished", "--split valid"), 78, {"does not say which files it was trained on"});
 }
 
+TEST_F(OldJetRunsTest, AreExportedByTheirBestSnapshot) {
+  const std::string run = path("particlenet/finished"), bundle = path("tagger.bundle");
+  const auto before = contents("particlenet/finished");
+  expect_said(tool("export " + run + " --out " + bundle), 0, {"best snapshot of ", "opset 17"});
+  expect_kept("particlenet/finished", before);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "tagger.bundle" / "model.onnx"));
+  const std::string scores = path("scores.h5");
+  expect_said(
+      tool("score --bundle " + bundle + " --data " + path("particlenet/jets.h5") + " --output " + scores), 0,
+      {"300 jets"});
+  for (const char* score : {"score_qcd", "score_two_prong", "score_three_prong"}) {
+    const auto ours = read_member<double>(scores, score, H5T_NATIVE_DOUBLE);
+    const auto theirs = read_member<double>(path("particlenet/best.h5"), score, H5T_NATIVE_DOUBLE);
+    ASSERT_EQ(ours.size(), theirs.size());
+    for (std::size_t i = 0; i < theirs.size(); ++i)
+      EXPECT_NEAR(ours[i], theirs[i], 1e-5) << score << " " << i;
+  }
+  expect_said("env TMPDIR=/proc " + tool("export " + run), 75,
+              {"cannot make a folder /proc/bunchtrain-export-"});
+  for (const char* snapshot : {"step-000012", "step-000018"})
+    std::filesystem::remove_all(folder_ / "particlenet/finished/checkpoints" / snapshot);
+  expect_said(tool("export " + run), 78, {"has no snapshot yet"});
+}
+
 TEST_F(OldJetRunsTest, GetTheirPage) {
   for (const std::string name : {"finished", "stopped"}) {
     const std::string run = path("particlenet/" + name);
@@ -219,6 +243,14 @@ class OldShowerRunsTest : public OldRunsTest {
                        path("3dgan/discriminator.safetensors") + " --run " + path("3dgan/stopped"));
   }
 };
+
+TEST_F(OldShowerRunsTest, AreExportedByTheirGenerator) {
+  const std::string bundle = path("showers.bundle");
+  expect_said(tool("export " + path("3dgan/finished") + " --out " + bundle), 0, {"opset 17"});
+  expect_said(
+      tool("generate showers --model " + bundle + " --energy 20:80 --count 2 --out " + path("made.h5")), 0,
+      {"2 3DGAN showers"});
+}
 
 TEST_F(OldShowerRunsTest, MakeTheShowersOfThen) {
   const std::string made = path("made.h5");
