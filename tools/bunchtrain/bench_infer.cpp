@@ -18,19 +18,41 @@ std::vector<T> numbers_of(const config::Options& given, const char* name) {
   return numbers;
 }
 
+void print_starts(const infer::InferenceBenchmark& benchmark) {
+  for (const auto& start : benchmark.starts)
+    fmt::print("  {:<22} loaded and scored a first time in {:.3g} ms, later in {:.3g} ms\n", start.engine,
+               1e3 * start.first, 1e3 * start.median);
+  const auto& onnx = benchmark.onnx;
+  if (onnx.seconds > 0)
+    fmt::print("  {:<22} made and proved in {:.3g} s; {} bytes, {} more than the weights' file\n",
+               "model.onnx", onnx.seconds, onnx.bytes, onnx.bytes - onnx.weight_bytes);
+}
+
+/// Of what as many threads would do as the first measured number of them did; 1 for that itself.
+double share_of_linear(const infer::InferenceBenchmark& benchmark, const infer::InferenceSpeed& speed) {
+  for (const auto& first : benchmark.speeds)
+    if (first.engine == speed.engine && first.batch == speed.batch)
+      return speed.samples_per_second / first.samples_per_second * first.threads / speed.threads;
+  return 1;
+}
+
 void measure(const config::Options& given) {
   at::set_num_threads(1);  // those of the measurement are the only ones
   const auto benchmark = infer::measure_inference({.bundle = given.get<std::string>("bundle"),
                                                    .threads = numbers_of<int>(given, "threads"),
                                                    .batches = numbers_of<std::int64_t>(given, "batch"),
                                                    .particles = given.get<std::int64_t>("particles"),
+                                                   .alike = given.get<bool>("alike"),
                                                    .seconds = given.get<double>("seconds"),
                                                    .onnxruntime = given.get<std::string>("onnxruntime")});
-  fmt::print("{}\n  {:<22} {:>5} {:>7} {:>10} {:>10} {:>12} {:>10}\n", given.get<std::string>("bundle"),
-             "engine", "batch", "threads", "p50 [ms]", "p99 [ms]", "per second", "MB/thread");
+  fmt::print("{}\n", given.get<std::string>("bundle"));
+  print_starts(benchmark);
+  fmt::print("  {:<22} {:>5} {:>7} {:>10} {:>10} {:>8} {:>12} {:>9} {:>10}\n", "engine", "batch", "threads",
+             "p50 [ms]", "p99 [ms]", "p99/p50", "per second", "of linear", "MB/thread");
   for (const auto& speed : benchmark.speeds)
-    fmt::print("  {:<22} {:>5} {:>7} {:>10.4g} {:>10.4g} {:>12.5g} {:>10.3g}\n", speed.engine, speed.batch,
-               speed.threads, 1e3 * speed.p50, 1e3 * speed.p99, speed.samples_per_second,
+    fmt::print("  {:<22} {:>5} {:>7} {:>10.4g} {:>10.4g} {:>8.2f} {:>12.5g} {:>9.2f} {:>10.3g}\n",
+               speed.engine, speed.batch, speed.threads, 1e3 * speed.p50, 1e3 * speed.p99,
+               speed.p99 / speed.p50, speed.samples_per_second, share_of_linear(benchmark, speed),
                static_cast<double>(speed.bytes_per_thread) / 1e6);
   for (const auto& reason : benchmark.left_out) fmt::print("  not measured: {}\n", reason);
 }
@@ -52,6 +74,7 @@ int bench_infer(int argc, char** argv) {
         false,
         true},
        {"particles", std::int64_t{50}, "of a jet, on average", "N"},
+       {"alike", false, "all jets have as many particles"},
        {"seconds", 1.0, "that each measurement takes"},
        {"onnxruntime", std::string{}, "libonnxruntime.so to measure beside, with the network alone",
         "FILE"}});

@@ -15,8 +15,9 @@ struct InferenceBenchmarkOptions {
   std::filesystem::path bundle = {};
   std::vector<int> threads = {1};
   std::vector<std::int64_t> batches = {1, 8, 64};
-  std::int64_t particles =
-      50;              ///< of a jet, on average: from half to one and a half of it, as far as the card goes
+  /// Of a jet, on average: from half to one and a half of it, as far as the card goes.
+  std::int64_t particles = 50;
+  bool alike = false;  ///< all jets have as many: what is left of the spread of calls is the machine's
   double seconds = 1;  ///< of each measurement
   std::filesystem::path onnxruntime = {};  ///< libonnxruntime.so; empty: without
 
@@ -36,12 +37,28 @@ struct InferenceSpeed {
   std::int64_t bytes_per_thread = 0;  ///< by which the resident memory of the process grew
 };
 
+/// From `load` to the scores of a first jet, or a first shower.
+struct InferenceStart {
+  std::string engine;  ///< "fast", "plain"
+  double first = 0;    ///< seconds, of the first time in this process
+  double median = 0;   ///< of later times
+};
+
+/// The network as an ONNX file.
+struct InferenceExport {
+  double seconds = 0;  ///< to make it and to prove it; 0: it cannot be exported
+  std::int64_t bytes = 0;
+  std::int64_t weight_bytes = 0;  ///< of the bundle's weights
+};
+
 struct InferenceBenchmark {
+  std::vector<InferenceStart> starts;
+  InferenceExport onnx;
   std::vector<InferenceSpeed> speeds;
   std::vector<std::string> left_out;  ///< "fast: why"
 };
 
-/// Scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
+/// Loads the bundle by each engine, exports it, and scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
 /// network ("fast, counting": and count inputs outside the ranges of the training), ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
 /// The bundle of a 3DGAN generator makes showers of normal latent vectors.
 /// Threads inside LibTorch are the caller's to set (at::set_num_threads(1)).

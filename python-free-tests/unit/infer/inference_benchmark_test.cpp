@@ -42,6 +42,14 @@ TEST(InferenceBenchmarkTest, EachEngineScoresEachBatchFromEachNumberOfThreads) {
     EXPECT_GE(speed.bytes_per_thread, 0);
   }
   EXPECT_EQ(measured.size(), 12U) << "fast, fast and counting, plain";
+  ASSERT_EQ(benchmark.starts.size(), 2U);
+  for (const InferenceStart& start : benchmark.starts) {
+    EXPECT_GT(start.first, 0) << start.engine;
+    EXPECT_GT(start.median, 0) << start.engine;
+  }
+  EXPECT_GT(benchmark.onnx.seconds, 0);
+  EXPECT_GT(benchmark.onnx.weight_bytes, 100000);
+  EXPECT_LT(benchmark.onnx.bytes, benchmark.onnx.weight_bytes + 65536);
   EXPECT_TRUE(benchmark.left_out.empty());
 }
 
@@ -52,6 +60,8 @@ TEST(InferenceBenchmarkTest, GeneratorsMakeShowers) {
                          .threads = {1, 2},
                          .batches = {1},
                          .seconds = 0.01});
+  EXPECT_EQ(benchmark.starts.size(), 2U);
+  EXPECT_GT(benchmark.onnx.seconds, 0);
   std::vector<std::string> engines;
   for (const InferenceSpeed& speed : benchmark.speeds) {
     engines.push_back(speed.engine);
@@ -69,11 +79,18 @@ TEST(InferenceBenchmarkTest, WhatCannotBeMeasuredIsSaid) {
   EXPECT_THAT(message_of({.bundle = "b", .batches = {512}}), HasSubstr("256 at most"));
   EXPECT_THAT(message_of({.bundle = "b", .particles = 0}), HasSubstr("at least 1"));
   EXPECT_THAT(message_of({.bundle = "b", .seconds = 0}), HasSubstr("more than 0"));
+  weights::Bundle cardless =
+      make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite());
+  cardless.card.clear();
+  EXPECT_THAT(message_of({.bundle = folder.write(cardless, "cardless")}),
+              HasSubstr("without a data card of jets: there is nothing to score"));
   weights::Bundle other = make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite());
   for (const auto& entry : other.weights) other.weights.set(entry.name, entry.tensor.to(at::kDouble));
   const InferenceBenchmark benchmark = measure_inference(
       {.bundle = folder.write(other, "double"), .batches = {1}, .particles = 5, .seconds = 0.01});
   EXPECT_EQ(benchmark.speeds.size(), 1U);
+  EXPECT_EQ(benchmark.starts.size(), 1U);
+  EXPECT_EQ(benchmark.onnx.seconds, 0);
   EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast: ")));
 }
 
@@ -84,6 +101,7 @@ TEST(InferenceBenchmarkTest, CountingNeedsRanges) {
            folder.write(make_bundle(features::load_card("top_tagging"), models::ParticleNetOptions::lite())),
        .batches = {1},
        .particles = 5,
+       .alike = true,
        .seconds = 0.01});
   EXPECT_EQ(benchmark.speeds.size(), 2U);
   EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast, counting: ")));

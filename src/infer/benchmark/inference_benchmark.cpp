@@ -26,6 +26,7 @@
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/infer/onnx_export.hpp"
 #include "bunchtrain/infer/predictor.hpp"
+#include "inference_start.hpp"
 
 namespace bunchtrain::infer {
 inline namespace v0_1 {
@@ -215,11 +216,9 @@ using ContendersOf = std::function<std::vector<Contender>(std::int64_t batch)>;
 
 ContendersOf jet_contenders(const InferenceBenchmarkOptions& options, std::vector<std::string>& left_out) {
   const Predictor plain = Predictor::load(options.bundle, {.batch = kJets});
-  if (!plain.card())
-    throw CheckpointError(
-        fmt::format("{} is of a network without a data card of jets: there is nothing to score",
-                    options.bundle.string()));
-  const auto particles = detail::make_up_particles(kJets, options.particles, plain.card()->length, 1);
+  const std::int64_t most = plain.card()->length;
+  const auto particles = options.alike ? std::vector<std::int64_t>(kJets, std::min(options.particles, most))
+                                       : detail::make_up_particles(kJets, options.particles, most, 1);
   std::optional<FastPredictor> fast;
   std::shared_ptr<const onnx::Runtime> runtime;
   std::int64_t least = 0;
@@ -323,7 +322,10 @@ void InferenceBenchmarkOptions::validate() const {
 
 InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options) {
   options.validate();
-  InferenceBenchmark benchmark;
+  InferenceBenchmark benchmark{.starts = detail::measure_starts(options.bundle, options.particles),
+                               .onnx = detail::measure_export(options.bundle),
+                               .speeds = {},
+                               .left_out = {}};
   const auto contenders_of = FastGenerator::knows(options.bundle)
                                  ? shower_contenders(options)
                                  : jet_contenders(options, benchmark.left_out);
