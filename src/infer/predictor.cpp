@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/infer/predictor.hpp"
 
-#include <ATen/autocast_mode.h>
-#include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
@@ -18,24 +15,25 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/infer/fast_generator.hpp"
 #include "bunchtrain/infer/fast_predictor.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "input_counter.hpp"
 #include "loaded_network.hpp"
+#include "network_scope.hpp"
 #include "raw_rows.hpp"
 
 namespace bunchtrain::infer {
 inline namespace v0_1 {
 namespace {
 
-/// Runs a network: no gradients, no autocast of the host, and errors of LibTorch as ours.
+/// Runs a network: errors of LibTorch become ours.
 template <class Action>
-auto within_libtorch(const Action& action) {
-  const at::NoGradGuard no_gradients;
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+auto within_libtorch(const PredictorOptions& options, const Action& action) {
   try {
+    const NetworkScope scope(options.device, options.precision);
     return action();
   } catch (const c10::Error& error) {
     throw ConfigError(
@@ -43,11 +41,23 @@ auto within_libtorch(const Action& action) {
   }
 }
 
-NamedTensors as_wide_as(const LoadedNetwork& network, const NamedTensors& tensors) {
-  if (!network.in_double) return tensors;
+/// Tensors where the network is, as wide as it is.
+NamedTensors bring_to(const LoadedNetwork& network, c10::Device device, const NamedTensors& tensors) {
+  NamedTensors there;
+  for (const auto& [name, tensor] : tensors) {
+    const bool widens = network.in_double && tensor.is_floating_point();
+    there.set(name, tensor.to(device, widens ? at::kDouble : tensor.scalar_type()));
+  }
+  return there;
+}
+
+/// What autocast left in 16 bits is float32 for callers.
+NamedTensors widen(const NamedTensors& tensors) {
   NamedTensors wide;
-  for (const auto& [name, tensor] : tensors)
-    wide.set(name, tensor.is_floating_point() ? tensor.to(at::kDouble) : tensor);
+  for (const auto& [name, tensor] : tensors) {
+    const bool narrow = tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kHalf;
+    wide.set(name, narrow ? tensor.to(at::kFloat) : tensor);
+  }
   return wide;
 }
 
@@ -86,15 +96,15 @@ struct Predictor::Impl {
   }
   NamedTensors forward(const NamedTensors& tensors) const {
     if (generator) return generate(*generator, tensors);
-    return nn::as_model(*network.module)->forward(as_wide_as(network, tensors));
+    return widen(nn::as_model(*network.module)->forward(bring_to(network, options.device, tensors)));
   }
-  /// [jets, outputs] float64.
+  /// [jets, outputs] float64, on the CPU.
   at::Tensor score(const NamedTensors& tensors) const {
     const NamedTensors given = forward(tensors);
     std::vector<at::Tensor> columns = {at::softmax(given["logits"].to(at::kDouble), 1)};
     for (const std::string& estimate : network.estimates)
       columns.push_back(given[estimate].to(at::kDouble).reshape({-1, 1}));
-    return at::cat(columns, 1).contiguous();
+    return at::cat(columns, 1).contiguous().cpu();
   }
 };
 
@@ -127,13 +137,22 @@ Predictor Predictor::load(const std::filesystem::path& bundle, const PredictorOp
   auto impl = std::make_shared<Impl>();
   impl->options = options;
   if (options.engine == Engine::fast) {
+    if (options.precision != device::Precision::float32 || !options.device.is_cpu())
+      throw ConfigError(fmt::format("the fast engine computes in float32 on the CPU: for {} on {} take {}",
+                                    device::to_string(options.precision), options.device.str(),
+                                    setting("engine", "plain")));
     if (FastGenerator::knows(bundle))
       impl->generator = FastGenerator::load(bundle);
     else
       impl->fast = FastPredictor::load(bundle);
     return Predictor(std::move(impl));
   }
-  impl->network = within_libtorch([&] { return load_network(bundle); });
+  impl->options.device = require_device(options.device, options.precision);
+  impl->network = within_libtorch({}, [&] { return load_network(bundle); });
+  if (impl->network.in_double && options.precision != device::Precision::float32)
+    throw ConfigError("precision", device::to_string(options.precision),
+                      fmt::format("float32 for {}, whose network is in double precision", bundle.string()));
+  within_libtorch(impl->options, [&] { impl->network.module->to(impl->options.device); });
   if (const auto& card = impl->network.card) {
     impl->pipeline.emplace(detail::inputs_only(*card));
     impl->inputs = detail::describe_columns(*card, impl->pipeline->required_columns(), impl->network.ranges);
@@ -188,7 +207,7 @@ void Predictor::run(const RawJets& jets, std::span<double> scores, Scratch& scra
     rows.copy(range, own.raw);
     own.rows.resize(static_cast<std::size_t>(range.number));
     std::iota(own.rows.begin(), own.rows.end(), 0);
-    within_libtorch([&] {
+    within_libtorch(impl_->options, [&] {
       const at::Tensor batch = impl_->score(impl_->pipeline->evaluate(own.raw, own.rows).tensors);
       std::copy_n(batch.const_data_ptr<double>(), range.number * width, scores.data() + first * width);
     });
@@ -201,7 +220,7 @@ NamedTensors Predictor::run(const NamedTensors& inputs) const {
     throw ConfigError(
         "the fast engine scores raw jets: load the bundle with the plain one to give it tensors");
   for (const std::string& name : impl_->input_names()) static_cast<void>(inputs[name]);
-  return within_libtorch([&] { return impl_->forward(inputs); });
+  return within_libtorch(impl_->options, [&] { return impl_->forward(inputs); });
 }
 
 }  // namespace v0_1

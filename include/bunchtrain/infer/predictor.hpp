@@ -2,6 +2,8 @@
 #pragma once
 /// A trained network inside another program: raw columns in, probabilities out, from any number of threads.
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -9,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/infer/input_counts.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
 #include "bunchtrain/tensor/named_tensors.hpp"
@@ -30,6 +33,11 @@ struct PredictorOptions {
   /// Jets that go through the network together, at most: more are passed one batch after another. Memory grows
   /// with it. Scores of a jet may differ in the last bits between batches of other sizes.
   std::int64_t batch = 256;
+  /// Of the plain engine: float32, or by autocast bfloat16 or float16, as `evaluate` computes them. Softmax is in double
+  /// whatever it is. On a GPU float32 uses TF32 where the host allows it (at::globalContext()).
+  device::Precision precision = device::Precision::float32;
+  /// Of the plain engine: the CPU, or a GPU, which is number 0 unless it says another. Features are computed on the CPU.
+  c10::Device device = c10::kCPU;
 
   /// @throws ConfigError naming the field.
   void validate() const;
@@ -58,12 +66,15 @@ class Scratch {
 /// Immutable: any number of threads may call `run` at once, each with a scratch of its own; copies share the weights.
 /// No thread counts, signal handlers, locales or floating-point modes are touched, nothing is printed. Loops inside
 /// LibTorch use as many threads as the host gave it (at::set_num_threads(1) in hosts with threads of their own).
-/// Errors are bunchtrain::Error, and std::bad_alloc.
+/// A GPU works on LibTorch's current stream of the calling thread, which a host makes its own by c10::cuda::CUDAStreamGuard
+/// with c10::cuda::getStreamFromExternal; the current device is put back. Errors are bunchtrain::Error, and std::bad_alloc.
 class Predictor {
  public:
   /// Reads a bundle: once per process. The model must be known to models::registry.
   /// @throws CheckpointError for a bundle that is missing, damaged, newer or of a network unknown here, and for
-  /// parts of it that do not belong together; ConfigError for options.
+  /// parts of it that do not belong together; ConfigError for options, also such that the fast engine or a bundle in double
+  /// precision does not have; NotBuiltError, DeviceError for a GPU that is not there. A bundle says no device: those
+  /// of trainings on a GPU are for the CPU as well.
   static Predictor load(const std::filesystem::path& bundle, const PredictorOptions& options = {});
 
   /// The raw columns that `run` needs; empty for a network whose inputs are tensors (a generator of showers).
@@ -84,7 +95,7 @@ class Predictor {
   /// Scores jets: probabilities of the classes and the estimates of heads, [jets.count, outputs().size()], row-major.
   /// Selections of the card are not applied: each jet gets its scores, one without particles too. NaN and infinity in
   /// raw columns are what the card says of them: an error, or its `nan`. Equal to what evaluate writes, bit for bit if
-  /// the jets come in the same batches.
+  /// the jets come in the same batches. Waits for the GPU, if there is one.
   /// @throws ConfigError for columns that are missing, too short or of another unit, for `scores` of another size, a
   /// scratch of another predictor; DataError naming jet, particle and column for values that are not finite. `scores`
   /// are then undefined.
@@ -92,7 +103,9 @@ class Predictor {
 
   /// The network alone: the tensors that its card would make, or those of a network without one, to its outputs
   /// ("logits").
-  /// Of the plain engine, and of the fast one for a generator of showers ("latent" to "image").
+  /// Of the plain engine, and of the fast one for a generator of showers ("latent" to "image"). Tensors may lie on any
+  /// device; outputs lie where the network does, float32 whatever the precision, and are on a GPU work of the stream
+  /// that is not waited for.
   /// @throws ConfigError naming a tensor that is missing or does not fit.
   NamedTensors run(const NamedTensors& inputs) const;
 

@@ -276,6 +276,7 @@ TEST_F(OnnxTest, ForeignAndDamagedFilesAreRefusedWithoutHarm) {
   EXPECT_THAT(said(graph_of("\x2A", "\x25\x01\x01\x01\x01")), HasSubstr("not stored as raw bytes"));
   EXPECT_THAT(said(graph_of("\x0A", "\x2A\x06\x0A\x01\x61\xA0\x01\x03")),
               HasSubstr("the attribute 'a' is of a kind"));
+  EXPECT_THAT(said(graph_of("\x0A", "\x22\x03M/l")), HasSubstr("'M/l' is no operator"));
   std::string foreign = bytes;
   foreign.replace(foreign.find("bunchtrain"), 10, "pytorch   ");
   EXPECT_THAT(said(foreign), HasSubstr("'pytorch   ' wrote it"));

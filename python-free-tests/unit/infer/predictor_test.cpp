@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/infer/predictor.hpp"
 
+#include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 
@@ -11,9 +14,13 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/infer/fast_generator.hpp"
+#include "bunchtrain/nn/model.hpp"
 #include "bundles.hpp"
 #include "support/message_of.hpp"
 #include "unit/features/raw_blocks.hpp"
@@ -23,6 +30,7 @@ namespace {
 
 using bunchtrain::test::message_of;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -45,6 +53,21 @@ class PredictorTest : public ::testing::Test {
     change(jets, columns.views());
     jets.columns = columns.views();
     return message_of([&] { scores_of(jets); });
+  }
+
+  /// As an evaluation with that precision computes them.
+  std::vector<double> evaluate(device::Precision precision) const {
+    const auto network = models::create_from(bundle_.model);
+    weights::load_into(*network, bundle_.weights, "bundle");
+    network->eval();
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(raw_.rows));
+    std::iota(rows.begin(), rows.end(), 0);
+    const auto block = features::FeaturePipeline(card_).evaluate(raw_, rows);
+    const at::NoGradGuard no_gradients;
+    const device::PrecisionGuard guard(precision, at::kCPU);
+    const at::Tensor scores =
+        at::softmax(nn::as_model(*network)->forward(block.tensors)["logits"].to(at::kDouble), 1);
+    return {scores.const_data_ptr<double>(), scores.const_data_ptr<double>() + scores.numel()};
   }
 
   const BundleFolder folder_;
@@ -315,6 +338,78 @@ TEST_F(PredictorTest, BundlesThatCannotBeUsedAreRefused) {
   const auto damaged = folder_.write(bundle_, "bad");
   std::filesystem::resize_file(damaged / "model.safetensors", 100);
   EXPECT_THAT(message_of([&] { Predictor::load(damaged); }), HasSubstr("bytes instead of"));
+}
+
+/// Bits of evaluations, and as near to float32 as 8 bits of mantissa are: 0.0007 here, 0.0001 in float16.
+TEST_F(PredictorTest, NarrowPrecisionsAreThoseOfEvaluations) {
+  using device::Precision;
+  const Predictor wide = Predictor::load(folder_.write(bundle_));
+  Columns columns(raw_, wide.inputs());
+  const std::vector<double> expected = scores_of(columns.jets());
+  EXPECT_EQ(expected, evaluate(Precision::float32));
+  for (const Precision precision : {Precision::bfloat16, Precision::float16}) {
+    const Predictor narrow = Predictor::load(folder_.path() / "net", {.precision = precision});
+    const std::vector<double> evaluated = evaluate(precision);
+    double difference = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      difference = std::max(difference, std::abs(evaluated[i] - expected[i]));
+    RecordProperty(std::string(to_string(precision)), std::to_string(difference));
+    EXPECT_GT(difference, 1e-6);
+    EXPECT_LT(difference, 0.005) << to_string(precision);
+    // Threads of one and the other at once, and a host that has autocast on.
+    std::vector<std::vector<double>> scores(4, std::vector<double>(expected.size()));
+    std::vector<std::jthread> callers;
+    for (std::size_t i = 0; i < scores.size(); ++i)
+      callers.emplace_back([&, i] {
+        const Predictor& predictor = i % 2 == 0 ? wide : narrow;
+        Scratch scratch = predictor.make_scratch();
+        const device::PrecisionGuard host(i < 2 ? Precision::float16 : Precision::float32, at::kCPU);
+        predictor.run(columns.jets(), scores[i], scratch);
+        EXPECT_EQ(at::autocast::is_autocast_enabled(at::kCPU), i < 2);
+        if (i < 2) {
+          EXPECT_EQ(at::autocast::get_autocast_dtype(at::kCPU), at::kHalf);
+        }
+      });
+    callers.clear();
+    for (std::size_t i = 0; i < scores.size(); ++i)
+      EXPECT_EQ(scores[i], i % 2 == 0 ? expected : evaluated) << i;
+  }
+}
+
+TEST_F(PredictorTest, TensorsOfNarrowPrecisionsAreFloat32) {
+  const auto bundle = folder_.write(make_generator_bundle("fixed"), "narrow");
+  const at::Tensor latent = at::randn({2, 200});
+  const at::Tensor wide = Predictor::load(bundle).run({{"latent", latent}})["image"],
+                   narrow = Predictor::load(bundle, {.precision = device::Precision::bfloat16})
+                                .run({{"latent", latent}})["image"];
+  EXPECT_EQ(narrow.scalar_type(), at::kFloat);
+  const float difference = (narrow - wide).abs().max().item<float>();
+  RecordProperty("share", std::to_string(difference / wide.max().item<float>()));
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(difference, 0.05F * wide.max().item<float>());
+}
+
+TEST_F(PredictorTest, PrecisionsAndDevicesThatAreNotThere) {
+  using device::Precision;
+  const auto net = folder_.write(bundle_);
+  const auto refusal_of = [&](const PredictorOptions& options) {
+    return message_of([&] { Predictor::load(net, options); });
+  };
+  EXPECT_THAT(refusal_of({.precision = Precision::tf32}), HasSubstr("a switch of the process"));
+  EXPECT_THAT(refusal_of({.precision = Precision::float64}), HasSubstr("float32, bfloat16, float16"));
+  EXPECT_THAT(refusal_of({.device = c10::Device(c10::kMeta)}), HasSubstr("cpu or cuda"));
+  EXPECT_THAT(refusal_of({.device = c10::Device(c10::kCUDA, 99)}),
+              AnyOf(HasSubstr("device = cuda"), HasSubstr("there is no GPU 99")));
+  for (const PredictorOptions& options :
+       {PredictorOptions{.engine = Engine::fast, .precision = Precision::bfloat16},
+        PredictorOptions{.engine = Engine::fast, .device = c10::kCUDA}})
+    EXPECT_THAT(refusal_of(options), HasSubstr("the fast engine computes in float32 on the CPU"));
+  weights::Bundle in_double = bundle_;
+  for (const auto& entry : in_double.weights) in_double.weights.set(entry.name, entry.tensor.to(at::kDouble));
+  EXPECT_THAT(message_of([&] {
+                Predictor::load(folder_.write(in_double, "double"), {.precision = Precision::bfloat16});
+              }),
+              HasSubstr("whose network is in double precision"));
 }
 
 TEST_F(PredictorTest, HeadsFollowTheClasses) {

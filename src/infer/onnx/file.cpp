@@ -252,6 +252,9 @@ Node decode_node(std::string_view bytes) {
     if (field.number == node::kType) found.type = text_of(field);
     if (field.number == node::kAttribute) decode_attribute(field.bytes, found);
   });
+  // What stands behind the last one of a name is the operator, what stands before it the layer.
+  if (found.type.find('/') != std::string::npos)
+    throw DataError(fmt::format("'{}' is no operator: another program wrote it", found.type));
   return found;
 }
 
