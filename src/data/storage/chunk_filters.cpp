@@ -85,11 +85,11 @@ std::optional<Bytes> verify_checksum(Bytes stored, std::string& why) {
 using Vector = std::uint8_t __attribute__((vector_size(16)));
 
 Vector interleave_low(Vector a, Vector b) {
-  return __builtin_shuffle(a, b, Vector{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
 Vector interleave_high(Vector a, Vector b) {
-  return __builtin_shuffle(a, b, Vector{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 // Small elements: 16 bytes of each plane at a time, interleaved in log2(N) rounds.

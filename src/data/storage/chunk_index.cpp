@@ -90,6 +90,10 @@ class IndexReader {
     return static_cast<std::uint32_t>(bytes);
   }
 
+  /// A block of two parents would be read again and again.
+  void require_new(std::uint64_t address) {
+    if (!visited_.insert(address).second) throw Unreadable("a block of two parents");
+  }
   ChunkEntry& new_entry(const StoredChunk& chunk) {
     if (entries_.size() >= most_entries_) throw Unreadable("more chunks than the dataset has");
     return entries_.emplace_back(ChunkEntry{.first = {}, .chunk = chunk});
@@ -221,6 +225,7 @@ class IndexReader {
   void read_super_block(std::uint64_t address, const ExtensibleArray& array, std::size_t level,
                         std::uint64_t first) {
     if (address == format_.undefined()) return;
+    require_new(address);
     const std::uint64_t blocks = array.blocks_of(level), in_block = array.elements_of(level);
     if (blocks > file_.size()) throw Unreadable("more blocks than there is room for");
     const std::uint64_t pages = in_block > array.page_elements ? in_block / array.page_elements : 0;
@@ -239,6 +244,7 @@ class IndexReader {
   void read_data_block(std::uint64_t address, const ExtensibleArray& array, std::size_t level,
                        std::uint64_t first, const std::vector<bool>& written, std::uint64_t first_page) {
     if (address == format_.undefined()) return;
+    require_new(address);
     const std::uint64_t count = array.elements_of(level);
     const bool paged = count > array.page_elements;
     const std::uint64_t prefix = prefix_bytes() + array.offset_bytes;
@@ -291,7 +297,7 @@ class IndexReader {
   }
 
   void visit(const Tree& tree, std::uint64_t address, std::uint64_t records, int depth) {
-    if (!visited_.insert(address).second) throw Unreadable("the tree is no tree");
+    require_new(address);
     FileCursor node = at(address, tree.node_bytes);
     node.expect(depth > 0 ? "BTIN" : "BTLF");
     node.skip(2);
