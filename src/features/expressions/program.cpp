@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "bunchtrain/core/error.hpp"
@@ -133,6 +134,78 @@ void Program::bind(const RawColumns& raw, BoundColumns& bound) const {
       bound.jet.push_back(nullptr);
     }
   }
+}
+
+namespace {
+
+/// Hands out registers, and takes them back from values that nobody reads any more.
+class RegisterPool {
+ public:
+  explicit RegisterPool(std::size_t values) : place_(values, -1) {}
+
+  std::uint8_t take(int value) {
+    int place = 0;
+    while (used_[static_cast<std::size_t>(place)])
+      if (++place == InstructionList::kMostRegisters)
+        throw ConfigError(
+            fmt::format("the expressions need more than {} values at once: take some inputs away",
+                        InstructionList::kMostRegisters));
+    used_[static_cast<std::size_t>(place)] = true;
+    most_ = std::max(most_, place + 1);
+    place_[static_cast<std::size_t>(value)] = place;
+    return static_cast<std::uint8_t>(place);
+  }
+  std::uint8_t of(int value) const {
+    return static_cast<std::uint8_t>(place_[static_cast<std::size_t>(value)]);
+  }
+  void release(int value) { used_[of(value)] = false; }
+  int most() const { return most_; }
+
+ private:
+  std::vector<int> place_;
+  std::array<bool, InstructionList::kMostRegisters> used_{};
+  int most_ = 0;
+};
+
+}  // namespace
+
+InstructionList Program::instructions() const {
+  const auto values = steps_.size();
+  std::vector<std::size_t> last_use(values, 0);
+  for (std::size_t i = 0; i < values; ++i)
+    if (steps_[i].kind == Kind::apply)
+      for (const int argument : {steps_[i].a, steps_[i].b})
+        if (argument >= 0) last_use[static_cast<std::size_t>(argument)] = i;
+  for (const int output : output_registers_) last_use[static_cast<std::size_t>(output)] = values;
+  InstructionList list;
+  RegisterPool pool(values);
+  for (std::size_t i = 0; i < values; ++i) {
+    const Step& step = steps_[i];
+    if (step.level != Level::particle) {
+      if (step.kind == Kind::given) continue;
+      throw ConfigError("a program that computes values of jets cannot be run for one particle at a time");
+    }
+    Instruction instruction{.op = step.op, .value = static_cast<float>(step.value)};
+    if (step.kind == Kind::apply) {
+      const int b = step.b >= 0 ? step.b : step.a;
+      instruction.kind = Instruction::Kind::apply;
+      instruction.a = pool.of(step.a);
+      instruction.b = pool.of(b);
+      for (const int argument : {step.a, b})
+        if (last_use[static_cast<std::size_t>(argument)] == i) pool.release(argument);
+    } else if (step.kind == Kind::load) {
+      instruction.kind = Instruction::Kind::column;
+      instruction.source = step.a;
+    } else if (step.kind == Kind::broadcast) {
+      instruction.kind = Instruction::Kind::jet_value;
+      instruction.source = steps_[static_cast<std::size_t>(step.a)].a;
+    }
+    instruction.out = pool.take(step.out);
+    list.instructions.push_back(instruction);
+  }
+  for (const int output : output_registers_) list.outputs.push_back(pool.of(output));
+  list.registers = pool.most();
+  return list;
 }
 
 void Program::run(const BoundColumns& columns, std::span<const std::int64_t> rows, const PackedRows& packed,

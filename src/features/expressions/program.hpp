@@ -9,6 +9,7 @@
 
 #include "bunchtrain/features/raw_columns.hpp"
 #include "expression_graph.hpp"
+#include "instructions.hpp"
 #include "packed_rows.hpp"
 
 namespace bunchtrain::features::detail {
@@ -68,6 +69,10 @@ class Program {
   /// one array per given node.
   void run(const BoundColumns& columns, std::span<const std::int64_t> rows, const PackedRows& packed,
            std::span<const double* const> given, Workspace& workspace) const;
+
+  /// The same for one particle at a time, with what `given` holds as values of its jet. @throws ConfigError for a program that
+  /// computes values of jets, or needs too many registers
+  InstructionList instructions() const;
 
   /// Results of the last run in `workspace`: [particles], or [rows] for jet outputs. Equal
   /// outputs share one array.

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cuda_runtime.h>
+
+#include "bunchtrain/device/detail/launch.cuh"
+#include "column_launch.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kScanThreads = 1024;
+constexpr int kLanes = 32;
+
+device::LaunchConfig one_thread_each(std::int64_t items) {
+  return {dim3(device::blocks_for(static_cast<std::size_t>(items), kThreads)), dim3(kThreads)};
+}
+
+__device__ inline std::int64_t own_item() { return std::int64_t{blockIdx.x} * kThreads + threadIdx.x; }
+
+__device__ inline std::uint8_t byte_at(const StoredBytes& from, std::int64_t place) {
+  const std::int64_t element = place / from.element_bytes;
+  if (element >= from.elements) return from.bytes[place];
+  return from.bytes[(place - element * from.element_bytes) * from.elements + element];
+}
+
+// out[e, j] = planes[j, e].
+//
+//   tiling    a thread owns a byte of the result
+//   shared    none
+//   bound     HBM, a byte read and one written; reads of neighbours lie in `element_bytes` streams
+__global__ void __launch_bounds__(kThreads)
+    unshuffle_kernel(StoredBytes from, std::int64_t bytes, std::uint8_t* out) {
+  const std::int64_t place = own_item();
+  if (place < bytes) out[place] = byte_at(from, place);
+}
+
+// A half is widened by hand: the same bits on every compiler, and those of c10::Half.
+__device__ inline float half_value(std::uint32_t bits) {
+  const std::uint32_t sign = (bits & 0x8000U) << 16, exponent = bits >> 10 & 31U, mantissa = bits & 0x3FFU;
+  if (exponent == 31) return __uint_as_float(sign | 0x7F800000U | mantissa << 13);
+  if (exponent > 0) return __uint_as_float(sign | (exponent + 112) << 23 | mantissa << 13);
+  const float small = static_cast<float>(mantissa) * 0x1p-24F;  // denormal: exact
+  return __uint_as_float(sign | __float_as_uint(small));
+}
+
+template <class Out>
+__device__ inline Out value_of(StoredKind kind, int bytes, std::uint64_t bits) {
+  if (kind == StoredKind::floating) {
+    if (bytes == 2) return static_cast<Out>(half_value(static_cast<std::uint32_t>(bits)));
+    if (bytes == 4) return static_cast<Out>(__uint_as_float(static_cast<std::uint32_t>(bits)));
+    return static_cast<Out>(__longlong_as_double(static_cast<long long>(bits)));
+  }
+  if (kind == StoredKind::unsigned_integer) return static_cast<Out>(bits);
+  const int unused = 64 - 8 * bytes;
+  return static_cast<Out>(static_cast<std::int64_t>(bits << unused) >> unused);
+}
+
+// The value of a column in either byte order, shuffled or not.
+//
+//   tiling    a thread owns a value of the result
+//   shared    none
+//   bound     HBM: the bytes of the column, in sectors of 32 where rows are longer, and the result
+template <class Out>
+__global__ void __launch_bounds__(kThreads)
+    widen_kernel(StoredColumn column, StoredBytes from, const std::int64_t* rows, std::int64_t values,
+                 Out* out) {
+  const std::int64_t item = own_item();
+  if (item >= values) return;
+  const std::int64_t which = item / column.slots, slot = item - which * column.slots;
+  const std::int64_t row = rows ? rows[which] : which;
+  const std::int64_t first = row * column.row_bytes + column.offset + slot * column.slot_bytes;
+  const int bytes = static_cast<int>(column.bytes);
+  std::uint64_t bits = 0;
+  for (int i = 0; i < bytes; ++i) {
+    const std::uint64_t byte = byte_at(from, first + i);
+    bits |= byte << (8 * (column.big_endian ? bytes - 1 - i : i));
+  }
+  out[item] = value_of<Out>(column.kind, bytes, bits);
+}
+
+// Row splits by one block.
+//
+//   tiling    one block goes over the rows in tiles of its threads; sums of 32 lanes by shuffles, those of warps by
+//             the first warp
+//   shared    256 bytes
+//   bound     latency: batches have thousands of rows
+__global__ void __launch_bounds__(kScanThreads)
+    row_splits_kernel(const std::int64_t* counts, std::int64_t count, std::int64_t most,
+                      std::int64_t* splits) {
+  __shared__ std::int64_t sums[kScanThreads / kLanes];
+  const int lane = static_cast<int>(threadIdx.x) % kLanes, warp = static_cast<int>(threadIdx.x) / kLanes;
+  std::int64_t before = 0;
+  if (threadIdx.x == 0) splits[0] = 0;
+  for (std::int64_t tile = 0; tile < count; tile += kScanThreads) {
+    const std::int64_t row = tile + threadIdx.x;
+    std::int64_t sum = row < count ? counts[row] : 0;
+    if (sum > most) sum = most;
+    for (int step = 1; step < kLanes; step *= 2) {
+      const std::int64_t other = __shfl_up_sync(0xFFFFFFFFU, sum, static_cast<unsigned>(step));
+      if (lane >= step) sum += other;
+    }
+    if (lane == kLanes - 1) sums[warp] = sum;
+    __syncthreads();
+    if (warp == 0) {
+      std::int64_t all = sums[lane];
+      for (int step = 1; step < kLanes; step *= 2) {
+        const std::int64_t other = __shfl_up_sync(0xFFFFFFFFU, all, static_cast<unsigned>(step));
+        if (lane >= step) all += other;
+      }
+      sums[lane] = all;
+    }
+    __syncthreads();
+    if (row < count) splits[row + 1] = before + (warp > 0 ? sums[warp - 1] : 0) + sum;
+    before += sums[kScanThreads / kLanes - 1];
+    __syncthreads();
+  }
+}
+
+/// The row of an element: the last that begins at or before it and has elements.
+__device__ inline std::int64_t row_of(const std::int64_t* splits, std::int64_t rows, std::int64_t element) {
+  std::int64_t low = 0, high = rows;
+  while (high - low > 1) {
+    const std::int64_t middle = (low + high) / 2;
+    (splits[middle] <= element ? low : high) = middle;
+  }
+  return low;
+}
+
+// The words of an element are copied, 4 bytes each where they allow it.
+//
+//   tiling    a thread owns a word of the result; its row is found by halving the row splits
+//   shared    none
+//   bound     HBM, a word read and one written
+template <class Word>
+__global__ void __launch_bounds__(kThreads)
+    gather_ragged_kernel(ElementRows of, std::int64_t words, std::int64_t each, Word* out) {
+  const std::int64_t word = own_item();
+  if (word >= words) return;
+  const std::int64_t element = word / each;
+  const std::int64_t row = row_of(of.splits, of.rows, element);
+  const std::int64_t source = of.begins[row] + element - of.splits[row];
+  out[word] = reinterpret_cast<const Word*>(of.from)[source * each + word - element * each];
+}
+
+// As above; a thread owns a word of a slot, and zeros are written behind the elements.
+template <class Word>
+__global__ void __launch_bounds__(kThreads)
+    gather_padded_kernel(ElementRows of, std::int64_t length, std::int64_t words, std::int64_t each,
+                         Word* out, bool* mask) {
+  const std::int64_t word = own_item();
+  if (word >= words) return;
+  const std::int64_t slot = word / each, part = word - slot * each;
+  const std::int64_t row = slot / length, place = slot - row * length;
+  const bool real = place < of.splits[row + 1] - of.splits[row];
+  if (part == 0) mask[slot] = real;
+  out[word] = real ? reinterpret_cast<const Word*>(of.from)[(of.begins[row] + place) * each + part] : Word(0);
+}
+
+bool in_words(const ElementRows& of, const std::uint8_t* out) {
+  const auto aligned = [](const std::uint8_t* bytes) {
+    return reinterpret_cast<std::uintptr_t>(bytes) % 4 == 0;
+  };
+  return of.element_bytes % 4 == 0 && aligned(of.from) && aligned(out);
+}
+
+}  // namespace
+
+void launch_unshuffle(const StoredBytes& from, std::uint8_t* out, cudaStream_t stream) {
+  const std::int64_t bytes = from.element_bytes * from.elements;
+  device::launch(unshuffle_kernel, one_thread_each(bytes), stream, from, bytes, out);
+}
+
+template <class Out>
+void launch_widen(const StoredColumn& column, const StoredBytes& from, const std::int64_t* rows,
+                  std::int64_t count, Out* out, cudaStream_t stream) {
+  const std::int64_t values = count * column.slots;
+  device::launch(widen_kernel<Out>, one_thread_each(values), stream, column, from, rows, values, out);
+}
+template void launch_widen(const StoredColumn&, const StoredBytes&, const std::int64_t*, std::int64_t, float*,
+                           cudaStream_t);
+template void launch_widen(const StoredColumn&, const StoredBytes&, const std::int64_t*, std::int64_t,
+                           double*, cudaStream_t);
+
+void launch_row_splits(const std::int64_t* counts, std::int64_t count, std::int64_t most,
+                       std::int64_t* splits, cudaStream_t stream) {
+  device::launch(row_splits_kernel, {dim3(1), dim3(kScanThreads)}, stream, counts, count, most, splits);
+}
+
+void launch_gather_ragged(const ElementRows& of, std::int64_t elements, std::uint8_t* out,
+                          cudaStream_t stream) {
+  if (in_words(of, out)) {
+    const std::int64_t each = of.element_bytes / 4, words = elements * each;
+    return device::launch(gather_ragged_kernel<std::uint32_t>, one_thread_each(words), stream, of, words,
+                          each, reinterpret_cast<std::uint32_t*>(out));
+  }
+  const std::int64_t words = elements * of.element_bytes;
+  device::launch(gather_ragged_kernel<std::uint8_t>, one_thread_each(words), stream, of, words,
+                 of.element_bytes, out);
+}
+
+void launch_gather_padded(const ElementRows& of, std::int64_t length, std::uint8_t* out, bool* mask,
+                          cudaStream_t stream) {
+  const std::int64_t slots = of.rows * length;
+  if (in_words(of, out)) {
+    const std::int64_t each = of.element_bytes / 4, words = slots * each;
+    return device::launch(gather_padded_kernel<std::uint32_t>, one_thread_each(words), stream, of, length,
+                          words, each, reinterpret_cast<std::uint32_t*>(out), mask);
+  }
+  const std::int64_t words = slots * of.element_bytes;
+  device::launch(gather_padded_kernel<std::uint8_t>, one_thread_each(words), stream, of, length, words,
+                 of.element_bytes, out, mask);
+}
+
+}  // namespace bunchtrain::ops::detail
