@@ -104,6 +104,11 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
     EXPECT_EQ(read_member<double>(path("scored.h5"), member, H5T_NATIVE_DOUBLE),
               read_member<double>(path("evaluated.h5"), member, H5T_NATIVE_DOUBLE))
         << member;
+  const Finished by_library = run(
+      tool("score --io hdf5 --bundle " + bundle + " --data " + jets_ + " --output " + path("by_library.h5")));
+  ASSERT_EQ(by_library.exit_code, 0) << by_library.output;
+  EXPECT_EQ(read_member<double>(path("by_library.h5"), "score_qcd", H5T_NATIVE_DOUBLE),
+            read_member<double>(path("scored.h5"), "score_qcd", H5T_NATIVE_DOUBLE));
   ASSERT_EQ(run(tool("score --bundle " + bundle + " --data " + jets_)).exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "scores.h5")) << "beside the bundle";
   struct Refusal {

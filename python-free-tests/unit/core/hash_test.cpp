@@ -16,6 +16,7 @@ namespace {
 // XXH3-128 of the empty input, from the xxHash specification.
 TEST(HashTest, KnownAnswerOfNothing) {
   EXPECT_EQ(hash_hex(std::string_view()), "99aa06d3014798d86001c324468d497f");
+  EXPECT_EQ(hash_hex("hello"), "b5e9c1ad071b3e7fc779cfaa5e523818") << "as `xxhsum -H2` 0.8.1 prints it";
 }
 
 TEST(HashTest, PiecesEqualTheWhole) {

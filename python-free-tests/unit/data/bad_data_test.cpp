@@ -4,9 +4,12 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -19,6 +22,26 @@
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/data/memory_dataset.hpp"
 #include "jet_file_fixture.hpp"
+
+namespace {
+
+/// A sector that cannot be read, and with which errno.
+std::atomic<off_t> bad_sector = -1;
+std::atomic<int> sector_fault = 0;
+
+}  // namespace
+
+/// Stands before that of the C library in this program.
+extern "C" ssize_t pread(int descriptor, void* out, std::size_t bytes, off_t offset) {
+  using Pread = ssize_t (*)(int, void*, std::size_t, off_t);
+  static const auto system_pread = reinterpret_cast<Pread>(dlsym(RTLD_NEXT, "pread"));
+  const off_t sector = bad_sector;
+  if (sector >= offset && sector < offset + static_cast<off_t>(bytes)) {
+    errno = sector_fault;
+    return -1;
+  }
+  return system_pread(descriptor, out, bytes, offset);
+}
 
 namespace bunchtrain::data {
 namespace {
@@ -165,6 +188,22 @@ TEST_F(BadDataTest, DamageAtTheBeginningIsNoHindrance) {
   std::int64_t bad = 0;
   for (const Batch& batch : loader) bad += batch.bad_samples;
   EXPECT_EQ(bad, kDamaged);
+}
+
+TEST_F(BadDataTest, SectorsThatCannotBeReadAreDamageAndOtherFaultsAreNot) {
+  const DatasetPtr jets = open(IoEngine::pread);
+  DataLoader stops(jets, rereading(BadData::stop)), skips(jets, rereading(BadData::zero_weight)),
+      stale(jets, rereading(BadData::zero_weight));
+  bad_sector = static_cast<off_t>(chunk_at(2000).first) + 5;
+  sector_fault = EIO;
+  std::int64_t bad = 0;
+  for (const Batch& batch : skips) bad += batch.bad_samples;
+  EXPECT_EQ(bad, kDamaged);
+  EXPECT_THAT(skips.statistics().first_bad, AllOf(HasSubstr(file_), HasSubstr("cannot be read at byte")));
+  EXPECT_THROW(while (stops.next()){}, IoError);
+  sector_fault = ESTALE;
+  EXPECT_THROW(while (stale.next()){}, IoError);
+  bad_sector = -1;
 }
 
 TEST_F(BadDataTest, FilesThatChangeWhileTheyAreReadEndTheEpochWhateverIsChosen) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <ctime>
 #include <utility>
@@ -92,6 +93,14 @@ SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* 
   for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
   block.tensors = std::move(tensors);
   return block;
+}
+
+/// A sector that cannot be read stays so; what else the system refuses may pass.
+bool is_damage(const Error& error) {
+  const auto* refused = dynamic_cast<const IoError*>(&error);
+  if (refused != nullptr) return refused->code() == EIO;
+  return dynamic_cast<const DataError*>(&error) != nullptr &&
+         dynamic_cast<const SourceChangedError*>(&error) == nullptr;
 }
 
 }  // namespace
@@ -446,10 +455,8 @@ SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spen
     plan_->add_weights(block, dataset_->ranges()[chunk.range].count);
     plan_->require_fitting(chunk.range, block);
     return block;
-  } catch (const SourceChangedError&) {
-    throw;
-  } catch (const DataError& error) {
-    if (options_.on_bad == BadData::stop) throw;
+  } catch (const Error& error) {
+    if (options_.on_bad == BadData::stop || !is_damage(error)) throw;
     chunk.bad = error.message();
     options_.logger.warning("damaged data are left out: " + chunk.bad);
     return plan_->blank(chunk.range);
