@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
     auto optimizer = bt::train::create_optimizer(session, parallel);
 
     bt::train::Trainer trainer(session, parallel, *optimizer,
-                               bt::jet_tagging::create_objective(options, *train));
+                               bt::jet_tagging::create_objective(options, *train),
+                               {.length_buckets = options.length_buckets});
     trainer.use_validation(bt::jet_tagging::create_validation(options, *train));
     trainer.fit(train, valid);
   });

@@ -100,7 +100,10 @@ std::vector<config::OptionSpec> classifier_specs() {
        "batch-norm statistics with padded entries, as published, or real ones only",
        "",
        {"all", "real"}},
-      {"recompute", false, "recompute edges in backward: less memory, more time"}};
+      {"recompute", false, "recompute edges in backward: less memory, more time"},
+      {"length-buckets", std::int64_t{0},
+       "so many batches at a time exchange jets, so that those of a batch have like numbers of particles, and are padded to "
+       "the longest alone (64; with --batch-norm-rows real); 0 = none"}};
   for (auto& spec : initial_weights_specs()) specs.push_back(std::move(spec));
   return specs;
 }
@@ -149,6 +152,7 @@ jet_tagging::ClassifierOptions classifier_options(const train::Session& session)
       .batch_norm_rows = is_second(options, "batch-norm-rows", "all", "real") ? models::BatchNormRows::real
                                                                               : models::BatchNormRows::all,
       .recompute = options.get<bool>("recompute"),
+      .length_buckets = options.get<std::int64_t>("length-buckets"),
       .init = init_of(options),
       .init_mode = is_second(options, "init-mode", "strict", "partial") ? weights::LoadMode::partial
                                                                         : weights::LoadMode::strict,

@@ -265,9 +265,10 @@ Figure make_loader_figure(const TrainingReport& report) {
   figure.plot.y.scale = fitting_scale(figure.plot);
   figure.caption = fmt::format(
       "Last epoch, slowest rank: {}most work in {}. {:.3g} GB fetched, {:.2f} times as much decoded as used, {:.3g} "
-      "processor seconds per GB used.",
+      "processor seconds per GB used{}.",
       figure.caption, last.slowest_stage, 1e-9 * last.bytes_fetched, last.read_amplification,
-      last.processor_seconds_per_gb);
+      last.processor_seconds_per_gb,
+      std::isnan(last.padding) ? "" : fmt::format(", {:.3g} places in batches per element", last.padding));
   return figure;
 }
 

@@ -161,6 +161,8 @@ SampleOrder order_of(const checkpoint::Snapshot& snapshot, const data::DataLoade
   const StateDict here = loader.state();
   for (const char* name : {"samples", "seed", "batch"})
     if (saved.text(name) != here.text(name)) return SampleOrder::other;
+  if (saved.values.contains("length_buckets") && saved.text("length_buckets") != here.text("length_buckets"))
+    return SampleOrder::other;
   if (saved.text("fingerprint") == here.text("fingerprint")) return SampleOrder::same;
   return saved_plan(snapshot).facts.empty() ? SampleOrder::same_if_data : SampleOrder::other;
 }

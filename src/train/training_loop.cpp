@@ -13,17 +13,13 @@
 
 #include "bunchtrain/core/atomic_file.hpp"
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/data/staging.hpp"
-#include "bunchtrain/nn/model.hpp"
-#include "bunchtrain/train/detail/averaged_weights.hpp"
-#include "bunchtrain/train/detail/trained_on.hpp"
 #include "bunchtrain/train/early_stopping.hpp"
 #include "bunchtrain/train/evaluation.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "replica_check.hpp"
 #include "resume.hpp"
-#include "run_bundle.hpp"
 #include "run_description.hpp"
+#include "training_data.hpp"
 #include "validation_pass.hpp"
 #include "watching.hpp"
 
@@ -31,49 +27,6 @@ namespace bunchtrain::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's metadata
-constexpr std::int64_t kMostLeftOut = 100;        ///< steps in a row, of `--check-finite skip`
-constexpr double kMostBadShare = 0.001;           ///< of an epoch's samples, of `--on-bad skip`
-/// Gradients that a loss as it is makes infinite: it was not the scale.
-constexpr double kLeastLossScale = 1;
-
-/// One per process, for all its loaders.
-std::shared_ptr<data::Staging> make_staging(const Session& session, const Settings& settings) {
-  if (settings.stage.empty()) return nullptr;
-  return std::make_shared<data::Staging>(data::StagingOptions{
-      .folder = settings.stage, .capacity_bytes = settings.stage_bytes, .logger = session.logger()});
-}
-
-data::DataLoaderOptions loader_options(const Session& session, const Settings& settings,
-                                       std::shared_ptr<data::Staging> staging, bool shuffle) {
-  const auto when_skipped = shuffle ? data::BadData::zero_weight : data::BadData::leave_out;
-  return {.global_batch = settings.batch,
-          .rank = session.mesh().coordinate(comm::Axis::data),
-          .world_size = session.mesh().size(comm::Axis::data),
-          .seed = session.seed(),
-          .shuffle = shuffle,
-          .threads = session.threads().loader,
-          .device = session.device(),
-          .staging = std::move(staging),
-          .on_bad = settings.on_bad == OnBad::skip ? when_skipped : data::BadData::stop,
-          .while_waiting =
-              [world = session.world(), agreement = session.agreement()]() mutable {
-                world.tell_reading();
-                agreement.tell_reading();
-              },
-          .logger = session.logger()};
-}
-
-std::optional<data::DataLoader> make_valid_loader(const Session& session, const Settings& settings,
-                                                  const data::DatasetPtr& valid,
-                                                  std::shared_ptr<data::Staging> staging) {
-  if (!valid || valid->size() == 0) return std::nullopt;
-  auto options = loader_options(session, settings, std::move(staging), false);
-  options.empty_shares = true;
-  options.logger = {};  // it would speak in the middle of the progress bar, and says nothing new
-  return std::make_optional<data::DataLoader>(valid, options);
-}
 
 /// The validation of a classifier, if the data have classes.
 std::shared_ptr<Validation> default_validation(const data::Dataset& dataset) {
@@ -137,7 +90,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       train_(train),
       valid_(valid),
       staging_(make_staging(session, settings_)),
-      loader_(train, loader_options(session, settings_, staging_, true)),
+      loader_(make_train_loader(session, settings_, train, staging_, task_.options.length_buckets)),
       valid_loader_(make_valid_loader(session, settings_, valid, staging_)),
       snapshots_(session, settings_),
       averages_(task_.networks, settings_.ema),
@@ -233,14 +186,6 @@ RunDescription TrainingLoop::describe() {
   return description;
 }
 
-/// In the order of samples, over the end of a pass through the data.
-std::optional<Batch> TrainingLoop::next_batch() {
-  return alone([&] {
-    auto batch = loader_.next();
-    return batch ? std::move(batch) : loader_.next();
-  });
-}
-
 /// To the epoch's last step, or until the ranks agreed to finish early.
 void TrainingLoop::run_epoch() {
   while (!state_.epoch_trained && result_.finished_early.empty()) {
@@ -292,14 +237,6 @@ void TrainingLoop::settle(std::size_t left) {
   act_on(wishes);
 }
 
-void TrainingLoop::halt(const std::string& reason, std::int64_t step) {
-  if (!snapshots_.holds(state_.step)) save();
-  commit_snapshot();
-  snapshots_.upload_all();
-  throw TrainingHalted(
-      fmt::format("{} (step {}; a snapshot is in {})", reason, step, snapshots_.folder().string()));
-}
-
 void TrainingLoop::act_on(const Wishes& wishes) {
   if (wishes.uploaded) snapshots_.finish_upload();
   if (wishes.commit) commit_snapshot(Commit::is_due);  // the loss of a later step was finite
@@ -329,81 +266,6 @@ void TrainingLoop::Wishes::add(const Wishes& later) {
   uploaded = uploaded || later.uploaded;
   if (of_rank.finish.empty()) of_rank.finish = later.of_rank.finish;
   if (of_rank.halt.empty()) of_rank.halt = later.of_rank.halt;
-}
-
-/// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step)
-/// may have been lost one step earlier: a snapshot of then is blamed if the run failed again right after it.
-std::int64_t TrainingLoop::unseen_steps() const {
-  return !gradients_seen_ && snapshots_.newest_was_loaded() ? 1 : 0;
-}
-
-/// Steps that make the scale fall leave the weights as they are: if the gradients stay infinite whatever the scale, it
-/// is the weights before the first of them that are lost.
-void TrainingLoop::follow_loss_scale(const StepEvent& event) {
-  const bool fell = event.loss_scale < loss_scale_;
-  if (!fell) first_fall_ = 0;
-  if (fell && first_fall_ == 0) first_fall_ = event.step;
-  loss_scale_ = event.loss_scale;
-}
-
-void TrainingLoop::require_finite(const StepEvent& event) {
-  if (losses_scaled_) follow_loss_scale(event);
-  const bool finite = is_finite(event);
-  // A scaled step that is left out is tried again with a smaller scale.
-  const bool applied = losses_scaled_ ? event.loss_scale >= kLeastLossScale : update_applied_;
-  if (finite && applied) {
-    state_.left_out_in_row = 0;
-    return;
-  }
-  if (settings_.check_finite == CheckFinite::skip && !update_applied_) return leave_out(event);
-  const char* remark = finite && losses_scaled_ ? ", whatever the loss is scaled with" : "";
-  snapshots_.halt(fmt::format("the {} not finite at step {}{} (learning rate {:.3g})",
-                              finite ? "gradients are" : "loss is", event.step, remark, event.learning_rate),
-                  (first_fall_ > 0 ? first_fall_ : event.step) - 1 - unseen_steps());
-}
-
-/// The optimizer has left the step out on all ranks.
-void TrainingLoop::leave_out(const StepEvent& event) {
-  ++state_.left_out;
-  ++state_.left_out_in_row;
-  if (state_.left_out_in_row >= kMostLeftOut)
-    snapshots_.halt(
-        fmt::format("{} steps in a row were left out, the last of them step {}: their gradients are "
-                    "not finite",
-                    state_.left_out_in_row, event.step),
-        event.step - state_.left_out_in_row);
-  if (session_.is_root())
-    session_.logger().warning(fmt::format("step {} is left out: its gradients are not finite ({} so far)",
-                                          event.step, state_.left_out));
-}
-
-/// The same number on all ranks, so that all end at the same step.
-void TrainingLoop::count_bad(std::int64_t of_step) {
-  state_.bad_samples += of_step;
-  const std::int64_t planned =
-      plan_.length.steps_per_epoch * settings_.batch;  // of several passes, or of one
-  const std::int64_t samples = planned < train_->size() + settings_.batch ? train_->size() : planned;
-  const auto most = static_cast<std::int64_t>(kMostBadShare * static_cast<double>(samples));
-  if (of_step == 0 || state_.bad_samples <= most) return;
-  throw DataError(fmt::format(
-      "{} of {} {} could not be read in this epoch, more than {:g} %: fetch the damaged files again; "
-      "the first: {}",
-      state_.bad_samples, samples, task_.options.samples, 100 * kMostBadShare,
-      agreed(loader_.statistics().first_bad)));
-}
-
-/// Collective.
-void TrainingLoop::tell_bad() {
-  if (settings_.on_bad != OnBad::skip) return;
-  const double validated =
-      valid_loader_ && validation_ ? static_cast<double>(valid_loader_->statistics().bad_samples) : 0;
-  at::Tensor sum = at::tensor({session_.mesh().leads(comm::Axis::data) ? validated : 0.0}, at::kDouble);
-  session_.agreement().all_reduce(sum).wait();
-  const auto of_validation = static_cast<std::int64_t>(sum.item<double>());
-  if (state_.bad_samples == 0 && of_validation == 0) return;
-  observers_->note(
-      fmt::format("epoch {}: {} {} could not be read and had weight 0; {} were left out of the validation",
-                  state_.epoch + 1, state_.bad_samples, task_.options.samples, of_validation));
 }
 
 void TrainingLoop::synchronize_buffers() {
@@ -487,28 +349,6 @@ report::EpochRow TrainingLoop::make_row() {
   return row;
 }
 
-/// The best weights of a run, as they were judged; the newest as long as nothing has a score. It can be made again
-/// from the snapshot: what goes wrong costs a warning.
-void TrainingLoop::keep_bundle(const ValidationResult& found) {
-  if (const auto best = snapshots_.best(); best && *best != state_.step) return;
-  const Averages::Exchanged averaged(averages_);
-  std::vector<BundledNetwork> networks;
-  for (const auto& network : task_.networks)
-    networks.push_back({.name = network.name,
-                        .description = nn::describe(network.engine->module()),
-                        .weights = network.engine->gather()});
-  Watching(session_.logger()).try_to("write the bundle", [&] {
-    write_run_bundles(session_, networks,
-                      {.data = train_->summary(),
-                       .step = state_.step,
-                       .epoch = state_.epoch + (state_.epoch_trained ? 1 : 0),
-                       .score_name = found.score_name,
-                       .score = found.score,
-                       .snapshot = snapshots_.newest(),
-                       .metadata = task_.options.metadata});
-  });
-}
-
 std::optional<ValidationResult> TrainingLoop::judge() {
   if (!valid_loader_ || !judges()) return std::nullopt;
   const Averages::Exchanged averaged(averages_);
@@ -526,72 +366,6 @@ std::optional<ValidationResult> TrainingLoop::judge() {
   } catch (const NotFinite& found) {
     snapshots_.halt(fmt::format("after step {}: {}", state_.step, found.message()), state_.step);
   }
-}
-
-/// The copy is taken here, the files are written beside the steps that follow: `commit_snapshot` ends it once they are there on
-/// all ranks, at the next snapshot, before anything judges it, and before the run ends.
-void TrainingLoop::save() {
-  const auto start = Clock::now();
-  commit_snapshot();  // the one before
-  last_end_.reset();
-  session_.run_folder().require_owned(session_.control());
-  if (settings_.check_replicas >= 0)
-    require_equal_replicas(session_.mesh().shape(), session_.control(), task_.networks, state_.step);
-  CapturedState captured = capture(state_, task_.networks, loader_,
-                                   {.facts = plan_.facts,
-                                    .steps_per_epoch = plan_.length.steps_per_epoch,
-                                    .schedule_steps = plan_.length.schedule_steps},
-                                   copies_);
-  add_averages(captured, averages_.state(), task_.networks, copies_);
-  checkpoint::Metadata metadata(task_.options.metadata.begin(), task_.options.metadata.end());
-  if (const auto& card = train_->summary().card; !card.empty()) metadata["card"] = card;
-  metadata["epoch"] = fmt::format("{}", state_.epoch + (state_.epoch_trained ? 1 : 0));
-  if (auto trained_on = to_text(train_->summary()); !trained_on.empty())
-    metadata[kTrainedOnKey] = std::move(trained_on);
-  if (settings_.ema > 0) metadata[kAverageKey] = fmt::format("{}", settings_.ema);
-  metadata.merge(callback_states());
-  if (const std::string lost = agreed_lost_weights(captured); !lost.empty())
-    snapshots_.halt(fmt::format("weights are not finite after step {} ({})", state_.step, lost),
-                    state_.step - unseen_steps());
-  snapshots_.save(state_.step, std::move(captured), std::move(metadata));
-  snapshots_.pacer().count_copy(seconds_since(start));
-}
-
-/// Collective. Nothing without a snapshot in flight.
-void TrainingLoop::commit_snapshot(Commit how) {
-  if (!snapshots_.saving()) return;
-  const auto start = Clock::now();
-  const auto folder = snapshots_.commit();
-  snapshots_.pacer().count_commit(seconds_since(start), how == Commit::waits);
-  tell_pace();
-  alone([&] {
-    for (const auto& callback : task_.callbacks) callback->on_checkpoint(folder);
-  });
-}
-
-void TrainingLoop::tell_pace() {
-  const auto& pace = snapshots_.pacer().pace();
-  if (!settings_.checkpoint_every.automatic || !pace || std::exchange(pace_told_, true)) return;
-  observers_->snapshot_pace(*pace);
-  observers_->note("snapshots " + to_string(*pace));
-}
-
-/// Collective. The first tensor with NaN or infinity, of the first rank that has one.
-std::string TrainingLoop::agreed_lost_weights(const CapturedState& captured) const {
-  try {
-    session_.control().agree_or_throw(find_not_finite(captured));
-    return {};
-  } catch (const DataError& found) {
-    return found.message();
-  }
-}
-
-std::map<std::string, std::string> TrainingLoop::callback_states() const {
-  std::map<std::string, std::string> states;
-  for (const auto& callback : task_.callbacks)
-    if (const std::string name = callback->name(); !name.empty())
-      states[kCallbackPrefix + name] = callback->state();
-  return states;
 }
 
 /// Of all callbacks of this rank.

@@ -31,6 +31,8 @@
 
 namespace bunchtrain::train {
 
+inline const std::string kCallbackPrefix = "callback.";  ///< of names in a snapshot's metadata
+
 /// What is trained and how, fixed for the run.
 struct TrainingTask {
   std::vector<TrainedNetwork> networks;

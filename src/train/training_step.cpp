@@ -42,6 +42,10 @@ std::string joined_names(const std::vector<LoggedSum>& logged) {
   return names;
 }
 
+constexpr std::int64_t kMostLeftOut = 100;  ///< steps in a row, of `--check-finite skip`
+/// Gradients that a loss as it is makes infinite: it was not the scale.
+constexpr double kLeastLossScale = 1;
+
 }  // namespace
 
 void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
@@ -324,6 +328,52 @@ void TrainingLoop::set_learning_rates(double factor_of_peak) {
 
 double TrainingLoop::samples_per_second() const {
   return state_.seconds > 0 ? state_.timed_samples / state_.seconds : 0;
+}
+
+/// Loss and gradients are those of the weights before the step. Gradients that nobody saw (of a manual step)
+/// may have been lost one step earlier: a snapshot of then is blamed if the run failed again right after it.
+std::int64_t TrainingLoop::unseen_steps() const {
+  return !gradients_seen_ && snapshots_.newest_was_loaded() ? 1 : 0;
+}
+
+/// Steps that make the scale fall leave the weights as they are: if the gradients stay infinite whatever the scale, it
+/// is the weights before the first of them that are lost.
+void TrainingLoop::follow_loss_scale(const StepEvent& event) {
+  const bool fell = event.loss_scale < loss_scale_;
+  if (!fell) first_fall_ = 0;
+  if (fell && first_fall_ == 0) first_fall_ = event.step;
+  loss_scale_ = event.loss_scale;
+}
+
+void TrainingLoop::require_finite(const StepEvent& event) {
+  if (losses_scaled_) follow_loss_scale(event);
+  const bool finite = is_finite(event);
+  // A scaled step that is left out is tried again with a smaller scale.
+  const bool applied = losses_scaled_ ? event.loss_scale >= kLeastLossScale : update_applied_;
+  if (finite && applied) {
+    state_.left_out_in_row = 0;
+    return;
+  }
+  if (settings_.check_finite == CheckFinite::skip && !update_applied_) return leave_out(event);
+  const char* remark = finite && losses_scaled_ ? ", whatever the loss is scaled with" : "";
+  snapshots_.halt(fmt::format("the {} not finite at step {}{} (learning rate {:.3g})",
+                              finite ? "gradients are" : "loss is", event.step, remark, event.learning_rate),
+                  (first_fall_ > 0 ? first_fall_ : event.step) - 1 - unseen_steps());
+}
+
+/// The optimizer has left the step out on all ranks.
+void TrainingLoop::leave_out(const StepEvent& event) {
+  ++state_.left_out;
+  ++state_.left_out_in_row;
+  if (state_.left_out_in_row >= kMostLeftOut)
+    snapshots_.halt(
+        fmt::format("{} steps in a row were left out, the last of them step {}: their gradients are "
+                    "not finite",
+                    state_.left_out_in_row, event.step),
+        event.step - state_.left_out_in_row);
+  if (session_.is_root())
+    session_.logger().warning(fmt::format("step {} is left out: its gradients are not finite ({} so far)",
+                                          event.step, state_.left_out));
 }
 
 }  // namespace bunchtrain::train

@@ -57,9 +57,9 @@ CollationPtr make_ragged_collation();
 /// Ragged tensors as [B, length, ...], 0 where a sample has fewer elements, and "mask" [B, length] bool: true at
 /// elements. Of a sample with more the first `length` are taken. @throws ConfigError unless `length` > 0
 CollationPtr make_padded_collation(std::int64_t length);
-/// The same with the length of the batch's longest sample, as a multiple of `multiple`, and not above `most`: each rank
-/// has its own. `DataLoaderOptions::length_bucket_batches` keeps the padding small. @throws ConfigError unless both
-/// are > 0
-CollationPtr make_longest_collation(std::int64_t most, std::int64_t multiple = 8);
+/// The same with the length of the batch's longest sample, as a multiple of `multiple`, neither below `least` nor above
+/// `most`: each rank has its own. `DataLoaderOptions::length_bucket_batches` keeps the padding small.
+/// @throws ConfigError unless all are > 0
+CollationPtr make_longest_collation(std::int64_t most, std::int64_t multiple = 8, std::int64_t least = 1);
 
 }  // namespace bunchtrain::data

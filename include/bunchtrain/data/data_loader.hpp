@@ -33,7 +33,7 @@ struct DataLoaderOptions {
   /// shuffled and cut by samples, where padding or the square of a length costs. 64 is enough; it takes no more than the
   /// shuffle mixes, and every sample occurs once as ever. 0: none.
   std::int64_t length_bucket_batches = 0;
-  /// How samples become tensors; nullptr: ragged where the dataset is, else rows.
+  /// How samples become tensors; nullptr: as the dataset says (`Dataset::collation`), else ragged where it is, or rows.
   CollationPtr collation = nullptr;
   int rank = 0;
   int world_size = 1;

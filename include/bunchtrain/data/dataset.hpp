@@ -15,6 +15,8 @@
 
 namespace bunchtrain::data {
 
+class Collation;
+
 /// A file behind a dataset, for telling whether two datasets share rows: by what is in it, not by its name.
 struct FileIdentity {
   std::string path;
@@ -101,6 +103,8 @@ class Dataset {
   /// With ragged tensors [size() + 1], from 0 on, ascending: sample i has row_splits[i + 1] - row_splits[i]
   /// elements. Empty without.
   virtual std::span<const std::int64_t> row_splits() const noexcept { return {}; }
+  /// How loaders that are not told otherwise make batches of it; null: ragged where the dataset is, else rows.
+  virtual std::shared_ptr<const Collation> collation() const { return nullptr; }
   virtual const DatasetSummary& summary() const = 0;
   /// The card behind it, or nullptr (in-memory data).
   virtual const features::Card* card() const noexcept { return nullptr; }

@@ -16,6 +16,9 @@
 
 namespace bunchtrain::data {
 
+/// Slots of the shortest batches that are padded to their longest jet: networks look for neighbours.
+inline constexpr std::int64_t kLeastLength = 32;
+
 struct JetDatasetOptions {
   std::vector<std::string> files = {};  ///< paths and globs
   /// Files whose jets are all of one class (`--data g=g.h5`, see `parse_data_words`): the class is the label.
@@ -26,6 +29,10 @@ struct JetDatasetOptions {
   /// Batches have all particles, one jet's behind another's, with row splits, instead of the padded length for each
   /// (also a card's `batches = "ragged"`).
   bool ragged = false;
+  /// Batches are padded to the longest jet of each (a multiple of 8, at least `kLeastLength`, the padded length at most),
+  /// and `DataLoaderOptions::length_bucket_batches` can make that small. Card, fitted values and the particles that are
+  /// read stay the same. Without effect on cards of ragged batches.
+  bool pad_to_longest = false;
   std::vector<std::string> classes = {};  ///< empty = the card's order
   /// Which of the card's targets are read; files need the columns of these alone.
   std::vector<std::string> targets = {};

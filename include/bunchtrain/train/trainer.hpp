@@ -46,6 +46,9 @@ struct TrainerOptions {
   /// which idles with 0. Weights, snapshots and records are the same; a loss that is not finite, `halt_when`
   /// and `Callback`s are heard so many steps later.
   std::optional<std::int64_t> run_ahead = {};
+  /// So many batches at a time exchange samples of ragged data, so that those of a batch have like lengths
+  /// (`DataLoaderOptions::length_bucket_batches`); 0 = none.
+  std::int64_t length_buckets = 0;
   std::string samples = "jets";  ///< what a sample is called
   /// Kept in every checkpoint; "model" says how to build the network, if it does not say itself.
   std::map<std::string, std::string> metadata = {};

@@ -14,7 +14,7 @@ class ResumeTest : public UserSession {
   }
   std::string command(const std::string& run, const std::string& more = "") const {
     return train("--particles 24 --epochs 2 --batch 60 --checkpoint-every 5 --data " + jets_ + " --run " +
-                 path(run) + " " + more);
+                 path(run) + " " + also_ + " " + more);
   }
   void run_undisturbed(int ranks) const {
     const Finished done = run(mpirun(ranks, command("undisturbed")));
@@ -31,10 +31,19 @@ class ResumeTest : public UserSession {
     const Finished done = run(mpirun(ranks, command("disturbed", "--resume")));
     ASSERT_EQ(done.exit_code, 0) << done.output;
   }
-  std::string jets_;
+  std::string jets_, also_;
 };
 
 TEST_F(ResumeTest, Usr1ToMpirunEndsWith85AndResumesBitEqual) {
+  run_undisturbed(2);
+  EXPECT_EQ(interrupt(SIGUSR1), 85);
+  resume();
+  expect_same_weights("undisturbed", "disturbed");
+}
+
+/// In the middle of a group of buckets, where jets have other batches than they would without.
+TEST_F(ResumeTest, LengthBucketsGoOnAtTheStep) {
+  also_ = "--length-buckets 6 --batch-norm-rows real";
   run_undisturbed(2);
   EXPECT_EQ(interrupt(SIGUSR1), 85);
   resume();

@@ -53,6 +53,35 @@ TEST_F(TrainingTest, OneAndTwoRanksLoseTheSame) {
         << "step " << i + 1;
 }
 
+/// Each rank pads its jets as it must.
+TEST_F(TrainingTest, LengthBucketsTrainAlikeOnAnyRanksAndSayWhatThePaddingIs) {
+  const Finished made = run(tool("generate jets --count 700 --particles 96 --out " + path("toy.h5")));
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  const std::string flags =
+      "--particles 96 --length-buckets 8 --batch-norm-rows real --precision float64 "
+      "--sync-batch-norm --batch 70 --epochs 1 --data " +
+      path("toy.h5") + " --run ";
+  const Finished one = run(train(flags + path("one")));
+  const Finished two = run(mpirun(2, train(flags + path("two"))));
+  ASSERT_EQ(one.exit_code, 0) << one.output;
+  ASSERT_EQ(two.exit_code, 0) << two.output;
+  const auto first = report::read_jsonl(folder_ / "one" / "metrics.jsonl");
+  const auto second = report::read_jsonl(folder_ / "two" / "metrics.jsonl");
+  ASSERT_EQ(first.size(), second.size());
+  ASSERT_GE(first.size(), 9U);
+  for (std::size_t i = 0; i + 1 < first.size(); ++i)
+    EXPECT_NEAR(report::number(first[i], "loss"), report::number(second[i], "loss"), 1e-9)
+        << "step " << i + 1;
+  const double padding = last_metric(folder_ / "one", "loader_padding");
+  EXPECT_GE(padding, 1);
+  EXPECT_LT(padding, 1.6);
+  EXPECT_NE(read_file(folder_ / "one" / "report.html").find("places in batches per element"),
+            std::string::npos);
+  const Finished other = run(train("--resume --epochs 2 " + flags + path("one") + " --length-buckets 4"));
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_NE(other.output.find("length-buckets was 8"), std::string::npos) << other.output;
+}
+
 TEST_F(TrainingTest, CopiesOnTheNodeChangeNothingThatIsLearned) {
   const std::string jets = make_jets("toy.h5", 700);
   const std::string flags = "--particles 24 --batch 70 --epochs 3 --data " + jets + " --run ";

@@ -155,6 +155,7 @@ TEST_F(ClassifierOptionsTest, DefaultsAreThoseOfTheStruct) {
   EXPECT_EQ(found.padding, expected.padding);
   EXPECT_EQ(found.batch_norm_rows, expected.batch_norm_rows);
   EXPECT_EQ(found.recompute, expected.recompute);
+  EXPECT_EQ(found.length_buckets, expected.length_buckets);
   EXPECT_EQ(found.init, expected.init);
   EXPECT_EQ(found.init_mode, expected.init_mode);
   EXPECT_TRUE(found.init_renames.empty());
@@ -162,19 +163,34 @@ TEST_F(ClassifierOptionsTest, DefaultsAreThoseOfTheStruct) {
 }
 
 TEST_F(ClassifierOptionsTest, EveryValueArrivesInItsField) {
-  const auto found = read({"--data",        "a.h5",
-                           "--particles",   "9",
-                           "--classes",     "b,c",
-                           "--model",       "mine",
-                           "--head",        "energy:huber:0.5",
-                           "--dropout",     "0.5",
-                           "--fusion",      "--padding-rule",
-                           "keras",         "--batch-norm-rows",
-                           "real",          "--recompute",
-                           "--init",        "old",
-                           "--init-mode",   "partial",
-                           "--init-rename", "fc=head",
-                           "--freeze",      "edge_convs.*"});
+  const auto found = read({"--data",
+                           "a.h5",
+                           "--particles",
+                           "9",
+                           "--classes",
+                           "b,c",
+                           "--model",
+                           "mine",
+                           "--head",
+                           "energy:huber:0.5",
+                           "--dropout",
+                           "0.5",
+                           "--fusion",
+                           "--padding-rule",
+                           "keras",
+                           "--batch-norm-rows",
+                           "real",
+                           "--recompute",
+                           "--init",
+                           "old",
+                           "--length-buckets",
+                           "64",
+                           "--init-mode",
+                           "partial",
+                           "--init-rename",
+                           "fc=head",
+                           "--freeze",
+                           "edge_convs.*"});
   EXPECT_EQ(found.data, (jet_tagging::JetDataOptions{
                             .files = {.data = {"a.h5"}}, .particles = 9, .classes = {"b", "c"}}));
   EXPECT_EQ(found.model, "mine");
@@ -185,6 +201,7 @@ TEST_F(ClassifierOptionsTest, EveryValueArrivesInItsField) {
   EXPECT_EQ(found.padding, models::PaddingRule::keras);
   EXPECT_EQ(found.batch_norm_rows, models::BatchNormRows::real);
   EXPECT_TRUE(found.recompute);
+  EXPECT_EQ(found.length_buckets, 64);
   EXPECT_EQ(found.init, "old");
   EXPECT_EQ(read({"--weights", "older"}).init, "older");
   EXPECT_EQ(found.init_mode, weights::LoadMode::partial);
@@ -204,6 +221,22 @@ TEST_F(ClassifierOptionsTest, WhatDoesNotGoTogetherIsRefused) {
       HasSubstr("each target once"));
   EXPECT_THAT(error_of([] { jet_tagging::ClassifierOptions{.heads = {{.target = "flavour"}}}.validate(); }),
               HasSubstr("another target"));
+}
+
+TEST_F(ClassifierOptionsTest, LengthBucketsAreForNetworksThatDoNotSeeThePadding) {
+  using models::BatchNormRows;
+  jet_tagging::ClassifierOptions options{.batch_norm_rows = BatchNormRows::real, .length_buckets = 64};
+  EXPECT_NO_THROW(options.validate());
+  options.padding = models::PaddingRule::keras;
+  EXPECT_THAT(error_of([&] { options.validate(); }),
+              HasSubstr("a mean over all slots depends on the padding"));
+  options.padding = models::PaddingRule::weaver;
+  options.batch_norm_rows = BatchNormRows::all;
+  EXPECT_THAT(error_of([&] { options.validate(); }), HasSubstr("statistics with padded entries"));
+  options.model = "mine";  // which knows best
+  EXPECT_NO_THROW(options.validate());
+  options.length_buckets = -1;
+  EXPECT_THAT(error_of([&] { options.validate(); }), HasSubstr("a number of batches, or 0 for none"));
 }
 
 TEST_F(ClassifierOptionsTest, UnknownNamesAreErrorsThatListTheNames) {

@@ -97,6 +97,10 @@ TEST_F(CollationTest, PaddedToTheLongestHasItsLengthInMultiples) {
   EXPECT_EQ(make_longest_collation(2, 4)->taken(3), 2);
   EXPECT_THROW(make_longest_collation(0), ConfigError);
   EXPECT_THROW(make_longest_collation(8, 0), ConfigError);
+  EXPECT_THROW(make_longest_collation(8, 2, 0), ConfigError);
+  const auto at_least = make_longest_collation(100, 4, 6);
+  EXPECT_EQ(at_least->collate(samples(), like_, kRagged, rubbish)["hits"].size(1), 8);
+  EXPECT_EQ(at_least->kind(), "padded to the longest, in multiples of 4, 6 at least, 100 at most");
 }
 
 TEST_F(CollationTest, RowsAreCopiedAsTheyAre) {

@@ -62,14 +62,15 @@ features::Card fit_card(const std::shared_ptr<const JetSource>& source, const Ro
   features::Card card = source->card();
   // Weights first: without their factor they may not be finite as floats.
   if (features::needs_weights(card)) {
-    const JetPart draft(source, card, rule, SplitPart{});
+    const JetPart draft(source, card, rule, SplitPart{}, JetPart::Particles::of_card);
     features::freeze_class_weights(card, draft.summary().class_counts);
     fit_weights(card, draft.weigh(card.class_weights));
   }
   if (!source->targets().empty())
-    fit_targets(card, JetPart(source, card, rule, SplitPart{}), source->targets());
+    fit_targets(card, JetPart(source, card, rule, SplitPart{}, JetPart::Particles::of_card),
+                source->targets());
   if (features::needs_fit(card)) {
-    const JetPart draft(source, card, rule, SplitPart{});
+    const JetPart draft(source, card, rule, SplitPart{}, JetPart::Particles::of_card);
     features::freeze(card, draft.survey(kRowsFitted).columns);
   }
   return card;

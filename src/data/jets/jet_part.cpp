@@ -11,6 +11,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/wording.hpp"
+#include "bunchtrain/data/collation.hpp"
 #include "bunchtrain/features/standardisation.hpp"
 #include "io/slab.hpp"
 #include "part_text.hpp"
@@ -22,6 +23,7 @@ namespace {
 constexpr std::int64_t kRowsDescribed = 4096;
 constexpr std::int64_t kElementsPerRow =
     64;  // of jets; rows with many more elements are surveyed in smaller number
+constexpr std::int64_t kLengthMultiple = 8;  // of slots of batches
 
 std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files) {
   std::vector<std::vector<std::string>> lines;
@@ -31,10 +33,16 @@ std::vector<std::vector<std::string>> paths_of(const std::vector<JetFile>& files
 
 }  // namespace
 
-JetPart::JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part)
-    : source_(std::move(source)), pipeline_(std::move(card), source_->targets()), rule_(std::move(rule)) {
+JetPart::JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part,
+                 Particles particles)
+    : source_(std::move(source)),
+      card_(std::move(card)),
+      pipeline_(particles == Particles::of_source ? source_->delivered(card_) : card_, source_->targets()),
+      rule_(std::move(rule)) {
   summary_.part = std::move(part);
   ragged_ = pipeline_.ragged_tensors();
+  if (pipeline_.card().ragged && !card_.ragged)
+    collation_ = make_longest_collation(card_.length, kLengthMultiple, std::min(kLeastLength, card_.length));
   count();
   describe();
 }
@@ -48,7 +56,7 @@ std::vector<std::int64_t> JetPart::rows_in(const RowRange& range) const {
 }
 
 void JetPart::count() {
-  summary_.class_counts.assign(pipeline_.card().classes.size(), 0);
+  summary_.class_counts.assign(card_.classes.size(), 0);
   if (pipeline_.card().ragged) row_splits_.push_back(0);
   for (const auto& range : source_->ranges()) {
     const auto rows = rows_in(range);
@@ -72,9 +80,15 @@ void JetPart::count_elements(std::size_t row) {
   for (std::size_t i = 0; i < classes; ++i) summary_.class_counts[i] += elements.per_class[row * classes + i];
 }
 
+std::int64_t JetPart::count_longer(std::int64_t length) const {
+  std::int64_t longer = 0;
+  for (std::size_t i = 1; i < row_splits_.size(); ++i) longer += row_splits_[i] - row_splits_[i - 1] > length;
+  return longer;
+}
+
 /// "9 of 10 events (489986 hits)".
 std::string JetPart::count_text() const {
-  const features::CardKind kind = pipeline_.card().kind;
+  const features::CardKind kind = card_.kind;
   std::string text = fmt::format("{} of {} {}s", size_, source_->rows(), features::sample_word(kind));
   if (!row_splits_.empty())
     text += fmt::format(" ({} {}s)", row_splits_.back(), features::element_word(kind));
@@ -82,7 +96,7 @@ std::string JetPart::count_text() const {
 }
 
 void JetPart::describe() {
-  const auto& card = pipeline_.card();
+  const auto& card = card_;
   for (const auto& entry : card.classes) summary_.classes.push_back(entry.name);
   const std::string& name = summary_.part.name;
   const std::string part = name.empty() ? "" : name + ": ";
@@ -106,13 +120,13 @@ void JetPart::describe() {
   summary_.columns = found.columns;
   summary_.ranges = found.ranges;
   summary_.surveyed = found.samples;
-  summary_.truncated = found.truncated;
+  summary_.truncated = collation_ ? count_longer(card_.length) : found.truncated;
   summary_.rows.without_particles = found.without_particles;
 }
 
 /// The card as far as it says something about the samples: targets that are not read do not.
 std::string JetPart::text_of_use() const {
-  features::Card card = pipeline_.card();
+  features::Card card = card_;
   std::erase_if(card.targets, [&](const features::TargetSpec& target) {
     return std::ranges::find(pipeline_.targets(), target.name) == pipeline_.targets().end();
   });
@@ -121,13 +135,12 @@ std::string JetPart::text_of_use() const {
 
 /// A draft has targets whose scale is not known yet.
 bool JetPart::needs_scales() const {
-  return std::ranges::any_of(pipeline_.targets(), [&](const std::string& name) {
-    return !pipeline_.card().target(name).width.has_value();
-  });
+  return std::ranges::any_of(pipeline_.targets(),
+                             [&](const std::string& name) { return !card_.target(name).width.has_value(); });
 }
 
 void JetPart::describe_weights() {
-  const auto& card = pipeline_.card();
+  const auto& card = card_;
   summary_.weight_factor = card.weight_factor.value_or(1);
   if (card.sample_weight.empty()) return;
   const WeightSums weights = weigh(card.class_weights);
@@ -166,7 +179,7 @@ SampleBlock JetPart::read(std::size_t range) const {
 
 SampleBlock JetPart::decode(std::size_t range, PlannedBytes bytes) const {
   SampleBlock block{.tensors = evaluate(range, bytes).tensors, .range = ranges_.at(range)};
-  if (pipeline_.card().kind == features::CardKind::jets && !block.tensors.contains("label"))
+  if (card_.kind == features::CardKind::jets && !block.tensors.contains("label"))
     block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
   return block;
 }
@@ -179,7 +192,7 @@ std::vector<std::size_t> JetPart::filled_ranges() const {
 }
 
 JetPart::Survey JetPart::survey(std::int64_t most_rows) const {
-  features::StandardisationFit fit(pipeline_.card());
+  features::StandardisationFit fit(card_);
   if (!row_splits_.empty() && row_splits_.back() > kElementsPerRow * size_)
     most_rows = std::max<std::int64_t>(most_rows * kElementsPerRow * size_ / row_splits_.back(), 1);
   const auto filled = filled_ranges();
@@ -217,7 +230,7 @@ void JetPart::require_particles(const std::vector<std::size_t>& ranges) const {
     const auto counts = evaluate(range).counts;
     if (counts.without_particles < counts.rows) return;
   }
-  const auto& card = pipeline_.card();
+  const auto& card = card_;
   const auto& file = source_->files().front();
   throw DataError(fmt::format(
       "{}: none of the {} {}s in {} has a real {} by the mask \"{}\" of card '{}'; "
@@ -248,7 +261,7 @@ void JetPart::add_element_weights(std::size_t row, const std::vector<double>& cl
                                   WeightSums& sums) const {
   const features::ElementCounts& elements = source_->elements();
   const bool by_class = !elements.per_class.empty();
-  const std::size_t classes = by_class ? pipeline_.card().classes.size() : 1;
+  const std::size_t classes = by_class ? card_.classes.size() : 1;
   for (std::size_t i = 0; i < classes; ++i) {
     const std::size_t at = row * classes + i;
     const std::int64_t count = by_class ? elements.per_class[at] : elements.real[row];

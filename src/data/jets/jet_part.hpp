@@ -18,8 +18,11 @@ namespace bunchtrain::data {
 /// The rows of `source` that are kept and that `rule` takes, as samples in stored order.
 class JetPart final : public Dataset {
  public:
+  /// Of the particles that the card pads or cuts to, or of all that there are, which batches are padded to.
+  enum class Particles { of_card, of_source };
   /// @param card the source's, with everything fitted. @param part which part of which split `rule` takes.
-  JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part);
+  JetPart(std::shared_ptr<const JetSource> source, features::Card card, RowRule rule, SplitPart part,
+          Particles particles = Particles::of_source);
 
   std::int64_t size() const noexcept override { return size_; }
   std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
@@ -29,7 +32,8 @@ class JetPart final : public Dataset {
   std::span<const std::string> ragged() const noexcept override { return ragged_; }
   std::span<const std::int64_t> row_splits() const noexcept override { return row_splits_; }
   const DatasetSummary& summary() const override { return summary_; }
-  const features::Card* card() const noexcept override { return &pipeline_.card(); }
+  const features::Card* card() const noexcept override { return &card_; }
+  std::shared_ptr<const Collation> collation() const override { return collation_; }
 
   /// File and row of a sample.
   JetDataset::RowReference row_of(std::int64_t sample) const;
@@ -63,6 +67,7 @@ class JetPart final : public Dataset {
                                   features::RawRanges* ranges = nullptr) const;
   void count();
   void count_elements(std::size_t row);
+  std::int64_t count_longer(std::int64_t length) const;
   void add_element_weights(std::size_t row, const std::vector<double>& class_weights, WeightSums& sums) const;
   Spread spread_over_elements(std::size_t number) const;
   std::string count_text() const;
@@ -74,12 +79,14 @@ class JetPart final : public Dataset {
   void require_particles(const std::vector<std::size_t>& ranges) const;
 
   std::shared_ptr<const JetSource> source_;
+  features::Card card_;
   features::FeaturePipeline pipeline_;
   RowRule rule_;
   std::vector<SampleRange> ranges_;
   std::int64_t size_ = 0;
   std::vector<std::string> ragged_;
-  std::vector<std::int64_t> row_splits_;  ///< of ragged cards
+  std::vector<std::int64_t> row_splits_;        ///< where numbers of elements differ
+  std::shared_ptr<const Collation> collation_;  ///< null: the usual one
   DatasetSummary summary_;
 };
 

@@ -46,7 +46,9 @@ JetSource::JetSource(const JetDatasetOptions& options, std::span<const LabelledF
                      features::Card card)
     : logger_(options.logger),
       engine_(io::choose_engine(options.io, paths_of(files))),
-      pipeline_(std::move(card), options.targets) {
+      card_(std::move(card)),
+      pads_to_longest_(options.pad_to_longest && !card_.ragged),
+      pipeline_(delivered(card_), options.targets) {
   for (const auto& file : files)
     files_.emplace_back(file.path, pipeline_, label_value(file.class_name, pipeline_.card()), engine_.engine);
   if (options.labels_required)

@@ -39,13 +39,20 @@ class JetSource {
   const std::vector<std::string>& targets() const noexcept { return pipeline_.targets(); }
   /// Value of one of them, by its place among `targets()`; NaN where the file has none.
   double target(std::size_t number, std::size_t row) const noexcept { return targets_[number][row]; }
-  /// What is known of the elements of rows, by row; empty vectors unless the card is ragged.
+  /// What is known of the elements of rows, by row; empty vectors unless their numbers differ.
   const features::ElementCounts& elements() const noexcept { return elements_; }
   const features::FeaturePipeline& pipeline() const noexcept { return pipeline_; }
   /// Rows left out or read as fill values, by reason.
   const RowCounts& counts() const noexcept { return counts_; }
   /// The card with its classes and length as the user chose, nothing fitted yet.
-  const features::Card& card() const noexcept { return pipeline_.card(); }
+  const features::Card& card() const noexcept { return card_; }
+  /// Whether parts read the particles that there are, to be padded batch by batch.
+  bool pads_to_longest() const noexcept { return pads_to_longest_; }
+  /// The card that samples are made by: then with ragged batches.
+  features::Card delivered(features::Card card) const {
+    card.ragged = card.ragged || pads_to_longest_;
+    return card;
+  }
   const std::string& fingerprint() const noexcept { return fingerprint_; }
   const std::vector<FileIdentity>& identities() const noexcept { return identities_; }
   const Logger& logger() const noexcept { return logger_; }
@@ -70,7 +77,9 @@ class JetSource {
 
   Logger logger_;
   io::EngineChoice engine_;
-  features::FeaturePipeline pipeline_;
+  features::Card card_;
+  bool pads_to_longest_ = false;
+  features::FeaturePipeline pipeline_;  ///< of the card as `delivered`
   std::vector<JetFile> files_;
   std::vector<RowRange> ranges_;
   std::vector<std::int16_t> labels_;

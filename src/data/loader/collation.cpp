@@ -161,13 +161,13 @@ std::int64_t positive(const char* name, std::int64_t value) {
 /// To `length`, or to the longest sample of a batch where `multiple` is not 0.
 class PaddedCollation final : public Collation {
  public:
-  explicit PaddedCollation(std::int64_t length, std::int64_t multiple = 0)
-      : most_(positive("length", length)), multiple_(multiple) {}
+  explicit PaddedCollation(std::int64_t length, std::int64_t multiple = 0, std::int64_t least = 1)
+      : most_(positive("length", length)), multiple_(multiple), least_(least) {}
 
   std::string kind() const override {
-    return multiple_ == 0
-               ? fmt::format("padded to {}", most_)
-               : fmt::format("padded to the longest, in multiples of {}, {} at most", multiple_, most_);
+    if (multiple_ == 0) return fmt::format("padded to {}", most_);
+    const std::string at_least = least_ > 1 ? fmt::format("{} at least, ", least_) : "";
+    return fmt::format("padded to the longest, in multiples of {}, {}{} at most", multiple_, at_least, most_);
   }
   std::int64_t taken(std::int64_t elements) const noexcept override { return std::min(elements, most_); }
 
@@ -199,7 +199,7 @@ class PaddedCollation final : public Collation {
  private:
   std::int64_t length_of(std::span<const CollatedSample> samples) const {
     if (multiple_ == 0) return most_;
-    std::int64_t longest = 1;
+    std::int64_t longest = least_;
     for (const CollatedSample& sample : samples) longest = std::max(longest, sample.elements);
     return std::min((longest + multiple_ - 1) / multiple_ * multiple_, most_);
   }
@@ -215,7 +215,7 @@ class PaddedCollation final : public Collation {
     return target;
   }
 
-  std::int64_t most_, multiple_;
+  std::int64_t most_, multiple_, least_;
 };
 
 }  // namespace
@@ -223,8 +223,8 @@ class PaddedCollation final : public Collation {
 CollationPtr make_row_collation() { return std::make_shared<RowCollation>(); }
 CollationPtr make_ragged_collation() { return std::make_shared<RaggedCollation>(); }
 CollationPtr make_padded_collation(std::int64_t length) { return std::make_shared<PaddedCollation>(length); }
-CollationPtr make_longest_collation(std::int64_t most, std::int64_t multiple) {
-  return std::make_shared<PaddedCollation>(most, positive("multiple", multiple));
+CollationPtr make_longest_collation(std::int64_t most, std::int64_t multiple, std::int64_t least) {
+  return std::make_shared<PaddedCollation>(most, positive("multiple", multiple), positive("least", least));
 }
 
 }  // namespace bunchtrain::data

@@ -139,6 +139,7 @@ DataLoader::DataLoader(DatasetPtr dataset, DataLoaderOptions options) {
           "0: the dataset has no ragged tensors, its batches are cut by samples");
   require(ragged || options.length_bucket_batches == 0, "length_bucket_batches",
           options.length_bucket_batches, "0: the dataset has no ragged tensors, its samples have one length");
+  if (!options.collation) options.collation = dataset->collation();
   if (!options.collation) options.collation = ragged ? make_ragged_collation() : make_row_collation();
   impl_ = std::make_unique<Impl>();
   impl_->dataset = std::move(dataset);

@@ -35,6 +35,7 @@ data::JetDatasetOptions dataset_options(const train::Session& session, const Jet
           .class_files = std::move(files.class_files),
           .card = options.files.card,
           .length = options.particles,
+          .pad_to_longest = options.pad_to_longest,
           .classes = options.classes,
           .targets = targets,
           .allow_plugins = options.files.hdf5_plugins,
@@ -172,9 +173,27 @@ data::DatasetSplit open_with_targets(train::Session& session, const JetDataOptio
                             [&](SharedRows& rows) { return open_files(session, options, targets, rows); });
 }
 
+/// Batches of other jets have other padding.
+void require_padding_unseen(const ClassifierOptions& options) {
+  if (options.length_buckets == 0) return;
+  if (options.length_buckets < 0)
+    throw ConfigError("length-buckets", fmt::format("{}", options.length_buckets),
+                      "a number of batches, or 0 for none");
+  const bool is_particle_net = options.model == "lite" || options.model == "particlenet";
+  if (is_particle_net && options.padding == models::PaddingRule::keras)
+    throw ConfigError(
+        "padding-rule", "keras",
+        "weaver with " + setting("length_buckets") + ": a mean over all slots depends on the padding");
+  if (is_particle_net && options.batch_norm_rows == models::BatchNormRows::all)
+    throw ConfigError(
+        "batch-norm-rows", "all",
+        "real with " + setting("length_buckets") + ": statistics with padded entries depend on it");
+}
+
 }  // namespace
 
 void ClassifierOptions::validate() const {
+  require_padding_unseen(*this);
   std::set<std::string> targets;
   for (const HeadChoice& head : heads) {
     if (head.target == kClassHead)
@@ -189,9 +208,11 @@ data::DatasetSplit open_data(train::Session& session, const JetDataOptions& opti
 }
 
 data::DatasetSplit open_data(train::Session& session, const ClassifierOptions& options) {
-  session.use("head");
+  for (const char* name : {"head", "length-buckets"}) session.use(name);
   options.validate();
-  return open_with_targets(session, options.data, target_names(options.heads));
+  JetDataOptions data = options.data;
+  data.pad_to_longest = data.pad_to_longest || options.length_buckets > 0;
+  return open_with_targets(session, data, target_names(options.heads));
 }
 
 std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session,
@@ -208,6 +229,11 @@ std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session,
   prepare_weights(session, options, *module, *card);
   if (session.precision() == device::Precision::float64) module->to(at::kDouble);
   prove_shapes(*module, session, options, *card);
+  if (options.length_buckets > 0) {
+    features::Card shortest = *card;
+    shortest.length = std::min(card->length, data::kLeastLength);
+    prove_shapes(*module, session, options, shortest);
+  }
   log_operations(session, *module, card->length);
   const train::TrainingChoices& training = session.asked().training;
   const std::int64_t passes = std::max<std::int64_t>(1, training.accumulate.value);

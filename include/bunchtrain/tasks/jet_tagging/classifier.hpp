@@ -46,6 +46,7 @@ struct JetDataOptions {
   tasks::TrainingFiles files = {};
   std::int64_t particles = 0;             ///< padded length, particles per jet; 0 = the card's
   std::vector<std::string> classes = {};  ///< their order; empty = the card's
+  bool pad_to_longest = false;  ///< batches are padded to their longest jet, not to the padded length
 
   bool operator==(const JetDataOptions&) const = default;
 };
@@ -61,6 +62,9 @@ struct ClassifierOptions {
   models::PaddingRule padding = models::PaddingRule::weaver;
   models::BatchNormRows batch_norm_rows = models::BatchNormRows::all;
   bool recompute = false;  ///< edges again in backward: less memory, more time
+  /// So many batches at a time exchange jets, so that those of a batch have like numbers of particles, and batches are
+  /// padded to their longest jet; 0 = none. `TrainerOptions::length_buckets` takes it.
+  std::int64_t length_buckets = 0;
 
   /// Weights to start from: a bundle, a run folder (its best snapshot), a safetensors file.
   std::string init = {};
@@ -68,7 +72,8 @@ struct ClassifierOptions {
   std::vector<weights::Rename> init_renames = {};
   std::vector<std::string> freeze = {};  ///< patterns of parameters that are not trained: "edge_convs.*"
 
-  /// @throws ConfigError for a target that is named twice, or as the classes' head is.
+  /// @throws ConfigError for a target that is named twice, or as the classes' head is; for length buckets with a network
+  /// whose results depend on the padding.
   void validate() const;
 };
 
