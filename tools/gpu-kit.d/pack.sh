@@ -95,7 +95,8 @@ fetch_peer_wheels() {
 
 copy_peers() {
   mkdir "$kit/peers"
-  cp "$root"/benchmarks/peers/gpu/*.py "$root/benchmarks/peers/3dgan/shower_gan.py" "$kit/peers"
+  cp "$root"/benchmarks/peers/gpu/*.py "$root/benchmarks/peers/3dgan/shower_gan.py" "$root/benchmarks/peers/calo_diffusion/torch_unet.py" \
+    "$kit/peers"
   [ "$wheels" = 0 ] || fetch_peer_wheels
 }
 

@@ -12,7 +12,6 @@ import statistics
 import struct
 import time
 
-import numpy
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -132,6 +131,8 @@ class Unet(nn.Module):
 
 
 def read_safetensors(path):
+    import numpy
+
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     tensors = {}
@@ -147,14 +148,14 @@ def loss_of(said, targets):
 
 
 def waves(sigma):
-    frequencies = torch.exp(torch.arange(WAVES // 2) * (math.log(200) / (WAVES // 2 - 1)))
+    frequencies = torch.exp(torch.arange(WAVES // 2, device=sigma.device) * (math.log(200) / (WAVES // 2 - 1)))
     phases = sigma.log()[:, None] / 4 * frequencies
     return torch.cat([phases.sin(), phases.cos()], 1)
 
 
 def noised(clean, log_energy):
     """Karras et al., table 1, with data of width 1."""
-    sigma = torch.exp(torch.randn(len(clean)) * 1.3 - 0.5)
+    sigma = torch.exp(torch.randn(len(clean), device=clean.device) * 1.3 - 0.5)
     s = sigma.view(-1, *[1] * (clean.dim() - 1))
     width = (s * s + 1).sqrt()
     noisy = clean + torch.randn_like(clean) * s

@@ -25,7 +25,7 @@ MOST, BLOCK = 200, 10
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7", help="of P1 to P7 and ceilings")
+    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7,P10", help="of these and ceilings")
     parser.add_argument("--precision", help="only these")
     parser.add_argument("--real", type=int, default=0, help="P1: real particles of a jet, the others are padding; 0 = all")
     parser.add_argument("--store", help="P4 on several ranks: a file that is not there yet")
@@ -365,6 +365,43 @@ def edges():
                    lambda: edge_step(precision, jets, points, neighbours, channels))
 
 
+def diffusion_step(preset, precision, cells, showers, channels_last):
+    import torch_unet
+
+    network = torch_unet.Unet(preset, cells).to(args.device)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last_3d)
+    if args.compile:
+        network.compile()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    image = torch.rand(showers, *cells, device=args.device)
+    image, energy = image * (torch.rand_like(image) < 0.2), torch.rand(showers, device=args.device) * 90 + 10
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        cells, layers = torch_unet.prepared(image, energy)
+        cells_in, cells_target, cells_facts = torch_unet.noised(cells, energy.log())
+        layers_in, layers_target, layers_facts = torch_unet.noised(layers, energy.log())
+        with autocast(precision):
+            said = network(cells_in, torch.cat([cells_facts, layers], 1), torch.cat([layers_in, layers_facts], 1))
+        torch_unet.loss_of(said, (cells_target, layers_target)).backward()
+        optimizer.step()
+
+    return step
+
+
+def diffusion():
+    import torch_unet
+
+    torch_unet.CHANNELS["few"] = ([8, 16], 1)
+    preset, cells, showers = ("few", [9, 9, 9], 2) if args.small else ("base", [25, 25, 25], 64)
+    case = f"calo-diffusion training step, {showers} showers of {'x'.join(map(str, cells))}"
+    for precision in precisions():
+        for channels_last in (True, False):
+            who = name("PyTorch channels-last" if channels_last else "PyTorch")
+            report("P10", case, precision, who, showers, "showers", lambda: diffusion_step(preset, precision, cells, showers, channels_last))
+
+
 def ceilings():
     """What the card can do: a copy and a large matrix product."""
     numbers = torch.empty(2**28, device=args.device)
@@ -374,7 +411,7 @@ def ceilings():
     report("ceiling", "product of 8192 x 8192", "bfloat16", "PyTorch", 2 * 8192**3 / 1e12, "TFLOP", lambda: lambda: matrix @ matrix)
 
 
-ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, ceilings=ceilings)
+ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, P10=diffusion, ceilings=ceilings)
 RANK, WORLD, LOCAL_RANK = (int(os.environ.get("OMPI_COMM_WORLD_" + what, default)) for what, default in
                            (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0)))
 args = parse()
