@@ -13,3 +13,4 @@ double event_scores[8];
 const std::vector<float> latents;
 const std::size_t count = 0;
 inline void report(const std::string&) {}
+const int communicator = 0;

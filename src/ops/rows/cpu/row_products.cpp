@@ -7,6 +7,7 @@
 // The above must come first.
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "row_products.hpp"
 
@@ -25,27 +26,22 @@ constexpr std::size_t kRows = 8;
 constexpr std::size_t kRows = 6;
 #endif
 
-/// All of a vector of sums, or the first `columns`.
-HWY_INLINE void store(Vector sum, bool relu, std::int64_t columns, float* to) {
-  const Tag tag;
-  if (relu) sum = hn::Max(sum, hn::Zero(tag));
-  if (columns >= static_cast<std::int64_t>(hn::Lanes(tag))) return hn::StoreU(sum, tag, to);
-  std::array<float, kRowPanel / 2> all;
-  hn::StoreU(sum, tag, all.data());
-  std::copy_n(all.data(), std::max<std::int64_t>(columns, 0), to);
-}
-
 /// `height` rows from `first` on, behind the last of them the last once more, and two vectors of columns.
 template <std::size_t height>
 HWY_INLINE void multiply_tile(const RowProduct& p, const float* panel, std::int64_t column, const float* x,
                               std::int64_t first, std::int64_t rows, float* y) {
   const Tag tag;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(tag));
-  const auto row = [&](std::size_t r) { return std::min(first + static_cast<std::int64_t>(r), rows - 1); };
+  const std::int64_t columns = std::min(p.out - column, 2 * lanes);
+  const bool whole = columns == 2 * lanes;
+  std::array<float, height * kRowPanel> beyond;  // of tiles that reach behind the last column
   std::array<const float*, height> from;
+  std::array<float*, height> to;
   Vector left[height], right[height];
   for (std::size_t r = 0; r < height; ++r) {
-    from[r] = x + row(r) * p.in;
+    const std::int64_t row = std::min(first + static_cast<std::int64_t>(r), rows - 1);
+    from[r] = x + row * p.in;
+    to[r] = whole ? y + row * p.out + column : beyond.data() + r * kRowPanel;
     left[r] = hn::LoadU(tag, panel);
     right[r] = hn::LoadU(tag, panel + lanes);
   }
@@ -58,11 +54,14 @@ HWY_INLINE void multiply_tile(const RowProduct& p, const float* panel, std::int6
       right[r] = hn::MulAdd(value, b, right[r]);
     }
   }
+  const Vector least = hn::Set(tag, p.relu ? 0.0F : -std::numeric_limits<float>::infinity());
   for (std::size_t r = 0; r < height; ++r) {
-    float* to = y + row(r) * p.out + column;
-    store(left[r], p.relu, p.out - column, to);
-    store(right[r], p.relu, p.out - column - lanes, to + lanes);
+    hn::StoreU(hn::Max(least, left[r]), tag, to[r]);  // in this order NaN stays
+    hn::StoreU(hn::Max(least, right[r]), tag, to[r] + lanes);
   }
+  for (std::size_t r = 0; r < height && !whole; ++r)
+    std::copy_n(to[r], columns,
+                y + std::min(first + static_cast<std::int64_t>(r), rows - 1) * p.out + column);
 }
 
 void multiply(const RowProduct& p, const float* x, std::int64_t rows, float* y) {
