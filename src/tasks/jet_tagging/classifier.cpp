@@ -143,6 +143,22 @@ void prove_shapes(torch::nn::Module& module, const train::Session& session, cons
                         "nothing: the network has no output of that name, one number per jet");
 }
 
+bool is_particle_net(const ClassifierOptions& options) {
+  return options.model == "lite" || options.model == "particlenet";
+}
+
+/// Also of the shortest batches.
+void prove_buckets(torch::nn::Module& module, const train::Session& session, const ClassifierOptions& options,
+                   features::Card card) {
+  card.length = std::min(card.length, data::kLeastLength);
+  prove_shapes(module, session, options, card);
+  if (is_particle_net(options))
+    session.logger().warning(
+        "batches of jets of like lengths have other statistics than all jets, and batch norm learns theirs: compare the "
+        "validation with that of a run without " +
+        setting("length_buckets") + ", most of all where the number of particles tells the classes");
+}
+
 nn::EdgeStorage storage_of(const train::Session& session) {
   using device::Precision;
   const Precision precision = session.precision();
@@ -179,12 +195,11 @@ void require_padding_unseen(const ClassifierOptions& options) {
   if (options.length_buckets < 0)
     throw ConfigError("length-buckets", fmt::format("{}", options.length_buckets),
                       "a number of batches, or 0 for none");
-  const bool is_particle_net = options.model == "lite" || options.model == "particlenet";
-  if (is_particle_net && options.padding == models::PaddingRule::keras)
+  if (is_particle_net(options) && options.padding == models::PaddingRule::keras)
     throw ConfigError(
         "padding-rule", "keras",
         "weaver with " + setting("length_buckets") + ": a mean over all slots depends on the padding");
-  if (is_particle_net && options.batch_norm_rows == models::BatchNormRows::all)
+  if (is_particle_net(options) && options.batch_norm_rows == models::BatchNormRows::all)
     throw ConfigError(
         "batch-norm-rows", "all",
         "real with " + setting("length_buckets") + ": statistics with padded entries depend on it");
@@ -229,11 +244,7 @@ std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session,
   prepare_weights(session, options, *module, *card);
   if (session.precision() == device::Precision::float64) module->to(at::kDouble);
   prove_shapes(*module, session, options, *card);
-  if (options.length_buckets > 0) {
-    features::Card shortest = *card;
-    shortest.length = std::min(card->length, data::kLeastLength);
-    prove_shapes(*module, session, options, shortest);
-  }
+  if (options.length_buckets > 0) prove_buckets(*module, session, options, *card);
   log_operations(session, *module, card->length);
   const train::TrainingChoices& training = session.asked().training;
   const std::int64_t passes = std::max<std::int64_t>(1, training.accumulate.value);
