@@ -35,6 +35,14 @@ void FusedOptimizer::plan(std::int64_t step) {
     for (const UpdateRange& range : make_ranges(arena)) plan_range(range, memory_of(arena), step);
 }
 
+/// Ranges leave out what is frozen, and what others own.
+bool FusedOptimizer::moves_averages() const {
+  const auto is_trained = [](const tensor::ArenaSegment& segment) { return segment.requires_grad; };
+  return owns_all() && std::ranges::all_of(arenas(), [&](const tensor::ParameterArena& arena) {
+           return std::ranges::all_of(arena.segments(), is_trained);
+         });
+}
+
 void FusedOptimizer::apply(const GradientScale& scale, std::int64_t /*step*/) {
   for (const auto& memory : memories()) {
     if (scale.on_device.defined())

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bunchtrain/optim/gradient_norm.hpp"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "arena_norms.hpp"
+#include "bunchtrain/device/detail/current_stream.hpp"
 #include "bunchtrain/device/late_copy.hpp"
 #include "flat_update.hpp"
 
@@ -47,20 +48,41 @@ double norm_on_host(const tensor::ParameterArenas& arenas) {
   return std::sqrt(sum);
 }
 
-at::Tensor norms_on_gpu(const tensor::ParameterArenas& arenas) {
-  const at::NoGradGuard no_grad;
+void GpuNorm::find(const tensor::ParameterArenas& arenas, const NormUse& use) {
   const c10::Device gpu = arenas.front().values().device();
   const c10::DeviceGuard guard(gpu);
-  const auto count = static_cast<std::int64_t>(arenas.size());
-  at::Tensor norms = at::empty({count}, at::TensorOptions(gpu).dtype(at::kDouble));
-  for (std::int64_t i = 0; i < count; ++i)
-    norms.select(0, i).copy_(norm_on_device(arenas[static_cast<std::size_t>(i)].gradients()));
-  return norms;
+  const auto blocks_of = [](const tensor::ParameterArena& arena) {
+    return norm_blocks(static_cast<std::int64_t>(arena.gradients().nbytes()));
+  };
+  std::int64_t blocks = 0;
+  for (const auto& arena : arenas) blocks += blocks_of(arena);
+  if (!memory_.defined())
+    memory_ = at::zeros({1 + blocks},
+                        at::TensorOptions(gpu).dtype(at::kDouble));  // once: the last block leaves zero
+  auto* const numbers = memory_.mutable_data_ptr<double>();
+  const NormMemory memory{
+      .partial_sums = numbers + 1, .arrived = reinterpret_cast<unsigned*>(numbers), .blocks = blocks};
+  std::int64_t first_block = 0;
+  for (const auto& arena : arenas) {
+    const at::Tensor& flat = arena.gradients();
+    const auto add = [&]<class T>(const T* values) {
+      add_squares_on_gpu(values, flat.numel(), memory, first_block, use, device::current_stream(gpu));
+    };
+    if (flat.scalar_type() == at::kDouble)
+      add(flat.const_data_ptr<double>());
+    else
+      add(flat.const_data_ptr<float>());
+    first_block += blocks_of(arena);
+  }
 }
 
 at::Tensor gradient_norm(const tensor::ParameterArenas& arenas) {
-  return on_one_gpu(arenas) ? norm_on_device(norms_on_gpu(arenas))
-                            : at::full({}, norm_on_host(arenas), at::kDouble);
+  if (!on_one_gpu(arenas)) return at::full({}, norm_on_host(arenas), at::kDouble);
+  at::Tensor norm = at::empty({}, at::TensorOptions(arenas.front().values().device()).dtype(at::kDouble));
+  GpuNorm().find(
+      arenas,
+      {.rule = nullptr, .loss_scale = nullptr, .found = nullptr, .norm = norm.mutable_data_ptr<double>()});
+  return norm;
 }
 
 }  // namespace bunchtrain::optim

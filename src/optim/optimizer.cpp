@@ -14,6 +14,7 @@
 #include "arena_state.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/device/detail/current_stream.hpp"
+#include "bunchtrain/optim/ema.hpp"
 #include "flat_update.hpp"
 #include "step_memory.hpp"
 
@@ -56,18 +57,6 @@ void require_norm(const at::Tensor& norm, const tensor::ParameterArenas& arenas)
                     fmt::format("a float64 scalar on {}", device.str()));
 }
 
-/// Of `GradientScale::on_device`. @param rule on that device @param norms [A] float64, of the parts of the gradients
-at::Tensor find_scale_on_device(const ScaleRule* rule, const at::Tensor& norms,
-                                const at::Tensor& loss_scale) {
-  const c10::DeviceGuard guard(norms.device());
-  at::Tensor found = at::empty({2}, norms.options());
-  static_assert(sizeof(ClipScale) == 2 * sizeof(double));
-  find_scale_on_gpu(rule, norms.const_data_ptr<double>(), static_cast<int>(norms.numel()),
-                    in_memory(loss_scale), reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>()),
-                    device::current_stream(norms.device()));
-  return found;
-}
-
 }  // namespace
 
 double StepReport::gradient_norm() const { return late_.empty() ? gradient_norm_ : late_.values()[1]; }
@@ -106,20 +95,35 @@ std::int64_t Optimizer::uploads() const noexcept {
   return count;
 }
 
+bool Optimizer::owns_all() const { return optim::owns_all(*arenas_, owned_); }
+
+/// An average of arenas of several GPUs moves by itself, since an update may be left out by the host there.
+bool Optimizer::can_move(const Ema* average) const {
+  return average != nullptr && on_one_gpu(*arenas_) && moves_averages();
+}
+
 StepReport Optimizer::step(const StepOptions& options) {
   expects(options.clip_norm >= 0, "clip_norm must not be negative");
+  expects(options.average == nullptr || options.average->is_of(*arenas_),
+          "the average of an optimizer's step is of other arenas");
   const bool needs_norm = options.clip_norm > 0 || options.check_finite || loss_scale_.defined();
   if (options.gradient_norm.defined())
     require_norm(options.gradient_norm, *arenas_);
-  else if (needs_norm && !owns_all(*arenas_, owned_))
+  else if (needs_norm && !owns_all())
     throw ConfigError(
         "gradient_norm", "undefined",
         "that of all ranks, as this optimizer owns a part of the arenas: Engine::gradient_norm");
   for (auto& arena : *arenas_) arena.end_pass();
+  const bool with_average = can_move(options.average);
+  const StepReport report = update(options, with_average);
+  if (options.average != nullptr && !with_average) options.average->update();
+  return report;
+}
+
+StepReport Optimizer::update(const StepOptions& options, bool with_average) {
   steps_ = steps();  // the device came to the update before long ago
   unsettled_.reset();
-
-  write_scalars(options);
+  write_scalars(options, with_average);
   GradientScale scale{options.gradient_scale};
   const StepReport report = find_scale(options, scale);
   const bool scales_losses = loss_scale_.defined();
@@ -131,10 +135,29 @@ StepReport Optimizer::step(const StepOptions& options) {
   return report;
 }
 
-void Optimizer::write_scalars(const StepOptions& options) {
-  for (const auto& memory : memories_) memory->begin();
+void Optimizer::write_scalars(const StepOptions& options, bool with_average) {
+  for (const auto& memory : memories_) memory->begin(with_average ? options.average : nullptr);
   plan(steps_ + 1);
   for (const auto& memory : memories_) memory->upload(scale_rule_of(options, loss_scale_options_));
+}
+
+/// Of `GradientScale::on_device`.
+at::Tensor Optimizer::find_scale_on_device(const at::Tensor& given_norm) {
+  const c10::Device gpu = arenas_->front().values().device();
+  const c10::DeviceGuard guard(gpu);
+  at::Tensor found = at::empty({2}, at::TensorOptions(gpu).dtype(at::kDouble));
+  static_assert(sizeof(ClipScale) == 2 * sizeof(double));
+  auto* const result = reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>());
+  const ScaleRule* const rule = memory_of(0).scale_rule();
+  if (given_norm.defined()) {
+    find_scale_on_gpu(rule, given_norm.const_data_ptr<double>(), 1, in_memory(loss_scale_), result,
+                      device::current_stream(gpu));
+  } else {
+    if (!norm_) norm_ = std::make_unique<GpuNorm>();
+    norm_->find(*arenas_,
+                {.rule = rule, .loss_scale = in_memory(loss_scale_), .found = result, .norm = nullptr});
+  }
+  return found;
 }
 
 /// Clipping, loss scale and the check for finite gradients, where they are asked for.
@@ -142,8 +165,7 @@ StepReport Optimizer::find_scale(const StepOptions& options, GradientScale& scal
   if (options.clip_norm == 0 && !options.check_finite && !loss_scale_.defined()) return {};
   const at::Tensor& given = options.gradient_norm;
   if (on_one_gpu(*arenas_)) {
-    scale.on_device = find_scale_on_device(memory_of(0).scale_rule(),
-                                           given.defined() ? given : norms_on_gpu(*arenas_), loss_scale_);
+    scale.on_device = find_scale_on_device(given);
     return StepReport(device::LateCopy(scale.on_device));
   }
   const double norm = given.defined() ? *given.const_data_ptr<double>() : norm_on_host(*arenas_);

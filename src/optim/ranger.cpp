@@ -80,12 +80,11 @@ void Ranger::plan_range(const UpdateRange& range, StepMemory& memory, std::int64
     const at::Tensor fast = arena.values().narrow(0, range.begin, count);
     (*slow_)[range.arena].narrow(0, range.in_state, count).copy_(fast);
   }
-  plan_update(make_radam_rule(options_, range, step), arena, range, {exp_avg_, exp_avg_sq_}, memory);
-  if (slow_ != nullptr) {
-    const bool due = step % options_.lookahead_steps == 0;
-    const LookaheadRule<double> rule{.factor = due ? options_.lookahead_factor : 0};
-    plan_update(rule, arena, range, {slow_}, memory);
-  }
+  const RadamRule<double> radam = make_radam_rule(options_, range, step);
+  if (slow_ == nullptr) return plan_update(radam, arena, range, {exp_avg_, exp_avg_sq_}, memory);
+  const bool due = step % options_.lookahead_steps == 0;
+  const RangerRule<double> rule{.radam = radam, .factor = due ? options_.lookahead_factor : 0};
+  plan_update(rule, arena, range, {exp_avg_, exp_avg_sq_, slow_}, memory);
 }
 
 }  // namespace bunchtrain::optim

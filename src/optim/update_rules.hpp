@@ -94,19 +94,22 @@ struct RadamRule {
   }
 };
 
-/// The slow weights move towards the fast ones, which restart from there. Needs no gradient. Idle with factor 0:
-/// the steps in which they do not move.
+/// Rectified Adam with Lookahead (1907.08610): with a factor the slow weights move towards the fast ones, which restart
+/// from there; with factor 0, in the steps between, they lie still.
 template <class T>
-struct LookaheadRule {
-  static constexpr int kStates = 1;
+struct RangerRule {
+  static constexpr int kStates = 3;
+  RadamRule<T> radam;
   T factor;
 
-  BUNCHTRAIN_HOST_DEVICE bool is_idle() const { return factor == 0; }
   template <class U>
-  LookaheadRule<U> as() const {
-    return {U(factor)};
+  RangerRule<U> as() const {
+    return {radam.template as<U>(), U(factor)};
   }
-  BUNCHTRAIN_HOST_DEVICE void operator()(T& value, T /*gradient*/, T& slow) const {
+  BUNCHTRAIN_HOST_DEVICE int states_in_use() const { return factor == 0 ? 2 : 3; }
+  BUNCHTRAIN_HOST_DEVICE void operator()(T& value, T gradient, T& exp_avg, T& exp_avg_sq, T& slow) const {
+    radam(value, gradient, exp_avg, exp_avg_sq);
+    if (factor == 0) return;
     slow += factor * (value - slow);
     value = slow;
   }
@@ -151,14 +154,25 @@ struct RmspropMomentumRule {
   }
 };
 
-/// Whether nothing is to be done in this step.
+/// How many of its states a rule reads and writes in this step.
 template <class Rule>
-BUNCHTRAIN_HOST_DEVICE constexpr bool is_idle(const Rule& rule) {
-  if constexpr (requires { rule.is_idle(); })
-    return rule.is_idle();
+BUNCHTRAIN_HOST_DEVICE constexpr int states_in_use(const Rule& rule) {
+  if constexpr (requires { rule.states_in_use(); })
+    return rule.states_in_use();
   else
-    return false;
+    return Rule::kStates;
 }
+
+/// A moving average follows a value by `weight` of the way: the formula of `at::lerp`, which is exact at both ends.
+template <class T>
+struct AverageRule {
+  T weight;
+
+  BUNCHTRAIN_HOST_DEVICE void operator()(T value, T& average) const {
+    const T way = value - average;
+    average = weight < T(0.5) ? std::fma(weight, way, average) : std::fma(weight - T(1), way, value);
+  }
+};
 
 }  // namespace bunchtrain::optim
 
@@ -168,6 +182,6 @@ BUNCHTRAIN_HOST_DEVICE constexpr bool is_idle(const Rule& rule) {
   MAKE(MomentumRule)                  \
   MAKE(AdamRule)                      \
   MAKE(RadamRule)                     \
-  MAKE(LookaheadRule)                 \
+  MAKE(RangerRule)                    \
   MAKE(RmspropRule)                   \
   MAKE(RmspropMomentumRule)

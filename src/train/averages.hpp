@@ -2,6 +2,7 @@
 #pragma once
 /// Moving averages of the networks' parameters, which a run keeps beside them: `--ema`.
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -28,7 +29,9 @@ class Averages {
   };
 
   Averages(std::span<const TrainedNetwork> networks, double decay);
-  /// After every optimizer step.
+  /// Of the network with this number, for its optimizer's step; nullptr without a decay.
+  optim::Ema* of(std::size_t network) { return averages_.empty() ? nullptr : &averages_[network]; }
+  /// After every step whose optimizers were not told.
   void update();
   /// Components "ema", or "generator-ema" of several networks; views of the live state.
   checkpoint::Components state() const;

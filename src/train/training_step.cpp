@@ -46,6 +46,12 @@ constexpr std::int64_t kMostLeftOut = 100;  ///< steps in a row, of `--check-fin
 /// Gradients that a loss as it is makes infinite: it was not the scale.
 constexpr double kLeastLossScale = 1;
 
+/// Undefined where the optimizer finds it by itself, on its way.
+at::Tensor norm_for(const TrainedNetwork& network) {
+  const bool is_own = network.engine->is_whole() && network.optimizer->owns_all();
+  return is_own ? at::Tensor() : network.engine->gradient_norm();
+}
+
 }  // namespace
 
 void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
@@ -282,7 +288,6 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
     if (const at::Tensor scale = network.optimizer->loss_scale(); scale.defined())
       step.loss_scales.emplace_back(scale);
   if (session_.device().is_cuda()) step.index_faults = device::LateCopy(ops::index_faults(session_.device()));
-  averages_.update();
   step.end.emplace(session_.device());
   step.total_exposed = total_exposed();
 }
@@ -309,7 +314,8 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const device::Moment finished(session_.device());
   step.update = network.optimizer->step({.clip_norm = settings_.clip_norm,
                                          .check_finite = true,
-                                         .gradient_norm = network.engine->gradient_norm()});
+                                         .gradient_norm = norm_for(network),
+                                         .average = averages_.of(0)});
   step.backward.add(begin, finished);
   step.optimizer.add(finished, device::Moment(session_.device()));
 }
@@ -317,6 +323,7 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
 void TrainingLoop::run_manual_step(const Batch& batch, StepInFlight& step) {
   const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids, step_number_.tensor());
   step.terms = task_.manual_step(batch);
+  averages_.update();
   expects(!step.terms.empty(), "a manual step returns at least one loss term");
   step.forward.add(*step.begin, device::Moment(session_.device()));
 }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
 
 namespace bunchtrain::device {
@@ -35,9 +36,15 @@ class StepScalars {
     static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
     return {add_bytes(sizeof(T))};
   }
+  /// The same for memory whose size is known late, 16-byte aligned: a table that kernels go through.
+  StepScalar<std::byte> add_table(std::size_t bytes) { return {add_bytes(bytes)}; }
   template <class T>
   void set(StepScalar<T> slot, const T& value) {
     set_bytes(slot.offset, &value, sizeof(T));
+  }
+  /// The first bytes of a table.
+  void set_table(StepScalar<std::byte> table, std::span<const std::byte> bytes) {
+    set_bytes(table.offset, bytes.data(), bytes.size());
   }
   /// What was set last.
   template <class T>

@@ -17,10 +17,15 @@ class Ema {
   /// @throws ConfigError unless 0 <= decay < 1.
   Ema(tensor::ParameterArenas& arenas, double decay);
 
-  /// Call after each optimizer step.
+  /// Call after each optimizer step, or give it to the step (`StepOptions::average`).
   void update();
   /// Exchanges parameters and averages: once before validating, once after. Two calls restore the same bits.
   void exchange();
+
+  double decay() const noexcept { return decay_; }
+  /// Flat, one per arena, laid out as its values.
+  const std::vector<at::Tensor>& averages() const noexcept { return averages_; }
+  bool is_of(const tensor::ParameterArenas& arenas) const noexcept { return &arenas == arenas_; }
 
   /// "average.<parameter>" and the decay; views of the live state.
   StateDict state() const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// Fused optimizers: one pass over each arena per update.
+/// Fused optimizers: one pass over the arenas per update, on a GPU one launch.
 
 #include <cstdint>
 #include <vector>
@@ -29,6 +29,7 @@ class FusedOptimizer : public Optimizer {
  private:
   void plan(std::int64_t step) final;
   void apply(const GradientScale& scale, std::int64_t step) final;
+  bool moves_averages() const final;
   std::vector<UpdateRange> make_ranges(std::size_t arena);
 };
 

@@ -21,6 +21,8 @@
 
 namespace bunchtrain::optim {
 
+class Ema;
+
 /// What one `step` did, for metrics. On a GPU it becomes known when the device comes to the update: who asks
 /// in the step that follows waits for nothing.
 class StepReport {
@@ -54,8 +56,12 @@ struct StepOptions {
   /// network are spread over ranks (`parallel::Engine::gradient_norm`). Undefined: the norm of the own arenas
   /// (`gradient_norm`), which an optimizer of a part of them does not take.
   at::Tensor gradient_norm = {};
+  /// Moved on after the update, also one that is left out, as by `Ema::update`: on a GPU in the update's own pass over
+  /// memory, where no parameter is frozen and all of the arenas are owned. nullptr: none.
+  Ema* average = nullptr;
 };
 
+class GpuNorm;
 class StepMemory;
 
 /// What an update multiplies every gradient with: clipping, the caller's scale and the inverse of the loss
@@ -87,9 +93,11 @@ class Optimizer {
 
   /// One update from the gradients in the arenas, which stay as they are (a `TorchOptimizer` scales them). On
   /// a GPU clipping and the check for finite gradients are made by the device, and the host goes on.
-  /// @throws ConfigError for a negative `clip_norm`, a `gradient_norm` of another shape, dtype or device, or none
+  /// @throws ConfigError for a negative `clip_norm`, an `average` of other arenas, a `gradient_norm` of another shape, dtype or device, or none
   /// where it is needed and a part of the arenas is owned.
   StepReport step(const StepOptions& options = {});
+  /// Whether this optimizer updates all of the arenas, so that it finds the norm of their gradients by itself.
+  bool owns_all() const;
   /// How often numbers of a step (rates, corrections, clipping) were written to the devices: by each step that changes one, once
   /// for each device.
   std::int64_t uploads() const noexcept;
@@ -130,6 +138,8 @@ class Optimizer {
   std::vector<at::Tensor>& add_state(std::string name);
   /// Says by the memories of the devices what the update of `step` will read; `apply` follows, unless the step is left out.
   virtual void plan(std::int64_t /*step*/) {}
+  /// Whether `apply` moves the average of the memories on, where these have one.
+  virtual bool moves_averages() const { return false; }
   /// Updates what is owned of all parameters that are not frozen; `step` counts from 1.
   virtual void apply(const GradientScale& scale, std::int64_t step) = 0;
   /// By the first group that matches the parameter's name.
@@ -138,6 +148,7 @@ class Optimizer {
   const std::vector<std::unique_ptr<StepMemory>>& memories() const noexcept { return memories_; }
   StepMemory& memory_of(std::size_t arena) const;
   tensor::ParameterArenas& arenas() noexcept { return *arenas_; }
+  const tensor::ParameterArenas& arenas() const noexcept { return *arenas_; }
   const tensor::ArenaRange& owned(std::size_t arena) const noexcept { return owned_[arena]; }
 
  private:
@@ -145,7 +156,10 @@ class Optimizer {
     std::string name;
     std::vector<at::Tensor> flat;
   };
-  void write_scalars(const StepOptions& options);
+  StepReport update(const StepOptions& options, bool with_average);
+  bool can_move(const Ema* average) const;
+  void write_scalars(const StepOptions& options, bool with_average);
+  at::Tensor find_scale_on_device(const at::Tensor& given_norm);
   StepReport find_scale(const StepOptions& options, GradientScale& scale);
 
   tensor::ParameterArenas* arenas_;
@@ -158,6 +172,7 @@ class Optimizer {
   std::vector<ParameterGroup> groups_;
   std::vector<std::unique_ptr<State>> states_;
   std::vector<std::unique_ptr<StepMemory>> memories_;
+  std::unique_ptr<GpuNorm> norm_;
   LossScaleOptions loss_scale_options_;
   at::Tensor loss_scale_;  ///< [2] float64, as LossScale in memory; undefined = losses are not scaled
 };

@@ -12,6 +12,7 @@
 #include "bunchtrain/device/detail/gpu_situation.hpp"
 #include "bunchtrain/optim/adam.hpp"
 #include "bunchtrain/optim/adamw.hpp"
+#include "bunchtrain/optim/ema.hpp"
 #include "bunchtrain/optim/gradient_norm.hpp"
 #include "bunchtrain/optim/ranger.hpp"
 #include "bunchtrain/optim/registry.hpp"
@@ -164,6 +165,30 @@ TEST(OptimizersGpuTest, LossScalesMoveAsOnTheCpuAndTheHostGoesOn) {
   std::vector<at::Tensor> back;
   for (const auto& parameter : gpu.parameters) back.push_back(parameter.detach().cpu());
   expect_equal(back, cpu.parameters, 1e-12);
+}
+
+/// In the update's own launch, and in a launch of its own beside frozen parameters.
+TEST(OptimizersGpuTest, AveragesMoveWithTheUpdate) {
+  for (const bool frozen : {false, true})
+    for (const std::string& name : names()) {
+      const Factory create_one = [&](auto& arenas) { return create(name, arenas, {.weight_decay = 0.1}); };
+      const auto start = make_parameters();
+      std::vector<at::Tensor> on_gpu;
+      for (const auto& parameter : start) on_gpu.push_back(parameter.detach().cuda().requires_grad_());
+      Optimized cpu(copies_of(start), create_one);
+      Optimized gpu(on_gpu, create_one);
+      Ema cpu_average(cpu.arenas, 0.9), gpu_average(gpu.arenas, 0.9);
+      if (frozen)
+        for (const auto* side : {&cpu, &gpu}) side->parameters[1].set_requires_grad(false);
+      for (int step = 1; step < 14; ++step) {
+        const double scale = step == 4 ? std::nan("") : 1;
+        cpu.step(step,
+                 {.clip_norm = 3, .gradient_scale = scale, .check_finite = true, .average = &cpu_average});
+        gpu.step(step,
+                 {.clip_norm = 3, .gradient_scale = scale, .check_finite = true, .average = &gpu_average});
+      }
+      expect_equal({gpu_average.averages()[0].cpu()}, cpu_average.averages(), 1e-12);
+    }
 }
 
 TEST(OptimizersGpuTest, TheDeviceIsChosenAndDescribed) {

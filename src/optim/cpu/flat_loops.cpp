@@ -15,24 +15,27 @@ namespace HWY_NAMESPACE {
 namespace {
 
 template <template <class> class Rule, class T>
-void update_loop(const Rule<T>& rule_in_memory, const FlatRange<T>& range, std::int64_t begin,
+void update_loop(const Rule<T>& rule_in_memory, const FlatRange<T>& range, T scale, std::int64_t begin,
                  std::int64_t end) {
   const Rule<T> rule = rule_in_memory;  // in registers: stores below cannot alias it
   T* __restrict value = range.value;
   const T* __restrict gradient = range.gradient;
-  const T scale = static_cast<T>(*range.gradient_scale);
+  T* __restrict first = range.state[0];
+  T* __restrict second = range.state[1];
+  T* __restrict third = range.state[2];
   if constexpr (Rule<T>::kStates == 0) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) rule(value[i], gradient[i] * scale);
   } else if constexpr (Rule<T>::kStates == 1) {
-    T* __restrict first = range.state[0];
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) rule(value[i], gradient[i] * scale, first[i]);
-  } else {
-    T* __restrict first = range.state[0];
-    T* __restrict second = range.state[1];
+  } else if constexpr (Rule<T>::kStates == 2) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) rule(value[i], gradient[i] * scale, first[i], second[i]);
+  } else {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i)
+      rule(value[i], gradient[i] * scale, first[i], second[i], third[i]);
   }
 }
 

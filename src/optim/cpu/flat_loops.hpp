@@ -11,7 +11,7 @@ namespace bunchtrain::optim {
 
 /// Elements [begin, end) of a range.
 template <template <class> class Rule, class T>
-using UpdateLoop = void (*)(const Rule<T>& rule, const FlatRange<T>& range, std::int64_t begin,
+using UpdateLoop = void (*)(const Rule<T>& rule, const FlatRange<T>& range, T scale, std::int64_t begin,
                             std::int64_t end);
 
 /// The loops of one instruction set.
@@ -22,10 +22,10 @@ struct FlatLoops {
 #undef BUNCHTRAIN_LOOP_OF
   double (*sum_of_squares)(const T* values, std::int64_t count);
 
-#define BUNCHTRAIN_LOOP_OF(Rule)                                                                        \
-  void operator()(const Rule<T>& rule, const FlatRange<T>& range, std::int64_t begin, std::int64_t end) \
-      const {                                                                                           \
-    of_##Rule(rule, range, begin, end);                                                                 \
+#define BUNCHTRAIN_LOOP_OF(Rule)                                                               \
+  void operator()(const Rule<T>& rule, const FlatRange<T>& range, T scale, std::int64_t begin, \
+                  std::int64_t end) const {                                                    \
+    of_##Rule(rule, range, scale, begin, end);                                                 \
   }
   BUNCHTRAIN_UPDATE_RULES(BUNCHTRAIN_LOOP_OF)
 #undef BUNCHTRAIN_LOOP_OF

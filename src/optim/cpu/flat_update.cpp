@@ -18,11 +18,12 @@ constexpr std::int64_t kSumPiece = 4096;
 }  // namespace
 
 template <template <class> class Rule, class T>
-void update_on_cpu(const Rule<T>* rule, const FlatRange<T>& range) {
-  if (!std::isfinite(static_cast<T>(*range.gradient_scale)) || is_idle(*rule)) return;
+void update_on_cpu(const Rule<T>& rule, const FlatRange<T>& range, double gradient_scale) {
+  const T scale = static_cast<T>(gradient_scale);
+  if (!std::isfinite(scale)) return;
   const FlatLoops<T>& loops = flat_loops<T>();
   at::parallel_for(0, range.count, kGrain,
-                   [&](std::int64_t begin, std::int64_t end) { loops(*rule, range, begin, end); });
+                   [&](std::int64_t begin, std::int64_t end) { loops(rule, range, scale, begin, end); });
 }
 
 template <class T>
@@ -42,9 +43,9 @@ double sum_of_squares_on_cpu(const T* values, std::int64_t count) {
   return total;
 }
 
-#define INSTANTIATE(Rule)                                                   \
-  template void update_on_cpu(const Rule<float>*, const FlatRange<float>&); \
-  template void update_on_cpu(const Rule<double>*, const FlatRange<double>&);
+#define INSTANTIATE(Rule)                                                           \
+  template void update_on_cpu(const Rule<float>&, const FlatRange<float>&, double); \
+  template void update_on_cpu(const Rule<double>&, const FlatRange<double>&, double);
 BUNCHTRAIN_UPDATE_RULES(INSTANTIATE)
 #undef INSTANTIATE
 template double sum_of_squares_on_cpu(const float*, std::int64_t);
