@@ -54,6 +54,13 @@ void check_inputs(const ParticleNetOptions& options, const at::Tensor& points, c
   }
 }
 
+/// Without a mask.
+nn::Padding rules_of(const ParticleNetOptions& options) {
+  return {.mask = {},
+          .zeroed = options.padding == PaddingRule::weaver,
+          .counted = options.batch_norm_rows == BatchNormRows::all};
+}
+
 }  // namespace
 
 /// The layers, in the order of their use.
@@ -123,14 +130,13 @@ std::int64_t ParticleNetImpl::register_fusion() {
 at::Tensor ParticleNetImpl::embed(const at::Tensor& points, const at::Tensor& features,
                                   const at::Tensor& mask) {
   check_inputs(options_, points, features, mask);
-  const bool zeroed = options_.padding == PaddingRule::weaver;
-  const nn::Padding padding{
-      .mask = mask, .zeroed = zeroed, .counted = options_.batch_norm_rows == BatchNormRows::all};
+  nn::Padding padding = rules_of(options_);
+  padding.mask = mask;
   const at::Tensor real = mask.unsqueeze(2);
   const auto counted = padding.counted ? std::nullopt : std::optional(mask);
 
   at::Tensor x = blocks_->feature_norm->forward(features.mul(real), counted);
-  if (zeroed) x = x.mul(real);
+  if (padding.zeroed) x = x.mul(real);
   std::vector<at::Tensor> outputs;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
     // The first graph lives in (deta, dphi), later ones in the features of the block
@@ -180,9 +186,14 @@ std::vector<std::string> ParticleNetImpl::input_names() const { return {"points"
 
 std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
                                                          nn::EdgeStorage storage) const {
+  const bool can_be_asked = storage.device.is_cuda() && storage.device.has_index();
   std::int64_t kept = 0, transient = 0;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
-    const auto block = blocks_->edge_convs[i]->footprint(jets * particles, options_.blocks[i].k, storage);
+    const std::int64_t k = options_.blocks[i].k;
+    if (can_be_asked)
+      storage.fused =
+          blocks_->edge_convs[i]->why_by_operations(particles, k, rules_of(options_), storage.device).empty();
+    const auto block = blocks_->edge_convs[i]->footprint(jets * particles, k, storage);
     kept += block.kept;
     transient = std::max(transient, block.transient);
   }
@@ -191,9 +202,7 @@ std::int64_t ParticleNetImpl::predicted_activation_bytes(std::int64_t jets, std:
 
 std::vector<std::string> ParticleNetImpl::blocks_by_operations(std::int64_t particles,
                                                                c10::Device device) const {
-  const nn::Padding rules{.mask = {},
-                          .zeroed = options_.padding == PaddingRule::weaver,
-                          .counted = options_.batch_norm_rows == BatchNormRows::all};
+  const nn::Padding rules = rules_of(options_);
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < blocks_->edge_convs.size(); ++i) {
     const std::string why =

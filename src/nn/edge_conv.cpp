@@ -61,19 +61,23 @@ at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tens
 EdgeConvFootprint EdgeConvBlockImpl::footprint(std::int64_t points, std::int64_t k,
                                                EdgeStorage storage) const {
   const auto& channels = options_.channels;
-  const bool passes = storage.device == c10::kCPU;
+  const bool passes = storage.device.is_cpu(), fused = storage.fused && !passes;
   const std::int64_t point_bytes = points * weights_[0].element_size(),
                      edge_bytes = points * k * storage.value_bytes;
+  const auto memory =
+      fused ? ops::fused_edge_memory(points, k, channels, storage.value_bytes) : ops::FusedEdgeMemory{};
   // By passes the inputs of batch norms 2 and 3. By operations those of all three and of the two linear
   // layers between them; backward begins with the gradients of the last layer's output and input.
+  const std::int64_t by_operations = 2 * (channels[0] + channels[1]) + channels[2];
   const std::int64_t edges =
-      edge_bytes * (passes ? channels[1] + channels[2] : 2 * (channels[0] + channels[1]) + channels[2]);
-  const std::int64_t gradients = passes ? 0 : edge_bytes * 2 * channels[2];
+      fused ? memory.edges : edge_bytes * (passes ? channels[1] + channels[2] : by_operations);
+  std::int64_t gradients = memory.backward;
+  if (!passes && !fused) gradients = edge_bytes * 2 * channels[2];
   // u and v where passes need them again, the input of the shortcut's batch norm, the block's output in front
   // of and behind the mask.
   const std::int64_t terms = passes ? 2 * channels[0] : 0;
   const std::int64_t projected = shortcut_weight_.defined() ? channels[2] : 0;
-  const std::int64_t kept = point_bytes * (terms + projected + 2 * channels[2]);
+  const std::int64_t kept = point_bytes * (terms + projected + 2 * channels[2]) + memory.points;
   return options_.recompute ? EdgeConvFootprint{kept, edges + gradients}
                             : EdgeConvFootprint{kept + edges, gradients};
 }

@@ -36,7 +36,8 @@ class ParticleNetImpl : public torch::nn::Module, public nn::Model {
   const ParticleNetOptions& options() const noexcept { return options_; }
   std::string description() const override;
   /// Bytes that one training step of B jets of P particles needs for activations at its worst moment
-  /// (prediction, printed before step 1).
+  /// (prediction, printed before step 1). A card (`storage.device`) is asked which blocks it computes by fused passes
+  /// in the precision set now.
   std::int64_t predicted_activation_bytes(std::int64_t jets, std::int64_t particles,
                                           nn::EdgeStorage storage = {}) const override;
   /// A line for each block whose edges go through operations on a GPU, in the precision set now: which, and why

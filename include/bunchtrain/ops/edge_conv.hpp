@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -65,5 +66,18 @@ at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, cons
 /// @throws NotBuiltError for tensors on a GPU in a build without CUDA.
 std::string why_by_operations(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                               const EdgeConvLayers& layers);
+
+/// Bytes of a step's edge part by fused passes.
+struct FusedEdgeMemory {
+  std::int64_t edges;     ///< from forward to backward, or with `recompute` while backward runs
+  std::int64_t points;    ///< from forward to backward: terms, neighbours, what is known of edges by point
+  std::int64_t backward;  ///< more while backward runs
+};
+
+/// Prediction for `points` of all sets, padded ones too, since no count of real ones comes to the host.
+/// @param value_bytes of a number of an edge: 2 in bfloat16, else 4
+/// @pre `why_by_operations` has nothing against such a call
+FusedEdgeMemory fused_edge_memory(std::int64_t points, std::int64_t neighbours,
+                                  const std::array<std::int64_t, 3>& channels, std::int64_t value_bytes);
 
 }  // namespace bunchtrain::ops

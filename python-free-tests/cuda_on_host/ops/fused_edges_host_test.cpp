@@ -17,6 +17,7 @@
 #include "edge_conv/cuda/fused_mean.hpp"
 #include "runtime/host_cuda.hpp"
 #include "storage_values.hpp"
+#include "support/peak_allocator.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -146,6 +147,63 @@ TEST_F(FusedEdgesHostTest, RunningStatisticsMoveAsOnTheCpuAndEvaluationUsesThem)
   EXPECT_EQ(fused.layers.norms[0].num_batches_tracked.item<std::int64_t>(), 1);
 }
 
+/// The model's statistics as running ones.
+BlockTensors evaluated(const EdgeBlockModel& model) {
+  BlockTensors block(model, at::kFloat);
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    BatchNormTensors& norm = block.layers.norms[layer];
+    norm.training = false;
+    norm.running_mean = at::tensor(model.norms[layer].mean, at::kDouble).to(at::kFloat);
+    norm.running_var = at::tensor(model.norms[layer].inverse, at::kDouble)
+                           .pow(-2)
+                           .sub(EdgeBlockModel::kEpsilon)
+                           .to(at::kFloat);
+  }
+  return block;
+}
+
+at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block, at::ScalarType edges) {
+  return evaluated_mean(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
+}
+
+/// Only operands are rounded: nothing is stored between the layers.
+TEST_F(FusedEdgesHostTest, EvaluationInOneLaunchEqualsFloat64) {
+  const c10::NoGradGuard no_grad;
+  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
+    for (const PaddedBatch& batch : batches()) {
+      SCOPED_TRACE(std::string(at::toString(edges)) + ", " + std::to_string(batch.sizes.channels[0]) +
+                   " channels, " + std::to_string(batch.sizes.neighbours) + " neighbours");
+      const EdgeBlockModel stored = model_of(batch, edges);
+      const EdgeBlockModel model(batch.sizes, batch.edges(), stored.operands, {});
+      const BlockTensors block = evaluated(model);
+      ASSERT_TRUE(is_evaluation(block.layers, block.terms));
+      EXPECT_LE(test::distance(evaluated_mean_of(batch, block, edges), model.mean.values), kTolerance);
+    }
+}
+
+TEST_F(FusedEdgesHostTest, EvaluationGivesTheSameBitsInAnyOrderOfBlocks) {
+  const c10::NoGradGuard no_grad;
+  const PaddedBatch batch({4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6});
+  const BlockTensors block = evaluated(model_of(batch, at::kBFloat16));
+  const at::Tensor expected = evaluated_mean_of(batch, block, at::kBFloat16);
+  EXPECT_EQ(expected.reshape({4, 12, 17})[1].abs().sum().item<double>(), 0) << "a set without nodes";
+  for (const host_cuda::BlockOrder order : host_cuda::kBlockOrders) {
+    host_cuda::set_seed(7);
+    host_cuda::set_block_order(order);
+    EXPECT_TRUE(at::equal(evaluated_mean_of(batch, block, at::kBFloat16), expected));
+  }
+}
+
+TEST_F(FusedEdgesHostTest, TrainingAndGradientsAreNoEvaluation) {
+  const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {4, 2});
+  BlockTensors block = evaluated(model_of(batch, at::kFloat));
+  EXPECT_FALSE(is_evaluation(block.layers, block.terms)) << "gradients";
+  const c10::NoGradGuard no_grad;
+  EXPECT_TRUE(is_evaluation(block.layers, block.terms));
+  block.layers.norms[1].training = true;
+  EXPECT_FALSE(is_evaluation(block.layers, block.terms));
+}
+
 /// Stands for another rank: adds its sums, in the order in which layers ask.
 class OtherRank : public StatisticsReducer {
  public:
@@ -197,6 +255,29 @@ TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
   EXPECT_EQ(other->asked(), sums.size());
   EXPECT_LE(test::distance(mean, own_rows(model.mean)), kTolerance);
   EXPECT_LE(test::distance(block.terms.grad(), own_rows(model.terms_gradient)), kTolerance);
+}
+
+TEST_F(FusedEdgesHostTest, MemoryOfAStepIsWithinATenthOfThePrediction) {
+  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
+    for (const bool recompute : {false, true}) {
+      const PaddedBatch batch({6, 32, 16, {64, 40, 64}}, std::vector<std::int64_t>(6, 32));
+      const EdgeBlockModel model = model_of(batch, edges);
+      BlockTensors block(model, at::kFloat);
+      block.layers.recompute = recompute;
+      at::Tensor kept;
+      const double after_forward = test::peak_bytes([&] {
+        kept = mean_of(batch, block, edges);
+        test::PeakAllocator::peak = test::PeakAllocator::in_use.load();
+      });
+      const double all = after_forward + test::peak_bytes([&] { walk_back(model, kept); });
+      const FusedEdgeMemory memory =
+          fused_edge_memory(6 * 32, 16, {64, 40, 64}, edges == at::kBFloat16 ? 2 : 4);
+      const auto points =
+          static_cast<double>(memory.points - 6 * 32 * 2 * 64 * 4);  // terms were there before
+      const double forward = points + static_cast<double>(recompute ? 0 : memory.edges);
+      EXPECT_NEAR(after_forward / forward, 1, recompute ? 0.7 : 0.1);
+      EXPECT_NEAR(all / (points + static_cast<double>(memory.edges + memory.backward)), 1, 0.1);
+    }
 }
 
 TEST_F(FusedEdgesHostTest, NodesAreThoseThatTheCpuComputes) {

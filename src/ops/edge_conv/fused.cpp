@@ -15,6 +15,7 @@ namespace bunchtrain::ops::detail {
 namespace {
 
 constexpr int kAmpere = 80;
+constexpr std::int64_t kFloatBytes = 4;
 
 /// Passes read and write whole tiles of 16 edges, about nine times; operations the edges alone, about forty times.
 constexpr std::int64_t kMostPadding = 4;
@@ -107,3 +108,22 @@ std::string why_not_on(const FusedCard& card, std::int64_t bytes) {
 }
 
 }  // namespace bunchtrain::ops::detail
+
+namespace bunchtrain::ops {
+
+FusedEdgeMemory fused_edge_memory(std::int64_t points, std::int64_t neighbours,
+                                  const std::array<std::int64_t, 3>& channels, std::int64_t value_bytes) {
+  using namespace detail;
+  const std::int64_t width = fused_width(static_cast<int>(std::ranges::max(channels)));
+  const std::int64_t edge_tensor = points * kEdgesOfNode * width * value_bytes;
+  const std::int64_t terms = 2 * channels[0] * kFloatBytes;
+  // Neighbours twice, as they were given and inside their sets; of the mean a count of 1 byte and a sum by channel.
+  const std::int64_t of_point = terms + (2 * neighbours + 1) * kFloatBytes + channels[2] * (1 + kFloatBytes);
+  const std::int64_t columns = value_bytes == 2 && width > 64 ? 128 : 64;
+  const std::int64_t blocks = std::min(points * kEdgesOfNode / 64 + 1, kMostPassBlocks * columns / width);
+  return {.edges = 2 * edge_tensor,
+          .points = points * of_point,
+          .backward = edge_tensor + blocks * width * width * kFloatBytes + 2 * points * terms};
+}
+
+}  // namespace bunchtrain::ops

@@ -166,7 +166,13 @@ nn::EdgeStorage storage_of(const train::Session& session) {
   if (precision == Precision::float64) bytes = 8;
   if (precision == Precision::bfloat16) bytes = 2;
   if (precision == Precision::float16 && session.device().is_cuda()) bytes = 2;  // the CPU keeps float32
-  return {.device = session.device().type(), .value_bytes = bytes};
+  return {.device = session.device(), .value_bytes = bytes};
+}
+
+std::int64_t predict_bytes(const train::Session& session, const torch::nn::Module& module, std::int64_t jets,
+                           std::int64_t particles) {
+  const device::PrecisionGuard precision(session.precision(), session.device().type());
+  return nn::as_model(module)->predicted_activation_bytes(jets, particles, storage_of(session));
 }
 
 /// What a GPU computes the long way.
@@ -249,8 +255,7 @@ std::shared_ptr<torch::nn::Module> create_classifier(train::Session& session,
   const train::TrainingChoices& training = session.asked().training;
   const std::int64_t passes = std::max<std::int64_t>(1, training.accumulate.value);
   const std::int64_t share = (training.batch.value / session.size() + passes - 1) / passes;
-  const std::int64_t bytes =
-      nn::as_model(*module)->predicted_activation_bytes(share, card->length, storage_of(session));
+  const std::int64_t bytes = predict_bytes(session, *module, share, card->length);
   if (bytes == 0) return module;
   session.logger().info(
       fmt::format("a pass keeps about {:.2f} GB for backward ({} jets of {} particles per rank)",

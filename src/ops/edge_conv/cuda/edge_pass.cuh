@@ -29,18 +29,21 @@ struct PassShape {
 };
 
 /// Where the rows of a tile begin and end, as points of all sets. -1: no edge is there.
-struct TileEdges {
-  std::int32_t from[kTileRows], to[kTileRows];
+template <int kRows>
+struct EdgeEnds {
+  std::int32_t from[kRows], to[kRows];
 };
+using TileEdges = EdgeEnds<kTileRows>;
 
 /// Shared memory of a pass besides what it asks for: TileEdges and the sums.
 inline constexpr std::size_t kStaticBytes = sizeof(TileEdges) + 2 * kPassThreads * sizeof(double);
 
-/// The edges of the nodes [first, min(first + kTileNodes, last)). Visible after a barrier.
-__device__ inline void list_edges(const EdgeNodes& nodes, std::int64_t first, std::int64_t last,
-                                  TileEdges& edges) {
+/// The edges of the nodes [first, min(first + kRows / kEdgesOfNode, last)). Visible after a barrier.
+template <int kRows>
+__device__ void list_edges(const EdgeNodes& nodes, std::int64_t first, std::int64_t last,
+                           EdgeEnds<kRows>& edges) {
   const int row = static_cast<int>(threadIdx.x);
-  if (row >= kTileRows) return;
+  if (row >= kRows) return;
   const std::int64_t node = first + row / kEdgesOfNode;
   const int n = row % kEdgesOfNode;
   const bool exists = node < last && n < nodes.neighbours;
@@ -174,10 +177,9 @@ __device__ inline double edges_of_block(const EdgeNodes& nodes, std::int64_t nod
 template <class S, int kWidth>
 constexpr int kColumnsOf = sizeof(S) == 2 && kWidth > 64 ? 128 : 64;
 
-/// Blocks of a pass along `units` of work, each with `parts` that share the columns. Not the card's number of
-/// multiprocessors: sums would depend on it.
+/// Blocks of a pass along `units` of work, each with `parts` that share the columns.
 constexpr int pass_blocks(std::int64_t units, int parts) {
-  const int most = 264 / parts;
+  const int most = kMostPassBlocks / parts;
   return units < most ? static_cast<int>(units) : most;
 }
 constexpr std::int64_t most_tiles(const EdgeNodes& nodes) {

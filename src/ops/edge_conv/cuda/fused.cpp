@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "../edge_conv_operations.hpp"
 #include "bunchtrain/device/detail/cuda_check.cuh"
@@ -20,6 +21,14 @@ int attribute_of(c10::Device device, cudaDeviceAttr attribute) {
   int value = 0;
   device::check_cuda(cudaDeviceGetAttribute(&value, attribute, device.index()), "look at the GPU");
   return value;
+}
+
+std::int64_t evaluation_bytes(const EdgeConvLayers& layers, at::ScalarType edge_type) {
+  std::int64_t widest = 0;
+  for (const at::Tensor& weight : layers.weights) widest = std::max(widest, weight.size(0));
+  const int width = fused_width(static_cast<int>(widest));
+  return static_cast<std::int64_t>(edge_type == at::kBFloat16 ? fused_evaluation_bytes<Bf16>(width)
+                                                              : fused_evaluation_bytes<float>(width));
 }
 
 }  // namespace
@@ -49,8 +58,12 @@ at::Tensor mean_by_fused_passes(const at::Tensor& features, const at::Tensor& in
                                .to(at::kFloat)
                                .reshape({-1, 2 * layers.weights[0].size(0)});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  return mean_over_fused_edges(layers, terms, list_nodes(indices, padding), edge_type)
-      .reshape({features.size(0), features.size(1), layers.weights[2].size(0)});
+  FusedNodes nodes = list_nodes(indices, padding);
+  const bool at_once = is_evaluation(layers, terms) &&
+                       evaluation_bytes(layers, edge_type) <= fused_card(features.device()).shared_bytes;
+  const at::Tensor mean = at_once ? evaluated_mean(layers, terms, nodes, edge_type)
+                                  : mean_over_fused_edges(layers, terms, std::move(nodes), edge_type);
+  return mean.reshape({features.size(0), features.size(1), layers.weights[2].size(0)});
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -76,6 +76,22 @@ template <class S>
 void launch_mean(const EdgeNodes& nodes, const S* y3, const EdgeAffine& affine, int channels, int width,
                  float* mean, const PassedEdges& passed, cudaStream_t stream);
 
+/// F2 to F4 in one launch, with batch norms that do not depend on the batch: no edge leaves shared memory.
+template <class S>
+struct EdgeEvaluation {
+  FirstRows first;
+  EdgeAffine affines[3];
+  const S* weights[2];  ///< [width, width] of the second and third layer, zeros where these end
+  int channels[2];      ///< of both
+  int width;
+  float* mean;  ///< as that of launch_mean
+};
+template <class S>
+void launch_evaluation(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream);
+/// Shared memory of its blocks.
+template <class S>
+std::size_t fused_evaluation_bytes(int width);
+
 /// Sums over edges of g and g y3 without a pass over them, g being the gradient behind the third batch norm.
 /// `gradient` [points of all sets, channels] is that of `mean`; `partials` [node_blocks, 2 channels + 1].
 void launch_mean_moments(const EdgeNodes& nodes, const PassedEdges& passed, const float* gradient,

@@ -4,6 +4,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -81,7 +82,28 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
   }
 };
 
+template <class S>
+at::Tensor evaluate(const EdgeConvLayers& layers, const EdgeLayers& inputs, const FusedNodes& nodes) {
+  FusedPasses<S> passes(nodes, inputs);
+  for (std::size_t layer = 0; layer < 3; ++layer)
+    passes.set_norm(layer, row_norm_of_partials(layers.norms[layer], at::Tensor(), /*relu=*/true));
+  return passes.evaluate();
+}
+
 }  // namespace
+
+bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms) {
+  return std::ranges::none_of(layers.norms, &BatchNormTensors::training) &&
+         !are_differentiated(variables_of(layers, terms));
+}
+
+at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
+                          at::ScalarType edge_type) {
+  const c10::DeviceGuard guard(terms.device());
+  const EdgeLayers inputs = layers_of(variables_of(layers, terms));
+  return edge_type == at::kBFloat16 ? evaluate<Bf16>(layers, inputs, nodes)
+                                    : evaluate<float>(layers, inputs, nodes);
+}
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
                                  at::ScalarType edge_type) {

@@ -16,4 +16,12 @@ namespace bunchtrain::ops::detail {
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
                                  at::ScalarType edge_type);
 
+/// Whether nothing asks for what `evaluated_mean` leaves out: gradients, statistics of the batch.
+bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms);
+
+/// The same mean in one launch that stores no edge: operands of products are rounded as there, sums between layers are
+/// not. @pre is_evaluation
+at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
+                          at::ScalarType edge_type);
+
 }  // namespace bunchtrain::ops::detail

@@ -164,6 +164,31 @@ at::Tensor FusedPasses<S>::average(const EdgeTensors& edges, PassedTensors* pass
   return mean;
 }
 
+/// [width, width] of S.
+template <class S>
+at::Tensor FusedPasses<S>::padded_weight(std::size_t layer) const {
+  const at::Tensor& weight = layers_.weights[layer];
+  const at::Tensor padded = at::zeros(
+      {width_, width_}, weight.options().dtype(std::is_same_v<S, Bf16> ? at::kBFloat16 : at::kFloat));
+  padded.narrow(0, 0, channels_[layer]).narrow(1, 0, channels_[layer - 1]).copy_(weight);
+  return padded;
+}
+
+template <class S>
+at::Tensor FusedPasses<S>::evaluate() const {
+  const at::Tensor mean = at::zeros({nodes_.all_points(), channels_[2]}, layers_.terms.options());
+  const at::Tensor second = padded_weight(1), third = padded_weight(2);
+  launch_evaluation<S>(view_,
+                       {.first = first_rows(),
+                        .affines = {affine(0), affine(1), affine(2)},
+                        .weights = {data_of<S>(second), data_of<S>(third)},
+                        .channels = {channels_[1], channels_[2]},
+                        .width = width_,
+                        .mean = writable<float>(mean)},
+                       stream_);
+  return mean;
+}
+
 /// What goes from one pass of backward to the next.
 template <class S>
 struct FusedPasses<S>::Gradients {

@@ -37,7 +37,8 @@ struct PassedTensors {
 
 /// One forward or backward pass of the edge part of a block, edges stored as S. Lives for one call.
 ///
-/// Forward: first_sums, forward_layer(1), forward_layer(2), average, with `set_norm` of the layer before each.
+/// Forward: first_sums, forward_layer(1), forward_layer(2), average, with `set_norm` of the layer before each; or all
+/// norms and `evaluate`.
 template <class S>
 class FusedPasses {
  public:
@@ -50,6 +51,8 @@ class FusedPasses {
   void set_norm(std::size_t layer, const RowNorm& norm) { norms_[layer] = norm; }
   /// [points, C3], zero where no node is. Fills `passed` if it is given.
   at::Tensor average(const EdgeTensors& edges, PassedTensors* passed) const;
+  /// The same with all norms set before: the three layers in one launch, nothing per edge in memory.
+  at::Tensor evaluate() const;
   EdgeGradients backward(const at::Tensor& gradient, const EdgeTensors& edges, const PassedTensors& passed,
                          StatisticsReducer* reducer) const;
 
@@ -62,6 +65,7 @@ class FusedPasses {
   EdgeProduct product(std::size_t layer) const;
   FirstRows first_rows() const;
   at::Tensor edge_tensor() const;
+  at::Tensor padded_weight(std::size_t layer) const;
   void forward_inert(std::size_t layer, EdgeTensors& edges, const at::Tensor& sums) const;
   void third_backward(Gradients& g) const;
   void second_backward(Gradients& g) const;

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// The edge part of an EdgeConv block in one launch, for networks that are evaluated.
+#include "bunchtrain/device/detail/launch.cuh"
+#include "edge_pass.cuh"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+/// A tile's rows and the columns of a weight that are in shared memory with it: 160 KB at most.
+template <class S, int kWidthOf>
+struct EvaluationShape {
+  static constexpr bool kNarrow = sizeof(S) == 2;
+  static constexpr int kWidth = kWidthOf;
+  static constexpr int kNodes = kNarrow ? 8 : 4;
+  static constexpr int kRows = kNodes * kEdgesOfNode;
+  static constexpr int kColumns = kNarrow ? (kWidth == 128 ? 128 : 64) : (kWidth == 256 ? 32 : 64);
+  static constexpr int kChunk = device::kPack<S>;
+  static constexpr int kChunks = kWidth / kChunk;  ///< of a row
+  /// Fragments of a warp: four warps share the rows of a tile, two the columns.
+  static constexpr int kM = kRows / 64, kN = kColumns / 16;
+  static constexpr std::size_t kBytes = std::size_t{2 * kRows + kColumns} * kWidth * sizeof(S);
+
+  static __device__ int warp_row() { return static_cast<int>(threadIdx.x) / 32 / 2 * 16 * kM; }
+  static __device__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * 8 * kN; }
+};
+
+/// The first layer's activations of a tile.
+template <class Shape, class S>
+__device__ void fill_first(const SharedTile<S, Shape::kWidth>& tile, const EdgeEnds<Shape::kRows>& edges,
+                           const FirstRows& rows, const EdgeAffine& affine) {
+  constexpr int kChunk = Shape::kChunk;
+  const int column = static_cast<int>(threadIdx.x) % Shape::kChunks * kChunk;
+  const OwnAffine<kChunk> own(affine, column, rows.channels);
+  for (int row = static_cast<int>(threadIdx.x) / Shape::kChunks; row < Shape::kRows;
+       row += kPassThreads / Shape::kChunks) {
+    float u[kChunk] = {}, v[kChunk] = {}, chunk[kChunk];
+    const std::int64_t from = edges.from[row], to = edges.to[row];
+    if (from >= 0) {
+      load_channels(rows.terms + from * 2 * rows.channels, column, rows.channels, u);
+      load_channels(rows.terms + (to * 2 + 1) * rows.channels, column, rows.channels, v);
+    }
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) chunk[i] = from < 0 ? 0 : fmaxf(0, own.at(i, u[i] + v[i]));
+    store_edge(chunk, tile.at(row, column));
+  }
+}
+
+/// Rows [first, first + kColumns) of a weight.
+template <class Shape, class S>
+__device__ void load_weight(const SharedTile<S, Shape::kWidth>& tile, const S* weight, int first) {
+  using Chunk = device::Pack<S, Shape::kChunk>;
+  for (int i = static_cast<int>(threadIdx.x); i < Shape::kColumns * Shape::kChunks; i += kPassThreads) {
+    const int row = i / Shape::kChunks, column = i % Shape::kChunks * Shape::kChunk;
+    *reinterpret_cast<Chunk*>(tile.at(row, column)) =
+        *reinterpret_cast<const Chunk*>(weight + (first + row) * Shape::kWidth + column);
+  }
+}
+
+/// Batch norm and ReLU of one column; zero behind the last channel.
+struct ColumnAffine {
+  float scale = 0, shift = 0;
+
+  __device__ ColumnAffine(const EdgeAffine& affine, int column, int channels) {
+    if (column >= channels) return;
+    scale = affine.scale[column];
+    shift = affine.shift[column];
+  }
+  __device__ float activation(float y) const { return fmaxf(0, y * scale + shift); }
+};
+
+/// Activations of kColumns columns of the next layer, from `first` on.
+template <class Shape, class S>
+__device__ void store_activations(const FragmentC (&c)[Shape::kM][Shape::kN], const EdgeAffine& affine,
+                                  int channels, int first, const SharedTile<S, Shape::kWidth>& tile) {
+  const int group = lane_of_warp() / 4, place = lane_of_warp() % 4;
+#pragma unroll
+  for (int n = 0; n < Shape::kN; ++n) {
+    const int column = first + Shape::warp_column() + 8 * n + 2 * place;
+    const ColumnAffine even(affine, column, channels), odd(affine, column + 1, channels);
+#pragma unroll
+    for (int m = 0; m < Shape::kM; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float two[2] = {even.activation(c[m][n].values[2 * half]),
+                              odd.activation(c[m][n].values[2 * half + 1])};
+        store_edge(two, tile.at(Shape::warp_row() + 16 * m + group + 8 * half, column));
+      }
+  }
+}
+
+/// The mean over a node's edges, which are the 16 rows of a fragment.
+template <class Shape>
+__device__ void write_mean(const FragmentC (&c)[Shape::kM][Shape::kN], const EdgeAffine& affine, int channels,
+                           int first, int neighbours, const EdgeEnds<Shape::kRows>& edges, float* mean) {
+  const int group = lane_of_warp() / 4, place = lane_of_warp() % 4;
+#pragma unroll
+  for (int n = 0; n < Shape::kN; ++n)
+#pragma unroll
+    for (int odd = 0; odd < 2; ++odd) {
+      const int column = first + Shape::warp_column() + 8 * n + 2 * place + odd;
+      const ColumnAffine own(affine, column, channels);
+#pragma unroll
+      for (int m = 0; m < Shape::kM; ++m) {
+        float sum = 0;
+        if (group < neighbours) sum += own.activation(c[m][n].values[odd]);
+        if (group + 8 < neighbours) sum += own.activation(c[m][n].values[2 + odd]);
+        for (int step = 4; step < 32; step *= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
+        const std::int64_t point = edges.from[Shape::warp_row() + 16 * m];
+        if (group == 0 && point >= 0 && column < channels)
+          mean[point * channels + column] = sum / static_cast<float>(neighbours);
+      }
+    }
+}
+
+// F2 to F4 at once.
+//
+//   formula    mean over edges of relu(bn3(relu(bn2(relu(bn1(u_i + v_j)) W2^T)) W3^T))
+//
+//   tiling     a block owns a tile of 8 nodes (float: 4), 16 rows each, and goes through the columns of W2, then of W3; a
+//              warp owns a quarter of the rows and half of the columns that are there
+//
+//   shared     activations of two layers [rows, kWidth] and kColumns columns of a weight, of S: 160 KB at most
+//
+//   bound      tensor cores, 4 kWidth^2 operations per edge; terms of points and both weights come from the L2
+//              cache, the weights once per tile
+template <class Shape, class S>
+__global__ void __launch_bounds__(kPassThreads)
+    evaluation_kernel(EdgeNodes nodes, EdgeEvaluation<S> evaluation) {
+  constexpr int kWidth = Shape::kWidth, kColumns = Shape::kColumns;
+  __shared__ EdgeEnds<Shape::kRows> edges;
+  S* memory = device::dynamic_shared<S>();
+  const SharedTile<S, kWidth> weight{memory}, first{memory + kColumns * kWidth},
+      second{first.data + Shape::kRows * kWidth};
+  const std::int64_t count = nodes.first_node[nodes.sets],
+                     first_node = std::int64_t{blockIdx.x} * Shape::kNodes;
+  if (first_node >= count) return;
+  list_edges(nodes, first_node, count, edges);
+  __syncthreads();
+  fill_first<Shape, S>(first, edges, evaluation.first, evaluation.affines[0]);
+  for (int layer = 0; layer < 2; ++layer) {
+    const SharedTile<S, kWidth> input = layer == 0 ? first : second;
+    const int channels = evaluation.channels[layer], end = layer == 0 ? kWidth : channels;
+    for (int column = 0; column < end; column += kColumns) {
+      load_weight<Shape, S>(weight, evaluation.weights[layer], column);
+      __syncthreads();
+      FragmentC c[Shape::kM][Shape::kN] = {};
+      add_products<S, kWidth>(
+          c, [&](int m, int depth) { return load_a(input, Shape::warp_row() + 16 * m, depth); },
+          [&](int n, int depth) { return load_b(weight, Shape::warp_column() + 16 * n, depth); });
+      if (layer == 0)
+        store_activations<Shape, S>(c, evaluation.affines[1], channels, column, second);
+      else
+        write_mean<Shape>(c, evaluation.affines[2], channels, column, nodes.neighbours, edges,
+                          evaluation.mean);
+      __syncthreads();
+    }
+  }
+}
+
+template <class S, int kWidth>
+void launch_of_width(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream) {
+  using Shape = EvaluationShape<S, kWidth>;
+  const auto points = static_cast<std::size_t>(nodes.sets) * static_cast<std::size_t>(nodes.points);
+  device::launch(evaluation_kernel<Shape, S>,
+                 {.grid = dim3(device::blocks_for(points, Shape::kNodes)),
+                  .block = dim3(kPassThreads),
+                  .shared_bytes = Shape::kBytes,
+                  .large_shared = true},
+                 stream, nodes, evaluation);
+}
+
+template <class S, int kWidth>
+constexpr std::size_t kAllBytes = EvaluationShape<S, kWidth>::kBytes +
+                                  sizeof(EdgeEnds<EvaluationShape<S, kWidth>::kRows>);
+
+}  // namespace
+
+template <class S>
+void launch_evaluation(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream) {
+  const auto launch = evaluation.width == 64    ? launch_of_width<S, 64>
+                      : evaluation.width == 128 ? launch_of_width<S, 128>
+                                                : launch_of_width<S, 256>;
+  launch(nodes, evaluation, stream);
+}
+
+template <class S>
+std::size_t fused_evaluation_bytes(int width) {
+  return width == 64 ? kAllBytes<S, 64> : width == 128 ? kAllBytes<S, 128> : kAllBytes<S, 256>;
+}
+
+#define BUNCHTRAIN_INSTANTIATE(S)                                                            \
+  template void launch_evaluation(const EdgeNodes&, const EdgeEvaluation<S>&, cudaStream_t); \
+  template std::size_t fused_evaluation_bytes<S>(int);
+BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(Bf16)
+#undef BUNCHTRAIN_INSTANTIATE
+
+}  // namespace bunchtrain::ops::detail
