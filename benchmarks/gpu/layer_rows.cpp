@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory-bound parts of EdgeConv by themselves: batch norm over edges, and edges from points and back.
+// Parts of ParticleNet by themselves: batch norm over edges, edges from points and back, EdgeConv.
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randint.h>
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 #include <optional>
 
 #include "bunchtrain/nn/batch_norm.hpp"
+#include "bunchtrain/nn/edge_conv.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "rows.hpp"
 
@@ -83,6 +86,54 @@ Case edge_case(const Edges& edges, Precision precision, c10::Device device) {
           }};
 }
 
+/// Three layers of as many channels as the points have, all points real.
+struct EdgeConvWork {
+  EdgeConvWork(const Edges& edges, Precision of, c10::Device device)
+      : precision(of),
+        features(normal({edges.jets, edges.points, edges.channels}, 0, device)),
+        indices(at::randint(edges.points, {edges.jets, edges.points, edges.neighbours},
+                            at::TensorOptions(at::kInt).device(device))),
+        padding{.mask = at::ones({edges.jets, edges.points}, at::TensorOptions(at::kBool).device(device))},
+        block(bt::nn::EdgeConvOptions{.in_channels = edges.channels,
+                                      .channels = {edges.channels, edges.channels, edges.channels}}) {
+    block->to(device);
+    for (const auto& parameter : block->named_parameters())
+      if (parameter.key().starts_with("convs")) parameter.value().detach().normal_(0, 0.1);
+  }
+  at::Tensor mean() const { return bt::ops::edge_conv(features, indices, padding, block->layers()); }
+
+  void train() {
+    const bt::device::PrecisionGuard guard(precision, features.device().type());
+    block->zero_grad();
+    mean().sum().backward();
+  }
+  void evaluate() {
+    const bt::device::PrecisionGuard guard(precision, features.device().type());
+    const at::NoGradGuard no_gradients;
+    mean();
+  }
+
+  Precision precision;
+  at::Tensor features, indices;
+  bt::ops::Padding padding;
+  bt::nn::EdgeConvBlock block;
+};
+
+Case edge_conv_case(const Edges& edges, Precision precision, bool training, c10::Device device) {
+  return {.row = "P9",
+          .what = fmt::format("EdgeConv, {}, {} x {} points, k {}, {} channels",
+                              training ? "forward and backward" : "evaluated", edges.jets, edges.points,
+                              edges.neighbours, edges.channels),
+          .precision = precision,
+          .samples = static_cast<double>(edges.jets),
+          .unit = "jets",
+          .prepare = [=] {
+            const auto work = std::make_shared<EdgeConvWork>(edges, precision, device);
+            work->block->train(training);
+            return Work{[=] { training ? work->train() : work->evaluate(); }};
+          }};
+}
+
 template <class Make>
 std::vector<Case> cases_of(const Bench& bench, Make make) {
   std::vector<Case> cases;
@@ -96,5 +147,14 @@ std::vector<Case> cases_of(const Bench& bench, Make make) {
 std::vector<Case> batch_norm_cases(const Bench& bench) { return cases_of(bench, batch_norm_case); }
 
 std::vector<Case> edge_cases(const Bench& bench) { return cases_of(bench, edge_case); }
+
+std::vector<Case> edge_conv_cases(const Bench& bench) {
+  std::vector<Case> cases;
+  for (const Edges& edges : edge_sizes(bench))
+    for (const Precision precision : precisions(bench.device))
+      for (const bool training : {true, false})
+        cases.push_back(edge_conv_case(edges, precision, training, bench.device));
+  return cases;
+}
 
 }  // namespace gpu_bench

@@ -33,7 +33,8 @@ const std::map<std::string, std::vector<Case> (*)(const Bench&)> kRows = {
     {"P1", gpu_bench::particle_net_cases}, {"P2", gpu_bench::set_knn_cases},
     {"P3", gpu_bench::large_knn_cases},    {"P4", gpu_bench::update_cases},
     {"P5", gpu_bench::shower_gan_cases},   {"P6", gpu_bench::batch_norm_cases},
-    {"P7", gpu_bench::edge_cases},         {"P10", gpu_bench::diffusion_cases}};
+    {"P7", gpu_bench::edge_cases},         {"P8", gpu_bench::arena_cases},
+    {"P9", gpu_bench::edge_conv_cases},    {"P10", gpu_bench::diffusion_cases}};
 
 struct Arguments {
   std::string device = "cuda";

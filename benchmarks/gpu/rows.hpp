@@ -40,6 +40,8 @@ std::vector<Case> update_cases(const Bench& bench);        ///< P4
 std::vector<Case> shower_gan_cases(const Bench& bench);    ///< P5
 std::vector<Case> batch_norm_cases(const Bench& bench);    ///< P6
 std::vector<Case> edge_cases(const Bench& bench);          ///< P7
+std::vector<Case> arena_cases(const Bench& bench);         ///< P8
+std::vector<Case> edge_conv_cases(const Bench& bench);     ///< P9
 std::vector<Case> diffusion_cases(const Bench& bench);     ///< P10
 
 /// float32, tf32 where there is a GPU, bfloat16.

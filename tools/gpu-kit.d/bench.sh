@@ -33,7 +33,7 @@ LD_LIBRARY_PATH=$callers_library_path python3 -c 'import torch' 2>/dev/null || h
 # in_turns ROUND
 in_turns() {
   local row
-  for row in P1 P2 P3 P4 P5 P6 P7 P10; do
+  for row in P1 P2 P3 P4 P5 P6 P7 P8 P9 P10; do
     bench "bunchtrain.$row.$1" 60 mpirun -n 1 --bind-to none "$here/bin/gpu_bench" "${common[@]}" --rows "$row"
     [ "$has_python" = 0 ] || peer "eager.$row.$1" 90 --rows "$row"
   done
@@ -66,5 +66,6 @@ in_turns 2
 compiled P5 150
 compiled P6 60
 compiled P7 60
+compiled P9 90
 compiled P10 150
 [ "$has_python" = 0 ] || [ "$device" = cpu ] || peer ceilings 30 --rows ceilings

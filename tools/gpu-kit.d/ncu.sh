@@ -21,6 +21,8 @@ if command -v ncu >/dev/null; then
   profile P4 --rows P4
   profile P6 --rows P6
   profile P7 --rows P7
+  profile P8 --rows P8
+  profile P9 --rows P9 --precision bfloat16
 else
   skip ncu "ncu is not in the PATH"
 fi

@@ -25,7 +25,7 @@ MOST, BLOCK = 200, 10
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7,P10", help="of these and ceilings")
+    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7,P8,P9,P10", help="of these and ceilings")
     parser.add_argument("--precision", help="only these")
     parser.add_argument("--real", type=int, default=0, help="P1: real particles of a jet, the others are padding; 0 = all")
     parser.add_argument("--store", help="P4 on several ranks: a file that is not there yet")
@@ -402,6 +402,68 @@ def diffusion():
             report("P10", case, precision, who, showers, "showers", lambda: diffusion_step(preset, precision, cells, showers, channels_last))
 
 
+def arena_step(parameters, everything):
+    """Parameters of 10,000 numbers."""
+    weights = [torch.nn.Parameter(torch.randn(10_000, device=args.device)) for _ in range(max(1, parameters // 10_000))]
+    for weight in weights:
+        weight.grad = weight.detach().clone()
+    optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01, fused=True)
+    averages = [weight.detach().clone() for weight in weights]
+
+    def step():
+        if everything:
+            torch.nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
+        optimizer.step()
+        if everything:
+            torch._foreach_lerp_(averages, [weight.detach() for weight in weights], 0.001)
+
+    return step
+
+
+def arena():
+    for parameters in [4096] if args.small else [366_160, 30_000_000]:
+        for everything in (False, True):
+            what = " with clipping and a moving average" if everything else ""
+            gigabytes = 4e-9 * (10 if everything else 7) * parameters
+            report("P8", f"AdamW step{what}, {1e-6 * parameters:.2f} M parameters", "float32", "fused AdamW", gigabytes, "GB",
+                   lambda: arena_step(parameters, everything))
+
+
+def edge_conv_step(precision, jets, points, neighbours, channels, training):
+    """As weaver has it: edges channels first, convolutions of 1 x 1."""
+    layers = []
+    for number in range(3):
+        layers += [torch.nn.Conv2d(channels * (2 if number == 0 else 1), channels, 1, bias=False), torch.nn.BatchNorm2d(channels), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*layers).to(args.device).train(training)
+    features = torch.randn(jets, channels, points, device=args.device)
+    indices = torch.randint(points, (jets, 1, points * neighbours), device=args.device)
+
+    def function(features):
+        others = features.gather(2, indices.expand(-1, channels, -1)).view(jets, channels, points, neighbours)
+        own = features[..., None].expand_as(others)
+        return net(torch.cat([own, others - own], 1)).mean(3)
+
+    forward = torch.compile(function) if args.compile else function
+
+    def step():
+        net.zero_grad(set_to_none=True)
+        with torch.set_grad_enabled(training), autocast(precision):
+            mean = forward(features)
+        if training:
+            mean.float().sum().backward()
+
+    return step
+
+
+def edge_conv():
+    for jets, points, neighbours, channels in edge_sizes():
+        for precision in precisions():
+            for training in (True, False):
+                what = "forward and backward" if training else "evaluated"
+                report("P9", f"EdgeConv, {what}, {jets} x {points} points, k {neighbours}, {channels} channels", precision, name("PyTorch"),
+                       jets, "jets", lambda: edge_conv_step(precision, jets, points, neighbours, channels, training))
+
+
 def ceilings():
     """What the card can do: a copy and a large matrix product."""
     numbers = torch.empty(2**28, device=args.device)
@@ -411,7 +473,7 @@ def ceilings():
     report("ceiling", "product of 8192 x 8192", "bfloat16", "PyTorch", 2 * 8192**3 / 1e12, "TFLOP", lambda: lambda: matrix @ matrix)
 
 
-ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, P10=diffusion, ceilings=ceilings)
+ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, P8=arena, P9=edge_conv, P10=diffusion, ceilings=ceilings)
 RANK, WORLD, LOCAL_RANK = (int(os.environ.get("OMPI_COMM_WORLD_" + what, default)) for what, default in
                            (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0)))
 args = parse()
