@@ -102,77 +102,101 @@ bool Optimizer::can_move(const Ema* average) const {
   return average != nullptr && on_one_gpu(*arenas_) && moves_averages();
 }
 
+bool Optimizer::looks_at_gradients(const StepOptions& options) const {
+  return options.clip_norm > 0 || options.check_finite || loss_scale_.defined();
+}
+
 StepReport Optimizer::step(const StepOptions& options) {
+  for (auto& arena : *arenas_) arena.end_pass();
+  prepare(options);
+  enqueue();
+  return conclude();
+}
+
+void Optimizer::prepare(const StepOptions& options) {
   expects(options.clip_norm >= 0, "clip_norm must not be negative");
   expects(options.average == nullptr || options.average->is_of(*arenas_),
           "the average of an optimizer's step is of other arenas");
-  const bool needs_norm = options.clip_norm > 0 || options.check_finite || loss_scale_.defined();
   if (options.gradient_norm.defined())
     require_norm(options.gradient_norm, *arenas_);
-  else if (needs_norm && !owns_all())
+  else if (looks_at_gradients(options) && !owns_all())
     throw ConfigError(
         "gradient_norm", "undefined",
         "that of all ranks, as this optimizer owns a part of the arenas: Engine::gradient_norm");
-  for (auto& arena : *arenas_) arena.end_pass();
-  const bool with_average = can_move(options.average);
-  const StepReport report = update(options, with_average);
-  if (options.average != nullptr && !with_average) options.average->update();
-  return report;
-}
-
-StepReport Optimizer::update(const StepOptions& options, bool with_average) {
   steps_ = steps();  // the device came to the update before long ago
   unsettled_.reset();
-  write_scalars(options, with_average);
-  GradientScale scale{options.gradient_scale};
-  const StepReport report = find_scale(options, scale);
+  planned_ = {.options = options,
+              .with_average = can_move(options.average),
+              .on_device = looks_at_gradients(options) && on_one_gpu(*arenas_)};
+  if (planned_.on_device && !found_scale_.defined())
+    found_scale_ = at::empty({2}, at::TensorOptions(arenas_->front().values().device()).dtype(at::kDouble));
+  write_scalars();
+}
+
+void Optimizer::enqueue() {
+  GradientScale scale{planned_.options.gradient_scale};
+  find_scale(scale);
+  // With a loss scale the device, or a scale that is not a number, leaves the update out.
+  if (planned_.on_device || planned_.report.applied() || loss_scale_.defined()) apply(scale, steps_ + 1);
+  if (planned_.options.average != nullptr && !planned_.with_average) planned_.options.average->update();
+}
+
+StepReport Optimizer::conclude() {
+  const StepReport report = planned_.on_device ? StepReport(device::LateCopy(found_scale_)) : planned_.report;
   const bool scales_losses = loss_scale_.defined();
-  if (!scale.on_device.defined() && !report.applied() && !scales_losses) return report;
-  if (scale.on_device.defined() && options.check_finite && !scales_losses) unsettled_ = report;
+  const StepOptions options = std::exchange(planned_.options, {});
+  if (!planned_.on_device && !report.applied() && !scales_losses) return report;
+  if (planned_.on_device && options.check_finite && !scales_losses) unsettled_ = report;
   ++steps_;
-  apply(scale, steps_);
   for (auto& arena : *arenas_) arena.bump_versions();
   return report;
 }
 
-void Optimizer::write_scalars(const StepOptions& options, bool with_average) {
-  for (const auto& memory : memories_) memory->begin(with_average ? options.average : nullptr);
-  plan(steps_ + 1);
-  for (const auto& memory : memories_) memory->upload(scale_rule_of(options, loss_scale_options_));
+std::size_t Optimizer::launch_layout() const noexcept {
+  std::size_t layout = planned_.on_device ? 1 : 0;
+  layout = 2 * layout + (planned_.options.gradient_norm.defined() ? 1 : 0);
+  layout = 2 * layout + (planned_.with_average ? 1 : 0);
+  for (const auto& memory : memories_) layout = layout * 31 + memory->layout();
+  return layout;
 }
 
-/// Of `GradientScale::on_device`.
-at::Tensor Optimizer::find_scale_on_device(const at::Tensor& given_norm) {
-  const c10::Device gpu = arenas_->front().values().device();
+void Optimizer::write_scalars() {
+  for (const auto& memory : memories_)
+    memory->begin(planned_.with_average ? planned_.options.average : nullptr);
+  plan(steps_ + 1);
+  for (const auto& memory : memories_) memory->upload(scale_rule_of(planned_.options, loss_scale_options_));
+}
+
+void Optimizer::find_scale_on_device() {
+  const c10::Device gpu = found_scale_.device();
   const c10::DeviceGuard guard(gpu);
-  at::Tensor found = at::empty({2}, at::TensorOptions(gpu).dtype(at::kDouble));
   static_assert(sizeof(ClipScale) == 2 * sizeof(double));
-  auto* const result = reinterpret_cast<ClipScale*>(found.mutable_data_ptr<double>());
+  auto* const result = reinterpret_cast<ClipScale*>(found_scale_.mutable_data_ptr<double>());
   const ScaleRule* const rule = memory_of(0).scale_rule();
-  if (given_norm.defined()) {
-    find_scale_on_gpu(rule, given_norm.const_data_ptr<double>(), 1, in_memory(loss_scale_), result,
+  if (const at::Tensor& given = planned_.options.gradient_norm; given.defined()) {
+    find_scale_on_gpu(rule, given.const_data_ptr<double>(), 1, in_memory(loss_scale_), result,
                       device::current_stream(gpu));
-  } else {
-    if (!norm_) norm_ = std::make_unique<GpuNorm>();
-    norm_->find(*arenas_,
-                {.rule = rule, .loss_scale = in_memory(loss_scale_), .found = result, .norm = nullptr});
+    return;
   }
-  return found;
+  if (!norm_) norm_ = std::make_unique<GpuNorm>();
+  norm_->find(*arenas_,
+              {.rule = rule, .loss_scale = in_memory(loss_scale_), .found = result, .norm = nullptr});
 }
 
 /// Clipping, loss scale and the check for finite gradients, where they are asked for.
-StepReport Optimizer::find_scale(const StepOptions& options, GradientScale& scale) {
-  if (options.clip_norm == 0 && !options.check_finite && !loss_scale_.defined()) return {};
-  const at::Tensor& given = options.gradient_norm;
-  if (on_one_gpu(*arenas_)) {
-    scale.on_device = find_scale_on_device(given);
-    return StepReport(device::LateCopy(scale.on_device));
+void Optimizer::find_scale(GradientScale& scale) {
+  const StepOptions& options = planned_.options;
+  if (planned_.on_device) {
+    find_scale_on_device();
+    scale.on_device = found_scale_;
+  } else if (looks_at_gradients(options)) {
+    const at::Tensor& given = options.gradient_norm;
+    const double norm = given.defined() ? *given.const_data_ptr<double>() : norm_on_host(*arenas_);
+    const ScaleRule rule = scale_rule_of(options, loss_scale_options_);
+    const ClipScale found = optim::find_scale(rule, norm, in_memory(loss_scale_));
+    scale.value = found.scale;
+    planned_.report = StepReport(found.norm, std::isfinite(found.scale));
   }
-  const double norm = given.defined() ? *given.const_data_ptr<double>() : norm_on_host(*arenas_);
-  const ScaleRule rule = scale_rule_of(options, loss_scale_options_);
-  const ClipScale found = optim::find_scale(rule, norm, in_memory(loss_scale_));
-  scale.value = found.scale;
-  return StepReport(found.norm, std::isfinite(found.scale));
 }
 
 void Optimizer::scale_losses(const LossScaleOptions& options) {

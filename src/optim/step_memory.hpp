@@ -46,11 +46,15 @@ class StepMemory {
   }
   const ScaleRule* scale_rule() const { return scalars_.address(scale_rule_); }
   std::int64_t uploads() const noexcept { return scalars_.uploads(); }
-  /// Of the planned update: one per table that has rows.
-  std::int64_t launches() const noexcept {
-    std::int64_t count = 0;
-    for (const Table& table : tables_) count += table.rows > 0 ? 1 : 0;
-    return count;
+  /// Stands for the launches of the planned update: sizes, and where their tables are.
+  std::size_t layout() const noexcept {
+    std::size_t layout = 0;
+    for (const Table& table : tables_)
+      for (const std::size_t part :
+           {static_cast<std::size_t>(table.rows), static_cast<std::size_t>(table.blocks),
+            table.in_memory.offset, table.room})
+        layout = layout * 31 + part;
+    return layout;
   }
 
   /// The planned updates, with a scale that the host knows or that is on the device.

@@ -21,6 +21,9 @@ struct UpdateRange {
 
 /// Base of the optimizers that work on flat ranges of an arena, whatever parameters lie in them.
 class FusedOptimizer : public Optimizer {
+ public:
+  bool is_repeatable() const noexcept final { return true; }
+
  protected:
   using Optimizer::Optimizer;
   /// Says by `StepMemory` how one range is updated; `step` counts from 1.

@@ -96,6 +96,15 @@ class Optimizer {
   /// @throws ConfigError for a negative `clip_norm`, an `average` of other arenas, a `gradient_norm` of another shape, dtype or device, or none
   /// where it is needed and a part of the arenas is owned.
   StepReport step(const StepOptions& options = {});
+  /// `step` in three parts, for work of the device that is taken down once and repeated (`device::StepGraph`): what the
+  /// host writes, what the device does, and what the host counts. `enqueue` may be repeated with other numbers as long as
+  /// `launch_layout` stays the same, where `is_repeatable`. Gradients are taken as they lie in the arenas. @throws as `step`
+  void prepare(const StepOptions& options);
+  void enqueue();
+  StepReport conclude();
+  /// Stands for the launches of the update that was prepared: how many of what size, and where their tables are.
+  std::size_t launch_layout() const noexcept;
+  virtual bool is_repeatable() const noexcept { return false; }
   /// Whether this optimizer updates all of the arenas, so that it finds the norm of their gradients by itself.
   bool owns_all() const;
   /// How often numbers of a step (rates, corrections, clipping) were written to the devices: by each step that changes one, once
@@ -156,11 +165,21 @@ class Optimizer {
     std::string name;
     std::vector<at::Tensor> flat;
   };
-  StepReport update(const StepOptions& options, bool with_average);
+  /// The step between `prepare` and `conclude`.
+  struct Planned {
+    StepOptions options = {};
+    bool with_average = false;  ///< moved by `apply`
+    bool on_device = false;     ///< the device finds the scale, in `found_scale_`
+    StepReport report = {};     ///< of the host, else
+  };
   bool can_move(const Ema* average) const;
-  void write_scalars(const StepOptions& options, bool with_average);
-  at::Tensor find_scale_on_device(const at::Tensor& given_norm);
-  StepReport find_scale(const StepOptions& options, GradientScale& scale);
+  bool looks_at_gradients(const StepOptions& options) const;
+  void write_scalars();
+  void find_scale_on_device();
+  void find_scale(GradientScale& scale);
+
+  Planned planned_;
+  at::Tensor found_scale_;  ///< as `GradientScale::on_device`; the same memory in every step
 
   tensor::ParameterArenas* arenas_;
   std::vector<tensor::ArenaRange> owned_;  ///< one per arena
