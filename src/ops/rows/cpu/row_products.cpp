@@ -7,7 +7,6 @@
 // The above must come first.
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "row_products.hpp"
 
@@ -54,10 +53,14 @@ HWY_INLINE void multiply_tile(const RowProduct& p, const float* panel, std::int6
       right[r] = hn::MulAdd(value, b, right[r]);
     }
   }
-  const Vector least = hn::Set(tag, p.relu ? 0.0F : -std::numeric_limits<float>::infinity());
+  if (p.relu)
+    for (std::size_t r = 0; r < height; ++r) {
+      left[r] = hn::Max(left[r], hn::Zero(tag));
+      right[r] = hn::Max(right[r], hn::Zero(tag));
+    }
   for (std::size_t r = 0; r < height; ++r) {
-    hn::StoreU(hn::Max(least, left[r]), tag, to[r]);  // in this order NaN stays
-    hn::StoreU(hn::Max(least, right[r]), tag, to[r] + lanes);
+    hn::StoreU(left[r], tag, to[r]);
+    hn::StoreU(right[r], tag, to[r] + lanes);
   }
   for (std::size_t r = 0; r < height && !whole; ++r)
     std::copy_n(to[r], columns,

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every instruction set that this processor has multiplies as a plain sum in double does, and each row by itself.
+#include "rows/cpu/row_products.hpp"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "bunchtrain/core/random.hpp"
+#include "conv3d/cpu/image_convolution.hpp"
+
+namespace bunchtrain::ops::detail {
+namespace {
+
+std::vector<float> numbers(std::int64_t count, std::uint64_t stream) {
+  const CounterRandom random(3, stream);
+  std::vector<float> all(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<float>(random.normal(i));
+  return all;
+}
+
+class RowProductsTest : public testing::TestWithParam<std::int64_t> {
+ protected:
+  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
+  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
+};
+
+TEST_P(RowProductsTest, AreSumsOfProducts) {
+  struct Sizes {
+    std::int64_t in, out, rows;
+  };
+  for (const auto& [in, out, rows] :
+       {Sizes{1, 1, 1}, {7, 2, 3}, {64, 64, 13}, {33, 35, 9}, {200, 40, 21}, {5, 17, 0}})
+    for (const bool relu : {false, true}) {
+      const auto weight = numbers(in * out, 1), bias = numbers(out, 2), x = numbers(in * rows, 3);
+      const auto panels = pack_panels(weight.data(), bias.data(), in, out);
+      std::vector<float> y(static_cast<std::size_t>(rows * out + 1), -77);
+      const RowProduct product{panels.data(), in, out, relu};
+      multiply_rows(product, x.data(), rows, y.data());
+      EXPECT_EQ(y.back(), -77) << "behind the end";
+      std::vector<float> alone(static_cast<std::size_t>(out));
+      for (std::int64_t r = 0; r < rows; ++r) {
+        multiply_rows(product, x.data() + r * in, 1, alone.data());
+        for (std::int64_t c = 0; c < out; ++c) {
+          double sum = bias[static_cast<std::size_t>(c)];
+          for (std::int64_t k = 0; k < in; ++k)
+            sum += double{x[static_cast<std::size_t>(r * in + k)]} *
+                   weight[static_cast<std::size_t>(k * out + c)];
+          const float found = y[static_cast<std::size_t>(r * out + c)];
+          ASSERT_NEAR(found, relu ? std::max(sum, 0.0) : sum, 1e-4) << in << " to " << out << ", row " << r;
+          ASSERT_EQ(found, alone[static_cast<std::size_t>(c)]);
+        }
+      }
+    }
+}
+
+TEST_P(RowProductsTest, KeepWhatIsNotFinite) {
+  const std::vector<float> weight(40, 1.0F), bias(40, 0.0F);
+  const auto panels = pack_panels(weight.data(), bias.data(), 1, 40);
+  const float x[] = {std::numeric_limits<float>::quiet_NaN(), 2};
+  std::vector<float> y(80);
+  multiply_rows({panels.data(), 1, 40, false}, x, 2, y.data());
+  for (std::size_t c = 0; c < 40; ++c) {
+    EXPECT_TRUE(std::isnan(y[c])) << c;
+    EXPECT_EQ(y[40 + c], 2) << c;
+  }
+}
+
+TEST_P(RowProductsTest, WindowsAreSumsOverTheirRuns) {
+  constexpr std::int64_t kRun = 5;
+  const std::vector<WindowRun> runs = {{0, 0}, {7, 2}, {20, 1}};
+  for (const std::int64_t columns : {16, 32, 48, 64, 80}) {
+    const auto weight = numbers(3 * kRun * columns, 1), x = numbers(100, 2), bias = numbers(columns, 3),
+               scale = numbers(columns, 4), shift = numbers(columns, 5);
+    const WindowProduct product{
+        weight.data(), {bias.data(), scale.data(), shift.data(), 0.3F}, columns, kRun, runs};
+    for (std::size_t windows = 1; windows < 20; ++windows) {
+      std::vector<std::int64_t> begins;
+      for (std::size_t i = 0; i < windows; ++i) begins.push_back(static_cast<std::int64_t>(3 * i));
+      std::vector<float> y(windows * static_cast<std::size_t>(columns));
+      multiply_windows(product, x.data(), begins, y.data());
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const std::size_t c = i % static_cast<std::size_t>(columns);
+        double sum = bias[c];
+        for (const WindowRun& run : runs)
+          for (std::int64_t k = 0; k < kRun; ++k)
+            sum += double{x[static_cast<std::size_t>(begins[i / static_cast<std::size_t>(columns)] +
+                                                     run.begin + k)]} *
+                   weight[static_cast<std::size_t>((run.block * kRun + k) * columns) + c];
+        ASSERT_NEAR(y[i], std::max(sum, 0.3 * sum) * scale[c] + shift[c], 1e-4)
+            << columns << " columns, " << i;
+      }
+    }
+  }
+}
+
+std::vector<std::int64_t> instruction_sets() {
+  std::vector<std::int64_t> sets;
+  for (std::int64_t remaining = hwy::SupportedTargets(); remaining != 0; remaining &= remaining - 1)
+    sets.push_back(remaining & -remaining);
+  return sets;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RowProductsTest, testing::ValuesIn(instruction_sets()),
+                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+
+}  // namespace
+}  // namespace bunchtrain::ops::detail
