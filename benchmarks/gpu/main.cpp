@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 Times the rows P1 to P7 on one device and prints a JSON object per
+// SPDX-License-Identifier: Apache-2.0 Times the rows P1 to P10 on one device and prints a JSON object per
 // line; benchmarks/peers/gpu prints the same.
 //
 //   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--precision tf32] [--real N] [--small] [--seconds S]

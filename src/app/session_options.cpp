@@ -86,6 +86,7 @@ train::TrainingChoices training_choices(const Options& options) {
       .clip_norm = choice<double>(options, "clip-norm"),
       .check_finite = train::parse_check_finite(options.get<std::string>("check-finite")),
       .on_bad = train::parse_on_bad(options.get<std::string>("on-bad")),
+      .cuda_graph = train::parse_cuda_graph(options.get<std::string>("cuda-graph")),
       .ema = choice<double>(options, "ema"),
       .patience = options.get<std::int64_t>("patience"),
       .checkpoint_every = train::parse_checkpoint_interval(options.get<std::string>("checkpoint-every")),

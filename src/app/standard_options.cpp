@@ -161,6 +161,11 @@ std::vector<OptionSpec> training_options() {
        .help =
            "gradients that are not finite: stop = the run ends; skip = the step is left out, up to 100 in a row",
        .allowed = {"stop", "skip"}},
+      {.name = "cuda-graph",
+       .default_value = Text{"auto"},
+       .help =
+           "repeat steps of one shape as a CUDA graph: auto = where the host's launches are what a GPU waits for",
+       .allowed = {"auto", "on", "off"}},
       {.name = "on-bad",
        .default_value = Text{"stop"},
        .help =

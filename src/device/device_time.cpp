@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "bunchtrain/device/step_graph.hpp"
 #include "stream_event.hpp"
 
 namespace bunchtrain::device {
 
 Moment::Moment(c10::Device device)
-    : event_(device.is_cuda() ? std::make_shared<const StreamEvent>(device, StreamEvent::Kind::time)
-                              : nullptr) {}
+    : event_(device.is_cuda() && !is_capturing(device)
+                 ? std::make_shared<const StreamEvent>(device, StreamEvent::Kind::time)
+                 : nullptr) {}
 
 bool Moment::passed() const { return !event_ || event_->passed(); }
 

@@ -85,6 +85,8 @@ constexpr Field kRun[] = {
     {"timeout", OptionScope::run,
      [](Of of) -> Value { return std::chrono::duration<double>(of.timeout).count(); }},
     {"device", OptionScope::run, [](Of of) -> Value { return std::string(device::to_string(of.device)); }},
+    {"cuda-graph", OptionScope::run,
+     [](Of of) -> Value { return std::string(to_string(of.training.cuda_graph)); }},
     {"on-bad", OptionScope::run, [](Of of) -> Value { return std::string(to_string(of.training.on_bad)); }},
     {"checkpoint-local", OptionScope::run,
      [](Of of) -> Value { return of.training.checkpoint_local.string(); }},

@@ -102,6 +102,7 @@ void resolve_passes(Settings& settings, const TrainerOptions& options, const Ask
                       "0 (no clipping) or a positive norm");
   settings.check_finite = asked.take("check-finite", choices.check_finite);
   settings.on_bad = asked.take("on-bad", choices.on_bad);
+  settings.cuda_graph = asked.take("cuda-graph", choices.cuda_graph);
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ class StepLog {
   void add(const std::string& name, const at::Tensor& scalar);
   /// Waits for the numbers. In the order of first calls.
   std::vector<LoggedSum> sums() const;
+  bool empty() const noexcept { return calls_.empty(); }
 
  private:
   struct Call {

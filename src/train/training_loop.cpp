@@ -70,6 +70,11 @@ class LogOfNoStep {
   StepLog kept_;
 };
 
+CapturedSteps::CreateGraph graphs_of(c10::Device device) {
+  if (!device.is_cuda()) return {};
+  return [device] { return device::create_step_graph(device); };
+}
+
 /// Waits for a GPU.
 double smallest_loss_scale(std::span<const TrainedNetwork> networks) {
   double least = std::numeric_limits<double>::infinity();
@@ -95,7 +100,10 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       snapshots_(session, settings_),
       averages_(task_.networks, settings_.ema),
       step_number_(session.device()),
+      captured_(settings_.cuda_graph, graphs_of(session.device()), session.logger()),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
+  if (settings_.cuda_graph == CudaGraph::on && !session.device().is_cuda())
+    throw ConfigError("cuda-graph", "on", "auto or off on a CPU: a CUDA graph repeats work of a GPU");
   if (task_.objective && task_.by_default) task_.validation = default_validation(*train_);
   require_validation(settings_, valid_loader_ && judges());
   add_early_stopping(task_, settings_);

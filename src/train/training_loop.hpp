@@ -20,6 +20,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
+#include "captured_steps.hpp"
 #include "run_observers.hpp"
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
@@ -107,6 +108,7 @@ class TrainingLoop {
   report::LoaderSplit loader_split();
   void train_on(const Batch& batch, StepInFlight& step);
   void run_passes(const Batch& batch, StepInFlight& step);
+  bool run_captured(const Batch& batch, const optim::StepOptions& update, StepInFlight& step);
   void run_manual_step(const Batch& batch, StepInFlight& step);
   void require_finite(const StepEvent& event);
   void leave_out(const StepEvent& event);
@@ -151,6 +153,7 @@ class TrainingLoop {
   std::unique_ptr<RunObservers> observers_;
   Averages averages_;
   StepNumber step_number_;
+  CapturedSteps captured_;
   std::vector<std::string> logged_names_;  ///< that any rank has logged so far, in one order on all
   bool validation_missing_ = false;        ///< of the step that a resumed run goes on from
   std::optional<ValidationResult> validation_;

@@ -71,6 +71,7 @@ void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
   step.event.learning_rate = task_.networks.front().optimizer->learning_rate();
   alone([&] { train_on(batch, step); });
   step.log = std::exchange(session_.step_log(), {});
+  if (!step.log.empty()) captured_.give_up("its objective or network logs numbers of each step");
   in_flight_.push_back(std::move(step));
   state_.step += 1;
   state_.epoch_steps += 1;
@@ -193,6 +194,7 @@ void TrainingLoop::count_times(const StepInFlight& step) {
     state_.split.idle += gap - waited;
   }
   last_end_ = step.end;
+  if (step.host_seconds > 0) captured_.note_eager(step.host_seconds, step.end->seconds_since(*step.begin));
   state_.split.data += waited;
   // Collectives run within the one or the other.
   (task_.manual_step ? state_.split.forward : state_.split.backward) -= exposed_;
@@ -294,6 +296,10 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
 
 void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   auto& network = task_.networks.front();
+  const optim::StepOptions update{
+      .clip_norm = settings_.clip_norm, .check_finite = true, .average = averages_.of(0)};
+  if (run_captured(batch, update, step)) return;
+  const auto start = Clock::now();
   const std::int64_t passes = settings_.accumulate;
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const Batch part =
@@ -312,15 +318,35 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const device::Moment begin(session_.device());
   network.engine->finish();
   const device::Moment finished(session_.device());
-  step.update = network.optimizer->step({.clip_norm = settings_.clip_norm,
-                                         .check_finite = true,
-                                         .gradient_norm = norm_for(network),
-                                         .average = averages_.of(0)});
+  optim::StepOptions with_norm = update;
+  with_norm.gradient_norm = norm_for(network);
+  step.update = network.optimizer->step(with_norm);
   step.backward.add(begin, finished);
   step.optimizer.add(finished, device::Moment(session_.device()));
+  step.host_seconds = seconds_since(start);
+}
+
+/// The time of such a step is all of forward: nobody looks into it.
+bool TrainingLoop::run_captured(const Batch& batch, const optim::StepOptions& update, StepInFlight& step) {
+  const TrainedNetwork& network = task_.networks.front();
+  if (settings_.accumulate > 1) captured_.give_up("a step has several passes");
+  const device::Moment begin(session_.device());
+  const auto result = captured_.run({.network = network,
+                                     .objective = task_.objective,
+                                     .batch = batch,
+                                     .update = update,
+                                     .seed = session_.seed(),
+                                     .number = state_.step,
+                                     .number_in_memory = step_number_.tensor()});
+  if (!result) return false;
+  step.passes.emplace_back(*result);
+  step.update = network.optimizer->conclude();
+  step.forward.add(begin, device::Moment(session_.device()));
+  return true;
 }
 
 void TrainingLoop::run_manual_step(const Batch& batch, StepInFlight& step) {
+  captured_.give_up("the program makes its steps by itself");
   const nn::StepContext context(session_.seed(), state_.step, batch.sample_ids, step_number_.tensor());
   step.terms = task_.manual_step(batch);
   averages_.update();

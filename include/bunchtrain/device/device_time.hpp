@@ -13,7 +13,8 @@ namespace bunchtrain::device {
 
 class StreamEvent;
 
-/// A moment in a device's work: on the CPU now, on a GPU when its current stream comes to where it is now.
+/// A moment in a device's work: on the CPU now, on a GPU when its current stream comes to where it is now, or now as well
+/// while that stream is captured, since nothing runs then.
 class Moment {
  public:
   explicit Moment(c10::Device device);
@@ -24,7 +25,7 @@ class Moment {
 
  private:
   std::chrono::steady_clock::time_point time_ = std::chrono::steady_clock::now();
-  std::shared_ptr<const StreamEvent> event_;  ///< null on the CPU
+  std::shared_ptr<const StreamEvent> event_;  ///< null on the CPU and in a capture
 };
 
 /// A sum of stretches of a device's time, known once all of them are over. Not thread-safe.

@@ -35,6 +35,7 @@ class ParticleNetImpl : public torch::nn::Module, public nn::Model {
 
   const ParticleNetOptions& options() const noexcept { return options_; }
   std::string description() const override;
+  bool is_capturable() const override { return true; }
   /// Bytes that one training step of B jets of P particles needs for activations at its worst moment
   /// (prediction, printed before step 1). A card (`storage.device`) is asked which blocks it computes by fused passes
   /// in the precision set now.

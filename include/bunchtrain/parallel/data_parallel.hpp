@@ -82,6 +82,9 @@ class DataParallel final : public Engine {
   /// The last pass starts collectives while backward goes on; `finish` awaits them.
   PassResult run(const Pass& pass) override;
   void finish() override;
+  /// One rank alone: collectives are started and watched by the host.
+  std::string why_not_repeated() const override;
+  void prepare_repeat(const Pass& pass) override;
   Evaluation evaluate(const Batch& batch, const nn::Objective& objective) override;
   std::vector<comm::Axis> axes() const override;
   bool has_outputs() const noexcept override { return true; }

@@ -84,6 +84,12 @@ class Engine {
   virtual PassResult run(const Pass& pass) = 0;
   /// Ends the step's passes: gradients are the means over all its samples afterwards, for any optimizer.
   virtual void finish() = 0;
+  /// Why the device's work of `run` and `finish` cannot be taken down and repeated (`device::StepGraph`), as part of a
+  /// sentence; empty: it can, for steps of one pass.
+  virtual std::string why_not_repeated() const { return "ranks share it in a way that is not captured"; }
+  /// What of a pass is no work of the device, where that is repeated instead of `run` and `finish`: checks, and numbers
+  /// in memory.
+  virtual void prepare_repeat(const Pass& /*pass*/) {}
   /// For a `ManualStep`, which has losses of its own: backward of a mean loss; gradients are finished if
   /// `options.last`. With `samples` 0 and local batch norm nothing is differentiated and `loss` may be undefined.
   virtual void backward(const at::Tensor& loss, const PassOptions& options = {}) = 0;

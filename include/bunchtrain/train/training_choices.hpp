@@ -53,6 +53,17 @@ enum class CheckFinite {
   skip,  ///< the step is left out, up to 100 in a row
 };
 
+/// Whether steps are taken down once per shape of batch, as a CUDA graph, and repeated.
+enum class CudaGraph {
+  automatic,  ///< where the host needs about as long to enqueue a step as the GPU to make it, and the network allows it
+  on,  ///< wherever it can be done; the others stay as they are, with a warning
+  off,
+};
+
+/// "auto", "on" or "off". @throws ConfigError with the names allowed.
+CudaGraph parse_cuda_graph(std::string_view text);
+std::string_view to_string(CudaGraph choice) noexcept;
+
 /// What becomes of samples that turn out to be damaged while a run reads them.
 enum class OnBad {
   stop,  ///< the run ends
@@ -89,6 +100,7 @@ struct TrainingChoices {
   Choice<double> clip_norm = 0.0;  ///< largest global gradient norm; 0 = no clipping
   CheckFinite check_finite = CheckFinite::stop;
   OnBad on_bad = OnBad::stop;
+  CudaGraph cuda_graph = CudaGraph::automatic;
   Choice<double> ema = 0.0;  ///< decay of averaged weights; 0 = none
 
   std::int64_t patience = 0;  ///< validations without a better score that finish the run; 0 = never

@@ -5,6 +5,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -115,6 +116,33 @@ TEST_P(FusedEdgesGpuTest, GivesTheSameBitsInEveryRunAndWithRecomputedEdges) {
     EXPECT_TRUE(second[i].equal(first[i])) << i;
     EXPECT_TRUE(recomputed[i].equal(first[i])) << i;
   }
+}
+
+/// The mean of real points with running statistics and without gradients: by one launch, if fused.
+at::Tensor evaluated(const FusedCase& c, c10::Device device, at::ScalarType type, device::Precision precision,
+                     bool fused) {
+  const c10::NoGradGuard no_gradients;
+  const FusedBatch batch(c, device, type);
+  ops::EdgeConvLayers layers = make_layers(c, device, type);
+  layers.fused = fused;
+  for (ops::BatchNormTensors& norm : layers.norms) norm.training = false;
+  const device::PrecisionGuard guard(precision, device.type());
+  return ops::edge_conv(batch.features, batch.indices, {.mask = batch.mask}, layers)
+      .mul(batch.mask.unsqueeze(2))
+      .cpu()
+      .to(at::kDouble);
+}
+
+TEST_P(FusedEdgesGpuTest, EvaluatesAsNearToFloat64AsOperationsDo) {
+  const c10::Device card(c10::kCUDA, 0);
+  const device::Precision precision = GetParam().precision;
+  const at::Tensor expected =
+                       evaluated(GetParam(), c10::kCPU, at::kDouble, device::Precision::float64, false),
+                   rows = evaluated(GetParam(), card, at::kFloat, precision, false),
+                   found = evaluated(GetParam(), card, at::kFloat, precision, true);
+  EXPECT_LE(found.sub(expected).norm().item<double>(),
+            1.5 * rows.sub(expected).norm().item<double>() + 2e-3 * expected.norm().item<double>());
+  EXPECT_TRUE(evaluated(GetParam(), card, at::kFloat, precision, true).equal(found));
 }
 
 constexpr FusedCase kCases[] = {

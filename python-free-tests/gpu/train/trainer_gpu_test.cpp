@@ -2,6 +2,8 @@
 // undisturbed one, and losses are those of the CPU.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/train/stop_signal.hpp"
 #include "gpu/device_under_test.hpp"
@@ -51,6 +53,18 @@ TEST_F(TrainerGpuTest, ResumeEndsWithTheSameBitsWhereverItStopped) {
     EXPECT_EQ(second.weights(), undisturbed.weights()) << "stopped after step " << stop_after;
     expect_steps(run, 21);
   }
+}
+
+/// Steps of full batches are captured after some, the last one of each epoch stays as it is.
+TEST_F(TrainerGpuTest, CapturedStepsHaveTheBitsOfEagerOnes) {
+  const auto train = [&](const std::string& run, const std::string& graph) {
+    ToyTraining training = make_on(device_, run, {"--cuda-graph", graph, "--ema", "0.9", "--clip-norm", "1"});
+    const auto losses = std::make_shared<LossRecorder>();
+    training.trainer.add_callback(losses);
+    training.trainer.fit(make_points(200), make_points(50, 2));
+    return std::pair(losses->losses, training.weights());
+  };
+  EXPECT_EQ(train("captured", device_.is_cpu() ? "auto" : "on"), train("eager", "off"));
 }
 
 TEST_F(TrainerGpuTest, ARunOfTheCardGoesOnUnderTheCpu) {

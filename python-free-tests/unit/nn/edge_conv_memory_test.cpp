@@ -30,6 +30,12 @@ TEST_P(EdgeConvMemoryTest, PeakOfTheOperationsIsWithinATenthOfThePrediction) {
   const EdgeConvFootprint half =
       block->footprint(kSets * kPoints, kNeighbours, {.device = c10::kCUDA, .value_bytes = 2});
   EXPECT_LT(half.kept + half.transient, 0.6 * static_cast<double>(predicted.kept + predicted.transient));
+  // What fused passes hold is measured where their kernels run (ops.fused_edges.host); here it is counted in.
+  const EdgeConvFootprint fused =
+      block->footprint(kSets * kPoints, kNeighbours, {.device = c10::kCUDA, .value_bytes = 2, .fused = true});
+  const ops::FusedEdgeMemory memory = ops::fused_edge_memory(kSets * kPoints, kNeighbours, channels, 2);
+  EXPECT_EQ(fused.transient, memory.backward + (recompute ? memory.edges : 0));
+  EXPECT_GT(fused.kept, memory.points + (recompute ? 0 : memory.edges));
 }
 
 INSTANTIATE_TEST_SUITE_P(Blocks, EdgeConvMemoryTest,

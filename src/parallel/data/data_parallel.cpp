@@ -302,6 +302,17 @@ void DataParallel::finish() {
   impl_->or_abandon([&] { impl_->finish(); });
 }
 
+std::string DataParallel::why_not_repeated() const {
+  if (impl_->communicator.size() > 1) return "several ranks train together";
+  return impl_->is_spatial ? "ranks share images" : "";
+}
+
+void DataParallel::prepare_repeat(const Pass& pass) {
+  impl_->ledger.add(counts_of(pass));
+  for (auto& arena : impl_->arenas) arena.begin_pass();
+  impl_->ledger.upload(impl_->arenas);
+}
+
 Evaluation DataParallel::evaluate(const Batch& batch, const nn::Objective& objective) {
   const at::NoGradGuard no_gradients;
   Evaluation evaluation{.outputs = impl_->call(batch.tensors)};
