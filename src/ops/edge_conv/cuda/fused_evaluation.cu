@@ -112,6 +112,23 @@ __device__ void write_mean(const FragmentC (&c)[Shape::kM][Shape::kN], const Edg
     }
 }
 
+/// Products of a tile with a weight, `use(c, column)` for kColumns columns at a time up to `end`.
+template <class Shape, class S, class Use>
+__device__ void multiply_columns(const SharedTile<S, Shape::kWidth>& input,
+                                 const SharedTile<S, Shape::kWidth>& tile, const S* weight, int end,
+                                 Use use) {
+  for (int column = 0; column < end; column += Shape::kColumns) {
+    load_weight<Shape, S>(tile, weight, column);
+    __syncthreads();
+    FragmentC c[Shape::kM][Shape::kN] = {};
+    add_products<S, Shape::kWidth>(
+        c, [&](int m, int depth) { return load_a(input, Shape::warp_row() + 16 * m, depth); },
+        [&](int n, int depth) { return load_b(tile, Shape::warp_column() + 16 * n, depth); });
+    use(c, column);
+    __syncthreads();
+  }
+}
+
 // F2 to F4 at once.
 //
 //   formula    mean over edges of relu(bn3(relu(bn2(relu(bn1(u_i + v_j)) W2^T)) W3^T))
@@ -137,24 +154,15 @@ __global__ void __launch_bounds__(kPassThreads)
   list_edges(nodes, first_node, count, edges);
   __syncthreads();
   fill_first<Shape, S>(first, edges, evaluation.first, evaluation.affines[0]);
-  for (int layer = 0; layer < 2; ++layer) {
-    const SharedTile<S, kWidth> input = layer == 0 ? first : second;
-    const int channels = evaluation.channels[layer], end = layer == 0 ? kWidth : channels;
-    for (int column = 0; column < end; column += kColumns) {
-      load_weight<Shape, S>(weight, evaluation.weights[layer], column);
-      __syncthreads();
-      FragmentC c[Shape::kM][Shape::kN] = {};
-      add_products<S, kWidth>(
-          c, [&](int m, int depth) { return load_a(input, Shape::warp_row() + 16 * m, depth); },
-          [&](int n, int depth) { return load_b(weight, Shape::warp_column() + 16 * n, depth); });
-      if (layer == 0)
-        store_activations<Shape, S>(c, evaluation.affines[1], channels, column, second);
-      else
-        write_mean<Shape>(c, evaluation.affines[2], channels, column, nodes.neighbours, edges,
-                          evaluation.mean);
-      __syncthreads();
-    }
-  }
+  const int channels[2] = {evaluation.channels[0], evaluation.channels[1]};
+  multiply_columns<Shape, S>(first, weight, evaluation.weights[0], kWidth, [&](const auto& c, int column) {
+    store_activations<Shape, S>(c, evaluation.affines[1], channels[0], column, second);
+  });
+  multiply_columns<Shape, S>(second, weight, evaluation.weights[1], channels[1],
+                             [&](const auto& c, int column) {
+                               write_mean<Shape>(c, evaluation.affines[2], channels[1], column,
+                                                 nodes.neighbours, edges, evaluation.mean);
+                             });
 }
 
 template <class S, int kWidth>
