@@ -14,6 +14,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bunchtrain/core/version.hpp"
@@ -28,11 +29,18 @@ namespace bt = bunchtrain;
 using gpu_bench::Bench;
 using gpu_bench::Case;
 
+/// Steps, then their layers.
+std::vector<Case> shower_gan_and_layers(const Bench& bench) {
+  std::vector<Case> cases = gpu_bench::shower_gan_cases(bench);
+  for (Case& layer : gpu_bench::convolution_cases(bench)) cases.push_back(std::move(layer));
+  return cases;
+}
+
 /// Every row by its name.
 const std::map<std::string, std::vector<Case> (*)(const Bench&)> kRows = {
     {"P1", gpu_bench::particle_net_cases}, {"P2", gpu_bench::set_knn_cases},
     {"P3", gpu_bench::large_knn_cases},    {"P4", gpu_bench::update_cases},
-    {"P5", gpu_bench::shower_gan_cases},   {"P6", gpu_bench::batch_norm_cases},
+    {"P5", shower_gan_and_layers},         {"P6", gpu_bench::batch_norm_cases},
     {"P7", gpu_bench::edge_cases},         {"P8", gpu_bench::arena_cases},
     {"P9", gpu_bench::edge_conv_cases},    {"P10", gpu_bench::diffusion_cases}};
 

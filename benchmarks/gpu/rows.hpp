@@ -37,7 +37,8 @@ std::vector<Case> particle_net_cases(const Bench& bench);  ///< P1
 std::vector<Case> set_knn_cases(const Bench& bench);       ///< P2
 std::vector<Case> large_knn_cases(const Bench& bench);     ///< P3
 std::vector<Case> update_cases(const Bench& bench);        ///< P4
-std::vector<Case> shower_gan_cases(const Bench& bench);    ///< P5
+std::vector<Case> shower_gan_cases(const Bench& bench);    ///< P5: whole steps
+std::vector<Case> convolution_cases(const Bench& bench);   ///< P5: layer by layer
 std::vector<Case> batch_norm_cases(const Bench& bench);    ///< P6
 std::vector<Case> edge_cases(const Bench& bench);          ///< P7
 std::vector<Case> arena_cases(const Bench& bench);         ///< P8

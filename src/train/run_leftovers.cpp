@@ -28,8 +28,8 @@ bool is_bundle_leftover(const fs::path& folder) {
 }
 
 bool is_leftover(const fs::path& file) {
-  constexpr std::array<std::string_view, 5> kOwn = {"run.json", "card.toml", "curves.json", "sections.json",
-                                                    ".writable"};
+  constexpr std::array<std::string_view, 6> kOwn = {"run.json",    "card.toml",     "convolutions.json",
+                                                    "curves.json", "sections.json", ".writable"};
   const std::string name = file.filename().string();
   const auto end = name.find(kPartial);
   if (end == std::string::npos) return false;

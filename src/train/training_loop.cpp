@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "training_loop.hpp"
 
+#include <ATen/Context.h>
 #include <fmt/format.h>
 #include <torch/nn/module.h>
 
@@ -143,6 +144,7 @@ FitResult TrainingLoop::run() {
   const auto phase = session_.control().in_phase("training");
   exposed_before_ = total_exposed().value();
   loss_scale_ = smallest_loss_scale(task_.networks);
+  choose_convolutions();
   if (validation_missing_) validate_within_epoch();
   result_.finished_early = agreed_wish_to_finish();
   while (!finished() && result_.finished_early.empty()) {
@@ -202,10 +204,24 @@ void TrainingLoop::run_epoch() {
     const bool writing = snapshots_.saving();
     const auto batch = next_batch();
     enqueue_step(*batch, seconds_since(start));
+    if (convolutions_) finish_choosing();
     state_.seconds += seconds_since(start);
     settle(must_be_settled() ? 0 : run_ahead_);
     snapshots_.pacer().count_step(state_.seconds - seconds_before, writing);
   }
+}
+
+/// By what they take in the first step, so that a snapshot of any step goes on the same way. Deterministic runs keep to
+/// cuDNN's.
+void TrainingLoop::choose_convolutions() {
+  if (session_.device().is_cpu() || at::globalContext().deterministicAlgorithms()) return;
+  convolutions_.emplace(session_.control(), session_.logger(), session_.run_folder().convolutions());
+  convolutions_->begin();
+}
+
+void TrainingLoop::finish_choosing() {
+  convolutions_->finish();
+  convolutions_.reset();
 }
 
 bool TrainingLoop::epoch_done() const noexcept {

@@ -21,6 +21,7 @@
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "captured_steps.hpp"
+#include "convolution_record.hpp"
 #include "run_observers.hpp"
 #include "run_snapshots.hpp"
 #include "run_state.hpp"
@@ -86,6 +87,8 @@ class TrainingLoop {
   /// All steps are done and judged.
   bool finished() const noexcept { return all_steps_done() && !state_.epoch_trained; }
   RunDescription describe();
+  void choose_convolutions();
+  void finish_choosing();
   void run_epoch();
   std::optional<Batch> next_batch();
   bool epoch_done() const noexcept;
@@ -151,6 +154,7 @@ class TrainingLoop {
   RunSnapshots snapshots_;
   RunState state_;
   std::unique_ptr<RunObservers> observers_;
+  std::optional<ConvolutionRecord> convolutions_;  ///< until the first step, on a GPU
   Averages averages_;
   StepNumber step_number_;
   CapturedSteps captured_;

@@ -49,6 +49,8 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path description() const { return path_ / "run.json"; }
   std::filesystem::path card() const { return path_ / "card.toml"; }
+  /// Which way each convolution goes on a GPU.
+  std::filesystem::path convolutions() const { return path_ / "convolutions.json"; }
   /// Where version 0.1 kept the results of a classifier.
   static constexpr const char* kOldCurves = "curves.json";
   std::filesystem::path old_curves() const { return path_ / kOldCurves; }

@@ -10,13 +10,17 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <utility>
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "chosen_convolution.hpp"
 #include "convolution.hpp"
 
 namespace bunchtrain::ops {
 namespace {
+
+constexpr Extent3 kOnes = {1, 1, 1};
 
 std::string describe(at::IntArrayRef sizes) { return fmt::format("[{}]", fmt::join(sizes, ", ")); }
 
@@ -145,7 +149,18 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight, const at::T
 
 at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                   const Padding3& padding, const Extent3& stride, const Extent3& dilation) {
-  require_shapes(stretches, weight, {1, 1, 1}, padding, stride, dilation);
+  const Extent3 cells = require_shapes(stretches, weight, kOnes, padding, stride, dilation);
+  if (stride == kOnes && dilation == kOnes) {
+    detail::DirectGeometry geometry{
+        .cells = cells, .before = padding.before, .inputs = weight.size(1), .channels = weight.size(0)};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      geometry.kernel[axis] = weight.size(2 + static_cast<std::int64_t>(axis));
+      geometry.outputs[axis] =
+          cells[axis] + padding.before[axis] + padding.after[axis] - geometry.kernel[axis] + 1;
+    }
+    geometry.fine = geometry.outputs;
+    if (auto found = detail::convolve_as_chosen(stretches, weight, bias, geometry)) return *std::move(found);
+  }
   return detail::convolve(stretches, weight, bias,
                           {.padding = padding, .stride = stride, .dilation = dilation});
 }
@@ -197,17 +212,19 @@ at::Tensor upsampled_conv3d(at::TensorList stretches, const at::Tensor& weight, 
     window.padding.before[axis] = -phases[axis].first();
     window.padding.after[axis] = steps[axis] - 1 + phases[axis].last() - (cells[axis] - 1);
   }
-  const at::Tensor all_phases =
-      detail::convolve(stretches, kernels.defined() ? kernels : phase_kernels(weight, factor, padding),
-                       bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, window);
-  const std::int64_t batch = all_phases.size(0), channels = weight.size(0);
-  return all_phases.view({batch, steps[0], steps[1], steps[2], factor[0], factor[1], factor[2], channels})
-      .permute({0, 1, 4, 2, 5, 3, 6, 7})
-      .reshape({batch, steps[0] * factor[0], steps[1] * factor[1], steps[2] * factor[2], channels})
-      .slice(1, 0, outputs[0])
-      .slice(2, 0, outputs[1])
-      .slice(3, 0, outputs[2])
-      .contiguous();
+  const at::Tensor taps = kernels.defined() ? kernels : phase_kernels(weight, factor, padding);
+  const detail::DirectGeometry geometry{.cells = cells,
+                                        .outputs = steps,
+                                        .kernel = {taps.size(2), taps.size(3), taps.size(4)},
+                                        .before = window.padding.before,
+                                        .factor = factor,
+                                        .fine = outputs,
+                                        .inputs = weight.size(1),
+                                        .channels = weight.size(0)};
+  if (auto found = detail::convolve_as_chosen(stretches, taps, bias, geometry)) return *std::move(found);
+  const at::Tensor all_phases = detail::convolve(
+      stretches, taps, bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, window);
+  return detail::sorted_phases(all_phases, factor, outputs);
 }
 
 }  // namespace bunchtrain::ops

@@ -116,6 +116,32 @@ at::Tensor output_of(const at::Tensor& cells, const at::Tensor& weight, const at
       .contiguous();
 }
 
+/// Differentiable.
+ConvolutionGradients by_libtorch(const at::Tensor& gradient, const at::Tensor& cells,
+                                 const at::Tensor& weight, const Window& window, const Extent3& padding,
+                                 NeededGradients needed) {
+  const auto [image, of_weight, of_bias] = at::convolution_backward(
+      channels_second(gradient), channels_second(cells), weight, at::IntArrayRef(weight.size(0)),
+      window.stride, padding, window.dilation, /*transposed=*/false, {0, 0, 0},
+      /*groups=*/1, {needed.image, needed.weight, needed.bias});
+  return {needed.image ? channels_last(image) : image, of_weight, of_bias};
+}
+
+/// The image as it was laid out.
+ConvolutionGradients gradients_of(const at::Tensor& gradient, at::TensorList stretches,
+                                  const at::Tensor& weight, const Window& window, const Frame& frame,
+                                  NeededGradients needed) {
+  if (c10::GradMode::is_enabled() || !has_own_loops(gradient, window) ||
+      !is_below_kernel(frame.thought, weight))
+    return by_libtorch(gradient, laid_out(stretches, frame), weight, window, frame.thought, needed);
+  ConvolutionGradients found;
+  if (needed.image) found.image = input_gradient(gradient, weight, frame.thought);
+  if (needed.weight)
+    found.weight = weight_gradient(gradient, laid_out(stretches, frame), weight, frame.thought);
+  if (needed.bias) found.bias = gradient.sum({0, 1, 2, 3});
+  return found;
+}
+
 /// A convolution, each of its three computations the way that is fastest for its channels.
 class Convolution : public torch::autograd::Function<Convolution> {
  public:
@@ -135,8 +161,8 @@ class Convolution : public torch::autograd::Function<Convolution> {
     const std::size_t count = stretches.size() - 2;
     const at::Tensor weight = std::move(stretches[count]), bias = std::move(stretches[count + 1]);
     stretches.resize(count);
-    Needed needed{.weight = context->needs_input_grad(count),
-                  .bias = bias.defined() && context->needs_input_grad(count + 1)};
+    NeededGradients needed{.weight = context->needs_input_grad(count),
+                           .bias = bias.defined() && context->needs_input_grad(count + 1)};
     std::vector<std::int64_t> sizes;
     for (std::size_t i = 0; i < count; ++i) {
       needed.image = needed.image || context->needs_input_grad(i);
@@ -146,7 +172,7 @@ class Convolution : public torch::autograd::Function<Convolution> {
     const at::Tensor gradient = gradients[0].contiguous();
     if (queue && !needed.weight && !c10::GradMode::is_enabled())
       put_off(*queue, gradient, stretches, weight, bias, window, frame);
-    const Found found = gradients_of(gradient, stretches, weight, window, frame, needed);
+    const ConvolutionGradients found = gradients_of(gradient, stretches, weight, window, frame, needed);
     variable_list all(1 + count);  // the window has none
     if (needed.image) {
       auto parts = taken_apart(found.image, sizes, frame);
@@ -162,12 +188,6 @@ class Convolution : public torch::autograd::Function<Convolution> {
     Window window;
     std::shared_ptr<WeightGradientQueue> queue;  ///< or null
   };
-  struct Needed {
-    bool image = false, weight = false, bias = false;
-  };
-  struct Found {
-    at::Tensor image, weight, bias;  ///< the image as it was laid out
-  };
 
   /// The gradients of weight and bias.
   static void put_off(WeightGradientQueue& queue, const at::Tensor& gradient, at::TensorList stretches,
@@ -181,29 +201,6 @@ class Convolution : public torch::autograd::Function<Convolution> {
       });
     if (bias.defined() && bias.requires_grad())
       queue.push(bias, [gradient] { return gradient.sum({0, 1, 2, 3}); });
-  }
-
-  static Found gradients_of(const at::Tensor& gradient, at::TensorList stretches, const at::Tensor& weight,
-                            const Window& window, const Frame& frame, Needed needed) {
-    if (c10::GradMode::is_enabled() || !has_own_loops(gradient, window) ||
-        !is_below_kernel(frame.thought, weight))
-      return by_libtorch(gradient, laid_out(stretches, frame), weight, window, frame.thought, needed);
-    Found found;
-    if (needed.image) found.image = input_gradient(gradient, weight, frame.thought);
-    if (needed.weight)
-      found.weight = weight_gradient(gradient, laid_out(stretches, frame), weight, frame.thought);
-    if (needed.bias) found.bias = gradient.sum({0, 1, 2, 3});
-    return found;
-  }
-
-  /// Differentiable.
-  static Found by_libtorch(const at::Tensor& gradient, const at::Tensor& cells, const at::Tensor& weight,
-                           const Window& window, const Extent3& padding, Needed needed) {
-    const auto [image, of_weight, of_bias] = at::convolution_backward(
-        channels_second(gradient), channels_second(cells), weight, at::IntArrayRef(weight.size(0)),
-        window.stride, padding, window.dilation, /*transposed=*/false, {0, 0, 0},
-        /*groups=*/1, {needed.image, needed.weight, needed.bias});
-    return {needed.image ? channels_last(image) : image, of_weight, of_bias};
   }
 };
 
@@ -226,6 +223,20 @@ at::ScalarType computed_in(at::ScalarType type) {
 }
 
 }  // namespace
+
+at::Tensor plain_output(const at::Tensor& image, const at::Tensor& weight, const at::Tensor& bias,
+                        const Window& window) {
+  const Frame frame = frame_of(extent_of(image), weight, window);
+  return output_of(laid_out(image, frame), weight, bias, window, frame.thought);
+}
+
+ConvolutionGradients plain_gradients(const at::Tensor& gradient, const at::Tensor& image,
+                                     const at::Tensor& weight, const Window& window, NeededGradients needed) {
+  const Frame frame = frame_of(extent_of(image), weight, window);
+  ConvolutionGradients found = gradients_of(gradient, image, weight, window, frame, needed);
+  if (needed.image) found.image = taken_apart(found.image, {image.size(1)}, frame).front();
+  return found;
+}
 
 at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                     const Window& window) {

@@ -23,6 +23,21 @@ struct Window {
 at::Tensor convolve(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                     const Window& window);
 
+/// Which gradients backward asks for, and what it found; undefined: not asked for.
+struct NeededGradients {
+  bool image = false, weight = false, bias = false;
+};
+struct ConvolutionGradients {
+  at::Tensor image, weight, bias;
+};
+
+/// `convolve` of one image, without autograd and autocast.
+at::Tensor plain_output(const at::Tensor& image, const at::Tensor& weight, const at::Tensor& bias,
+                        const Window& window);
+/// Its gradients from that of its output. Differentiable where gradients are.
+ConvolutionGradients plain_gradients(const at::Tensor& gradient, const at::Tensor& image,
+                                     const at::Tensor& weight, const Window& window, NeededGradients needed);
+
 /// Transposed, without anything cut off: [B, X, Y, Z, Cin] to [B, (X - 1) stride + kx, ..., Cout].
 at::Tensor convolve_transposed(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                                const Extent3& stride);

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The convolutions of both 3DGANs one by one, by kernels of ours and by LibTorch's (on a GPU cuDNN's).
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "bunchtrain/models/3dgan/discriminator.hpp"
+#include "bunchtrain/models/3dgan/generator.hpp"
+#include "bunchtrain/nn/conv3d.hpp"
+#include "bunchtrain/ops/convolution_choices.hpp"
+#include "rows.hpp"
+
+namespace gpu_bench {
+
+namespace bt = bunchtrain;
+using bt::models::ShowerVariant;
+using bt::ops::ConvolutionWay;
+using bt::ops::Extent3;
+
+namespace {
+
+struct Layer {
+  std::string name;
+  bt::nn::Conv3dOptions options;
+  Extent3 cells;
+
+  Extent3 outputs() const {
+    Extent3 all;
+    for (std::size_t axis = 0; axis < all.size(); ++axis)
+      all[axis] = options.upsampling[axis] * cells[axis] + options.padding.before[axis] +
+                  options.padding.after[axis] - options.kernel[axis] + 1;
+    return all;
+  }
+};
+
+/// Those of a network, in their order; `cells` of the image that the first one sees.
+std::vector<Layer> layers_of(const torch::nn::Module& network, const std::string& name, Extent3 cells) {
+  std::vector<Layer> layers;
+  for (const auto& child : network.named_children()) {
+    const auto* convolution = child.value()->as<bt::nn::Conv3dImpl>();
+    if (convolution == nullptr) continue;
+    layers.push_back({name + " " + child.key(), convolution->options(), cells});
+    cells = layers.back().outputs();
+  }
+  return layers;
+}
+
+struct Size {
+  ShowerVariant variant;
+  Extent3 folded, shower;
+  std::int64_t showers;
+};
+
+/// All of a variant; of `small` ones the last of each network.
+std::vector<Layer> layers_of(const Size& size, bool small) {
+  const bt::models::ShowerGenerator generator(bt::models::ShowerGeneratorOptions{.variant = size.variant});
+  const bt::models::ShowerDiscriminator discriminator(
+      bt::models::ShowerDiscriminatorOptions{.variant = size.variant});
+  std::vector<Layer> all;
+  for (const auto& layers : {layers_of(*generator, "generator", size.folded),
+                             layers_of(*discriminator, "discriminator", size.shower)})
+    all.insert(all.end(), small ? layers.end() - 1 : layers.begin(), layers.end());
+  return all;
+}
+
+Work step_of(const Layer& layer, c10::Device device, bt::device::Precision precision, std::int64_t showers,
+             ConvolutionWay way) {
+  bt::nn::Conv3d convolution(layer.options);
+  convolution->to(device);
+  const auto& [x, y, z] = layer.cells;
+  const auto& [out_x, out_y, out_z] = layer.outputs();
+  const at::Tensor image = normal({showers, x, y, z, layer.options.in_channels}, 0, device).requires_grad_(),
+                   gradient = normal({showers, out_x, out_y, out_z, layer.options.out_channels}, 1, device);
+  return {[=]() mutable {
+    const bt::device::PrecisionGuard guard(precision, device.type());
+    bt::ops::convolution_choices().always(way);
+    convolution->zero_grad();
+    image.mutable_grad().reset();
+    const at::Tensor output = convolution->forward(image);
+    output.backward(gradient.to(output.scalar_type()));
+    bt::ops::convolution_choices().always(std::nullopt);
+  }};
+}
+
+}  // namespace
+
+std::vector<Case> convolution_cases(const Bench& bench) {
+  std::vector<Case> cases;
+  for (const Size& size : {Size{ShowerVariant::fixed_angle, {7, 7, 8}, {25, 25, 25}, 128},
+                           Size{ShowerVariant::variable_angle, {9, 9, 8}, {51, 51, 25}, 64}}) {
+    const std::int64_t showers = bench.small ? 1 : size.showers;
+    for (const Layer& layer : layers_of(size, bench.small))
+      for (const bt::device::Precision precision : precisions(bench.device)) {
+        if (bench.device.is_cuda() && precision == bt::device::Precision::float32)
+          continue;  // LibTorch's alone
+        for (const auto& [way, word] :
+             {std::pair{ConvolutionWay::direct, "ours"}, std::pair{ConvolutionWay::library, "cuDNN"}})
+          cases.push_back({.row = "P5",
+                           .what = fmt::format("3DGAN {} of {} showers of {}, forward and backward, {}",
+                                               layer.name, showers, fmt::join(size.shower, "x"), word),
+                           .precision = precision,
+                           .samples = static_cast<double>(showers),
+                           .unit = "showers",
+                           .prepare = [=, device = bench.device] {
+                             return step_of(layer, device, precision, showers, way);
+                           }});
+      }
+  }
+  return cases;
+}
+
+}  // namespace gpu_bench
