@@ -30,7 +30,8 @@ class DiffusionStep {
     network_->to(device);
     parallel_.emplace(network_, bt::comm::Communicator::self());
     optimizer_.emplace(*parallel_);
-    const at::Tensor image = normal({showers, options.cells[0], options.cells[1], options.cells[2]}, 0, device);
+    const at::Tensor image =
+        normal({showers, options.cells[0], options.cells[1], options.cells[2]}, 0, device);
     batch_.tensors = {{"image", image * (image > 0.8)},  // four cells in five are empty
                       {"energy", normal({showers}, 1, device).abs() * 30 + 10}};
     batch_.sample_ids = at::arange(showers);

@@ -258,26 +258,24 @@ TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
 }
 
 TEST_F(FusedEdgesHostTest, MemoryOfAStepIsWithinATenthOfThePrediction) {
-  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
-    for (const bool recompute : {false, true}) {
-      const PaddedBatch batch({6, 32, 16, {64, 40, 64}}, std::vector<std::int64_t>(6, 32));
-      const EdgeBlockModel model = model_of(batch, edges);
-      BlockTensors block(model, at::kFloat);
-      block.layers.recompute = recompute;
-      at::Tensor kept;
-      const double after_forward = test::peak_bytes([&] {
-        kept = mean_of(batch, block, edges);
-        test::PeakAllocator::peak = test::PeakAllocator::in_use.load();
-      });
-      const double all = after_forward + test::peak_bytes([&] { walk_back(model, kept); });
-      const FusedEdgeMemory memory =
-          fused_edge_memory(6 * 32, 16, {64, 40, 64}, edges == at::kBFloat16 ? 2 : 4);
-      const auto points =
-          static_cast<double>(memory.points - 6 * 32 * 2 * 64 * 4);  // terms were there before
-      const double forward = points + static_cast<double>(recompute ? 0 : memory.edges);
-      EXPECT_NEAR(after_forward / forward, 1, recompute ? 0.7 : 0.1);
-      EXPECT_NEAR(all / (points + static_cast<double>(memory.edges + memory.backward)), 1, 0.1);
-    }
+  for (const auto& [edges, recompute] : {std::pair{at::kBFloat16, false}, {at::kFloat, true}}) {
+    const PaddedBatch batch({6, 32, 16, {64, 40, 64}}, std::vector<std::int64_t>(6, 32));
+    const EdgeBlockModel model = model_of(batch, edges);
+    BlockTensors block(model, at::kFloat);
+    block.layers.recompute = recompute;
+    at::Tensor kept;
+    const double after_forward = test::peak_bytes([&] {
+      kept = mean_of(batch, block, edges);
+      test::PeakAllocator::peak = test::PeakAllocator::in_use.load();
+    });
+    const double all = after_forward + test::peak_bytes([&] { walk_back(model, kept); });
+    const FusedEdgeMemory memory =
+        fused_edge_memory(6 * 32, 16, {64, 40, 64}, edges == at::kBFloat16 ? 2 : 4);
+    const auto points = static_cast<double>(memory.points - 6 * 32 * 2 * 64 * 4);  // terms were there before
+    const double forward = points + static_cast<double>(recompute ? 0 : memory.edges);
+    EXPECT_NEAR(after_forward / forward, 1, recompute ? 0.7 : 0.1);
+    EXPECT_NEAR(all / (points + static_cast<double>(memory.edges + memory.backward)), 1, 0.1);
+  }
 }
 
 TEST_F(FusedEdgesHostTest, NodesAreThoseThatTheCpuComputes) {
