@@ -165,7 +165,8 @@ std::vector<OptionSpec> training_options() {
        .default_value = Text{"auto"},
        .help =
            "repeat steps of one shape as a CUDA graph: auto = where the host's launches are what a GPU waits for",
-       .allowed = {"auto", "on", "off"}},
+       .allowed = {"auto", "on", "off"},
+       .scope = OptionScope::run},
       {.name = "on-bad",
        .default_value = Text{"stop"},
        .help =
