@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every instruction set that this processor has finds the same keys as the plain loop.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <limits>
 
 #include "bunchtrain/core/random.hpp"
+#include "instruction_sets.hpp"
 #include "knn/cpu/knn_cpu.hpp"
 #include "knn/cpu/ragged_search.hpp"
 
@@ -22,11 +22,7 @@ std::vector<float> coordinates(std::int64_t points, std::int64_t dims) {
   return all;
 }
 
-class KnnInstructionSetsTest : public testing::TestWithParam<std::int64_t> {
- protected:
-  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
-  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
-};
+class KnnInstructionSetsTest : public InstructionSetTest {};
 
 TEST_P(KnnInstructionSetsTest, FindTheKeysOfThePlainLoop) {
   for (const std::int64_t size : {2, 7, 16, 33, 70, 128, 150}) {
@@ -64,15 +60,8 @@ TEST_P(KnnInstructionSetsTest, SearchRaggedSetsAsThePlainLoopDoes) {
   }
 }
 
-std::vector<std::int64_t> instruction_sets() {
-  std::vector<std::int64_t> sets;
-  for (std::int64_t remaining = hwy::SupportedTargets(); remaining != 0; remaining &= remaining - 1)
-    sets.push_back(remaining & -remaining);
-  return sets;
-}
-
 INSTANTIATE_TEST_SUITE_P(All, KnnInstructionSetsTest, testing::ValuesIn(instruction_sets()),
-                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+                         name_of_instruction_set);
 
 }  // namespace
 }  // namespace bunchtrain::test

@@ -3,7 +3,6 @@
 #include "rows/cpu/row_products.hpp"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <limits>
@@ -11,6 +10,7 @@
 
 #include "bunchtrain/core/random.hpp"
 #include "conv3d/cpu/image_convolution.hpp"
+#include "instruction_sets.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -22,11 +22,7 @@ std::vector<float> numbers(std::int64_t count, std::uint64_t stream) {
   return all;
 }
 
-class RowProductsTest : public testing::TestWithParam<std::int64_t> {
- protected:
-  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
-  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
-};
+class RowProductsTest : public test::InstructionSetTest {};
 
 TEST_P(RowProductsTest, AreSumsOfProducts) {
   struct Sizes {
@@ -97,15 +93,8 @@ TEST_P(RowProductsTest, WindowsAreSumsOverTheirRuns) {
   }
 }
 
-std::vector<std::int64_t> instruction_sets() {
-  std::vector<std::int64_t> sets;
-  for (std::int64_t remaining = hwy::SupportedTargets(); remaining != 0; remaining &= remaining - 1)
-    sets.push_back(remaining & -remaining);
-  return sets;
-}
-
-INSTANTIATE_TEST_SUITE_P(All, RowProductsTest, testing::ValuesIn(instruction_sets()),
-                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
+INSTANTIATE_TEST_SUITE_P(All, RowProductsTest, testing::ValuesIn(test::instruction_sets()),
+                         test::name_of_instruction_set);
 
 }  // namespace
 }  // namespace bunchtrain::ops::detail
