@@ -73,9 +73,9 @@ EdgeConvFootprint EdgeConvBlockImpl::footprint(std::int64_t points, std::int64_t
       fused ? memory.edges : edge_bytes * (passes ? channels[1] + channels[2] : by_operations);
   std::int64_t gradients = memory.backward;
   if (!passes && !fused) gradients = edge_bytes * 2 * channels[2];
-  // u and v where passes need them again, the input of the shortcut's batch norm, the block's output in front
-  // of and behind the mask.
-  const std::int64_t terms = passes ? 2 * channels[0] : 0;
+  // u and v where passes need them again and what passed the last ReLU, the input of the shortcut's batch norm, the
+  // block's output in front of and behind the mask.
+  const std::int64_t terms = passes ? 2 * (channels[0] + channels[2]) : 0;
   const std::int64_t projected = shortcut_weight_.defined() ? channels[2] : 0;
   const std::int64_t kept = point_bytes * (terms + projected + 2 * channels[2]) + memory.points;
   return options_.recompute ? EdgeConvFootprint{kept, edges + gradients}

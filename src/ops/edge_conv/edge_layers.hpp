@@ -23,6 +23,13 @@ struct EdgeTensors {
   at::Tensor second_inert, third_inert;  ///< [1, C]: the row that all inert edges share
 };
 
+/// What backward needs to know of the third layer by point instead of by edge: the gradient of a mean is the same for all
+/// edges of a point, so that the sums of its batch norm's backward pass need no edge.
+struct PassedTensors {
+  at::Tensor count;  ///< [points, C3]: edges that the ReLU let through; uint8 on a GPU, else as the terms
+  at::Tensor sum;    ///< [points, C3]: of their inputs of the third batch norm; as the terms
+};
+
 struct EdgeGradients {
   at::Tensor terms;
   std::array<at::Tensor, 3> weights, scales, shifts;

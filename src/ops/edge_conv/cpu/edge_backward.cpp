@@ -11,15 +11,13 @@
 namespace bunchtrain::ops::detail {
 
 template <class S>
-at::Tensor EdgePasses::Loops<S>::average_moments(const at::Tensor& gradient, const EdgeTensors& edges) const {
+at::Tensor EdgePasses::Loops<S>::average_moments(const at::Tensor& gradient,
+                                                 const PassedTensors& passed) const {
   const at::Tensor all = sums(2);
   for_groups([&](std::int64_t g, const EdgeGroup& group) {
     double* sum = sum_of(all, g);
-    for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
-      add_average_moments(data_of<S>(slice(edges.third, piece)), nodes(piece),
-                          piece.last_node - piece.first_node, plan.k, channels[2],
-                          affine_of<R>(passes.normalisers_[2]), data_of<R>(gradient), sum, sum + channels[2]);
-    }
+    add_passed_moments(plan.nodes.data() + group.first_node, group.last_node - group.first_node, plan.k,
+                       channels[2], sums_of(passed), data_of<R>(gradient), sum, sum + channels[2]);
   });
   return add_groups(all);
 }
@@ -130,7 +128,7 @@ class InertBackward {
 
 }  // namespace
 
-EdgeGradients EdgePasses::backward(const at::Tensor& gradient, EdgeTensors edges,
+EdgeGradients EdgePasses::backward(const at::Tensor& gradient, EdgeTensors edges, const PassedTensors& passed,
                                    StatisticsReducer* reducer) const {
   const at::ScalarType type = layers_.terms.scalar_type();
   const bool has_inert = plan_.inert_edges > 0;
@@ -147,7 +145,7 @@ EdgeGradients EdgePasses::backward(const at::Tensor& gradient, EdgeTensors edges
     return norm.correction;
   };
   with_loops([&](const auto& loops) {
-    const Correction third = finish_norm(2, loops.average_moments(gradient, edges));
+    const Correction third = finish_norm(2, loops.average_moments(gradient, passed));
     at::Tensor moments;
     const at::Tensor second_gradient = loops.backward_third(gradient, edges, third, out.weights[2], moments);
     at::Tensor z, g;

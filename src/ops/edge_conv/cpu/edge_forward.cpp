@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
@@ -46,10 +47,16 @@ void EdgePasses::Loops<S>::average_piece(const S* edges, const EdgePiece& piece,
 }
 
 template <class S>
-void EdgePasses::Loops<S>::average(const EdgeTensors& edges, const at::Tensor& mean) const {
+void EdgePasses::Loops<S>::average(const EdgeTensors& edges, const at::Tensor& mean,
+                                   const PassedTensors* passed) const {
   for_groups([&](std::int64_t, const EdgeGroup& group) {
     for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
-      average_piece(data_of<S>(slice(edges.third, piece)), piece, mean);
+      const S* third = data_of<S>(slice(edges.third, piece));
+      if (!passed)
+        average_piece(third, piece, mean);
+      else
+        average_edges(third, nodes(piece), piece.last_node - piece.first_node, plan.k, channels[2],
+                      affine_of<R>(passes.normalisers_[2]), writable<R>(mean), sums_of(*passed));
     }
   });
 }
@@ -105,9 +112,10 @@ at::Tensor EdgePasses::forward_layer(std::size_t layer, EdgeTensors& edges) cons
   return moments.add(at::stack({value, value.square()}), static_cast<double>(plan_.inert_edges));
 }
 
-at::Tensor EdgePasses::average(const EdgeTensors& edges) const {
+at::Tensor EdgePasses::average(const EdgeTensors& edges, PassedTensors* passed) const {
   at::Tensor mean = at::zeros({plan_.sets * plan_.points, channels_[2]}, layers_.terms.scalar_type());
-  with_loops([&](const auto& loops) { loops.average(edges, mean); });
+  if (passed) *passed = {at::empty_like(mean), at::empty_like(mean)};
+  with_loops([&](const auto& loops) { loops.average(edges, mean, passed); });
   return mean;
 }
 

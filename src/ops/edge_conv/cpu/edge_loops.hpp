@@ -63,6 +63,9 @@ struct EdgePasses::Loops {
     return writable<double>(sums) + group * 2 * sums.size(2);
   }
 
+  static PassedSums<R> sums_of(const PassedTensors& passed) {
+    return {writable<R>(passed.count), writable<R>(passed.sum)};
+  }
   std::int64_t rows(const EdgePiece& piece) const { return (piece.last_node - piece.first_node) * plan.k; }
   at::Tensor slice(const at::Tensor& edges, const EdgePiece& piece) const {
     return edges.narrow(0, piece.first_node * plan.k, rows(piece));
@@ -106,11 +109,11 @@ struct EdgePasses::Loops {
   at::Tensor first_moments() const;
   at::Tensor forward_layer(std::size_t layer, EdgeTensors& edges) const;
   void average_piece(const S* edges, const EdgePiece& piece, const at::Tensor& mean) const;
-  void average(const EdgeTensors& edges, const at::Tensor& mean) const;
+  void average(const EdgeTensors& edges, const at::Tensor& mean, const PassedTensors* passed) const;
   void infer(const at::Tensor& mean) const;
 
-  /// Sums for the backward pass of the last batch norm.
-  at::Tensor average_moments(const at::Tensor& gradient, const EdgeTensors& edges) const;
+  /// Sums for the backward pass of the last batch norm, without a look at the edges.
+  at::Tensor average_moments(const at::Tensor& gradient, const PassedTensors& passed) const;
   /// weight_gradient += dz^T a, kept in the compute type.
   void add_weight_gradient(at::Tensor weight_gradient, const at::Tensor& dz,
                            const at::Tensor& activations) const;

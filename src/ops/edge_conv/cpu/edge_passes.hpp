@@ -28,12 +28,13 @@ class EdgePasses {
   at::Tensor forward_layer(std::size_t layer, EdgeTensors& edges) const;
   /// What normalises a layer from now on.
   void set_statistics(std::size_t layer, const Statistics& statistics);
-  /// [points, C3]; zero for points that the plan leaves out.
-  at::Tensor average(const EdgeTensors& edges) const;
+  /// [points, C3]; zero for points that the plan leaves out. Fills `passed` if it is given, but for those points.
+  at::Tensor average(const EdgeTensors& edges, PassedTensors* passed) const;
   /// The same with all statistics set beforehand, storing no edges at all.
   at::Tensor infer() const;
   /// Consumes `edges`: their storage takes gradients on the way.
-  EdgeGradients backward(const at::Tensor& gradient, EdgeTensors edges, StatisticsReducer* reducer) const;
+  EdgeGradients backward(const at::Tensor& gradient, EdgeTensors edges, const PassedTensors& passed,
+                         StatisticsReducer* reducer) const;
 
  private:
   template <class S>

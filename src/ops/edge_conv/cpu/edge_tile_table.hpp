@@ -17,9 +17,11 @@ struct EdgeTileTable {
   void (*gradients)(const EdgeTile<R>& tile, Affine<R> affine, const S* da, R* gradients);
   void (*average)(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                   std::int64_t channels, Affine<R> affine, R* mean);
-  void (*average_moments)(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
-                          std::int64_t channels, Affine<R> affine, const R* gradient, double* sum,
-                          double* product);
+  void (*average_passed)(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                         std::int64_t channels, Affine<R> affine, R* mean, PassedSums<R> passed);
+  void (*passed_moments)(const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                         std::int64_t channels, PassedSums<R> passed, const R* gradient, double* sum,
+                         double* product);
   void (*average_backward)(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                            std::int64_t channels, Affine<R> affine, const R* gradient, Affine<R> correction,
                            S* dz);

@@ -98,17 +98,31 @@ void subtract_loop(const EdgeTile<R>& tile, Affine<R> correction, R* gradients) 
       });
 }
 
-template <class S>
-void average_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
-                  std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean) {
-  const Real<S> share = Real<S>(1) / static_cast<Real<S>>(k);
+/// @tparam kPassed whether what passed is summed too
+template <class S, bool kPassed>
+BUNCHTRAIN_INLINE void average_points(const S* z, const std::int32_t* nodes, std::int64_t node_count,
+                                      std::int64_t k, std::int64_t channels, Affine<Real<S>> affine,
+                                      Real<S>* mean, PassedSums<Real<S>> passed) {
+  using R = Real<S>;
+  const R share = R(1) / static_cast<R>(k);
   for (std::int64_t n = 0; n < node_count; ++n) {
-    Real<S>* __restrict out = mean + nodes[n] * channels;
-    for (std::int64_t c = 0; c < channels; ++c) out[c] = 0;
+    const std::int64_t row = nodes[n] * channels;
+    R* __restrict out = mean + row;
+    R* __restrict count = kPassed ? passed.count + row : nullptr;
+    R* __restrict sum = kPassed ? passed.sum + row : nullptr;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      out[c] = 0;
+      if constexpr (kPassed) count[c] = sum[c] = 0;
+    }
     for (std::int64_t e = 0; e < k; ++e, z += channels) {
       for (std::int64_t c = 0; c < channels; ++c) {
-        const Real<S> y = load(z[c]) * affine.scale[c] + affine.shift[c];
-        out[c] += y > 0 ? y : Real<S>(0);
+        const R value = load(z[c]);
+        const R y = value * affine.scale[c] + affine.shift[c];
+        out[c] += y > 0 ? y : R(0);
+        if constexpr (kPassed) {
+          count[c] += y > 0 ? R(1) : R(0);
+          sum[c] += y > 0 ? value : R(0);
+        }
       }
     }
     for (std::int64_t c = 0; c < channels; ++c) out[c] *= share;
@@ -116,21 +130,28 @@ void average_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count
 }
 
 template <class S>
-void average_moments_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
-                          std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient,
-                          double* __restrict sum, double* __restrict product) {
-  const Real<S> share = Real<S>(1) / static_cast<Real<S>>(k);
+void average_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                  std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean) {
+  average_points<S, false>(z, nodes, node_count, k, channels, affine, mean, {});
+}
+template <class S>
+void average_passed_loop(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                         std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean,
+                         PassedSums<Real<S>> passed) {
+  average_points<S, true>(z, nodes, node_count, k, channels, affine, mean, passed);
+}
+
+template <class R>
+void passed_moments_loop(const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                         std::int64_t channels, PassedSums<R> passed, const R* gradient,
+                         double* __restrict sum, double* __restrict product) {
+  const R share = R(1) / static_cast<R>(k);
   for (std::int64_t n = 0; n < node_count; ++n) {
-    const Real<S>* g = gradient + nodes[n] * channels;
-    for (std::int64_t e = 0; e < k; ++e, z += channels) {
-      for (std::int64_t c = 0; c < channels; ++c) {
-        const Real<S> value = load(z[c]);
-        const Real<S> gradient = g[c] * share;
-        const Real<S> kept = value * affine.scale[c] + affine.shift[c] > 0 ? gradient : Real<S>(0);
-        const double wide = kept;
-        sum[c] += wide;
-        product[c] += wide * static_cast<double>(value);
-      }
+    const std::int64_t row = nodes[n] * channels;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double g = gradient[row + c] * share;
+      sum[c] += g * static_cast<double>(passed.count[row + c]);
+      product[c] += g * static_cast<double>(passed.sum[row + c]);
     }
   }
 }
@@ -160,7 +181,8 @@ const EdgeTileTable<S>& tile_table() {
                                            .activate = activate_loop<S>,
                                            .gradients = edge_gradients_loop<S>,
                                            .average = average_loop<S>,
-                                           .average_moments = average_moments_loop<S>,
+                                           .average_passed = average_passed_loop<S>,
+                                           .passed_moments = passed_moments_loop<Real<S>>,
                                            .average_backward = average_backward_loop<S>};
   return kTable;
 }
@@ -215,10 +237,15 @@ void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_coun
   tiles_of<S>().average(z, nodes, node_count, k, channels, affine, mean);
 }
 template <class S>
-void add_average_moments(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
-                         std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient, double* sum,
-                         double* product) {
-  tiles_of<S>().average_moments(z, nodes, node_count, k, channels, affine, gradient, sum, product);
+void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                   std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean, PassedSums<Real<S>> passed) {
+  tiles_of<S>().average_passed(z, nodes, node_count, k, channels, affine, mean, passed);
+}
+template <class R>
+void add_passed_moments(const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                        std::int64_t channels, PassedSums<R> passed, const R* gradient, double* sum,
+                        double* product) {
+  tiles_of<R>().passed_moments(nodes, node_count, k, channels, passed, gradient, sum, product);
 }
 template <class S>
 void average_backward(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
@@ -227,16 +254,18 @@ void average_backward(const S* z, const std::int32_t* nodes, std::int64_t node_c
   tiles_of<S>().average_backward(z, nodes, node_count, k, channels, affine, gradient, correction, dz);
 }
 
-#define BUNCHTRAIN_INSTANTIATE_REAL(R)                                     \
-  template void add_edge_moments<R>(const EdgeTile<R>&, double*, double*); \
-  template void subtract_from_gradients<R>(const EdgeTile<R>&, Affine<R>, R*);
+#define BUNCHTRAIN_INSTANTIATE_REAL(R)                                                               \
+  template void add_edge_moments<R>(const EdgeTile<R>&, double*, double*);                           \
+  template void subtract_from_gradients<R>(const EdgeTile<R>&, Affine<R>, R*);                       \
+  template void add_passed_moments<R>(const std::int32_t*, std::int64_t, std::int64_t, std::int64_t, \
+                                      PassedSums<R>, const R*, double*, double*);
 #define BUNCHTRAIN_INSTANTIATE_STORAGE(S)                                                                    \
   template void activate_edges<S>(const EdgeTile<Real<S>>&, Affine<Real<S>>, S*);                            \
   template void add_edge_gradients<S>(const EdgeTile<Real<S>>&, Affine<Real<S>>, const S*, Real<S>*);        \
   template void average_edges<S>(const S*, const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,    \
                                  Affine<Real<S>>, Real<S>*);                                                 \
-  template void add_average_moments<S>(const S*, const std::int32_t*, std::int64_t, std::int64_t,            \
-                                       std::int64_t, Affine<Real<S>>, const Real<S>*, double*, double*);     \
+  template void average_edges<S>(const S*, const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,    \
+                                 Affine<Real<S>>, Real<S>*, PassedSums<Real<S>>);                            \
   template void average_backward<S>(const S*, const std::int32_t*, std::int64_t, std::int64_t, std::int64_t, \
                                     Affine<Real<S>>, const Real<S>*, Affine<Real<S>>, S*);
 BUNCHTRAIN_INSTANTIATE_REAL(float)

@@ -47,12 +47,24 @@ template <class S>
 void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
                    std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean);
 
-/// For the gradient of `mean`: adds the column sums of g and g * z, g = gradient / k where
-/// the ReLU lets it through.
+/// Of each point and channel, [all points, channels]: how many edges the ReLU let through, and the sum of their z.
+template <class R>
+struct PassedSums {
+  R* count;
+  R* sum;
+};
+
+/// The same mean, and what passed.
 template <class S>
-void add_average_moments(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
-                         std::int64_t channels, Affine<Real<S>> affine, const Real<S>* gradient, double* sum,
-                         double* product);
+void average_edges(const S* z, const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                   std::int64_t channels, Affine<Real<S>> affine, Real<S>* mean, PassedSums<Real<S>> passed);
+
+/// For the gradient of `mean`: adds the column sums over edges of g and g * z, g = gradient / k where
+/// the ReLU lets it through.
+template <class R>
+void add_passed_moments(const std::int32_t* nodes, std::int64_t node_count, std::int64_t k,
+                        std::int64_t channels, PassedSums<R> passed, const R* gradient, double* sum,
+                        double* product);
 
 /// dz = scale * g - offset - slope * z with the same g; correction = {slope, offset}.
 template <class S>

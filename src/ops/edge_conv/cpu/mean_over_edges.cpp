@@ -33,6 +33,7 @@ struct EdgeState {
   std::array<Statistics, 3> statistics;
   std::shared_ptr<StatisticsReducer> reducer;
   EdgeTensors edges;
+  PassedTensors passed;
 };
 
 class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
@@ -65,8 +66,8 @@ class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
       passes.forward_layer(1, state.edges);
       passes.forward_layer(2, state.edges);
     }
-    EdgeGradients result =
-        passes.backward(gradients[0].contiguous(), std::exchange(state.edges, {}), state.reducer.get());
+    EdgeGradients result = passes.backward(gradients[0].contiguous(), std::exchange(state.edges, {}),
+                                           state.passed, state.reducer.get());
     return list_gradients(result);
   }
 
@@ -83,7 +84,8 @@ class MeanOverEdges : public torch::autograd::Function<MeanOverEdges> {
       passes.set_statistics(layer, state.statistics[layer]);
       if (layer < 2 && stores_edges) moments = passes.forward_layer(layer + 1, state.edges);
     }
-    return stores_edges ? passes.average(state.edges) : passes.infer();
+    return stores_edges ? passes.average(state.edges, differentiable ? &state.passed : nullptr)
+                        : passes.infer();
   }
 };
 

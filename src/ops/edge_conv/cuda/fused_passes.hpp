@@ -29,12 +29,6 @@ struct FusedNodes {
 /// @param indices [B, P, K] int32. @pre K < P <= kMostFusedPoints, K <= kEdgesOfNode
 FusedNodes list_nodes(const at::Tensor& indices, const Padding& padding);
 
-/// What backward needs to know of the third layer by point instead of by edge.
-struct PassedTensors {
-  at::Tensor count;  ///< [points, C3] uint8
-  at::Tensor sum;    ///< [points, C3] float32
-};
-
 /// One forward or backward pass of the edge part of a block, edges stored as S. Lives for one call.
 ///
 /// Forward: first_sums, forward_layer(1), forward_layer(2), average, with `set_norm` of the layer before each; or all
