@@ -11,6 +11,7 @@
 #include "bunchtrain/core/random.hpp"
 #include "conv3d/cpu/image_convolution.hpp"
 #include "instruction_sets.hpp"
+#include "rows/cpu/outer_products.hpp"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -90,6 +91,29 @@ TEST_P(RowProductsTest, WindowsAreSumsOverTheirRuns) {
             << columns << " columns, " << i;
       }
     }
+  }
+}
+
+TEST_P(RowProductsTest, OuterProductsAreAddedToWhatWasThere) {
+  struct Sizes {
+    std::int64_t out, in, rows;
+  };
+  for (const auto& [out, in, rows] :
+       {Sizes{1, 1, 1}, {8, 32, 5}, {64, 64, 300}, {13, 35, 129}, {6, 20, 2}, {9, 96, 0}}) {
+    const auto dy = numbers(rows * out, 1), x = numbers(rows * in, 2), before = numbers(out * in, 3);
+    std::vector<float> sum = before;
+    sum.push_back(-77);
+    add_outer_products(dy.data(), x.data(), rows, out, in, sum.data());
+    EXPECT_EQ(sum.back(), -77) << "behind the end";
+    for (std::int64_t o = 0; o < out; ++o)
+      for (std::int64_t c = 0; c < in; ++c) {
+        double expected = before[static_cast<std::size_t>(o * in + c)];
+        for (std::int64_t r = 0; r < rows; ++r)
+          expected +=
+              double{dy[static_cast<std::size_t>(r * out + o)]} * x[static_cast<std::size_t>(r * in + c)];
+        ASSERT_NEAR(sum[static_cast<std::size_t>(o * in + c)], expected, 1e-4)
+            << out << " x " << in << ", " << rows;
+      }
   }
 }
 

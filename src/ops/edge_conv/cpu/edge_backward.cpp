@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
@@ -7,6 +6,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "edge_loops.hpp"
+#include "edge_product.hpp"
 
 namespace bunchtrain::ops::detail {
 
@@ -23,22 +23,13 @@ at::Tensor EdgePasses::Loops<S>::average_moments(const at::Tensor& gradient,
 }
 
 template <class S>
-void EdgePasses::Loops<S>::add_weight_gradient(at::Tensor weight_gradient, const at::Tensor& dz,
-                                               const at::Tensor& activations) const {
-  if constexpr (std::is_same_v<S, R>) {
-    at::addmm_out(weight_gradient, weight_gradient, dz.t(), activations);
-  } else {
-    weight_gradient.add_(at::mm(dz.t(), activations));
-  }
-}
-
-template <class S>
 at::Tensor EdgePasses::Loops<S>::backward_third(const at::Tensor& gradient, const EdgeTensors& edges,
                                                 const Correction& correction, at::Tensor& weight_gradient,
                                                 at::Tensor& moments) const {
   const bool same_width = channels[1] == channels[2];
   const at::Tensor target = same_width ? edges.third : at::empty_like(edges.second);
   const Correction none = {at::zeros_like(correction.slope), at::zeros_like(correction.offset)};
+  const EdgeProduct<S> product(passes.edge_weights_[2]);
   const at::Tensor weights = at::zeros({group_count(), channels[2], channels[1]}, weight_gradient.options());
   const at::Tensor all = sums(1);
   for_groups([&](std::int64_t g, const EdgeGroup& group) {
@@ -50,9 +41,9 @@ at::Tensor EdgePasses::Loops<S>::backward_third(const at::Tensor& gradient, cons
                        piece.last_node - piece.first_node, plan.k, channels[2],
                        affine_of<R>(passes.normalisers_[2]), data_of<R>(gradient),
                        affine_of<R>(piece.counted ? correction : none), writable<S>(dz));
-      add_weight_gradient(weights.select(0, g), dz, activate(1, piece, edges, activations));
-      at::Tensor out = slice(target, piece);
-      at::mm_out(out, dz, passes.edge_weights_[2]);
+      add_weight_gradient<S>(weights.select(0, g), dz, activate(1, piece, edges, activations));
+      const at::Tensor out = slice(target, piece);
+      product.multiply(dz, out);
       add_gradient_moments(data_of<S>(out), data_of<S>(slice(edges.second, piece)), rows(piece), channels[1],
                            affine_of<R>(passes.normalisers_[1]), Activation::relu, sum, sum + channels[1]);
     }
@@ -67,6 +58,7 @@ void EdgePasses::Loops<S>::backward_second(const at::Tensor& gradient, const Edg
                                            const Correction& correction, at::Tensor& weight_gradient,
                                            const at::Tensor& terms_gradient) const {
   const Correction none = {at::zeros_like(correction.slope), at::zeros_like(correction.offset)};
+  const EdgeProduct<S> product(passes.edge_weights_[1]);
   const at::Tensor weights = at::zeros({group_count(), channels[1], channels[0]}, weight_gradient.options());
   for_groups([&](std::int64_t g, const EdgeGroup& group) {
     const at::Tensor dz_buffer = buffer(1), activations = buffer(0);
@@ -75,9 +67,9 @@ void EdgePasses::Loops<S>::backward_second(const at::Tensor& gradient, const Edg
       normalise_backward(data_of<S>(slice(gradient, piece)), data_of<S>(slice(edges.second, piece)),
                          writable<S>(dz), rows(piece), channels[1], affine_of<R>(passes.normalisers_[1]),
                          Activation::relu, affine_of<R>(piece.counted ? correction : none));
-      at::Tensor first = activate(0, piece, edges, activations);
-      add_weight_gradient(weights.select(0, g), dz, first);
-      at::mm_out(first, dz, passes.edge_weights_[1]);
+      const at::Tensor first = activate(0, piece, edges, activations);
+      add_weight_gradient<S>(weights.select(0, g), dz, first);
+      product.multiply(dz, first);
       add_edge_gradients(tile(piece), affine_of<R>(passes.normalisers_[0]), data_of<S>(first),
                          writable<R>(terms_gradient));
     }

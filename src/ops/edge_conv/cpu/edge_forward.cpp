@@ -5,6 +5,7 @@
 #include <ATen/ops/stack.h>
 
 #include "edge_loops.hpp"
+#include "edge_product.hpp"
 
 namespace bunchtrain::ops::detail {
 
@@ -24,14 +25,14 @@ template <class S>
 at::Tensor EdgePasses::Loops<S>::forward_layer(std::size_t layer, EdgeTensors& edges) const {
   at::Tensor& target = layer == 1 ? edges.second : edges.third;
   target = at::empty({plan.edges(), channels[layer]}, passes.edge_type_);
-  const at::Tensor weight = passes.edge_weights_[layer].t();
+  const EdgeProduct<S> product(passes.edge_weights_[layer].t());
   const at::Tensor all = sums(layer);
   for_groups([&](std::int64_t g, const EdgeGroup& group) {
     const at::Tensor activations = buffer(layer - 1);
     double* sum = sum_of(all, g);
     for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
-      at::Tensor out = slice(target, piece);
-      at::mm_out(out, activate(layer - 1, piece, edges, activations), weight);
+      const at::Tensor out = slice(target, piece);
+      product.multiply(activate(layer - 1, piece, edges, activations), out);
       if (piece.counted)
         add_moments(data_of<S>(out), rows(piece), channels[layer], sum, sum + channels[layer]);
     }
@@ -63,15 +64,15 @@ void EdgePasses::Loops<S>::average(const EdgeTensors& edges, const at::Tensor& m
 
 template <class S>
 void EdgePasses::Loops<S>::infer(const at::Tensor& mean) const {
-  const at::Tensor second = passes.edge_weights_[1].t(), third = passes.edge_weights_[2].t();
+  const EdgeProduct<S> second(passes.edge_weights_[1].t()), third(passes.edge_weights_[2].t());
   for_groups([&](std::int64_t, const EdgeGroup& group) {
     const at::Tensor first = buffer(0), middle = buffer(1), last = buffer(2);
     const auto affine = affine_of<R>(passes.normalisers_[1]);
     for (const EdgePiece& piece : plan.pieces(group, piece_nodes)) {
-      at::Tensor z2 = middle.narrow(0, 0, rows(piece)), z3 = last.narrow(0, 0, rows(piece));
-      at::mm_out(z2, activate(0, piece, {}, first), second);
+      const at::Tensor z2 = middle.narrow(0, 0, rows(piece)), z3 = last.narrow(0, 0, rows(piece));
+      second.multiply(activate(0, piece, {}, first), z2);
       apply_affine(data_of<S>(z2), writable<S>(z2), rows(piece), channels[1], affine, Activation::relu);
-      at::mm_out(z3, z2, third);
+      third.multiply(z2, z3);
       average_piece(data_of<S>(z3), piece, mean);
     }
   });

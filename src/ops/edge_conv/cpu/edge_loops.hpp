@@ -114,9 +114,6 @@ struct EdgePasses::Loops {
 
   /// Sums for the backward pass of the last batch norm, without a look at the edges.
   at::Tensor average_moments(const at::Tensor& gradient, const PassedTensors& passed) const;
-  /// weight_gradient += dz^T a, kept in the compute type.
-  void add_weight_gradient(at::Tensor weight_gradient, const at::Tensor& dz,
-                           const at::Tensor& activations) const;
   /// From the gradient of the mean to that of the second layer's activations, which is returned ([edges,
   /// C2]); adds up the third layer's weight gradient and the sums for the second batch norm.
   at::Tensor backward_third(const at::Tensor& gradient, const EdgeTensors& edges,
