@@ -105,6 +105,7 @@ BUNCHTRAIN_INLINE void average_points(const S* z, const std::int32_t* nodes, std
                                       Real<S>* mean, PassedSums<Real<S>> passed) {
   using R = Real<S>;
   const R share = R(1) / static_cast<R>(k);
+  const R* __restrict scale = affine.scale, * __restrict shift = affine.shift;
   for (std::int64_t n = 0; n < node_count; ++n) {
     const std::int64_t row = nodes[n] * channels;
     R* __restrict out = mean + row;
@@ -115,9 +116,10 @@ BUNCHTRAIN_INLINE void average_points(const S* z, const std::int32_t* nodes, std
       if constexpr (kPassed) count[c] = sum[c] = 0;
     }
     for (std::int64_t e = 0; e < k; ++e, z += channels) {
+#pragma GCC ivdep
       for (std::int64_t c = 0; c < channels; ++c) {
         const R value = load(z[c]);
-        const R y = value * affine.scale[c] + affine.shift[c];
+        const R y = value * scale[c] + shift[c];
         out[c] += y > 0 ? y : R(0);
         if constexpr (kPassed) {
           count[c] += y > 0 ? R(1) : R(0);

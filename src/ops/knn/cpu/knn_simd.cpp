@@ -12,6 +12,7 @@
 // The above must come first.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "../knn_key.hpp"
@@ -301,17 +302,31 @@ struct Scratch {
   std::vector<std::uint32_t> ranks;
 };
 
+/// One panel: rows of up to kLanes points from `point` on, turned.
+void arrange_panel(const PointSet<float>& set, std::int64_t point, std::int64_t points, float* panel) {
+  HWY_ALIGN std::uint32_t rows[kLanes * kLanes] = {}, turned[kLanes * kLanes];
+  std::int64_t d = 0;
+  for (; points == kLanes && d + kLanes <= set.dims; d += kLanes) {
+    for (std::int64_t lane = 0; lane < kLanes; ++lane)
+      std::memcpy(rows + lane * kLanes,
+                  set.points + set.real[static_cast<std::size_t>(point + lane)] * set.dims + d,
+                  sizeof(float) * kLanes);
+    transpose(rows, turned);
+    std::memcpy(panel + d * kLanes, turned, sizeof turned);
+  }
+  for (std::int64_t lane = 0; lane < points; ++lane) {
+    const float* from = set.points + set.real[static_cast<std::size_t>(point + lane)] * set.dims;
+    for (std::int64_t rest = d; rest < set.dims; ++rest) panel[rest * kLanes + lane] = from[rest];
+  }
+}
+
 Coordinates arrange(const PointSet<float>& set, Scratch& scratch) {
   const auto size = static_cast<std::int64_t>(set.real.size());
   const std::int64_t num_panels = (size + kLanes - 1) / kLanes;
   scratch.panels.assign(static_cast<std::size_t>(num_panels * kLanes * set.dims), 0.0F);
-  const Coordinates coordinates{size, set.dims, scratch.panels.data()};
-  for (std::int64_t i = 0; i < size; ++i) {
-    const float* point = set.points + set.real[static_cast<std::size_t>(i)] * set.dims;
-    float* lane = scratch.panels.data() + (coordinates.panel_of(i) - coordinates.panels) + i % kLanes;
-    for (std::int64_t d = 0; d < set.dims; ++d) lane[d * kLanes] = point[d];
-  }
-  return coordinates;
+  for (std::int64_t point = 0; point < size; point += kLanes)
+    arrange_panel(set, point, std::min(kLanes, size - point), scratch.panels.data() + point * set.dims);
+  return {size, set.dims, scratch.panels.data()};
 }
 
 void select_by_keys(const std::uint32_t* ranks, std::int64_t size, std::int64_t queries, std::int64_t count,
