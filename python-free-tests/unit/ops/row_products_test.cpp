@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/random.hpp"
 #include "conv3d/cpu/image_convolution.hpp"
+#include "edge_conv/cpu/edge_simd.hpp"
 #include "instruction_sets.hpp"
 #include "rows/cpu/outer_products.hpp"
 
@@ -63,6 +64,52 @@ TEST_P(RowProductsTest, KeepWhatIsNotFinite) {
   for (std::size_t c = 0; c < 40; ++c) {
     EXPECT_TRUE(std::isnan(y[c])) << c;
     EXPECT_EQ(y[40 + c], 2) << c;
+  }
+}
+
+TEST_P(RowProductsTest, AveragesAreMeansOfActivatedRows) {
+  constexpr std::int64_t kIn = 21, kPoints = 3;
+  for (const std::int64_t out : {1, 16, 35, 64})
+    for (const std::int64_t k : {1, 2, 5, 6, 7, 8, 9, 13, 16, 39}) {
+      const auto weight = numbers(kIn * out, 1), bias = numbers(out, 2), x = numbers(kIn * kPoints * k, 3);
+      const auto panels = pack_panels(weight.data(), bias.data(), kIn, out);
+      const RowProduct product{panels.data(), kIn, out, true};
+      std::vector<float> rows(static_cast<std::size_t>(kPoints * k * out));
+      multiply_rows(product, x.data(), kPoints * k, rows.data());
+      std::vector<float> mean(static_cast<std::size_t>(kPoints * out + 1), -77),
+          alone(static_cast<std::size_t>(out));
+      average_products(product, x.data(), kPoints, k, mean.data());
+      EXPECT_EQ(mean.back(), -77) << "behind the end";
+      for (std::int64_t i = 0; i < kPoints; ++i) {
+        average_products(product, x.data() + i * k * kIn, 1, k, alone.data());
+        for (std::int64_t c = 0; c < out; ++c) {
+          double sum = 0;
+          for (std::int64_t e = 0; e < k; ++e) sum += rows[static_cast<std::size_t>((i * k + e) * out + c)];
+          const float found = mean[static_cast<std::size_t>(i * out + c)];
+          ASSERT_NEAR(found, sum / static_cast<double>(k), 1e-5) << out << " columns, k " << k;
+          ASSERT_EQ(found, alone[static_cast<std::size_t>(c)]);
+        }
+      }
+    }
+}
+
+TEST_P(RowProductsTest, EdgesAreActivatedSumsOfTerms) {
+  const std::vector<std::int32_t> indices = {3, 1, 0, 2, 3, 3, 1, 0};
+  for (const std::int64_t channels : {1, 5, 16, 37}) {
+    auto terms = numbers(4 * 2 * channels, 1);
+    terms[static_cast<std::size_t>(2 * channels)] = std::numeric_limits<float>::quiet_NaN();  // u of point 1
+    const auto at = [&](std::int64_t point, std::int64_t c) {
+      return terms[static_cast<std::size_t>(point * 2 * channels + c)];
+    };
+    std::vector<float> out(static_cast<std::size_t>(2 * 2 * channels + 1), -77);
+    activate_points({.points = 4, .neighbours = 2, .channels = channels}, 1, 3, terms.data(), indices.data(),
+                    out.data());
+    EXPECT_EQ(out.back(), -77) << "behind the end";
+    for (std::int64_t edge = 0; edge < 4; ++edge)
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const float sum = at(1 + edge / 2, c) + at(indices[static_cast<std::size_t>(2 + edge)], channels + c);
+        EXPECT_EQ(out[static_cast<std::size_t>(edge * channels + c)], sum > 0 ? sum : 0) << edge << ", " << c;
+      }
   }
 }
 

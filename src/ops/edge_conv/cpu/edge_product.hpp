@@ -41,7 +41,7 @@ class EdgeProduct {
 
  private:
   at::Tensor weight_;
-  std::vector<float> panels_;
+  AlignedFloats panels_;
 };
 
 /// sum += dy^T x, `sum` [out, in] kept in the compute type of edges stored as S. @pre contiguous

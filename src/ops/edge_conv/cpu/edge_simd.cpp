@@ -130,6 +130,22 @@ void spread(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const 
   }
 }
 
+void activate(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* terms,
+              const std::int32_t* indices, float* out) {
+  const std::int64_t channels = shape.channels;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float* own = terms + i * 2 * channels;
+    const std::int32_t* others = indices + i * shape.neighbours;
+    for (std::int64_t n = 0; n < shape.neighbours; ++n, out += channels) {
+      const float* other = terms + others[n] * 2 * channels + channels;
+      for_channels<float>(channels, [&](auto tag, std::int64_t c) HWY_ATTR {
+        const auto sum = hn::Add(hn::LoadU(tag, own + c), hn::LoadU(tag, other + c));
+        hn::StoreU(hn::Max(sum, hn::Zero(tag)), tag, out + c);
+      });
+    }
+  }
+}
+
 template <class T, class Sum>
 HWY_INLINE void add_to_row(std::int64_t channels, const T* row, Sum* sum) {
   for_channels<Sum>(channels, [&](auto tag, std::int64_t c) HWY_ATTR {
@@ -204,6 +220,7 @@ HWY_EXPORT(spread_float);
 HWY_EXPORT(spread_double);
 HWY_EXPORT(spread_bf16);
 HWY_EXPORT(spread_fp16);
+HWY_EXPORT(activate);
 HWY_EXPORT(collect_float);
 HWY_EXPORT(collect_double);
 HWY_EXPORT(collect_bf16);
@@ -230,6 +247,10 @@ template <>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const Fp16* u, const Fp16* v,
                    const std::int32_t* indices, Fp16* out) {
   HWY_DYNAMIC_DISPATCH(spread_fp16)(shape, begin, end, u, v, indices, out);
+}
+void activate_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* terms,
+                     const std::int32_t* indices, float* out) {
+  HWY_DYNAMIC_DISPATCH(activate)(shape, begin, end, terms, indices, out);
 }
 template <>
 void collect_set(const EdgeShape& shape, const float* edges, const std::int32_t* indices, float* u_sum,

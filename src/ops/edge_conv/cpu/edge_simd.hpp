@@ -20,6 +20,11 @@ template <class T>
 void spread_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const T* u, const T* v,
                    const std::int32_t* indices, T* out);
 
+/// Of an evaluated layer: `out[i - begin, n] = max(0, u[i] + v[indices[i, n]])`, u and v being the halves of the rows of
+/// `terms` [P, 2 C]. NaN becomes 0.
+void activate_points(const EdgeShape& shape, std::int64_t begin, std::int64_t end, const float* terms,
+                     const std::int32_t* indices, float* out);
+
 /// The adjoint for one set, in ascending edge order. Sums are in `Sum`: double for double, else float.
 /// `u_sum` [P, C] may be nullptr.
 template <class T, class Sum>
