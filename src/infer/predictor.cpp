@@ -181,6 +181,10 @@ const features::Card* Predictor::card() const noexcept {
 }
 
 Scratch Predictor::make_scratch(const ScratchOptions& options) const {
+  if (options.most_bytes != 0 && !impl_->fast)
+    throw ConfigError(
+        "most_bytes", fmt::to_string(options.most_bytes),
+        "0: only the fast engine keeps its memory below a bound, the plain one's is LibTorch's");
   auto scratch = std::make_unique<Scratch::Impl>();
   scratch->owner = impl_;
   if (impl_->fast)

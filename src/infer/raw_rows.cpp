@@ -34,6 +34,13 @@ std::int64_t jet_stride(const RawColumn& column, std::int64_t slots) {
   return column.jet_stride > 0 ? column.jet_stride : slots * column.particle_stride;
 }
 
+/// A vector that grows takes twice as much otherwise.
+template <class T>
+void resize_exactly(std::vector<T>& values, std::int64_t count) {
+  values.reserve(static_cast<std::size_t>(count));
+  values.resize(static_cast<std::size_t>(count));
+}
+
 template <class From, class To>
 void copy_run(const From* from, std::int64_t count, std::int64_t stride, To* to) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i * stride]);
@@ -180,6 +187,16 @@ void RawRows::require_length(const RawColumn& column, bool of_particles) const {
                     fmt::format("{:.0f}, which {} jets and its strides reach", last + 1, jets_.count));
 }
 
+std::size_t RawRows::bytes_of(std::int64_t jet) const noexcept {
+  const auto j = static_cast<std::size_t>(jet);
+  const std::int64_t slots =
+      jets_.row_splits.empty() ? jets_.slots : jets_.row_splits[j + 1] - jets_.row_splits[j];
+  std::size_t bytes = 0;
+  for (const InputColumn& column : needed_)
+    bytes += column.of_particles ? static_cast<std::size_t>(slots) * sizeof(float) : sizeof(double);
+  return bytes;
+}
+
 void RawRows::copy(RawJets::Range range, features::RawColumns& raw) const {
   raw.rows = range.number;
   raw.slots = jets_.slots;
@@ -211,7 +228,7 @@ void RawRows::copy(RawJets::Range range, features::RawColumns& raw) const {
 }
 
 void RawRows::copy_jets(const RawColumn& column, RawJets::Range range, std::vector<double>& values) const {
-  values.resize(static_cast<std::size_t>(range.number));
+  resize_exactly(values, range.number);
   const std::int64_t stride = jet_stride(column, 1), begin = range.first * stride;
   if (column.doubles.empty())
     copy_run(column.values.data() + begin, range.number, stride, values.data());
@@ -230,11 +247,11 @@ void RawRows::copy_particles(const RawColumn& column, RawJets::Range range,
   if (!jets_.row_splits.empty()) {
     const std::int64_t begin = jets_.row_splits[static_cast<std::size_t>(range.first)];
     const std::int64_t count = jets_.row_splits[static_cast<std::size_t>(range.first + range.number)] - begin;
-    values.resize(static_cast<std::size_t>(count));
+    resize_exactly(values, count);
     copy_slots(begin * column.particle_stride, count, values.data());
     return;
   }
-  values.resize(static_cast<std::size_t>(range.number * jets_.slots));
+  resize_exactly(values, range.number * jets_.slots);
   const std::int64_t stride = jet_stride(column, jets_.slots);
   for (std::int64_t jet = 0; jet < range.number; ++jet)
     copy_slots((range.first + jet) * stride, jets_.slots, values.data() + jet * jets_.slots);

@@ -45,7 +45,9 @@ class RawRows {
  public:
   /// @param counted particles lie in no fixed slots: row splits or counts must say how many a jet has
   RawRows(const std::vector<InputColumn>& needed, const RawJets& jets, bool counted);
-  /// Copies jets into `raw`, whose memory is used again.
+  /// What `copy` takes for a jet, in bytes.
+  std::size_t bytes_of(std::int64_t jet) const noexcept;
+  /// Copies jets into `raw`, whose memory is used again and does not become more than they take.
   void copy(RawJets::Range range, features::RawColumns& raw) const;
 
  private:

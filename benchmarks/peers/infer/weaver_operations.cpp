@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scores jets by the operations of weaver-core's ParticleNet in evaluation mode, one after the other in LibTorch: what a
-// host computes that runs weaver's network there. Prints rows as `bunchtrain bench infer` does, for jets of the same sizes;
+// host computes that runs weaver's network there. Prints rows as `bunchtrain bench infer` does, for the same jets or such of
+// the same sizes;
 // the inputs are ready-made. Its logits must be those of our module.
 
 #include <ATen/Parallel.h>
@@ -24,11 +25,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/raw_jets.hpp"
 #include "bunchtrain/features/card.hpp"
+#include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/infer/predictor.hpp"
 #include "bunchtrain/models/model_description.hpp"
 #include "bunchtrain/models/particle_net_options.hpp"
@@ -42,7 +46,7 @@ namespace bt = bunchtrain;
 constexpr std::int64_t kJets = 256;
 
 struct Arguments {
-  std::string bundle;
+  std::string bundle, data;
   std::vector<std::int64_t> batches = {1, 64};
   std::int64_t particles = 50;
   double seconds = 1;
@@ -132,17 +136,37 @@ class WeaverOperations {
   bt::models::ParticleNetOptions options_;
 };
 
-Inputs make_inputs(const bt::features::Card& card, const std::vector<std::int64_t>& particles,
-                   std::int64_t slots) {
-  const auto jets = static_cast<std::int64_t>(particles.size());
-  Inputs inputs{at::randn({jets, static_cast<std::int64_t>(card.num_inputs("points")), slots}),
-                at::randn({jets, static_cast<std::int64_t>(card.num_inputs("features")), slots}),
-                at::zeros({jets, 1, slots})};
-  for (std::int64_t jet = 0; jet < jets; ++jet)
+/// Jets of a file by the card, or of random numbers; all with as many slots as the card says.
+Inputs make_inputs(const Arguments& arguments, const bt::features::Card& card) {
+  if (!arguments.data.empty()) {
+    const auto raw = bt::data::read_raw_jets(arguments.data, card, kJets);
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(raw.rows));
+    std::iota(rows.begin(), rows.end(), 0);
+    const auto tensors = bt::features::FeaturePipeline(card).evaluate(raw, rows).tensors;
+    return {tensors["points"].transpose(1, 2), tensors["features"].transpose(1, 2),
+            tensors["mask"].unsqueeze(1).to(at::kFloat)};
+  }
+  const std::int64_t length = card.length;
+  const auto particles = arguments.alike
+                             ? std::vector<std::int64_t>(kJets, std::min(arguments.particles, length))
+                             : bt::infer::detail::make_up_particles(kJets, arguments.particles, length, 1);
+  const auto columns = [&](const char* name) { return static_cast<std::int64_t>(card.num_inputs(name)); };
+  Inputs inputs{at::randn({kJets, columns("points"), length}),
+                at::randn({kJets, columns("features"), length}), at::zeros({kJets, 1, length})};
+  for (std::int64_t jet = 0; jet < kJets; ++jet)
     inputs.mask[jet][0].narrow(0, 0, particles[static_cast<std::size_t>(jet)]).fill_(1);
   inputs.points.mul_(inputs.mask);
   inputs.features.mul_(inputs.mask);
   return inputs;
+}
+
+/// Some jets, with as many slots as the longest of them has particles.
+Inputs cut(const Inputs& all, std::int64_t first, std::int64_t count, std::int64_t least) {
+  const std::int64_t longest = all.mask.narrow(0, first, count).sum(-1).max().item<std::int64_t>();
+  const auto part = [&](const at::Tensor& x) {
+    return x.narrow(0, first, count).narrow(2, 0, std::max(longest, least)).contiguous();
+  };
+  return {part(all.points), part(all.features), part(all.mask)};
 }
 
 void require_same(const WeaverOperations& weaver, const bt::infer::Predictor& predictor,
@@ -189,17 +213,12 @@ void run(const Arguments& arguments) {
   const std::int64_t length = predictor.card()->length;
   std::int64_t least = 1;
   for (const auto& block : options.blocks) least = std::max(least, block.k + 1);
-  const auto particles = arguments.alike
-                             ? std::vector<std::int64_t>(kJets, std::min(arguments.particles, length))
-                             : bt::infer::detail::make_up_particles(kJets, arguments.particles, length, 1);
+  const Inputs all = make_inputs(arguments, *predictor.card());
   for (const std::int64_t size : arguments.batches)
     for (const bool trimmed : {false, true}) {
       std::vector<Inputs> batches;
-      for (std::int64_t first = 0; first + size <= kJets; first += size) {
-        const std::vector<std::int64_t> some(particles.begin() + first, particles.begin() + first + size);
-        const std::int64_t longest = std::max(*std::max_element(some.begin(), some.end()), least);
-        batches.push_back(make_inputs(*predictor.card(), some, trimmed ? longest : length));
-      }
+      for (std::int64_t first = 0; first + size <= all.mask.size(0); first += size)
+        batches.push_back(cut(all, first, size, trimmed ? least : length));
       require_same(weaver, predictor, batches.front());
       measure(weaver, batches, size, arguments.seconds, trimmed ? "weaver, trimmed" : "weaver, padded");
     }
@@ -211,6 +230,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Times the operations of weaver's ParticleNet in LibTorch, on one thread");
   app.add_option("bundle", arguments.bundle)->required();
+  app.add_option("--data", arguments.data, "HDF5 file whose first jets are scored");
   app.add_option("--batch", arguments.batches)->delimiter(',');
   app.add_option("--particles", arguments.particles);
   app.add_option("--seconds", arguments.seconds);

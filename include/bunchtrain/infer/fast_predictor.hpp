@@ -35,7 +35,7 @@ class FastPredictor {
     Scratch(Scratch&&) noexcept;
     Scratch& operator=(Scratch&&) noexcept;
     ~Scratch();
-    /// Of the network's buffers; raw columns of 32 jets come to it.
+    /// Of the network's buffers, and of raw columns and features of the jets that were scored together.
     std::size_t bytes() const noexcept;
     /// Of values outside the ranges of the training, in the order of `inputs()`; empty unless it was made to count.
     /// Those of calls that threw are partly among them.
@@ -65,10 +65,12 @@ class FastPredictor {
   /// The card of the training.
   const features::Card& card() const noexcept;
 
-  /// @throws ConfigError if it is to count and the bundle does not say the range of an input.
+  /// @throws ConfigError if it is to count and the bundle does not say the range of an input; for fewer bytes than the
+  /// network takes.
   Scratch make_scratch(const ScratchOptions& options = {}) const;
 
-  /// Scores jets, [jets.count, outputs().size()], as `Predictor::run` does and with its errors.
+  /// Scores jets, [jets.count, outputs().size()], as `Predictor::run` does and with its errors. ConfigError too for a jet
+  /// whose raw columns do not fit into the scratch's `most_bytes`.
   void run(const RawJets& jets, std::span<double> scores, Scratch& scratch) const;
 
  private:

@@ -8,6 +8,10 @@
 #include <string>
 #include <vector>
 
+namespace bunchtrain::features {
+struct RawColumns;
+}
+
 namespace bunchtrain::infer {
 inline namespace v0_1 {
 
@@ -15,10 +19,14 @@ struct InferenceBenchmarkOptions {
   std::filesystem::path bundle = {};
   std::vector<int> threads = {1};
   std::vector<std::int64_t> batches = {1, 8, 64};
-  /// Of a jet, on average: from half to one and a half of it, as far as the card goes.
+  /// Real jets, as files hold them (`data::read_raw_jets`): the first 256 are scored again and again, without their padding.
+  /// Not owned. Null: jets are made up.
+  const features::RawColumns* jets = nullptr;
+  /// Of a made-up jet, on average: from half to one and a half of it, as far as the card goes.
   std::int64_t particles = 50;
-  bool alike = false;  ///< all jets have as many: what is left of the spread of calls is the machine's
-  double seconds = 1;  ///< of each measurement
+  bool alike =
+      false;  ///< all made-up jets have as many: what is left of the spread of calls is the machine's
+  double seconds = 1;                      ///< of each measurement
   std::filesystem::path onnxruntime = {};  ///< libonnxruntime.so; empty: without
 
   /// @throws ConfigError naming the field.
@@ -51,16 +59,26 @@ struct InferenceExport {
   std::int64_t weight_bytes = 0;  ///< of the bundle's weights
 };
 
+/// The jets that were scored; none of a bundle that makes showers.
+struct InferenceJets {
+  std::string file = {};  ///< empty: they were made up
+  std::int64_t count = 0;
+  std::int64_t fewest = 0, most = 0;  ///< particles that the network sees of one
+  double mean = 0;
+};
+
 struct InferenceBenchmark {
   std::vector<InferenceStart> starts;
   InferenceExport onnx;
+  InferenceJets jets;
   std::vector<InferenceSpeed> speeds;
   std::vector<std::string> left_out;  ///< "fast: why"
 };
 
-/// Loads the bundle by each engine, exports it, and scores jets that are made up after the names of the bundle's raw columns: engines of ours compute features and
-/// network ("fast, counting": and count inputs outside the ranges of the training), ONNX Runtime the network alone, with as many slots as the card says (padded) or as the batch needs (trimmed).
-/// The bundle of a 3DGAN generator makes showers of normal latent vectors.
+/// Loads the bundle by each engine, exports it, and scores jets, real ones or such that are made up after the names of the
+/// bundle's raw columns: engines of ours compute features and network ("fast, counting": and count inputs outside the
+/// ranges of the training), ONNX Runtime the network alone on inputs that are ready-made, with as many slots as the card
+/// says (padded) or as the batch needs (trimmed). The bundle of a 3DGAN generator makes showers of normal latent vectors.
 /// Threads inside LibTorch are the caller's to set (at::set_num_threads(1)).
 /// @throws CheckpointError for a bundle that cannot be used or is of neither, ConfigError, and what engines throw.
 InferenceBenchmark measure_inference(const InferenceBenchmarkOptions& options);

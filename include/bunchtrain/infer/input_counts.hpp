@@ -11,6 +11,10 @@ inline namespace v0_1 {
 struct ScratchOptions {
   /// Count, for each input, the values outside its `InputColumn::range`: `counts()` of the scratch.
   bool count_outside = false;
+  /// Of the fast engine: how large a scratch may become, with raw columns and features of the jets that are scored together,
+  /// but for what expressions of the card keep of some 2000 particles. Fewer jets go together then, with the same scores. 0:
+  /// what 32 jets take.
+  std::int64_t most_bytes = 0;
 };
 
 /// Values of an input that a scratch saw: one per jet, or one per real particle. NaN is among them and neither below nor

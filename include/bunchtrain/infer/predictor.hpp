@@ -89,7 +89,8 @@ class Predictor {
   /// The card of the training; nullptr for a network of showers.
   const features::Card* card() const noexcept;
 
-  /// @throws ConfigError if it is to count and the bundle does not say the range of an input.
+  /// @throws ConfigError if it is to count and the bundle does not say the range of an input; for `most_bytes` of the plain
+  /// engine, whose memory is LibTorch's.
   Scratch make_scratch(const ScratchOptions& options = {}) const;
 
   /// Scores jets: probabilities of the classes and the estimates of heads, [jets.count, outputs().size()], row-major.

@@ -31,7 +31,7 @@ static_assert(sizeof(OnnxModel) == 96);
 static_assert(sizeof(OnnxOptions) == 24);
 static_assert(sizeof(RawColumn) == 80);
 static_assert(sizeof(RawJets) == 64);
-static_assert(sizeof(ScratchOptions) == 1);
+static_assert(sizeof(ScratchOptions) == 16);
 static_assert(sizeof(bunchtrain_column) == 56);
 static_assert(sizeof(bunchtrain_jets) == 48);
 #endif

@@ -111,6 +111,10 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
             read_member<double>(path("scored.h5"), "score_qcd", H5T_NATIVE_DOUBLE));
   ASSERT_EQ(run(tool("score --bundle " + bundle + " --data " + jets_)).exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "scores.h5")) << "beside the bundle";
+  const Finished measured = run(
+      tool("bench infer --bundle " + bundle + " --data " + jets_ + " --batch 1 --seconds 0.01"));
+  EXPECT_EQ(measured.exit_code, 0) << measured.output;
+  EXPECT_THAT(measured.output, AllOf(HasSubstr("256 of " + jets_ + ", "), HasSubstr("to 24 particles, ")));
   struct Refusal {
     std::string words, said;
   };

@@ -5,12 +5,16 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/hash.hpp"
+#include "bunchtrain/infer/fast_generator.hpp"
 #include "bunchtrain/infer/predictor.hpp"
 #include "bundles.hpp"
 #include "support/message_of.hpp"
@@ -28,7 +32,15 @@ void* operator new(std::size_t bytes) {
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc();
 }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  ++allocations;
+  const auto line = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(line, (bytes + line - 1) / line * line + line)) return memory;
+  throw std::bad_alloc();
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace bunchtrain::infer::test {
@@ -143,6 +155,63 @@ TEST_F(FastPredictorTest, AllocatesNothingOnceWarm) {
     predictor.run(columns.jets(), scores, scratch);
     EXPECT_EQ(allocations - before, 0) << (sorted ? "sorted and counted" : "as stored");
   }
+}
+
+TEST_F(FastPredictorTest, ScratchesStayBelowTheirBound) {
+  const FastPredictor predictor =
+      FastPredictor::load(folder_.write(make_bundle(top_tagging(40), ParticleNetOptions::lite())));
+  Columns columns(raw_, predictor.inputs());
+  const std::vector<double> expected = scores_of(predictor, columns.jets());
+  FastPredictor::Scratch wide = predictor.make_scratch();
+  std::vector<double> scores(expected.size());
+  predictor.run(columns.jets(), scores, wide);
+  const std::string refusal = message_of([&] { predictor.make_scratch({.most_bytes = 1000}); });
+  EXPECT_THAT(refusal, HasSubstr("at least "));
+  const auto least = std::stoll(refusal.substr(refusal.find("at least ") + 9));
+  for (const std::int64_t most : {least + 400, least + 9000}) {
+    FastPredictor::Scratch narrow = predictor.make_scratch({.most_bytes = most});
+    EXPECT_LT(narrow.bytes(), wide.bytes());
+    predictor.run(columns.jets(), scores, narrow);
+    EXPECT_EQ(scores, expected);
+    EXPECT_LE(static_cast<std::int64_t>(narrow.bytes()), most);
+    const std::vector<float> zeros(10000, 0.0F);
+    std::vector<RawColumn> long_columns = columns.views();
+    for (RawColumn& column : long_columns) column.values = zeros;
+    EXPECT_THAT(message_of([&] {
+                  predictor.run({.count = 1, .slots = 10000, .columns = long_columns},
+                                std::span(scores).first(2), narrow);
+                }),
+                ::testing::AllOf(HasSubstr("most_bytes of the scratch"), HasSubstr("raw columns of jet 0")));
+  }
+  const Predictor plain = Predictor::load(folder_.path() / "net");
+  EXPECT_THAT(message_of([&] { plain.make_scratch({.most_bytes = 1 << 20}); }),
+              HasSubstr("only the fast engine keeps its memory below a bound"));
+}
+
+TEST_F(FastPredictorTest, GeneratorsAllocateNothing) {
+  for (const char* variant : {"fixed", "angle"}) {
+    const FastGenerator generator =
+        FastGenerator::load(folder_.write(make_generator_bundle(variant), variant));
+    std::vector<float> latents(static_cast<std::size_t>(generator.latent_size()), 0.1F),
+        images(static_cast<std::size_t>(generator.image_size()));
+    FastGenerator::Scratch scratch = generator.make_scratch();
+    EXPECT_LT(scratch.bytes(), std::size_t{32} << 20);
+    const std::int64_t before = allocations;
+    generator.run(latents, images, scratch);
+    EXPECT_EQ(allocations - before, 0) << variant;
+  }
+}
+
+TEST_F(FastPredictorTest, BundlesOfNewerProgramsAreRefused) {
+  const auto path = folder_.write(make_bundle(top_tagging(24), ParticleNetOptions::lite()));
+  nlohmann::json index = nlohmann::json::parse(std::ifstream(path / "bundle.json"));
+  index["content"]["version"] = 3;
+  index["xxh3_128"] = hash_hex(index["content"].dump(1));
+  std::ofstream(path / "bundle.json") << index.dump();
+  for (const Engine engine : {Engine::plain, Engine::fast})
+    EXPECT_THAT(message_of([&] { Predictor::load(path, {.engine = engine}); }),
+                ::testing::AllOf(HasSubstr("of version 3"), HasSubstr("reads 1 and 2")));
+  EXPECT_THAT(message_of([&] { FastPredictor::load(path); }), HasSubstr("of version 3"));
 }
 
 TEST_F(FastPredictorTest, BundlesThatCannotBeUsedAreRefused) {

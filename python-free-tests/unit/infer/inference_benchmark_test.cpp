@@ -9,6 +9,7 @@
 #include "bunchtrain/infer/predictor.hpp"
 #include "bundles.hpp"
 #include "lite/made_up_jets.hpp"
+#include "unit/features/raw_blocks.hpp"
 
 namespace bunchtrain::infer::test {
 namespace {
@@ -94,6 +95,29 @@ TEST(InferenceBenchmarkTest, WhatCannotBeMeasuredIsSaid) {
   EXPECT_THAT(benchmark.left_out, ::testing::ElementsAre(HasSubstr("fast: ")));
 }
 
+TEST(InferenceBenchmarkTest, JetsOfAFileAreScoredWithoutTheirPadding) {
+  const BundleFolder folder;
+  features::Card card = features::load_card("top_tagging");
+  card.length = 24;
+  const auto bundle = folder.write(make_bundle(card, models::ParticleNetOptions::lite()));
+  features::RawColumns raw = features::test::make_top_tagging_block(70, 40);
+  const InferenceBenchmark benchmark =
+      measure_inference({.bundle = bundle, .batches = {1, 32}, .jets = &raw, .seconds = 0.01});
+  EXPECT_EQ(benchmark.jets.file, "synthetic.h5");
+  EXPECT_EQ(benchmark.jets.count, 70);
+  EXPECT_EQ(benchmark.jets.fewest, 0);
+  EXPECT_EQ(benchmark.jets.most, 24) << "as many as the network sees";
+  EXPECT_GT(benchmark.jets.mean, 15);
+  EXPECT_EQ(benchmark.speeds.size(), 4U);
+  EXPECT_THAT(message_of({.bundle = bundle, .batches = {71}, .jets = &raw}),
+              HasSubstr("70 at most, as many jets as synthetic.h5 has"));
+  EXPECT_THAT(message_of({.bundle = bundle, .batches = {1}, .jets = &raw, .alike = true}),
+              HasSubstr("which have as many particles as they have"));
+  raw.particle.erase("pz");
+  EXPECT_THAT(message_of({.bundle = bundle, .batches = {1}, .jets = &raw}),
+              HasSubstr("needs the column 'part.pz', which the jets of synthetic.h5 do not have"));
+}
+
 TEST(InferenceBenchmarkTest, CountingNeedsRanges) {
   const BundleFolder folder;
   const InferenceBenchmark benchmark = measure_inference(
@@ -113,10 +137,10 @@ TEST(InferenceBenchmarkTest, MadeUpJetsFitTheCardsOfTheField) {
     const auto bundle =
         folder.write(make_bundle(features::load_card(name), models::ParticleNetOptions::lite()));
     const Predictor predictor = Predictor::load(bundle);
-    const detail::MadeUpJets jets(predictor.inputs(), detail::make_up_particles(5, 20, 128, 3), 1);
+    const auto jets = detail::make_up_jets(predictor.inputs(), detail::make_up_particles(5, 20, 128, 3), 1);
     std::vector<double> scores(5 * predictor.outputs().size());
     Scratch scratch = predictor.make_scratch();
-    EXPECT_NO_THROW(predictor.run(jets.jets(), scores, scratch)) << name;
+    EXPECT_NO_THROW(predictor.run(jets->jets(), scores, scratch)) << name;
   }
 }
 

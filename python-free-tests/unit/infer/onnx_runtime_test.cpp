@@ -79,8 +79,8 @@ TEST_F(OnnxRuntimeTest, RawColumnsBecomeFeaturesInTheGraph) {
     const auto bundle = folder_.write(make_bundle(card, ParticleNetOptions::lite()));
     const Predictor predictor = Predictor::load(bundle);
     const onnx::Runtime runtime(BUNCHTRAIN_ONNXRUNTIME, make_onnx(bundle, {.with_features = true}).bytes);
-    const detail::MadeUpJets made(predictor.inputs(), {0, 3, 12, 40}, 9);
-    const RawJets jets = made.jets();
+    const auto made = detail::make_up_jets(predictor.inputs(), {0, 3, 12, 40}, 9);
+    const RawJets jets = made->jets();
     std::vector<double> expected(8);
     Scratch scratch = predictor.make_scratch();
     predictor.run(jets, expected, scratch);

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <optional>
+#include <memory>
 
 #include "../lite/made_up_jets.hpp"
 #include "bunchtrain/core/error.hpp"
@@ -43,11 +43,14 @@ InferenceStart measure(const char* engine, const std::function<void()>& load_and
 }
 
 template <class AnyPredictor>
-void score_one(const AnyPredictor& predictor, const MadeUpJets& jet) {
+void score_one(const AnyPredictor& predictor, const RaggedJets& jet) {
   std::vector<double> scores(predictor.outputs().size());
   auto scratch = predictor.make_scratch();
   predictor.run(jet.jets(), scores, scratch);
 }
+
+const features::Card& card_of(const FastPredictor& predictor) { return predictor.card(); }
+const features::Card& card_of(const Predictor& predictor) { return *predictor.card(); }
 
 void make_one(const FastGenerator& generator) {
   const std::vector<float> latents(static_cast<std::size_t>(generator.latent_size()), 0.1F);
@@ -58,7 +61,8 @@ void make_one(const FastGenerator& generator) {
 
 }  // namespace
 
-std::vector<InferenceStart> measure_starts(const std::filesystem::path& bundle, std::int64_t particles) {
+std::vector<InferenceStart> measure_starts(const InferenceBenchmarkOptions& options) {
+  const std::filesystem::path& bundle = options.bundle;
   if (FastGenerator::knows(bundle)) {
     const std::int64_t latent = FastGenerator::load(bundle).latent_size();
     return {measure("fast", [&] { make_one(FastGenerator::load(bundle)); }), measure("plain", [&] {
@@ -67,9 +71,14 @@ std::vector<InferenceStart> measure_starts(const std::filesystem::path& bundle, 
   }
   std::vector<InferenceStart> starts;
   // Inputs are those of either engine; whoever knows them first has not loaded the bundle before.
-  std::optional<MadeUpJets> jet;
+  std::vector<InputColumn> inputs;
+  std::unique_ptr<const RaggedJets> jet;
   const auto score = [&](const auto& predictor) {
-    if (!jet) jet.emplace(predictor.inputs(), std::vector{particles}, 1);
+    if (!jet) {
+      inputs = predictor.inputs();
+      jet = options.jets ? real_jets(card_of(predictor), inputs, *options.jets, std::vector<std::int64_t>{0})
+                         : make_up_jets(inputs, {options.particles}, 1);
+    }
     score_one(predictor, *jet);
   };
   try {

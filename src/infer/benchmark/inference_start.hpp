@@ -9,9 +9,9 @@
 
 namespace bunchtrain::infer::detail {
 
-/// Of the engines that know the bundle. @param particles of the jet
+/// Of the engines that know the bundle, with the first jet of a file or a made-up one.
 /// @throws CheckpointError for a bundle that cannot be used or scores no jets.
-std::vector<InferenceStart> measure_starts(const std::filesystem::path& bundle, std::int64_t particles);
+std::vector<InferenceStart> measure_starts(const InferenceBenchmarkOptions& options);
 
 /// Nothing for a network that has no graph.
 InferenceExport measure_export(const std::filesystem::path& bundle);

@@ -20,13 +20,24 @@ struct FoldedLinear {
   std::vector<float> bias;    ///< [out]
   std::int64_t in = 0, out = 0;
   bool relu = false;
-  std::vector<float> panels = {};  ///< weight and bias in the order of the loops that run it
+};
 
-  void pack() { panels = ops::detail::pack_panels(weight.data(), bias.data(), in, out); }
-  /// @pre it was packed
+/// The same in the order of the loops that run it.
+struct PackedLinear {
+  PackedLinear() = default;
+  explicit PackedLinear(const FoldedLinear& layer)
+      : panels(ops::detail::pack_panels(layer.weight.data(), layer.bias.data(), layer.in, layer.out)),
+        in(layer.in),
+        out(layer.out),
+        relu(layer.relu) {}
+
   ops::detail::RowProduct product() const noexcept {
     return {.panels = panels.data(), .in = in, .out = out, .relu = relu};
   }
+
+  ops::detail::AlignedFloats panels;
+  std::int64_t in = 0, out = 0;
+  bool relu = false;
 };
 
 /// A batch norm that is not folded: y = x * scale + shift.

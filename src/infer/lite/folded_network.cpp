@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace bunchtrain::infer::detail {
 namespace {
 
@@ -51,27 +49,7 @@ FoldedBlock read_block(WeightReader& reader, const std::string& name, const mode
   return block;
 }
 
-/// All matrices in the order of the loops that run them.
-void pack(FoldedNetwork& network) {
-  for (FoldedBlock& block : network.blocks) {
-    for (FoldedLinear* layer : {&block.terms, &block.second, &block.third}) layer->pack();
-    if (block.shortcut) block.shortcut->pack();
-  }
-  if (network.fusion) network.fusion->pack();
-  for (FoldedLinear* layer : {&network.hidden, &network.output}) layer->pack();
-  for (FoldedLinear& head : network.heads) head.pack();
-}
-
 }  // namespace
-
-std::int64_t FoldedNetwork::widest() const noexcept {
-  std::int64_t widest = 0, all = 0;
-  for (const FoldedBlock& block : blocks) {
-    widest = std::max(widest, block.third.out);
-    all += block.third.out;
-  }
-  return fusion ? all : widest;
-}
 
 FoldedNetwork read_folded_network(const models::ParticleNetOptions& options,
                                   const std::filesystem::path& weights) {
@@ -101,7 +79,6 @@ FoldedNetwork read_folded_network(const models::ParticleNetOptions& options,
     network.heads.push_back(
         read_linear(reader, "heads." + head.name, options.hidden, head.own_width ? 2 : 1));
   reader.require_all_taken();
-  pack(network);
   return network;
 }
 

@@ -29,8 +29,6 @@ struct FoldedNetwork {
   std::optional<FoldedLinear> fusion;
   FoldedLinear hidden, output;
   std::vector<FoldedLinear> heads;
-
-  std::int64_t widest() const noexcept;  ///< channels of a block's output, all together if they are fused
 };
 
 /// @throws CheckpointError naming the tensor that is missing, of another shape or type, not finite, or left over.

@@ -152,11 +152,9 @@ std::int64_t PreparedGenerator::image() const noexcept {
 
 PreparedGenerator prepare(FoldedGenerator generator) {
   PreparedGenerator prepared{.options = generator.options,
-                             .dense = std::move(generator.dense),
+                             .dense = PackedLinear(generator.dense),
                              .folded = generator.folded,
                              .layers = {}};
-  prepared.dense.pack();
-  prepared.dense.weight = {};
   // Planes are not put together again: whoever has windows behind it has windows too.
   std::vector<bool> by_windows(generator.layers.size() + 1, false);
   for (std::size_t i = generator.layers.size(); i-- > 0;) {

@@ -47,7 +47,7 @@ struct PreparedLayer {
 /// Immutable, shared by passes.
 struct PreparedGenerator {
   models::ShowerGeneratorOptions options;
-  FoldedLinear dense;
+  PackedLinear dense;
   std::array<std::int64_t, 4> folded;
   std::vector<PreparedLayer> layers;
 

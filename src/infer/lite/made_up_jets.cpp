@@ -50,15 +50,14 @@ double quantity(std::string_view column, const Momentum& momentum) {
 
 }  // namespace
 
-MadeUpJets::MadeUpJets(const std::vector<InputColumn>& inputs, std::vector<std::int64_t> particles,
-                       std::uint64_t seed)
-    : particles_(std::move(particles)) {
-  for (const std::int64_t count : particles_) row_splits_.push_back(row_splits_.back() + count);
+std::unique_ptr<const RaggedJets> make_up_jets(const std::vector<InputColumn>& inputs,
+                                               std::vector<std::int64_t> particles, std::uint64_t seed) {
+  auto jets = std::make_unique<RaggedJets>(std::move(particles));
   for (const InputColumn& input : inputs) {
     std::mt19937_64 random(seed);  // the same for each column: they belong to one jet
     std::uniform_real_distribution<double> unit(-1, 1);
-    std::vector<float>& values = values_.emplace_back();
-    for (const std::int64_t count : particles_) {
+    std::vector<float> values;
+    for (const std::int64_t count : jets->particles()) {
       const Momentum axis{.pt = 500 + 50 * unit(random), .eta = unit(random), .phi = 3 * unit(random)};
       for (std::int64_t i = 0; i < count; ++i) {
         const double share = 0.1 * std::pow(0.95, static_cast<double>(i));
@@ -70,12 +69,9 @@ MadeUpJets::MadeUpJets(const std::vector<InputColumn>& inputs, std::vector<std::
       }
       if (!input.of_particles) values.push_back(static_cast<float>(quantity(input.name, axis)));
     }
-    columns_.push_back({.name = input.name, .values = values});
+    jets->add(input.name, std::move(values));
   }
-}
-
-RawJets MadeUpJets::jets() const noexcept {
-  return {.count = std::ssize(particles_), .row_splits = row_splits_, .columns = columns_};
+  return jets;
 }
 
 std::vector<std::int64_t> make_up_particles(std::int64_t jets, std::int64_t mean, std::int64_t most,

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "edge_conv/cpu/edge_tiles.hpp"
+#include "edge_conv/cpu/edge_simd.hpp"
 #include "rows/cpu/row_kernels.hpp"
 
 namespace bunchtrain::infer::detail {
@@ -14,23 +14,21 @@ namespace {
 constexpr std::int64_t kPieceBytes = 256 * 1024;  ///< of a piece's widest edge rows: they stay in the cache
 constexpr float kLeastWidth = 1e-3F;              ///< of an estimate, as models::ParticleNet has it
 
-void reserve(std::vector<float>& values, std::int64_t count) {
+void reserve(ops::detail::AlignedFloats& values, std::int64_t count) {
   values.resize(static_cast<std::size_t>(count));
 }
 
 float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
-std::int64_t widest_edge(const FoldedBlock& block) {
-  return std::max({block.second.in, block.second.out, block.third.out});
-}
+std::int64_t widest_edge(const PreparedBlock& block) { return std::max(block.second.in, block.second.out); }
 
 }  // namespace
 
-ParticleNetPass::ParticleNetPass(const FoldedNetwork& network, std::int64_t slots, std::int64_t dims)
+ParticleNetPass::ParticleNetPass(const PreparedNetwork& network, std::int64_t slots, std::int64_t dims)
     : network_(network) {
   const std::int64_t rows = slots + 1;
   std::int64_t k = 0, terms = 0, channels = std::max(network.options.num_features, dims), edge_values = 0;
-  for (const FoldedBlock& block : network.blocks) {
+  for (const PreparedBlock& block : network.blocks) {
     k = std::max(k, block.k);
     terms = std::max(terms, block.terms.out);
     channels = std::max(channels, block.third.out);
@@ -43,7 +41,7 @@ ParticleNetPass::ParticleNetPass(const FoldedNetwork& network, std::int64_t slot
   for (auto* buffer : {&x_, &next_}) reserve(*buffer, rows * std::max(channels, pooled));  // they are swapped
   for (auto* buffer : {&mean_, &shortcut_}) reserve(*buffer, rows * channels);
   reserve(terms_, rows * terms);
-  for (auto* buffer : {&first_, &second_, &third_}) reserve(*buffer, piece_points_ * edge_values);
+  for (auto* buffer : {&first_, &second_}) reserve(*buffer, piece_points_ * edge_values);
   if (network.fusion) reserve(all_, rows * network.widest());
   reserve(pooled_, pooled);
   reserve(hidden_, network.hidden.out);
@@ -57,14 +55,14 @@ ParticleNetPass::ParticleNetPass(const FoldedNetwork& network, std::int64_t slot
 
 std::size_t ParticleNetPass::bytes() const noexcept {
   std::size_t values = 0;
-  for (const auto* buffer : {&x_, &next_, &terms_, &mean_, &shortcut_, &all_, &first_, &second_, &third_,
-                             &pooled_, &hidden_, &head_})
+  for (const auto* buffer :
+       {&x_, &next_, &terms_, &mean_, &shortcut_, &all_, &first_, &second_, &pooled_, &hidden_, &head_})
     values += buffer->size();
   return values * sizeof(float) + (nodes_.size() + found_.size() + edges_.size()) * sizeof(std::int32_t);
 }
 
 /// Neighbours of the particles, then those of the row that stands for padding.
-void ParticleNetPass::find_neighbours(const FoldedBlock& block, const float* space, std::int64_t dims,
+void ParticleNetPass::find_neighbours(const PreparedBlock& block, const float* space, std::int64_t dims,
                                       const JetInputs& jet) {
   const std::int64_t particles = jet.particles, found = std::min(block.k, particles - 1);
   const bool enough = found == block.k;  // then they lie as they are wanted
@@ -90,27 +88,19 @@ void ParticleNetPass::find_neighbours(const FoldedBlock& block, const float* spa
 }
 
 /// `mean_` of the first `computed` of `rows` points.
-void ParticleNetPass::average_edges(const FoldedBlock& block, std::int64_t rows, std::int64_t computed) {
-  using namespace ops::detail;
+void ParticleNetPass::average_edges(const PreparedBlock& block, std::int64_t rows, std::int64_t computed) {
+  const ops::detail::EdgeShape shape{.points = rows, .neighbours = block.k, .channels = block.second.in};
   for (std::int64_t begin = 0; begin < computed; begin += piece_points_) {
     const std::int64_t points = std::min(piece_points_, computed - begin);
-    const EdgeTile<float> tile{.terms = terms_.data(),
-                               .indices = edges_.data(),
-                               .nodes = nodes_.data() + begin,
-                               .node_count = points,
-                               .points = rows,
-                               .k = block.k,
-                               .channels = block.second.in};
-    activate_edges<float>(tile, block.first.affine(), first_.data());
-    multiply_rows(block.second.product(), first_.data(), points * block.k, second_.data());
-    multiply_rows(block.third.product(), second_.data(), points * block.k, third_.data());
-    ops::detail::average_edges<float>(third_.data(), tile.nodes, points, block.k, block.third.out,
-                                      block.last.affine(), mean_.data());
+    ops::detail::activate_points(shape, begin, begin + points, terms_.data(), edges_.data(), first_.data());
+    ops::detail::multiply_rows(block.second.product(), first_.data(), points * block.k, second_.data());
+    ops::detail::average_products(block.third.product(), second_.data(), points, block.k,
+                                  mean_.data() + begin * block.third.out);
   }
 }
 
 /// From `x_` to `x_`.
-void ParticleNetPass::run_block(const FoldedBlock& block, const JetInputs& jet, std::int64_t rows) {
+void ParticleNetPass::run_block(const PreparedBlock& block, const JetInputs& jet, std::int64_t rows) {
   const bool zeroed = network_.options.padding == models::PaddingRule::weaver;
   const std::int64_t computed = zeroed ? jet.particles : rows, channels = block.third.out;
   ops::detail::multiply_rows(block.terms.product(), x_.data(), rows, terms_.data());
@@ -167,7 +157,7 @@ void ParticleNetPass::run(const JetInputs& jet, std::span<float> logits, std::sp
   std::int64_t channels = features, written = 0;
   const std::int64_t all = network_.widest();
   for (std::size_t i = 0; i < network_.blocks.size() && jet.particles > 0; ++i) {
-    const FoldedBlock& block = network_.blocks[i];
+    const PreparedBlock& block = network_.blocks[i];
     find_neighbours(block, i == 0 ? jet.points : x_.data(), i == 0 ? jet.dims : channels, jet);
     run_block(block, jet, rows);
     channels = block.third.out;

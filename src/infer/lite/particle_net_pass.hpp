@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// One jet through a folded ParticleNet, on the calling thread.
+/// One jet through a ParticleNet, on the calling thread.
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "folded_network.hpp"
 #include "knn/cpu/knn_cpu.hpp"
+#include "prepared_network.hpp"
 
 namespace bunchtrain::infer::detail {
 
@@ -28,24 +28,25 @@ struct JetInputs {
 /// a point of its own by that of Keras.
 class ParticleNetPass {
  public:
-  ParticleNetPass(const FoldedNetwork& network, std::int64_t slots, std::int64_t dims);
+  ParticleNetPass(const PreparedNetwork& network, std::int64_t slots, std::int64_t dims);
 
   /// @param logits [classes] @param estimates of heads, each followed by its own error if it has one
   void run(const JetInputs& jet, std::span<float> logits, std::span<float> estimates);
   std::size_t bytes() const noexcept;
 
  private:
-  void find_neighbours(const FoldedBlock& block, const float* space, std::int64_t dims, const JetInputs& jet);
-  void run_block(const FoldedBlock& block, const JetInputs& jet, std::int64_t rows);
-  void average_edges(const FoldedBlock& block, std::int64_t rows, std::int64_t computed);
+  void find_neighbours(const PreparedBlock& block, const float* space, std::int64_t dims,
+                       const JetInputs& jet);
+  void run_block(const PreparedBlock& block, const JetInputs& jet, std::int64_t rows);
+  void average_edges(const PreparedBlock& block, std::int64_t rows, std::int64_t computed);
   void pool(const JetInputs& jet, std::int64_t channels);
   void write_estimates(std::span<float> estimates);
 
-  const FoldedNetwork& network_;
+  const PreparedNetwork& network_;
   std::int64_t piece_points_ = 1;  ///< whose edges are computed together
   ops::detail::PointSet<float> set_{};
   std::vector<std::int32_t> nodes_, found_, edges_;
-  std::vector<float> x_, next_, terms_, mean_, shortcut_, all_, first_, second_, third_, pooled_, hidden_,
+  ops::detail::AlignedFloats x_, next_, terms_, mean_, shortcut_, all_, first_, second_, pooled_, hidden_,
       head_;
 };
 

@@ -65,7 +65,7 @@ std::vector<float> part_of(const Array& array, std::int64_t jet) {
 }
 
 /// What a graph and the fast engine make of the same jets.
-double largest_difference(const Graph& graph, const detail::FoldedNetwork& network, std::int64_t dims,
+double largest_difference(const Graph& graph, const detail::PreparedNetwork& network, std::int64_t dims,
                           const MadeUpJets& jets) {
   const auto outputs =
       evaluate(graph, {{"points", jets.points}, {"features", jets.features}, {"mask", jets.mask}});
@@ -121,15 +121,16 @@ double largest_difference(const Graph& graph, const FastPredictor& predictor, st
   std::vector<std::int64_t> particles = {0, 1, 2, least - 1, least + 2, length};
   for (std::int64_t& count : particles)
     count = std::clamp<std::int64_t>(count, 0, std::min(length, 2 * least));
-  const detail::MadeUpJets jets(predictor.inputs(), particles, seed);
+  const auto made_up = detail::make_up_jets(predictor.inputs(), particles, seed);
+  const RawJets jets = made_up->jets();
   // By the rule of Keras scores depend on the slots.
   std::map<std::string, Array> inputs;
-  for (const Value& input : graph.inputs) inputs[input.name] = raw_input(input, jets.jets(), length);
+  for (const Value& input : graph.inputs) inputs[input.name] = raw_input(input, jets, length);
   const auto found = evaluate(graph, std::move(inputs));
   const std::size_t width = predictor.outputs().size(), classes = predictor.classes().size();
   std::vector<double> expected(particles.size() * width);
   FastPredictor::Scratch scratch = predictor.make_scratch();
-  predictor.run(jets.jets(), expected, scratch);
+  predictor.run(jets, expected, scratch);
   double largest = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const std::size_t jet = i / width, output = i % width;
@@ -174,8 +175,9 @@ Candidate particle_net_candidate(const std::filesystem::path& bundle, const Onnx
       return largest_difference(graph, raw, least, seed);
     };
   } else {
-    candidate.difference = [loaded](const Graph& graph, std::uint64_t seed) {
-      return largest_difference(graph, loaded->network, loaded->dims(),
+    auto prepared = std::make_shared<const detail::PreparedNetwork>(detail::prepare(loaded->network));
+    candidate.difference = [loaded, prepared](const Graph& graph, std::uint64_t seed) {
+      return largest_difference(graph, *prepared, loaded->dims(),
                                 make_jets(loaded->network, loaded->dims(), seed));
     };
   }
