@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -50,6 +51,14 @@ class CollectiveBackend {
   virtual ~CollectiveBackend() = default;
   /// Null if the operation is complete already. @throws CommError
   virtual std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) = 0;
+  /// Before operations are captured: graphs refer to the backend from here on.
+  virtual void begin_capture() {}
+  /// Operations that were captured, enqueued once more by `launch`; null if they are complete. @throws CommError, and what
+  /// `launch` throws
+  virtual std::unique_ptr<InFlight> repeat(const Call& /*call*/, const std::function<void()>& launch) {
+    launch();
+    return nullptr;
+  }
   /// Gives up on everything in flight. Not collective.
   virtual void abort() noexcept {}
   /// Collective: frees the handles; nothing is in flight.

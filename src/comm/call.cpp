@@ -58,6 +58,8 @@ std::string arguments(const Call& call) {
       return fmt::format("(to {}, tag {})", call.root, call.tag);
     case Operation::receive:
       return fmt::format("(from {}, tag {})", call.root, call.tag);
+    case Operation::captured_step:
+      return fmt::format("(graph {})", call.tag);
     default:
       return {};
   }
@@ -89,6 +91,8 @@ std::string_view to_string(Operation operation) noexcept {
       return "split";
     case Operation::close:
       return "close";
+    case Operation::captured_step:
+      return "captured step";
     case Operation::reading:
       return "waiting for its data";
   }

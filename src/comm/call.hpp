@@ -28,7 +28,8 @@ enum class Operation : std::int32_t {
   barrier,
   split,
   close,
-  reading  ///< none: the rank waits for its data
+  captured_step,  ///< captured operations, all of them at once
+  reading         ///< none: the rank waits for its data
 };
 
 std::string_view to_string(Operation operation) noexcept;
@@ -42,7 +43,7 @@ struct Call {
   ReduceOp op = ReduceOp::sum;
   at::ScalarType dtype = at::ScalarType::Undefined;
   std::int32_t root = -1;  ///< root of a broadcast, peer of a point-to-point operation
-  std::int32_t tag = 0;
+  std::int32_t tag = 0;    ///< of a captured step: its graph
 
   bool operator==(const Call&) const = default;
   bool is_point_to_point() const noexcept {

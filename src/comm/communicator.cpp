@@ -110,6 +110,12 @@ Work Communicator::receive(at::Tensor tensor, int peer, int tag) {
                       {.output = std::move(tensor), .input = {}});
 }
 
+std::string Communicator::why_not_captured() const { return impl_->why_not_captured(); }
+void Communicator::capture(const std::function<void()>& work) { impl_->capture(work); }
+Work Communicator::repeat(const std::function<void()>& launch, int graph) {
+  return impl_->repeat(launch, graph);
+}
+
 void Communicator::barrier() { impl_->barrier(); }
 
 Communicator Communicator::split(int color, int key, std::string name) {

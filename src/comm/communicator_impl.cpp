@@ -40,6 +40,20 @@ std::unique_ptr<detail::CollectiveBackend> create_backend(Backend kind, const mp
   }
 }
 
+/// Puts a value back at the end of a scope.
+template <class Value>
+class ValueKeeper {
+ public:
+  explicit ValueKeeper(Value& place) : place_(place), value_(place) {}
+  ~ValueKeeper() { place_ = value_; }
+  ValueKeeper(const ValueKeeper&) = delete;
+  ValueKeeper& operator=(const ValueKeeper&) = delete;
+
+ private:
+  Value& place_;
+  Value value_;
+};
+
 /// Checked mode: what the sender says it sent is compared before the data counts.
 class ComparedReceive : public InFlight {
  public:
@@ -131,6 +145,37 @@ std::unique_ptr<InFlight> Communicator::Impl::start_on_backend(const Call& call,
   } catch (const CommError& error) {
     fail(error, call);
   }
+}
+
+std::string Communicator::Impl::why_not_captured() const {
+  if (options.checked) return "the ranks compare each collective before it starts (checked mode)";
+  if (backend_kind == Backend::mpi && device.is_cuda())
+    return "tensors of the ranks' GPUs travel through the host (backend mpi)";
+  return {};
+}
+
+/// Numbers are of what has run: a rank whose capture fails halfway stays in step with the others.
+void Communicator::Impl::capture(const std::function<void()>& work) {
+  require_usable({.operation = Operation::captured_step});
+  const ValueKeeper<std::uint64_t> sequence(sequence_);
+  backend_->begin_capture();
+  work();
+}
+
+Work Communicator::Impl::repeat(const std::function<void()>& launch, int graph) {
+  Call call{.operation = Operation::captured_step, .tag = graph};
+  require_usable(call);
+  call.sequence = ++sequence_;
+  forget_complete();
+  const std::uint64_t ticket = record.start(call, control.phase());
+  if (options.checked) compare_with_peers(call);
+  std::unique_ptr<InFlight> operation;
+  try {
+    operation = backend_->repeat(call, launch);
+  } catch (const CommError& error) {
+    fail(error, call);
+  }
+  return Work(std::make_shared<Work::Impl>(shared_from_this(), std::move(operation), call, ticket));
 }
 
 bool Communicator::Impl::pump(InFlight& operation, const Call& call, Clock::time_point deadline) {

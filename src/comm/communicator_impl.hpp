@@ -33,6 +33,9 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
 
   /// Issues an operation on tensors. `call` holds the operation and its arguments; the rest is filled in.
   Work start(detail::Call call, detail::Buffers buffers);
+  std::string why_not_captured() const;
+  void capture(const std::function<void()>& work);
+  Work repeat(const std::function<void()>& launch, int graph);
   void barrier();
   std::string last_operations() const;
   Communicator split(int color, int key, std::string name);

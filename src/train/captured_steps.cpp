@@ -2,12 +2,12 @@
 #include "captured_steps.hpp"
 
 #include <fmt/format.h>
-#include <torch/nn/module.h>
 
 #include <algorithm>
 #include <exception>
 #include <utility>
 
+#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/nn/step_context.hpp"
 
@@ -16,25 +16,53 @@ namespace {
 
 /// What a captured step has in its launches, and not in memory.
 struct Signature {
+  /// Of a step that is what this says.
+  explicit Signature(const WholeStep& step);
+  /// Once per step: allocates nothing.
+  bool fits(const WholeStep& step) const;
+
   std::int64_t samples, global_samples;
   std::vector<std::string> names = {};
   std::vector<std::vector<std::int64_t>> sizes = {};
   std::vector<at::ScalarType> types = {};
-  std::vector<bool> trained = {};  ///< which parameters have gradients
-
-  bool operator==(const Signature&) const = default;
+  std::vector<bool> trained = {};  ///< which parameters have gradients, in the order of the arenas
 };
 
-Signature signature_of(const WholeStep& step) {
-  Signature signature{.samples = step.batch.size(), .global_samples = step.batch.global_size()};
+/// Calls `see` with whether each parameter has gradients, until it returns false.
+template <class See>
+bool all_parameters(const tensor::ParameterArenas& arenas, See&& see) {
+  for (const auto& arena : arenas)
+    for (std::size_t i = 0; i < arena.segments().size(); ++i)
+      if (!see(arena.parameter(i).requires_grad())) return false;
+  return true;
+}
+
+Signature::Signature(const WholeStep& step)
+    : samples(step.batch.size()), global_samples(step.batch.global_size()) {
   for (const auto& [name, tensor] : step.batch.tensors) {
-    signature.names.push_back(name);
-    signature.sizes.push_back(tensor.sizes().vec());
-    signature.types.push_back(tensor.scalar_type());
+    names.push_back(name);
+    sizes.push_back(tensor.sizes().vec());
+    types.push_back(tensor.scalar_type());
   }
-  for (const at::Tensor& parameter : step.network.engine->module().parameters())
-    signature.trained.push_back(parameter.requires_grad());
-  return signature;
+  all_parameters(step.network.engine->arenas(), [&](bool has_gradient) {
+    trained.push_back(has_gradient);
+    return true;
+  });
+}
+
+bool Signature::fits(const WholeStep& step) const {
+  if (samples != step.batch.size() || global_samples != step.batch.global_size()) return false;
+  std::size_t i = 0;
+  for (const auto& [name, tensor] : step.batch.tensors) {
+    if (i == names.size() || name != names[i] || tensor.sizes() != sizes[i] ||
+        tensor.scalar_type() != types[i])
+      return false;
+    ++i;
+  }
+  if (i != names.size()) return false;
+  std::size_t parameter = 0;
+  return all_parameters(step.network.engine->arenas(),
+                        [&](bool has_gradient) { return has_gradient == trained[parameter++]; });
 }
 
 /// As part of a sentence; empty: nothing stands against it.
@@ -70,90 +98,117 @@ struct CapturedSteps::Shape {
   std::int64_t seen = 0;
   Batch inputs = {};                 ///< where the graph reads them
   std::size_t layout = 0;            ///< of the optimizer's launches
+  int number = 0;                    ///< of the graph
   parallel::PassResult result = {};  ///< in the graph's memory
   std::unique_ptr<device::StepGraph> graph = {};
 };
 
-CapturedSteps::CapturedSteps(CudaGraph wish, CreateGraph create, Logger logger)
-    : wish_(create ? wish : CudaGraph::off), create_(std::move(create)), logger_(std::move(logger)) {}
+CapturedSteps::CapturedSteps(CudaGraph wish, CreateGraph create, Logger logger, comm::Communicator ranks)
+    : wish_(create ? wish : CudaGraph::off),
+      create_(std::move(create)),
+      logger_(std::move(logger)),
+      agreement_(std::move(ranks)) {}
 
 void CapturedSteps::give_up(const std::string& reason) {
   if (wish_ == CudaGraph::off) return;
   const bool asked = wish_ == CudaGraph::on;
-  logger_.log(asked ? LogLevel::warning : LogLevel::info,
-              "steps are not captured in a CUDA graph: " + reason);
+  if (agreement_.speaks())
+    logger_.log(asked ? LogLevel::warning : LogLevel::info,
+                "steps are not captured in a CUDA graph: " + reason);
   wish_ = CudaGraph::off;
   shapes_.clear();
+}
+
+void CapturedSteps::object(std::string reason) {
+  if (agreement_.is_alone()) return give_up(reason);
+  obstacle_ = std::move(reason);
 }
 
 void CapturedSteps::note_eager(double host_seconds, double device_seconds) {
   if (wish_ != CudaGraph::automatic || ++eager_steps_ == 1) return;  // the first one loads kernels
   host_seconds_ += host_seconds;
   device_seconds_ += device_seconds;
-  const bool captured =
-      std::ranges::any_of(shapes_, [](const auto& shape) { return shape->graph != nullptr; });
-  if (captured || eager_steps_ < 4 * kWarmUps || host_seconds_ >= kBinding * device_seconds_) return;
-  give_up(fmt::format("the host enqueues a step in {:.1f} ms, the GPU takes {:.1f} ms",
-                      1e3 * host_seconds_ / static_cast<double>(eager_steps_ - 1),
-                      1e3 * device_seconds_ / static_cast<double>(eager_steps_ - 1)));
+  if (graphs_ > 0 || eager_steps_ < 4 * kWarmUps || launches_bind()) return;
+  unbound_ = fmt::format("the host enqueues a step in {:.1f} ms, the GPU takes {:.1f} ms",
+                         1e3 * host_seconds_ / static_cast<double>(eager_steps_ - 1),
+                         1e3 * device_seconds_ / static_cast<double>(eager_steps_ - 1));
+}
+
+bool CapturedSteps::launches_bind() const noexcept {
+  return wish_ == CudaGraph::on || host_seconds_ >= kBinding * device_seconds_;
 }
 
 CapturedSteps::Shape* CapturedSteps::shape_of(const WholeStep& step) {
-  Signature signature = signature_of(step);
   const auto found =
-      std::ranges::find_if(shapes_, [&](const auto& shape) { return shape->signature == signature; });
+      std::ranges::find_if(shapes_, [&](const auto& shape) { return shape->signature.fits(step); });
   if (found != shapes_.end()) return found->get();
   if (shapes_.size() == kMostShapes) return nullptr;
-  shapes_.push_back(std::make_shared<Shape>(Shape{.signature = std::move(signature)}));
+  shapes_.push_back(std::make_shared<Shape>(Shape{.signature = Signature(step)}));
   return shapes_.back().get();
 }
 
-bool CapturedSteps::is_due(const WholeStep& step, Shape& shape) {
-  if (shape.graph) return true;
-  if (++shape.seen <= kWarmUps) return false;
-  if (wish_ == CudaGraph::automatic &&
-      (eager_steps_ <= kWarmUps || host_seconds_ < kBinding * device_seconds_))
-    return false;
-  if (const std::string reason = why_not(step, wish_); !reason.empty()) {
-    give_up(reason);
-    return false;
-  }
-  return true;
+StepWish CapturedSteps::wish_for(const WholeStep& step, Shape* shape) {
+  StepWish wish{.binds = launches_bind(), .hopes = unbound_.empty(), .obstacle = obstacle_};
+  if (shape == nullptr || !obstacle_.empty()) return wish;
+  if (!shape->graph && ++shape->seen <= kWarmUps) return wish;
+  if (!shape->graph && wish_ == CudaGraph::automatic && eager_steps_ <= kWarmUps) return wish;
+  if (!shape->graph) wish.obstacle = why_not(step, wish_);
+  if (!wish.obstacle.empty()) return wish;
+  step.network.optimizer->prepare(step.update);
+  const bool is_same = shape->graph && shape->layout == step.network.optimizer->launch_layout();
+  wish.kind = is_same ? StepKind::repeated : StepKind::captured;
+  wish.graph = is_same ? shape->number : graphs_;
+  return wish;
 }
 
 std::optional<parallel::PassResult> CapturedSteps::run(const WholeStep& step) {
   if (wish_ == CudaGraph::off) return std::nullopt;
   Shape* const shape = shape_of(step);
-  if (shape == nullptr || !is_due(step, *shape)) return std::nullopt;
+  const StepVerdict verdict = agreement_.agree(wish_for(step, shape));
+  if (!verdict.obstacle.empty() || !verdict.hopes)
+    give_up(verdict.obstacle.empty() ? unbound_ : verdict.obstacle);
+  if (verdict.kind == StepKind::eager || wish_ == CudaGraph::off) return std::nullopt;
   if (!shape->graph)
     shape->inputs = copy_of(step.batch);
   else
     copy_into(shape->inputs, step.batch);
-  step.network.engine->prepare_repeat(
+  parallel::Engine& engine = *step.network.engine;
+  engine.prepare_repeat(
       {.batch = shape->inputs, .objective = step.objective, .global_samples = step.batch.global_size()});
-  step.network.optimizer->prepare(step.update);
-  const std::size_t layout = step.network.optimizer->launch_layout();
   const nn::StepContext context(step.seed, step.number, shape->inputs.sample_ids, step.number_in_memory);
-  if ((!shape->graph || shape->layout != layout) && !capture(step, *shape)) return std::nullopt;
-  shape->layout = layout;
-  shape->graph->replay();
+  if (verdict.kind == StepKind::captured && !capture(step, *shape)) return std::nullopt;
+  engine.replicas().repeat([&] { shape->graph->replay(); }, shape->number).wait();
+  engine.conclude_repeat();
   return shape->result;
 }
 
+/// Who cannot tells the others before one of them repeats it.
 bool CapturedSteps::capture(const WholeStep& step, Shape& shape) {
+  shape.layout = step.network.optimizer->launch_layout();
+  shape.number = graphs_++;
+  const auto work = [&network = step.network, &objective = step.objective, &shape] {
+    shape.result = network.engine->run({.batch = shape.inputs,
+                                        .objective = objective,
+                                        .global_samples = shape.inputs.global_size(),
+                                        .repeated = true});
+    network.engine->finish();
+    network.optimizer->enqueue();
+  };
+  std::string refusal;
   try {
     shape.graph = create_();
-    shape.graph->capture([&network = step.network, &objective = step.objective, &shape] {
-      shape.result = network.engine->run(
-          {.batch = shape.inputs, .objective = objective, .global_samples = shape.inputs.global_size()});
-      network.engine->finish();
-      network.optimizer->enqueue();
-    });
+    step.network.engine->replicas().capture([&] { shape.graph->capture(work); });
+  } catch (const CommError&) {
+    throw;  // the ranks cannot agree any more
   } catch (const std::exception& error) {
-    give_up(error.what());
+    refusal = error.what();
+  }
+  if (refusal = agreement_.first_of_all(refusal); !refusal.empty()) {
+    give_up(refusal);
     return false;
   }
-  logger_.info(fmt::format("steps of {} samples are captured in a CUDA graph", shape.signature.samples));
+  if (agreement_.speaks())
+    logger_.info(fmt::format("steps of {} samples are captured in a CUDA graph", shape.signature.samples));
   return true;
 }
 

@@ -13,6 +13,7 @@
 #include "bunchtrain/device/step_graph.hpp"
 #include "bunchtrain/train/trainer.hpp"
 #include "bunchtrain/train/training_choices.hpp"
+#include "step_agreement.hpp"
 
 namespace bunchtrain::train {
 
@@ -28,7 +29,8 @@ struct WholeStep {
 };
 
 /// Forward, backward and update of batches whose shape comes again and again. A shape is run eagerly a few times, so that
-/// kernels are loaded and memory has its place; others, and whatever cannot be captured, stay eager. Not thread-safe.
+/// kernels are loaded and memory has its place; others, and whatever cannot be captured, stay eager. With several ranks a
+/// step is captured and repeated on all of them or on none. Not thread-safe. Collective: `run`.
 class CapturedSteps {
  public:
   using CreateGraph = std::function<std::unique_ptr<device::StepGraph>()>;
@@ -37,28 +39,37 @@ class CapturedSteps {
   static constexpr std::size_t kMostShapes = 4;  ///< each graph has memory of its own
   static constexpr double kBinding = 0.8;        ///< of the device's time, that the host needs to enqueue it
 
-  /// @param create empty: no step is captured
-  CapturedSteps(CudaGraph wish, CreateGraph create, Logger logger);
+  /// @param create empty: no step is captured, on any rank
+  /// @param ranks of the CPU: those that train together
+  CapturedSteps(CudaGraph wish, CreateGraph create, Logger logger,
+                comm::Communicator ranks = comm::Communicator::self());
 
   /// Enqueues the step if its shape is captured or due; the optimizer's `conclude` is left to the caller. Nothing: the step
   /// is to be run eagerly.
   std::optional<parallel::PassResult> run(const WholeStep& step);
   /// Of a step that was run eagerly: by this `automatic` learns whether launches bind.
   void note_eager(double host_seconds, double device_seconds);
-  /// No step is captured any more, for a reason that is said once.
+  /// No step is captured any more, for a reason that all ranks have and that is said once.
   void give_up(const std::string& reason);
+  /// The same for a reason that this rank may have alone: the others hear of it in the next step.
+  void object(std::string reason);
 
  private:
   struct Shape;
 
   Shape* shape_of(const WholeStep& step);
-  bool is_due(const WholeStep& step, Shape& shape);
+  bool launches_bind() const noexcept;
+  StepWish wish_for(const WholeStep& step, Shape* shape);
   bool capture(const WholeStep& step, Shape& shape);
 
   CudaGraph wish_;
   CreateGraph create_;
   Logger logger_;
+  StepAgreement agreement_;
   std::vector<std::shared_ptr<Shape>> shapes_;
+  int graphs_ = 0;                ///< that were made, on all ranks alike
+  std::string obstacle_;          ///< of this rank
+  std::string unbound_;           ///< why it would not pay here
   std::int64_t eager_steps_ = 0;  ///< noted
   double host_seconds_ = 0, device_seconds_ = 0;
 };

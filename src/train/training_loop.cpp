@@ -71,8 +71,10 @@ class LogOfNoStep {
   StepLog kept_;
 };
 
-CapturedSteps::CreateGraph graphs_of(c10::Device device) {
-  if (!device.is_cuda()) return {};
+/// Collective. None unless all ranks have a GPU.
+CapturedSteps::CreateGraph graphs_of(const Session& session) {
+  const c10::Device device = session.device();
+  if (session.control().all_min(device.is_cuda() ? 1 : 0) == 0) return {};
   return [device] { return device::create_step_graph(device); };
 }
 
@@ -101,7 +103,7 @@ TrainingLoop::TrainingLoop(Session& session, TrainingTask task, TrainingPlan pla
       snapshots_(session, settings_),
       averages_(task_.networks, settings_.ema),
       step_number_(session.device()),
-      captured_(settings_.cuda_graph, graphs_of(session.device()), session.logger()),
+      captured_(settings_.cuda_graph, graphs_of(session), session.logger(), session.agreement()),
       run_ahead_(static_cast<std::size_t>(settings_.run_ahead.value_or(session.device().is_cpu() ? 0 : 1))) {
   if (settings_.cuda_graph == CudaGraph::on && !session.device().is_cuda())
     throw ConfigError("cuda-graph", "on", "auto or off on a CPU: a CUDA graph repeats work of a GPU");

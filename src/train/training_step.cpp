@@ -71,7 +71,7 @@ void TrainingLoop::enqueue_step(const Batch& batch, double data_seconds) {
   step.event.learning_rate = task_.networks.front().optimizer->learning_rate();
   alone([&] { train_on(batch, step); });
   step.log = std::exchange(session_.step_log(), {});
-  if (!step.log.empty()) captured_.give_up("its objective or network logs numbers of each step");
+  if (!step.log.empty()) captured_.object("its objective or network logs numbers of each step");
   in_flight_.push_back(std::move(step));
   state_.step += 1;
   state_.epoch_steps += 1;

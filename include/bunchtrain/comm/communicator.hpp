@@ -93,6 +93,17 @@ class Communicator {
   /// peer with one tag arrive in their order; nccl ignores the tag (0 to 31998).
   Work send(at::Tensor tensor, int peer, int tag = 0);
   Work receive(at::Tensor tensor, int peer, int tag = 0);
+  /// Why collectives cannot be part of work that a device takes down and repeats (`device::StepGraph`), as part of a
+  /// sentence; empty: they can. Not collective.
+  std::string why_not_captured() const;
+  /// Around `work`, which takes down such work: its collectives are waited for within it, run later, by `repeat`, and count
+  /// then. All ranks take down the same ones. The graph ends before the communicator is closed, for which NCCL waits.
+  /// Not collective. @throws CommError as any operation, and what `work` throws.
+  void capture(const std::function<void()>& work);
+  /// What was captured, run once more: `launch` enqueues it on the device's current stream. It is one operation, with one
+  /// timeout and one line of the record; `graph` numbers what was captured, alike on all ranks.
+  /// @throws CommError as any operation, and what `launch` throws.
+  Work repeat(const std::function<void()>& launch, int graph);
   /// Of the hosts: returns when all ranks are here. Does not wait for GPUs.
   void barrier();
   /// Ranks with the same colour (0 or above) form a communicator with the same options,

@@ -85,6 +85,7 @@ class DataParallel final : public Engine {
   /// One rank alone: collectives are started and watched by the host.
   std::string why_not_repeated() const override;
   void prepare_repeat(const Pass& pass) override;
+  void conclude_repeat() override;
   Evaluation evaluate(const Batch& batch, const nn::Objective& objective) override;
   std::vector<comm::Axis> axes() const override;
   bool has_outputs() const noexcept override { return true; }

@@ -45,6 +45,8 @@ struct Pass {
   std::int64_t global_samples;  ///< of the whole step, over all ranks and passes
   bool first = true;            ///< clears the gradients of the step before
   bool last = true;             ///< starts the collectives
+  /// The pass is taken down to be repeated (`Engine::prepare_repeat`, `conclude_repeat`): it leaves out what they do.
+  bool repeated = false;
 };
 
 /// What a pass found, for records. Tensors are detached and on the engine's device: a host that reads them at
@@ -90,6 +92,8 @@ class Engine {
   /// What of a pass is no work of the device, where that is repeated instead of `run` and `finish`: checks, and numbers
   /// in memory.
   virtual void prepare_repeat(const Pass& /*pass*/) {}
+  /// What the host looks at behind it, on a GPU one step late. @throws ConfigError as `finish`
+  virtual void conclude_repeat() {}
   /// For a `ManualStep`, which has losses of its own: backward of a mean loss; gradients are finished if
   /// `options.last`. With `samples` 0 and local batch norm nothing is differentiated and `loss` may be undefined.
   virtual void backward(const at::Tensor& loss, const PassOptions& options = {}) = 0;

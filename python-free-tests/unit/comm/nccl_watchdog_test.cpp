@@ -78,6 +78,36 @@ TEST_F(NcclWatchdogTest, AnAbortThatReturnsEndsNothing) {
   EXPECT_EQ(hang_.get_future().wait_for(100ms), std::future_status::timeout);
 }
 
+/// NCCL gives up when the graphs have ended, and it is the thread that heard of the failure that ends them.
+TEST_F(NcclWatchdogTest, AnAbortDoesNotWaitForTheEndOfGraphs) {
+  std::promise<void> graphs_end;
+  fake_gpu().on_abort = [&] { graphs_end.get_future().wait(); };
+  {
+    NcclLimits patient = limits();
+    patient.abort = 10s;
+    NcclCommunicator communicator(alone_, std::move(patient));
+    communicator.expect_graphs();
+    communicator.abort("rank 1 is missing");
+    EXPECT_EQ(communicator.asynchronous_error(), "rank 1 is missing");
+    wait_until([] { return fake_gpu().aborts == 1; });
+    graphs_end.set_value();
+  }
+  EXPECT_EQ(fake_gpu().aborts, 1);
+  EXPECT_EQ(hang_.get_future().wait_for(1ms), std::future_status::timeout);
+}
+
+TEST_F(NcclWatchdogTest, ARepeatedStepThatHangsIsNamed) {
+  NcclCommunicator communicator(alone_, limits());
+  Watchdog watchdog(communicator, 0, 1ms);
+  const auto step = make_operation();
+  step->call = {.sequence = 9, .operation = Operation::captured_step, .tag = 2};
+  watchdog.watch(step);
+  fake_gpu().pass(step->ready.get());
+  wait_until([&] { return fake_gpu().aborts == 1; });
+  EXPECT_THAT(communicator.asynchronous_error(),
+              HasSubstr("captured step(graph 2) (#9) did not complete in time and was aborted"));
+}
+
 TEST_F(NcclWatchdogTest, IssuingDoesNotWaitForNccl) {
   NcclCommunicator communicator(alone_, limits());
   const auto accept = [](ncclComm_t) { return ncclInProgress; };

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps that are taken down and repeated, by a graph of the host: what a replay does not do is done around it.
-#include "captured_steps.hpp"
-
-#include <ATen/ops/arange.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/rand.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,16 +7,10 @@
 #include <stdexcept>
 #include <type_traits>
 
-#include "bunchtrain/models/particle_net.hpp"
-#include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/optim/adamw.hpp"
-#include "bunchtrain/optim/ema.hpp"
 #include "bunchtrain/optim/ranger.hpp"
 #include "bunchtrain/optim/torch_optimizer.hpp"
-#include "bunchtrain/parallel/data_parallel.hpp"
-#include "bunchtrain/train/objectives.hpp"
-#include "step_number.hpp"
-#include "support/host_reads.hpp"
+#include "support/captured_training.hpp"
 #include "support/message_of.hpp"
 #include "trainer_fixture.hpp"
 
@@ -31,109 +20,20 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// Does its work again in every replay, as a GPU does the work of kernels: the host must not be asked meanwhile.
-class HostGraph : public device::StepGraph {
- public:
-  explicit HostGraph(int& captures) : captures_(captures) {}
-  void capture(const std::function<void()>& work) override {
-    ++captures_;
-    work_ = work;
-  }
-  void replay() override {
-    const test::HostReads reads;
-    work_();
-    EXPECT_THAT(reads.names(), testing::IsEmpty());
-  }
+using test::batch_of;
+using test::eager_steps;
+using test::GraphCounts;
+using test::HostGraph;
+using test::KeptLines;
 
- private:
-  int& captures_;
-  std::function<void()> work_;
-};
-
-class KeptLines : public LogSink {
- public:
-  void write(LogLevel level, std::string_view text) override {
-    lines.push_back(std::string(to_string(level)) + ": " + std::string(text));
-  }
-  std::vector<std::string> lines;
-};
-
-models::ParticleNetOptions tiny() {
-  models::ParticleNetOptions options;
-  options.num_features = 3;
-  options.blocks = {{.k = 3, .channels = {8, 8, 8}}, {.k = 3, .channels = {8, 8, 8}}};
-  options.hidden = 8;
-  options.dropout = 0.5;
-  return options;
-}
-
-/// Ids go on, so that dropout has other numbers in every step.
-Batch batch_of(std::int64_t samples, std::int64_t first_id) {
-  Batch batch;
-  batch.tensors = {{"points", at::rand({samples, 6, 2})},
-                   {"features", at::rand({samples, 6, 3})},
-                   {"mask", at::ones({samples, 6}, at::kBool)},
-                   {"label", at::arange(samples).remainder(2)}};
-  batch.sample_ids = at::arange(first_id, first_id + samples);
-  batch.global_samples = samples;
-  return batch;
-}
-
-/// A training, whose steps go through `captured` first.
 template <class Optimizer>
-struct Side {
-  explicit Side(CapturedSteps steps)
-      : engine(net, comm::Communicator::self()),
-        optimizer(engine),
-        average(engine.arenas(), 0.9),
-        captured(std::move(steps)) {
-    net->train();
-  }
-
-  double step(const Batch& batch, double gradient_scale = 1) {
-    optimizer.set_learning_rate(1e-2 / static_cast<double>(1 + number));
-    number_in_memory.write(number);
-    const optim::StepOptions update{
-        .clip_norm = 0.5, .gradient_scale = gradient_scale, .check_finite = true, .average = &average};
-    const auto result = captured.run({.network = network,
-                                      .objective = objective,
-                                      .batch = batch,
-                                      .update = update,
-                                      .seed = 5,
-                                      .number = number,
-                                      .number_in_memory = number_in_memory.tensor()});
-    if (result) {
-      report = optimizer.conclude();
-      ++number;
-      return result->losses.total.template item<double>();
-    }
-    const nn::StepContext context(5, number++, batch.sample_ids, number_in_memory.tensor());
-    const auto eager =
-        engine.run({.batch = batch, .objective = objective, .global_samples = batch.global_size()});
-    engine.finish();
-    report = optimizer.step(update);
-    return eager.losses.total.template item<double>();
-  }
-
-  models::ParticleNet net{tiny()};
-  parallel::DataParallel engine;
-  Optimizer optimizer;
-  optim::Ema average;
-  TrainedNetwork network{"net", &engine, &optimizer};
-  CapturedSteps captured;
-  StepNumber number_in_memory{c10::kCPU};
-  nn::Objective objective = classification();
-  std::int64_t number = 0;
-  optim::StepReport report;
-};
-
-CapturedSteps eager() { return {CudaGraph::off, {}, {}}; }
+using Side = test::CapturedTraining<Optimizer>;
 
 template <class Optimizer>
 void expect_same_bits() {
-  int captures = 0;
-  Side<Optimizer> repeated({CudaGraph::on, [&] { return std::make_unique<HostGraph>(captures); }, {}}),
-      expected(eager());
+  GraphCounts graphs;
+  Side<Optimizer> repeated({CudaGraph::on, [&] { return std::make_unique<HostGraph>(graphs); }, {}}),
+      expected(eager_steps());
   for (std::int64_t step = 0; step < 24; ++step) {
     const Batch batch = batch_of(step % 3 == 2 ? 5 : 8, 100 * step);  // an odd one in three
     const double scale = step == 20 ? std::nan("") : 1;               // left out
@@ -145,7 +45,7 @@ void expect_same_bits() {
     EXPECT_TRUE(repeated.engine.arenas()[0].values().equal(expected.engine.arenas()[0].values())) << step;
     EXPECT_TRUE(repeated.average.averages()[0].equal(expected.average.averages()[0])) << step;
   }
-  EXPECT_EQ(captures, 2);
+  EXPECT_EQ(graphs.captures, 2);
   EXPECT_EQ(repeated.optimizer.steps(), expected.optimizer.steps());
   for (const auto& buffer : expected.net->named_buffers())
     EXPECT_TRUE(repeated.net->named_buffers()[buffer.key()].equal(buffer.value())) << buffer.key();
@@ -177,8 +77,8 @@ std::vector<std::string> lines_of(
 
 CapturedSteps::CreateGraph host_graphs() {
   return [] {
-    static int captures = 0;
-    return std::make_unique<HostGraph>(captures);
+    static GraphCounts counts;
+    return std::make_unique<HostGraph>(counts);
   };
 }
 

@@ -49,8 +49,21 @@ inline bool is_capturing(cudaStream_t stream) {
   return status != cudaStreamCaptureStatusNone;
 }
 
+/// Lets this thread ask about events while it captures a stream: else that is an error, which ends the capture.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 /// True if the GPU passed the event around `call`.
 inline bool has_passed(const UniqueEvent& event, const Call& call) {
+  const RelaxedCapture relaxed;
   const cudaError_t code = cudaEventQuery(event.get());
   if (code == cudaErrorNotReady) return false;
   if (code != cudaSuccess) check_cuda(code, describe(call));

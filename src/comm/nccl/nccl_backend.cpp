@@ -118,6 +118,10 @@ class NcclBackend : public CollectiveBackend {
         watchdog_(communicator_, device.index(), options.timeout) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override;
+  void begin_capture() override;
+  std::unique_ptr<InFlight> repeat(const Call& call, const std::function<void()>& launch) override;
+  bool captures() const { return is_capturing(stream_.stream()); }
+  c10::DeviceIndex device() const { return device_.index(); }
   /// Sends and receives start together, at the first poll of one of them or before the next collective: NCCL
   /// runs the operations of a communicator one after another, so two ranks that each send first would wait
   /// for each other.
@@ -150,7 +154,9 @@ class NcclInFlight : public InFlight {
     backend_.poll_failures();
     launch_if_waiting();
     if (!operation_->launched && !backend_.note_launched()) return false;
-    return operation_->captured || has_passed(operation_->done, operation_->call);
+    // Of a capture that failed there is nothing to wait for.
+    if (operation_->captured) return joined_ || !backend_.captures();
+    return has_passed(operation_->done, operation_->call);
   }
 
   bool has_begun() override { return !operation_->launched || operation_->captured || operation_->begun; }
@@ -159,8 +165,9 @@ class NcclInFlight : public InFlight {
     backend_.poll_failures();
     launch_if_waiting();
     if (!operation_->launched) backend_.wait_until_launched();
-    const auto current = c10::cuda::getCurrentCUDAStream(operation_device());
+    const auto current = c10::cuda::getCurrentCUDAStream(backend_.device());
     check_cuda(cudaStreamWaitEvent(current.stream(), operation_->done.get(), 0), "cudaStreamWaitEvent");
+    joined_ = true;
     return true;
   }
 
@@ -168,13 +175,10 @@ class NcclInFlight : public InFlight {
   void launch_if_waiting() {
     if (!operation_->issued) backend_.launch_point_to_point();
   }
-  c10::DeviceIndex operation_device() const {
-    const Buffers& buffers = operation_->buffers;
-    return (buffers.output.defined() ? buffers.output : buffers.input).device().index();
-  }
 
   NcclBackend& backend_;
   std::shared_ptr<NcclOperation> operation_;
+  bool joined_ = false;  ///< a stream waits for it
 };
 
 std::unique_ptr<InFlight> NcclBackend::start(const Call& call, const Buffers& buffers) {
@@ -192,6 +196,30 @@ std::unique_ptr<InFlight> NcclBackend::start(const Call& call, const Buffers& bu
     launch_point_to_point();
     launch({operation});
   }
+  return std::make_unique<NcclInFlight>(*this, std::move(operation));
+}
+
+/// What was issued before is no part of the graph.
+void NcclBackend::begin_capture() {
+  launch_point_to_point();
+  wait_until_launched();
+  communicator_.expect_graphs();
+}
+
+/// To the watchdog it is one operation between the events around the launch.
+std::unique_ptr<InFlight> NcclBackend::repeat(const Call& call, const std::function<void()>& launch) {
+  const c10::cuda::CUDAGuard guard(device_);
+  launch_point_to_point();
+  wait_until_launched();
+  auto operation = std::make_shared<NcclOperation>();
+  operation->call = call;
+  operation->issued = true;
+  const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+  check_cuda(cudaEventRecord(operation->ready.get(), current.stream()), "cudaEventRecord");
+  launch();
+  check_cuda(cudaEventRecord(operation->done.get(), current.stream()), "cudaEventRecord");
+  operation->launched = true;
+  watchdog_.watch(operation);
   return std::make_unique<NcclInFlight>(*this, std::move(operation));
 }
 

@@ -101,6 +101,11 @@ std::string NcclCommunicator::asynchronous_error() {
   return fmt::format("NCCL reports: {} ({})", ncclGetErrorString(state), ncclGetLastError(comm_.get()));
 }
 
+void NcclCommunicator::expect_graphs() {
+  const std::scoped_lock lock(mutex_);
+  graphs_ = true;
+}
+
 void NcclCommunicator::abort(std::string reason) noexcept {
   UniqueNcclComm given_up;
   {
@@ -108,8 +113,16 @@ void NcclCommunicator::abort(std::string reason) noexcept {
     if (!comm_) return;
     abort_reason_ = std::move(reason);
     given_up = std::move(comm_);
+    if (graphs_) {
+      giving_up_ = std::jthread([this, comm = std::move(given_up)]() mutable { give_up(std::move(comm)); });
+      return;
+    }
   }
-  // Without the lock: it may take its time, and who polls wants the reason.
+  give_up(std::move(given_up));
+}
+
+/// Without the lock: it may take its time, and who polls wants the reason.
+void NcclCommunicator::give_up(UniqueNcclComm given_up) noexcept {
   const CallLimit limit(limits_.abort, [&] {
     limits_.on_hang(fmt::format("{}; then NCCL did not give up within {} s, and the process ends",
                                 abort_reason_, static_cast<double>(limits_.abort.count()) / 1000.0));

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/mpi/comm.hpp"
@@ -50,12 +51,16 @@ class NcclCommunicator {
   void settle();
   /// What NCCL reports about work that it accepted; empty while all is well.
   std::string asynchronous_error();
+  /// From here on graphs may hold operations of it. NCCL does not give up before they have ended (2.30, commDestroySync),
+  /// and it may be the aborting thread that ends them: `abort` leaves the rest to a thread of its own then.
+  void expect_graphs();
   /// Ends all operations on the GPU, at once. The first reason is kept. Not collective.
   void abort(std::string reason) noexcept;
   /// Collective: waits for outstanding work and frees the communicator.
   void finalize();
 
  private:
+  void give_up(UniqueNcclComm given_up) noexcept;
   [[noreturn]] void refuse(std::string_view what, ncclResult_t code);
 
   NcclLimits limits_;
@@ -63,6 +68,8 @@ class NcclCommunicator {
   std::mutex mutex_;
   UniqueNcclComm comm_;  // null after an abort
   std::string abort_reason_;
+  bool graphs_ = false;
+  std::jthread giving_up_;  // last: joined before the state above dies
 };
 
 }  // namespace bunchtrain::comm::detail

@@ -2,6 +2,7 @@
 #include "stream_event.hpp"
 
 #include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAStream.h>
 
 namespace bunchtrain::device {
@@ -19,7 +20,11 @@ StreamEvent::StreamEvent(c10::Device gpu, Kind kind)
   as_event(event_).record(c10::cuda::getCurrentCUDAStream(gpu.index()));
 }
 
-bool StreamEvent::passed() const { return as_event(event_).query(); }
+/// Also while this thread captures a stream, where a query of an event of before would be an error.
+bool StreamEvent::passed() const {
+  const c10::cuda::CUDAStreamCaptureModeGuard relaxed(cudaStreamCaptureModeRelaxed);
+  return as_event(event_).query();
+}
 void StreamEvent::wait() const { as_event(event_).synchronize(); }
 
 double StreamEvent::seconds_since(const StreamEvent& earlier) const {

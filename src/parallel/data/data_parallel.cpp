@@ -70,34 +70,6 @@ nn::Losses detached(const nn::Losses& losses) {
   return plain;
 }
 
-NamedTensors floating_buffers(const torch::nn::Module& module) {
-  NamedTensors buffers;
-  for (const auto& buffer : module.named_buffers())
-    if (buffer.value().is_floating_point()) buffers.set(buffer.key(), buffer.value());
-  return buffers;
-}
-
-StateDict clone(const NamedTensors& tensors) {
-  StateDict copy;
-  for (const auto& [name, tensor] : tensors) copy.tensors.set(name, tensor.detach().clone());
-  return copy;
-}
-
-/// Parameters as they are, copies of buffers.
-StateDict with_cloned_buffers(torch::nn::Module& module) {
-  StateDict state;
-  for (const auto& parameter : module.named_parameters())
-    state.tensors.set(parameter.key(), parameter.value().detach());
-  for (const auto& buffer : module.named_buffers())
-    if (buffer.value().defined()) state.tensors.set(buffer.key(), buffer.value().detach().clone());
-  return state;
-}
-
-void copy_into(const NamedTensors& target, const NamedTensors& source) {
-  const at::NoGradGuard no_gradients;
-  for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
-}
-
 /// Whether no rank has anything that the objective could be a mean of: samples, all of them without elements.
 bool is_empty_step(const Pass& pass) {
   if (pass.objective.mean_over() == nn::MeanOver::samples || pass.batch.global_elements > 0) return false;
@@ -158,6 +130,7 @@ struct DataParallel::Impl {
   bool sync_batch_norm;  ///< wanted and more than one rank
   std::optional<BackwardHere> in_pass = {};
   bool last_pass = false;
+  bool repeated = false;               ///< the pass: its counts are checked by `conclude_repeat`
   device::LateSeconds exposed_before;  ///< of all steps but the last
 };
 
@@ -209,6 +182,7 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
   ledger.upload(arenas);
   in_pass.emplace();
   last_pass = options.last;
+  repeated = false;
   if (!last_pass || communicator.size() == 1) return;
   exposed_before.add(buckets.exposed());
   const at::NoGradGuard no_grad;
@@ -222,7 +196,7 @@ void DataParallel::Impl::finish() {
   for (auto& arena : arenas) arena.end_pass();
   if (!last_pass || communicator.size() == 1) return;
   buckets.finish();
-  check_counts();
+  if (!repeated) check_counts();
 }
 
 /// A GPU's are on their way while the host goes on: they are looked at a step later, when they have arrived.
@@ -289,6 +263,7 @@ PassResult DataParallel::run(const Pass& pass) {
   const device::Moment middle(device());
   impl_->or_abandon([&] {
     impl_->begin(counts, /*one_backward=*/true);
+    impl_->repeated = pass.repeated;
     if (!is_empty_step(pass)) impl_->differentiate(losses.total, counts);
     if (!pass.last) impl_->finish();
   });
@@ -303,14 +278,18 @@ void DataParallel::finish() {
 }
 
 std::string DataParallel::why_not_repeated() const {
-  if (impl_->communicator.size() > 1) return "several ranks train together";
-  return impl_->is_spatial ? "ranks share images" : "";
+  if (impl_->is_spatial) return "ranks share images";
+  return impl_->communicator.size() == 1 ? "" : impl_->communicator.why_not_captured();
 }
 
 void DataParallel::prepare_repeat(const Pass& pass) {
   impl_->ledger.add(counts_of(pass));
   for (auto& arena : impl_->arenas) arena.begin_pass();
   impl_->ledger.upload(impl_->arenas);
+}
+
+void DataParallel::conclude_repeat() {
+  if (impl_->communicator.size() > 1) impl_->check_counts();
 }
 
 Evaluation DataParallel::evaluate(const Batch& batch, const nn::Objective& objective) {

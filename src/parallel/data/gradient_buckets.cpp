@@ -13,17 +13,19 @@
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/step_graph.hpp"
 
 namespace bunchtrain::parallel {
 
 namespace {
 
-/// Adds the time of a scope, as the device sees it, to a sum.
+/// Adds the time of a scope, as the device sees it, to a sum; none while it is captured, as nothing runs then.
 class ScopeTimer {
  public:
   ScopeTimer(device::LateSeconds& sum, c10::Device device) : sum_(sum), device_(device) {}
   ~ScopeTimer() {
-    if (std::uncaught_exceptions() == exceptions_) sum_.add(start_, device::Moment(device_));
+    if (std::uncaught_exceptions() == exceptions_ && !device::is_capturing(device_))
+      sum_.add(start_, device::Moment(device_));
   }
   ScopeTimer(const ScopeTimer&) = delete;
   ScopeTimer& operator=(const ScopeTimer&) = delete;

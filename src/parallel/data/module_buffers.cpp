@@ -76,4 +76,31 @@ void broadcast_buffers(torch::nn::Module& module, comm::Communicator& communicat
   }
 }
 
+NamedTensors floating_buffers(const torch::nn::Module& module) {
+  NamedTensors buffers;
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().is_floating_point()) buffers.set(buffer.key(), buffer.value());
+  return buffers;
+}
+
+StateDict clone(const NamedTensors& tensors) {
+  StateDict copy;
+  for (const auto& [name, tensor] : tensors) copy.tensors.set(name, tensor.detach().clone());
+  return copy;
+}
+
+StateDict with_cloned_buffers(torch::nn::Module& module) {
+  StateDict state;
+  for (const auto& parameter : module.named_parameters())
+    state.tensors.set(parameter.key(), parameter.value().detach());
+  for (const auto& buffer : module.named_buffers())
+    if (buffer.value().defined()) state.tensors.set(buffer.key(), buffer.value().detach().clone());
+  return state;
+}
+
+void copy_into(const NamedTensors& target, const NamedTensors& source) {
+  const at::NoGradGuard no_gradients;
+  for (const auto& [name, tensor] : target) at::Tensor(tensor).copy_(source[name]);
+}
+
 }  // namespace bunchtrain::parallel
