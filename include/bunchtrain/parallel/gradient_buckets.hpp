@@ -46,6 +46,9 @@ class GradientBuckets {
   void finish();
   /// After a failed backward: hooks are inert again; collectives in flight still write into the gradients.
   void disarm() noexcept;
+  /// Lets go of what autograd adds gradients up by, which belongs to the stream that was current when a pass first used it:
+  /// before the forward of a pass on another stream.
+  void release();
   /// Collective: awaits what a failed pass left in flight. Call before touching the gradients again.
   void drain();
 

@@ -182,7 +182,6 @@ void DataParallel::Impl::begin(const PassOptions& options, bool one_backward) {
   ledger.upload(arenas);
   in_pass.emplace();
   last_pass = options.last;
-  repeated = false;
   if (!last_pass || communicator.size() == 1) return;
   exposed_before.add(buckets.exposed());
   const at::NoGradGuard no_grad;
@@ -248,6 +247,7 @@ auto DataParallel::Impl::or_abandon(Action&& action) {
 }
 
 void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) {
+  impl_->repeated = false;
   impl_->or_abandon([&] {
     impl_->begin(options, /*one_backward=*/true);
     impl_->differentiate(loss, options);
@@ -258,12 +258,13 @@ void DataParallel::backward(const at::Tensor& loss, const PassOptions& options) 
 PassResult DataParallel::run(const Pass& pass) {
   PassResult result{.samples = pass.objective.count(pass.batch)};
   const PassOptions counts = counts_of(pass);
+  // A captured pass has a stream of its own, on which the parameters' accumulators must be born.
+  if (std::exchange(impl_->repeated, pass.repeated) || pass.repeated) impl_->buckets.release();
   const device::Moment begin(device());
   nn::Losses losses = pass.objective(impl_->call(pass.batch.tensors), pass.batch);
   const device::Moment middle(device());
   impl_->or_abandon([&] {
     impl_->begin(counts, /*one_backward=*/true);
-    impl_->repeated = pass.repeated;
     if (!is_empty_step(pass)) impl_->differentiate(losses.total, counts);
     if (!pass.last) impl_->finish();
   });
@@ -305,6 +306,7 @@ void DataParallel::begin_pass(const PassOptions& options) {
         "begin_pass: the loss is scaled by a number of the device (scale_losses_by, precision float16), "
         "which "
         "root_gradient() does not know; run the pass by backward, or train in another precision");
+  impl_->repeated = false;
   impl_->begin(options, /*one_backward=*/false);
 }
 double DataParallel::root_gradient() const noexcept { return impl_->ledger.root_gradient(); }

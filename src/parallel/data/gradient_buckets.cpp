@@ -237,6 +237,10 @@ void GradientBuckets::finish() {
 
 void GradientBuckets::disarm() noexcept { impl_->armed = false; }
 
+void GradientBuckets::release() {
+  for (Impl::Hook& hook : impl_->hooks) impl_->detach(hook);
+}
+
 void GradientBuckets::drain() { impl_->await_all(); }
 
 const device::LateSeconds& GradientBuckets::exposed() const noexcept { return impl_->exposed; }
