@@ -53,6 +53,9 @@ ops::EdgeConvLayers EdgeConvBlockImpl::layers() const {
 
 at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tensor& indices,
                                       const Padding& padding) {
+  ops::EdgeConvShortcut beside{.weight = shortcut_weight_};
+  if (beside.weight.defined()) beside.norm = shortcut_norm_->tensors();
+  if (const auto out = ops::evaluated_edge_conv(features, indices, padding, layers(), beside)) return *out;
   const at::Tensor mean = ops::edge_conv(features, indices, padding, layers());
   const at::Tensor out = at::relu(mean.add(shortcut(features, padding)));
   return padding.zeroed ? out.mul(padding.mask.unsqueeze(2)) : out;

@@ -34,6 +34,12 @@ struct EdgeConvLayers {
   bool fused = true;       ///< on a GPU by fused passes where they take the call; else by operations
 };
 
+/// What a block adds to the mean before its last ReLU.
+struct EdgeConvShortcut {
+  at::Tensor weight = {};      ///< [C3, Cin, ...]; undefined: the features themselves, Cin = C3
+  BatchNormTensors norm = {};  ///< of its product with the features
+};
+
 /// out_i = mean over neighbours j of f(x_i, x_j - x_i), f being the three layers.
 ///
 /// The first layer is split before the gather: W [x_i ; x_j - x_i] = (W_a - W_b) x_i + W_b x_j. By passes, on the
@@ -60,6 +66,15 @@ struct EdgeConvLayers {
 /// NotBuiltError for tensors on a GPU in a build without CUDA.
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers);
+
+/// A whole block, relu(edge_conv + shortcut), of padded points zero with `Padding::zeroed`: on a GPU in two launches beside the
+/// lists of neighbours, a product that gives the terms of points and the shortcut, and one that takes each point through all
+/// layers. Where nothing asks for gradients or for statistics of the batch and fused passes take the call; else nothing,
+/// and the block is to be put together.
+/// @return [B, P, C3] float32 @throws as `edge_conv`
+std::optional<at::Tensor> evaluated_edge_conv(const at::Tensor& features, const at::Tensor& indices,
+                                              const Padding& padding, const EdgeConvLayers& layers,
+                                              const EdgeConvShortcut& shortcut);
 
 /// Why such a call on a GPU goes through operations, row by row, instead of fused passes, as part of a sentence; empty
 /// where it does not, and on the CPU. For a log: it says the same for every batch of the same sizes.

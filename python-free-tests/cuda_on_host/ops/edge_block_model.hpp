@@ -129,11 +129,12 @@ inline Rows rounded(Rows rows, const Rounding& rounding) {
 }
 
 struct EdgeBlockModel {
-  EdgeBlockModel(const EdgeBlockSizes& of, BlockEdges of_block, Rounding of_operands, Rounding of_edges)
+  EdgeBlockModel(const EdgeBlockSizes& of, BlockEdges of_block, Rounding of_operands, Rounding of_edges,
+                 const Rounding& of_terms = {})
       : sizes(of), block(std::move(of_block)), operands(std::move(of_operands)), stored(std::move(of_edges)) {
     const std::size_t all = of.sets * of.points;
     const auto& [c1, c2, c3] = of.channels;
-    terms = normal_rows(all, 2 * c1, 1, 1);
+    terms = rounded(normal_rows(all, 2 * c1, 1, 1), of_terms);
     weights[0] = normal_rows(c2, c1, 2, 1 / std::sqrt(static_cast<double>(c1)));
     weights[1] = normal_rows(c3, c2, 3, 1 / std::sqrt(static_cast<double>(c2)));
     gradient = normal_rows(all, c3, 4, 1);

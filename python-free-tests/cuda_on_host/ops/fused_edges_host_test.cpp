@@ -2,7 +2,10 @@
 // The fused passes of an EdgeConv block from tensors to gradients, as on a GPU but with kernels run by the host,
 // against float64.
 #include <ATen/Context.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +18,7 @@
 #include "edge_block_tensors.hpp"
 #include "edge_conv/cpu/mean_over_edges.hpp"
 #include "edge_conv/cuda/fused_mean.hpp"
+#include "edge_conv/fused.hpp"
 #include "runtime/host_cuda.hpp"
 #include "storage_values.hpp"
 #include "support/peak_allocator.hpp"
@@ -25,6 +29,7 @@ namespace {
 using test::BlockEdges;
 using test::BlockTensors;
 using test::EdgeBlockModel;
+using test::EdgeBlockSizes;
 using test::PaddedBatch;
 
 /// Numbers that nobody has written are NaN.
@@ -166,19 +171,93 @@ at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block
   return evaluated_mean(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
 }
 
-/// Only operands are rounded: nothing is stored between the layers.
+/// Only operands are rounded, and in bfloat16 the terms of points: nothing is stored between the layers.
+EdgeBlockModel evaluated_model_of(const PaddedBatch& batch, at::ScalarType edges) {
+  const test::Rounding operands = model_of(batch, edges).operands;
+  return {batch.sizes, batch.edges(), operands, {}, edges == at::kBFloat16 ? operands : test::Rounding()};
+}
+
 TEST_F(FusedEdgesHostTest, EvaluationInOneLaunchEqualsFloat64) {
   const c10::NoGradGuard no_grad;
   for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
     for (const PaddedBatch& batch : batches()) {
       SCOPED_TRACE(std::string(at::toString(edges)) + ", " + std::to_string(batch.sizes.channels[0]) +
                    " channels, " + std::to_string(batch.sizes.neighbours) + " neighbours");
-      const EdgeBlockModel stored = model_of(batch, edges);
-      const EdgeBlockModel model(batch.sizes, batch.edges(), stored.operands, {});
+      const EdgeBlockModel model = evaluated_model_of(batch, edges);
       const BlockTensors block = evaluated(model);
       ASSERT_TRUE(is_evaluation(block.layers, block.terms));
       EXPECT_LE(test::distance(evaluated_mean_of(batch, block, edges), model.mean.values), kTolerance);
     }
+}
+
+/// A shortcut beside a model, by definition in float64.
+struct ModelShortcut {
+  at::Tensor features, projected;  ///< projected: undefined if the features are added as they are
+  EdgeConvShortcut tensors;
+
+  ModelShortcut(const EdgeBlockSizes& sizes, bool projects, at::ScalarType edges) {
+    const std::size_t points = sizes.sets * sizes.points, channels = sizes.channels[2];
+    features = test::tensor_of(test::normal_rows(points, projects ? 5 : channels, 40, 1), at::kFloat);
+    if (!projects) return;
+    projected = test::tensor_of(test::normal_rows(points, channels, 41, 1), edges);
+    const auto numbers = [&](std::uint64_t stream) {
+      return test::tensor_of(test::normal_rows(1, channels, stream, 1), at::kFloat).flatten();
+    };
+    tensors.weight = test::tensor_of(test::normal_rows(channels, 5, 42, 1), at::kFloat);
+    tensors.norm = {.weight = numbers(43),
+                    .bias = numbers(44),
+                    .running_mean = numbers(45),
+                    .running_var = numbers(46).abs().add(0.5),
+                    .num_batches_tracked = at::zeros({}, at::kLong)};
+    tensors.norm.training = false;
+  }
+  at::Tensor added() const {
+    if (!projected.defined()) return features.to(at::kDouble);
+    const BatchNormTensors& norm = tensors.norm;
+    const at::Tensor inverse = norm.running_var.to(at::kDouble).add(norm.epsilon).rsqrt();
+    return (projected.to(at::kDouble) - norm.running_mean) * inverse * norm.weight + norm.bias;
+  }
+};
+
+TEST_F(FusedEdgesHostTest, AWholeBlockIsEvaluatedInTheSameLaunch) {
+  const c10::NoGradGuard no_grad;
+  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
+    for (const bool projects : {true, false})
+      for (const PaddedBatch& batch : batches()) {
+        SCOPED_TRACE(std::string(at::toString(edges)) + ", " + std::to_string(batch.sizes.channels[2]) +
+                     " channels" + (projects ? ", projected" : ""));
+        const EdgeBlockModel model = evaluated_model_of(batch, edges);
+        const BlockTensors block = evaluated(model);
+        const ModelShortcut shortcut(batch.sizes, projects, edges);
+        const at::Tensor terms = block.terms.to(edges);
+        const at::Tensor rows = projects ? at::cat({terms, shortcut.projected}, 1) : terms;
+        at::Tensor expected = at::relu(test::tensor_of(model.mean, at::kDouble) + shortcut.added());
+        if (batch.padding.zeroed) expected = expected * batch.padding.mask.flatten().unsqueeze(1);
+        const at::Tensor found =
+            evaluated_block(block.layers, shortcut.tensors, {rows, shortcut.features}, batch.padding,
+                            list_nodes(batch.indices, batch.padding), edges);
+        EXPECT_LE(found.to(at::kDouble).sub(expected).norm().item<double>(),
+                  kTolerance * expected.norm().item<double>());
+      }
+}
+
+TEST_F(FusedEdgesHostTest, GradientsStatisticsAndWidthsThatDifferAreNoEvaluatedBlock) {
+  const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {4, 2});
+  BlockTensors block = evaluated(model_of(batch, at::kFloat));
+  block.layers.weights[0] = at::zeros({16, 10});
+  ModelShortcut shortcut(batch.sizes, /*projects=*/true, at::kFloat);
+  const auto is_evaluated = [&] {
+    return is_evaluated_block(shortcut.features, block.layers, shortcut.tensors);
+  };
+  EXPECT_FALSE(is_evaluated()) << "gradients of the layers";
+  const c10::NoGradGuard no_grad;
+  EXPECT_TRUE(is_evaluated());
+  EXPECT_FALSE(is_evaluated_block(shortcut.features, block.layers, {})) << "5 features, 24 channels";
+  shortcut.tensors.norm.training = true;
+  EXPECT_FALSE(is_evaluated());
+  shortcut.tensors.norm.training = false;
+  shortcut.tensors.weight = at::zeros({24, 6});
+  EXPECT_FALSE(is_evaluated());
 }
 
 TEST_F(FusedEdgesHostTest, EvaluationGivesTheSameBitsInAnyOrderOfBlocks) {

@@ -2,7 +2,9 @@
 // EdgeConv by fused passes on a card: as near to float64 as operations are, and the same bits in every run.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
@@ -143,6 +145,46 @@ TEST_P(FusedEdgesGpuTest, EvaluatesAsNearToFloat64AsOperationsDo) {
   EXPECT_LE(found.sub(expected).norm().item<double>(),
             1.5 * rows.sub(expected).norm().item<double>() + 2e-3 * expected.norm().item<double>());
   EXPECT_TRUE(evaluated(GetParam(), card, at::kFloat, precision, true).equal(found));
+}
+
+/// A whole block of an evaluated network: on a card at once where `fused`, else put together.
+at::Tensor evaluated_block(const FusedCase& c, c10::Device device, at::ScalarType type,
+                           device::Precision precision, bool fused) {
+  const c10::NoGradGuard no_gradients;
+  const FusedBatch batch(c, device, type);
+  ops::EdgeConvLayers layers = make_layers(c, device, type);
+  for (ops::BatchNormTensors& norm : layers.norms) norm.training = false;
+  ops::EdgeConvShortcut shortcut{
+      .weight = normal_tensor({c.channels[2], kFeatures}, 50).mul(0.3).to(device, type),
+      .norm = layers.norms[2]};
+  const ops::Padding padding{.mask = batch.mask};
+  const device::PrecisionGuard guard(precision, device.type());
+  at::Tensor out;
+  if (fused) {
+    const auto found = ops::evaluated_edge_conv(batch.features, batch.indices, padding, layers, shortcut);
+    EXPECT_TRUE(found.has_value());
+    if (found) out = *found;
+  } else {
+    layers.fused = false;
+    const at::Tensor mean = ops::edge_conv(batch.features, batch.indices, padding, layers);
+    const at::Tensor beside = at::linear(batch.features, shortcut.weight).to(type);
+    const ops::BatchNormTensors& norm = shortcut.norm;
+    const at::Tensor normal =
+        (beside - norm.running_mean) * norm.running_var.add(norm.epsilon).rsqrt() * norm.weight + norm.bias;
+    out = at::relu(mean + normal).mul(batch.mask.unsqueeze(2));
+  }
+  return out.cpu().to(at::kDouble);
+}
+
+TEST_P(FusedEdgesGpuTest, EvaluatesWholeBlocksAsNearToFloat64AsOperationsDo) {
+  const c10::Device card(c10::kCUDA, 0);
+  const device::Precision precision = GetParam().precision;
+  const at::Tensor expected =
+                       evaluated_block(GetParam(), c10::kCPU, at::kDouble, device::Precision::float64, false),
+                   rows = evaluated_block(GetParam(), card, at::kFloat, precision, false),
+                   found = evaluated_block(GetParam(), card, at::kFloat, precision, true);
+  EXPECT_LE(found.sub(expected).norm().item<double>(),
+            1.5 * rows.sub(expected).norm().item<double>() + 2e-3 * expected.norm().item<double>());
 }
 
 constexpr FusedCase kCases[] = {

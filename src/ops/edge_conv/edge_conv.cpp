@@ -39,6 +39,15 @@ std::string why_by_operations(const at::Tensor& features, const at::Tensor& indi
              : problem;
 }
 
+std::optional<at::Tensor> evaluated_edge_conv(const at::Tensor& features, const at::Tensor& indices,
+                                              const Padding& padding, const EdgeConvLayers& layers,
+                                              const EdgeConvShortcut& shortcut) {
+  if (!features.is_cuda() || !detail::is_evaluated_block(features, layers, shortcut) ||
+      !why_by_operations(features, indices, padding, layers).empty())
+    return std::nullopt;
+  return detail::block_by_fused_passes(features, indices, padding, layers, shortcut);
+}
+
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers) {
   const bool has_passes = features.is_cpu() && features.scalar_type() == layers.weights[0].scalar_type() &&

@@ -3,10 +3,12 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "fused_limits.hpp"
 #include "rows/batch_norm_statistics.hpp"
@@ -83,6 +85,26 @@ FusedCall fused_call(const at::Tensor& features, const at::Tensor& indices, cons
                             has_float_parameters(layers.norms[layer], features.device());
   }
   return call;
+}
+
+bool is_evaluated_block(const at::Tensor& features, const EdgeConvLayers& layers,
+                        const EdgeConvShortcut& shortcut) {
+  std::vector<at::Tensor> variables = {features, shortcut.weight};
+  variables.insert(variables.end(), layers.weights.begin(), layers.weights.end());
+  std::vector<const BatchNormTensors*> norms = {&layers.norms[0], &layers.norms[1], &layers.norms[2]};
+  const at::Tensor& projection = shortcut.weight;
+  if (projection.defined()) norms.push_back(&shortcut.norm);
+  for (const BatchNormTensors* norm : norms) {
+    if (norm->training) return false;
+    variables.insert(variables.end(), {norm->weight, norm->bias});
+  }
+  const auto asks = [](const at::Tensor& variable) { return variable.defined() && variable.requires_grad(); };
+  if (at::GradMode::is_enabled() && std::ranges::any_of(variables, asks)) return false;
+  const std::int64_t from = features.size(-1), to = layers.weights[2].size(0);
+  if (!projection.defined()) return from == to;
+  return projection.scalar_type() == at::kFloat && projection.device() == features.device() &&
+         projection.size(0) == to && projection.numel() == to * from &&
+         has_float_parameters(shortcut.norm, features.device());
 }
 
 std::string why_not_fused(const FusedCall& call) {

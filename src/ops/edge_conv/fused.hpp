@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "bunchtrain/ops/edge_conv.hpp"
@@ -44,6 +45,17 @@ std::string why_not_on(const FusedCard& card, std::int64_t bytes);
 /// Shared memory that a call asks for in a block, forward and backward. @pre why_not_fused(call) is empty
 /// @throws NotBuiltError in a build without CUDA
 std::int64_t fused_bytes(const FusedCall& call);
+
+/// Whether nothing of a block asks for gradients or statistics of the batch, and its shortcut is of float32 and fits.
+bool is_evaluated_block(const at::Tensor& features, const EdgeConvLayers& layers,
+                        const EdgeConvShortcut& shortcut);
+
+/// `evaluated_edge_conv` by fused passes; nothing if the card has too little shared memory for it. @pre is_evaluated_block, and
+/// nothing stands against the edges
+/// @throws NotBuiltError in a build without CUDA
+std::optional<at::Tensor> block_by_fused_passes(const at::Tensor& features, const at::Tensor& indices,
+                                                const Padding& padding, const EdgeConvLayers& layers,
+                                                const EdgeConvShortcut& shortcut);
 
 /// `edge_conv` by fused passes. @pre nothing stands against it
 /// @throws NotBuiltError in a build without CUDA

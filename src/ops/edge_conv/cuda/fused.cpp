@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "../edge_conv_operations.hpp"
 #include "bunchtrain/device/detail/cuda_check.cuh"
@@ -31,6 +32,24 @@ std::int64_t evaluation_bytes(const EdgeConvLayers& layers, at::ScalarType edge_
                                                               : fused_evaluation_bytes<float>(width));
 }
 
+/// Products of points [points, ...], under autocast in its dtype, as every linear layer: u and v of the first layer, then
+/// `more` [C, Cin], if it is defined.
+at::Tensor rows_of_points(const at::Tensor& features, const EdgeConvLayers& layers, const at::Tensor& more) {
+  const SplitWeight first = split_first_layer(layers.weights[0]);
+  std::vector<at::Tensor> weights = {first.to_self, first.to_neighbour};
+  if (more.defined()) weights.push_back(more.flatten(1));
+  const at::Tensor rows = at::linear(features, at::cat(weights));
+  return rows.reshape({-1, rows.size(-1)});
+}
+
+at::Tensor of_sets(const at::Tensor& rows, const at::Tensor& features) {
+  return rows.reshape({features.size(0), features.size(1), rows.size(1)});
+}
+
+bool fits_card(const EdgeConvLayers& layers, at::ScalarType edge_type, c10::Device device) {
+  return evaluation_bytes(layers, edge_type) <= fused_card(device).shared_bytes;
+}
+
 }  // namespace
 
 FusedCard fused_card(c10::Device device) {
@@ -48,22 +67,30 @@ std::int64_t fused_bytes(const FusedCall& call) {
   return static_cast<std::int64_t>(call.edges == at::kBFloat16 ? bytes_of(Bf16{}) : bytes_of(float{}));
 }
 
+std::optional<at::Tensor> block_by_fused_passes(const at::Tensor& features, const at::Tensor& indices,
+                                                const Padding& padding, const EdgeConvLayers& layers,
+                                                const EdgeConvShortcut& shortcut) {
+  const c10::DeviceGuard guard(features.device());
+  const at::ScalarType edge_type = fused_call(features, indices, padding, layers).edges;
+  if (!fits_card(layers, edge_type, features.device())) return std::nullopt;
+  const at::Tensor rows = rows_of_points(features, layers, shortcut.weight);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  return of_sets(evaluated_block(layers, shortcut, {.rows = rows, .features = features}, padding,
+                                 list_nodes(indices, padding), edge_type),
+                 features);
+}
+
 at::Tensor mean_by_fused_passes(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                                 const EdgeConvLayers& layers) {
   const c10::DeviceGuard guard(features.device());
   const at::ScalarType edge_type = fused_call(features, indices, padding, layers).edges;
-  const SplitWeight first = split_first_layer(layers.weights[0]);
-  // Under autocast in its dtype, as every linear layer.
-  const at::Tensor terms = at::linear(features, at::cat({first.to_self, first.to_neighbour}))
-                               .to(at::kFloat)
-                               .reshape({-1, 2 * layers.weights[0].size(0)});
+  const at::Tensor rows = rows_of_points(features, layers, {});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   FusedNodes nodes = list_nodes(indices, padding);
-  const bool at_once = is_evaluation(layers, terms) &&
-                       evaluation_bytes(layers, edge_type) <= fused_card(features.device()).shared_bytes;
-  const at::Tensor mean = at_once ? evaluated_mean(layers, terms, nodes, edge_type)
-                                  : mean_over_fused_edges(layers, terms, std::move(nodes), edge_type);
-  return mean.reshape({features.size(0), features.size(1), layers.weights[2].size(0)});
+  const bool at_once = is_evaluation(layers, rows) && fits_card(layers, edge_type, features.device());
+  return of_sets(at_once ? evaluated_mean(layers, rows, nodes, edge_type)
+                         : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), edge_type),
+                 features);
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -24,20 +24,41 @@ struct EvaluationShape {
   static __device__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * 8 * kN; }
 };
 
+/// The terms of points in rows of S.
+template <class S>
+struct PointRows {
+  const S* data;
+  int row_size, channels;
+
+  /// A chunk of u (`part` 0) or v (`part` = channels); zeros behind the last channel.
+  template <int kChunk>
+  __device__ void load(std::int64_t point, int part, int column, float (&x)[kChunk]) const {
+    const S* row = data + point * row_size + part;
+    if (row_size % kChunk == 0 && channels % kChunk == 0) {
+      if (column < channels) load_edge(row + column, x);
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i)
+      if (column + i < channels) x[i] = device::widened(row[column + i]);
+  }
+};
+
 /// The first layer's activations of a tile.
 template <class Shape, class S>
 __device__ void fill_first(const SharedTile<S, Shape::kWidth>& tile, const EdgeEnds<Shape::kRows>& edges,
-                           const FirstRows& rows, const EdgeAffine& affine) {
+                           const EdgeEvaluation<S>& evaluation) {
   constexpr int kChunk = Shape::kChunk;
   const int column = static_cast<int>(threadIdx.x) % Shape::kChunks * kChunk;
-  const OwnAffine<kChunk> own(affine, column, rows.channels);
+  const PointRows<S> rows{evaluation.rows, evaluation.row_size, evaluation.channels[0]};
+  const OwnAffine<kChunk> own(evaluation.affines[0], column, rows.channels);
   for (int row = static_cast<int>(threadIdx.x) / Shape::kChunks; row < Shape::kRows;
        row += kPassThreads / Shape::kChunks) {
     float u[kChunk] = {}, v[kChunk] = {}, chunk[kChunk];
     const std::int64_t from = edges.from[row], to = edges.to[row];
     if (from >= 0) {
-      load_channels(rows.terms + from * 2 * rows.channels, column, rows.channels, u);
-      load_channels(rows.terms + (to * 2 + 1) * rows.channels, column, rows.channels, v);
+      rows.load(from, 0, column, u);
+      rows.load(to, rows.channels, column, v);
     }
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) chunk[i] = from < 0 ? 0 : fmaxf(0, own.at(i, u[i] + v[i]));
@@ -88,10 +109,31 @@ __device__ void store_activations(const FragmentC (&c)[Shape::kM][Shape::kN], co
   }
 }
 
-/// The mean over a node's edges, which are the 16 rows of a fragment.
-template <class Shape>
-__device__ void write_mean(const FragmentC (&c)[Shape::kM][Shape::kN], const EdgeAffine& affine, int channels,
-                           int first, int neighbours, const EdgeEnds<Shape::kRows>& edges, float* mean) {
+/// One number of the output from that of the mean.
+template <class S>
+__device__ void write_out(const EdgeEvaluation<S>& evaluation, std::int64_t point, int column, float mean) {
+  const int channels = evaluation.channels[2];
+  float value = mean;
+  if (evaluation.whole) {
+    const BlockShortcut<S>& shortcut = evaluation.shortcut;
+    if (shortcut.features)
+      value += shortcut.features[point * channels + column];
+    else
+      value += device::widened(
+                   evaluation.rows[point * evaluation.row_size + 2 * evaluation.channels[0] + column]) *
+                   shortcut.affine.scale[column] +
+               shortcut.affine.shift[column];
+    if (value < 0 || (shortcut.mask && !shortcut.mask[point])) value = 0;  // NaN stays
+  }
+  evaluation.out[point * channels + column] = value;
+}
+
+/// The mean over a node's edges, which are the 16 rows of a fragment, and what the block makes of it.
+template <class Shape, class S>
+__device__ void write_means(const FragmentC (&c)[Shape::kM][Shape::kN], const EdgeEvaluation<S>& evaluation,
+                            int first, int neighbours, const EdgeEnds<Shape::kRows>& edges) {
+  const EdgeAffine& affine = evaluation.affines[2];
+  const int channels = evaluation.channels[2];
   const int group = lane_of_warp() / 4, place = lane_of_warp() % 4;
 #pragma unroll
   for (int n = 0; n < Shape::kN; ++n)
@@ -107,7 +149,7 @@ __device__ void write_mean(const FragmentC (&c)[Shape::kM][Shape::kN], const Edg
         for (int step = 4; step < 32; step *= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
         const std::int64_t point = edges.from[Shape::warp_row() + 16 * m];
         if (group == 0 && point >= 0 && column < channels)
-          mean[point * channels + column] = sum / static_cast<float>(neighbours);
+          write_out(evaluation, point, column, sum / static_cast<float>(neighbours));
       }
     }
 }
@@ -131,15 +173,16 @@ __device__ void multiply_columns(const SharedTile<S, Shape::kWidth>& input,
 
 // F2 to F4 at once.
 //
-//   formula    mean over edges of relu(bn3(relu(bn2(relu(bn1(u_i + v_j)) W2^T)) W3^T))
+//   formula    mean over edges of relu(bn3(relu(bn2(relu(bn1(u_i + v_j)) W2^T)) W3^T)); of a whole block
+//              relu(mean + bn(s_i)) or relu(mean + x_i), zero outside of the mask
 //
 //   tiling     a block owns a tile of 8 nodes (float: 4), 16 rows each, and goes through the columns of W2, then of W3; a
 //              warp owns a quarter of the rows and half of the columns that are there
 //
 //   shared     activations of two layers [rows, kWidth] and kColumns columns of a weight, of S: 160 KB at most
 //
-//   bound      tensor cores, 4 kWidth^2 operations per edge; terms of points and both weights come from the L2
-//              cache, the weights once per tile
+//   bound      tensor cores, 4 kWidth^2 operations per edge; rows of points and both weights come from the L2
+//              cache, the weights once per tile. Of memory per point: its row, and C3 floats written
 template <class Shape, class S>
 __global__ void __launch_bounds__(kPassThreads)
     evaluation_kernel(EdgeNodes nodes, EdgeEvaluation<S> evaluation) {
@@ -153,16 +196,13 @@ __global__ void __launch_bounds__(kPassThreads)
   if (first_node >= count) return;
   list_edges(nodes, first_node, count, edges);
   __syncthreads();
-  fill_first<Shape, S>(first, edges, evaluation.first, evaluation.affines[0]);
-  const int channels[2] = {evaluation.channels[0], evaluation.channels[1]};
+  fill_first<Shape, S>(first, edges, evaluation);
   multiply_columns<Shape, S>(first, weight, evaluation.weights[0], kWidth, [&](const auto& c, int column) {
-    store_activations<Shape, S>(c, evaluation.affines[1], channels[0], column, second);
+    store_activations<Shape, S>(c, evaluation.affines[1], evaluation.channels[1], column, second);
   });
-  multiply_columns<Shape, S>(second, weight, evaluation.weights[1], channels[1],
-                             [&](const auto& c, int column) {
-                               write_mean<Shape>(c, evaluation.affines[2], channels[1], column,
-                                                 nodes.neighbours, edges, evaluation.mean);
-                             });
+  multiply_columns<Shape, S>(
+      second, weight, evaluation.weights[1], evaluation.channels[2],
+      [&](const auto& c, int column) { write_means<Shape>(c, evaluation, column, nodes.neighbours, edges); });
 }
 
 template <class S, int kWidth>

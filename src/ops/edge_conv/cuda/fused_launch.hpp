@@ -76,15 +76,27 @@ template <class S>
 void launch_mean(const EdgeNodes& nodes, const S* y3, const EdgeAffine& affine, int channels, int width,
                  float* mean, const PassedEdges& passed, cudaStream_t stream);
 
+/// What a block adds to the mean before its last ReLU.
+template <class S>
+struct BlockShortcut {
+  const float* features =
+      nullptr;                 ///< [points of all sets, channels]; nullptr: the projection behind u and v
+  EdgeAffine affine = {};      ///< of the projection
+  const bool* mask = nullptr;  ///< [points of all sets] others are written as zero; nullptr: all are
+};
+
 /// F2 to F4 in one launch, with batch norms that do not depend on the batch: no edge leaves shared memory.
 template <class S>
 struct EdgeEvaluation {
-  FirstRows first;
+  const S* rows;  ///< [points of all sets, row_size]: u, v, and the shortcut's projection where there is one
+  int row_size;
   EdgeAffine affines[3];
   const S* weights[2];  ///< [width, width] of the second and third layer, zeros where these end
-  int channels[2];      ///< of both
+  int channels[3];      ///< of all three
   int width;
-  float* mean;  ///< as that of launch_mean
+  bool whole;  ///< out = relu(mean + shortcut), of points in the mask; else the mean
+  BlockShortcut<S> shortcut;
+  float* out;  ///< [points of all sets, channels[2]]: only rows of nodes are written
 };
 template <class S>
 void launch_evaluation(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream);

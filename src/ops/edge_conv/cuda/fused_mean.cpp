@@ -83,11 +83,20 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
 };
 
 template <class S>
-at::Tensor evaluate(const EdgeConvLayers& layers, const EdgeLayers& inputs, const FusedNodes& nodes) {
+at::Tensor evaluate(const EdgeConvLayers& layers, const EdgeLayers& inputs, const FusedNodes& nodes,
+                    const EvaluatedShortcut* shortcut) {
   FusedPasses<S> passes(nodes, inputs);
   for (std::size_t layer = 0; layer < 3; ++layer)
     passes.set_norm(layer, row_norm_of_partials(layers.norms[layer], at::Tensor(), /*relu=*/true));
-  return passes.evaluate();
+  return passes.evaluate(shortcut);
+}
+
+at::Tensor evaluated(const EdgeConvLayers& layers, const at::Tensor& rows, const FusedNodes& nodes,
+                     at::ScalarType edge_type, const EvaluatedShortcut* shortcut) {
+  const c10::DeviceGuard guard(rows.device());
+  const EdgeLayers inputs = layers_of(variables_of(layers, rows.to(edge_type)));
+  return edge_type == at::kBFloat16 ? evaluate<Bf16>(layers, inputs, nodes, shortcut)
+                                    : evaluate<float>(layers, inputs, nodes, shortcut);
 }
 
 }  // namespace
@@ -99,10 +108,19 @@ bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms) {
 
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
                           at::ScalarType edge_type) {
-  const c10::DeviceGuard guard(terms.device());
-  const EdgeLayers inputs = layers_of(variables_of(layers, terms));
-  return edge_type == at::kBFloat16 ? evaluate<Bf16>(layers, inputs, nodes)
-                                    : evaluate<float>(layers, inputs, nodes);
+  return evaluated(layers, terms, nodes, edge_type, nullptr);
+}
+
+at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
+                           const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
+                           at::ScalarType edge_type) {
+  EvaluatedShortcut around;
+  if (shortcut.weight.defined())
+    around.norm = row_norm_of_partials(shortcut.norm, at::Tensor(), /*relu=*/false);
+  else
+    around.features = inputs.features.detach().contiguous();
+  if (padding.zeroed) around.mask = padding.mask.contiguous();
+  return evaluated(layers, inputs.rows, nodes, edge_type, &around);
 }
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,

@@ -20,8 +20,19 @@ at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor&
 bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms);
 
 /// The same mean in one launch that stores no edge: operands of products are rounded as there, sums between layers are
-/// not. @pre is_evaluation
+/// not, terms are those of `edge_type`. @pre is_evaluation
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
                           at::ScalarType edge_type);
+
+/// What goes into a whole block, of all points.
+struct BlockInputs {
+  at::Tensor rows;      ///< [points, 2 C1]: terms; behind them, where there is one, the projection [C3]
+  at::Tensor features;  ///< [..., Cin] float32
+};
+/// relu(evaluated_mean + shortcut), of padded points zero where `padding` says so, by the same launch.
+/// @pre is_evaluated_block
+at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
+                           const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
+                           at::ScalarType edge_type);
 
 }  // namespace bunchtrain::ops::detail

@@ -168,25 +168,35 @@ at::Tensor FusedPasses<S>::average(const EdgeTensors& edges, PassedTensors* pass
 template <class S>
 at::Tensor FusedPasses<S>::padded_weight(std::size_t layer) const {
   const at::Tensor& weight = layers_.weights[layer];
-  const at::Tensor padded = at::zeros(
-      {width_, width_}, weight.options().dtype(std::is_same_v<S, Bf16> ? at::kBFloat16 : at::kFloat));
+  const at::ScalarType type = std::is_same_v<S, Bf16> ? at::kBFloat16 : at::kFloat;
+  if (channels_[layer] == width_ && channels_[layer - 1] == width_) return weight.to(type);
+  const at::Tensor padded = at::zeros({width_, width_}, weight.options().dtype(type));
   padded.narrow(0, 0, channels_[layer]).narrow(1, 0, channels_[layer - 1]).copy_(weight);
   return padded;
 }
 
 template <class S>
-at::Tensor FusedPasses<S>::evaluate() const {
-  const at::Tensor mean = at::zeros({nodes_.all_points(), channels_[2]}, layers_.terms.options());
+at::Tensor FusedPasses<S>::evaluate(const EvaluatedShortcut* shortcut) const {
+  const at::Tensor out =
+      at::zeros({nodes_.all_points(), channels_[2]}, layers_.terms.options().dtype(at::kFloat));
   const at::Tensor second = padded_weight(1), third = padded_weight(2);
-  launch_evaluation<S>(view_,
-                       {.first = first_rows(),
-                        .affines = {affine(0), affine(1), affine(2)},
-                        .weights = {data_of<S>(second), data_of<S>(third)},
-                        .channels = {channels_[1], channels_[2]},
-                        .width = width_,
-                        .mean = writable<float>(mean)},
-                       stream_);
-  return mean;
+  EdgeEvaluation<S> evaluation = {.rows = data_of<S>(layers_.terms),
+                                  .row_size = static_cast<int>(layers_.terms.size(1)),
+                                  .affines = {affine(0), affine(1), affine(2)},
+                                  .weights = {data_of<S>(second), data_of<S>(third)},
+                                  .channels = {channels_[0], channels_[1], channels_[2]},
+                                  .width = width_,
+                                  .whole = shortcut != nullptr,
+                                  .shortcut = {},
+                                  .out = writable<float>(out)};
+  if (shortcut) {
+    const Normaliser& norm = shortcut->norm.normaliser;
+    evaluation.shortcut = {data_of<float>(shortcut->features),
+                           {data_of<float>(norm.scale), data_of<float>(norm.shift)},
+                           data_of<bool>(shortcut->mask)};
+  }
+  launch_evaluation<S>(view_, evaluation, stream_);
+  return out;
 }
 
 /// What goes from one pass of backward to the next.

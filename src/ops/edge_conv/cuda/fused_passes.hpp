@@ -29,6 +29,14 @@ struct FusedNodes {
 /// @param indices [B, P, K] int32. @pre K < P <= kMostFusedPoints, K <= kEdgesOfNode
 FusedNodes list_nodes(const at::Tensor& indices, const Padding& padding);
 
+/// What a block does with the mean of an evaluation.
+struct EvaluatedShortcut {
+  /// [points, C3] float32, added as they are; undefined: the projection, behind u and v in `terms`.
+  at::Tensor features = {};
+  RowNorm norm = {};     ///< of the projection
+  at::Tensor mask = {};  ///< [points] bool; undefined: no point is written as zero
+};
+
 /// One forward or backward pass of the edge part of a block, edges stored as S. Lives for one call.
 ///
 /// Forward: first_sums, forward_layer(1), forward_layer(2), average, with `set_norm` of the layer before each; or all
@@ -45,8 +53,9 @@ class FusedPasses {
   void set_norm(std::size_t layer, const RowNorm& norm) { norms_[layer] = norm; }
   /// [points, C3], zero where no node is. Fills `passed` if it is given.
   at::Tensor average(const EdgeTensors& edges, PassedTensors* passed) const;
-  /// The same with all norms set before: the three layers in one launch, nothing per edge in memory.
-  at::Tensor evaluate() const;
+  /// The same with all norms set before: the three layers in one launch, nothing per edge in memory. `terms` are of S here.
+  /// With a shortcut what the whole block gives.
+  at::Tensor evaluate(const EvaluatedShortcut* shortcut = nullptr) const;
   EdgeGradients backward(const at::Tensor& gradient, const EdgeTensors& edges, const PassedTensors& passed,
                          StatisticsReducer* reducer) const;
 

@@ -13,6 +13,11 @@ FusedCard fused_card(c10::Device) { fail(); }
 
 std::int64_t fused_bytes(const FusedCall&) { fail(); }
 
+std::optional<at::Tensor> block_by_fused_passes(const at::Tensor&, const at::Tensor&, const Padding&,
+                                                const EdgeConvLayers&, const EdgeConvShortcut&) {
+  fail();
+}
+
 at::Tensor mean_by_fused_passes(const at::Tensor&, const at::Tensor&, const Padding&, const EdgeConvLayers&) {
   fail();
 }
