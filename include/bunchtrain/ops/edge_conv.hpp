@@ -49,7 +49,7 @@ struct EdgeConvShortcut {
 /// by fused passes in every run.
 ///
 /// Fused passes make products on tensor cores, of bfloat16 under its autocast, else of tf32 where LibTorch may
-/// (`device::Precision`). They take float32 points and parameters, up to 16 neighbours, sets of up to 128 points and
+/// (`device::Precision`), else in float32 without them. They take float32 points and parameters, up to 16 neighbours, sets of up to 128 points and
 /// layers of up to 256 channels, on GPUs of compute capability 8.0 or later: `why_by_operations` says what else goes
 /// another way.
 ///

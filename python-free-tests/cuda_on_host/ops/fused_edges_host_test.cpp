@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
 #include "edge_block_tensors.hpp"
 #include "edge_conv/cpu/mean_over_edges.hpp"
@@ -26,11 +27,13 @@
 namespace bunchtrain::ops::detail {
 namespace {
 
+using device::Precision;
 using test::BlockEdges;
 using test::BlockTensors;
 using test::EdgeBlockModel;
 using test::EdgeBlockSizes;
 using test::PaddedBatch;
+using test::Rounding;
 
 /// Numbers that nobody has written are NaN.
 class FusedEdgesHostTest : public testing::Test {
@@ -43,18 +46,22 @@ class FusedEdgesHostTest : public testing::Test {
   }
 };
 
-/// bfloat16 edges are operands as they are; float ones are rounded on the way to a product.
-EdgeBlockModel model_of(const PaddedBatch& batch, at::ScalarType edges) {
+constexpr Precision kPrecisions[] = {Precision::bfloat16, Precision::tf32, Precision::float32};
+
+/// bfloat16 edges are operands as they are; float ones are rounded on the way to a product, unless it is exact.
+EdgeBlockModel model_of(const PaddedBatch& batch, Precision edges) {
   const auto narrow = [](double value) { return test::value_of(test::stored<Bf16>(value)); };
   const auto tf32 = [](double value) {
     return static_cast<double>(std::bit_cast<float>(device::to_tf32(static_cast<float>(value))));
   };
   const auto as_it_is = [](double value) { return static_cast<double>(static_cast<float>(value)); };
-  if (edges == at::kBFloat16) return {batch.sizes, batch.edges(), narrow, narrow};
-  return {batch.sizes, batch.edges(), tf32, as_it_is};
+  if (edges == Precision::bfloat16) return {batch.sizes, batch.edges(), narrow, narrow};
+  return {batch.sizes, batch.edges(), edges == Precision::tf32 ? tf32 : Rounding(as_it_is), as_it_is};
 }
 
-at::Tensor mean_of(const PaddedBatch& batch, const BlockTensors& block, at::ScalarType edges) {
+at::ScalarType type_of(Precision edges) { return edges == Precision::bfloat16 ? at::kBFloat16 : at::kFloat; }
+
+at::Tensor mean_of(const PaddedBatch& batch, const BlockTensors& block, Precision edges) {
   return mean_over_fused_edges(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
 }
 
@@ -75,8 +82,9 @@ std::vector<PaddedBatch> batches() {
 
 /// Sums of float32 that may turn a rounding around, and where that is in front of a ReLU a whole term.
 constexpr double kTolerance = 2e-3;
+double tolerance_of(Precision edges) { return edges == Precision::float32 ? 1e-5 : kTolerance; }
 
-void expect_float64(at::ScalarType edges) {
+void expect_float64(Precision edges) {
   for (const PaddedBatch& batch : batches()) {
     SCOPED_TRACE(std::to_string(batch.sizes.channels[0]) + " channels, " +
                  std::to_string(batch.sizes.neighbours) + " neighbours");
@@ -84,19 +92,20 @@ void expect_float64(at::ScalarType edges) {
     const BlockTensors block(model, at::kFloat);
     const at::Tensor mean = mean_of(batch, block, edges);
     walk_back(model, mean);
-    test::expect_model(model, mean, block, kTolerance);
+    test::expect_model(model, mean, block, tolerance_of(edges));
   }
 }
 
-TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithBfloat16Edges) { expect_float64(at::kBFloat16); }
-TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithTf32Products) { expect_float64(at::kFloat); }
+TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithBfloat16Edges) { expect_float64(Precision::bfloat16); }
+TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithTf32Products) { expect_float64(Precision::tf32); }
+TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithExactProducts) { expect_float64(Precision::float32); }
 
 /// All that a step leaves.
 std::vector<at::Tensor> results_of(const PaddedBatch& batch, const EdgeBlockModel& model, bool recompute,
                                    int walks = 1) {
   BlockTensors block(model, at::kFloat);
   block.layers.recompute = recompute;
-  const at::Tensor mean = mean_of(batch, block, at::kBFloat16);
+  const at::Tensor mean = mean_of(batch, block, Precision::bfloat16);
   for (int walk = 1; walk <= walks; ++walk) walk_back(model, mean, /*retain_graph=*/walk < walks);
   std::vector<at::Tensor> all = block.gradients();
   all.push_back(mean);
@@ -112,7 +121,7 @@ void expect_equal(const std::vector<at::Tensor>& found, const std::vector<at::Te
 
 TEST_F(FusedEdgesHostTest, StepsGiveTheSameBitsInAnyOrderOfBlocksAndWithRecomputedEdges) {
   const PaddedBatch batch({4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6});
-  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  const EdgeBlockModel model = model_of(batch, Precision::bfloat16);
   const std::vector<at::Tensor> expected = results_of(batch, model, /*recompute=*/false);
   EXPECT_EQ(expected.back().item<std::int64_t>(), 1);
   for (const host_cuda::BlockOrder order : host_cuda::kBlockOrders) {
@@ -124,7 +133,7 @@ TEST_F(FusedEdgesHostTest, StepsGiveTheSameBitsInAnyOrderOfBlocksAndWithRecomput
 
 TEST_F(FusedEdgesHostTest, ARetainedGraphCanBeWalkedTwice) {
   const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {5, 1});
-  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  const EdgeBlockModel model = model_of(batch, Precision::bfloat16);
   std::vector<at::Tensor> once = results_of(batch, model, false);
   const std::vector<at::Tensor> twice = results_of(batch, model, false, 2);
   for (std::size_t i = 0; i < 9; ++i) EXPECT_TRUE(at::equal(twice[i], once[i].mul(2))) << i;
@@ -132,14 +141,14 @@ TEST_F(FusedEdgesHostTest, ARetainedGraphCanBeWalkedTwice) {
 
 TEST_F(FusedEdgesHostTest, RunningStatisticsMoveAsOnTheCpuAndEvaluationUsesThem) {
   const PaddedBatch batch({3, 9, 5, {24, 40, 17}}, {9, 5, 2});
-  const EdgeBlockModel model = model_of(batch, at::kFloat);
+  const EdgeBlockModel model = model_of(batch, Precision::tf32);
   BlockTensors fused(model, at::kFloat), by_cpu(model, at::kFloat);
   const auto cpu_mean = [&] {
     return mean_over_edges(by_cpu.layers, by_cpu.terms, make_edge_plan(batch.indices, batch.padding),
                            at::kFloat);
   };
   const c10::NoGradGuard no_grad;
-  mean_of(batch, fused, at::kFloat);
+  mean_of(batch, fused, Precision::tf32);
   cpu_mean();
   for (std::size_t layer = 0; layer < 3; ++layer) {
     const BatchNormTensors &found = fused.layers.norms[layer], &expected = by_cpu.layers.norms[layer];
@@ -147,7 +156,7 @@ TEST_F(FusedEdgesHostTest, RunningStatisticsMoveAsOnTheCpuAndEvaluationUsesThem)
     EXPECT_LE(found.running_var.sub(expected.running_var).abs().max().item<double>(), 1e-3);
     fused.layers.norms[layer].training = by_cpu.layers.norms[layer].training = false;
   }
-  const at::Tensor mean = mean_of(batch, fused, at::kFloat), expected = cpu_mean();
+  const at::Tensor mean = mean_of(batch, fused, Precision::tf32), expected = cpu_mean();
   EXPECT_LE(mean.sub(expected).norm().item<double>(), 2e-3 * expected.norm().item<double>());
   EXPECT_EQ(fused.layers.norms[0].num_batches_tracked.item<std::int64_t>(), 1);
 }
@@ -167,26 +176,27 @@ BlockTensors evaluated(const EdgeBlockModel& model) {
   return block;
 }
 
-at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block, at::ScalarType edges) {
+at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block, Precision edges) {
   return evaluated_mean(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
 }
 
 /// Only operands are rounded, and in bfloat16 the terms of points: nothing is stored between the layers.
-EdgeBlockModel evaluated_model_of(const PaddedBatch& batch, at::ScalarType edges) {
-  const test::Rounding operands = model_of(batch, edges).operands;
-  return {batch.sizes, batch.edges(), operands, {}, edges == at::kBFloat16 ? operands : test::Rounding()};
+EdgeBlockModel evaluated_model_of(const PaddedBatch& batch, Precision edges) {
+  const Rounding operands = model_of(batch, edges).operands;
+  return {batch.sizes, batch.edges(), operands, {}, edges == Precision::bfloat16 ? operands : Rounding()};
 }
 
 TEST_F(FusedEdgesHostTest, EvaluationInOneLaunchEqualsFloat64) {
   const c10::NoGradGuard no_grad;
-  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
+  for (const Precision edges : kPrecisions)
     for (const PaddedBatch& batch : batches()) {
-      SCOPED_TRACE(std::string(at::toString(edges)) + ", " + std::to_string(batch.sizes.channels[0]) +
+      SCOPED_TRACE(std::string(to_string(edges)) + ", " + std::to_string(batch.sizes.channels[0]) +
                    " channels, " + std::to_string(batch.sizes.neighbours) + " neighbours");
       const EdgeBlockModel model = evaluated_model_of(batch, edges);
       const BlockTensors block = evaluated(model);
       ASSERT_TRUE(is_evaluation(block.layers, block.terms));
-      EXPECT_LE(test::distance(evaluated_mean_of(batch, block, edges), model.mean.values), kTolerance);
+      EXPECT_LE(test::distance(evaluated_mean_of(batch, block, edges), model.mean.values),
+                tolerance_of(edges));
     }
 }
 
@@ -195,11 +205,11 @@ struct ModelShortcut {
   at::Tensor features, projected;  ///< projected: undefined if the features are added as they are
   EdgeConvShortcut tensors;
 
-  ModelShortcut(const EdgeBlockSizes& sizes, bool projects, at::ScalarType edges) {
+  ModelShortcut(const EdgeBlockSizes& sizes, bool projects, Precision edges) {
     const std::size_t points = sizes.sets * sizes.points, channels = sizes.channels[2];
     features = test::tensor_of(test::normal_rows(points, projects ? 5 : channels, 40, 1), at::kFloat);
     if (!projects) return;
-    projected = test::tensor_of(test::normal_rows(points, channels, 41, 1), edges);
+    projected = test::tensor_of(test::normal_rows(points, channels, 41, 1), type_of(edges));
     const auto numbers = [&](std::uint64_t stream) {
       return test::tensor_of(test::normal_rows(1, channels, stream, 1), at::kFloat).flatten();
     };
@@ -221,15 +231,15 @@ struct ModelShortcut {
 
 TEST_F(FusedEdgesHostTest, AWholeBlockIsEvaluatedInTheSameLaunch) {
   const c10::NoGradGuard no_grad;
-  for (const at::ScalarType edges : {at::kBFloat16, at::kFloat})
+  for (const Precision edges : kPrecisions)
     for (const bool projects : {true, false})
       for (const PaddedBatch& batch : batches()) {
-        SCOPED_TRACE(std::string(at::toString(edges)) + ", " + std::to_string(batch.sizes.channels[2]) +
+        SCOPED_TRACE(std::string(to_string(edges)) + ", " + std::to_string(batch.sizes.channels[2]) +
                      " channels" + (projects ? ", projected" : ""));
         const EdgeBlockModel model = evaluated_model_of(batch, edges);
         const BlockTensors block = evaluated(model);
         const ModelShortcut shortcut(batch.sizes, projects, edges);
-        const at::Tensor terms = block.terms.to(edges);
+        const at::Tensor terms = block.terms.to(type_of(edges));
         const at::Tensor rows = projects ? at::cat({terms, shortcut.projected}, 1) : terms;
         at::Tensor expected = at::relu(test::tensor_of(model.mean, at::kDouble) + shortcut.added());
         if (batch.padding.zeroed) expected = expected * batch.padding.mask.flatten().unsqueeze(1);
@@ -237,15 +247,15 @@ TEST_F(FusedEdgesHostTest, AWholeBlockIsEvaluatedInTheSameLaunch) {
             evaluated_block(block.layers, shortcut.tensors, {rows, shortcut.features}, batch.padding,
                             list_nodes(batch.indices, batch.padding), edges);
         EXPECT_LE(found.to(at::kDouble).sub(expected).norm().item<double>(),
-                  kTolerance * expected.norm().item<double>());
+                  tolerance_of(edges) * expected.norm().item<double>());
       }
 }
 
 TEST_F(FusedEdgesHostTest, GradientsStatisticsAndWidthsThatDifferAreNoEvaluatedBlock) {
   const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {4, 2});
-  BlockTensors block = evaluated(model_of(batch, at::kFloat));
+  BlockTensors block = evaluated(model_of(batch, Precision::tf32));
   block.layers.weights[0] = at::zeros({16, 10});
-  ModelShortcut shortcut(batch.sizes, /*projects=*/true, at::kFloat);
+  ModelShortcut shortcut(batch.sizes, /*projects=*/true, Precision::tf32);
   const auto is_evaluated = [&] {
     return is_evaluated_block(shortcut.features, block.layers, shortcut.tensors);
   };
@@ -263,19 +273,19 @@ TEST_F(FusedEdgesHostTest, GradientsStatisticsAndWidthsThatDifferAreNoEvaluatedB
 TEST_F(FusedEdgesHostTest, EvaluationGivesTheSameBitsInAnyOrderOfBlocks) {
   const c10::NoGradGuard no_grad;
   const PaddedBatch batch({4, 12, 7, {24, 40, 17}}, {4, 0, 12, 6});
-  const BlockTensors block = evaluated(model_of(batch, at::kBFloat16));
-  const at::Tensor expected = evaluated_mean_of(batch, block, at::kBFloat16);
+  const BlockTensors block = evaluated(model_of(batch, Precision::bfloat16));
+  const at::Tensor expected = evaluated_mean_of(batch, block, Precision::bfloat16);
   EXPECT_EQ(expected.reshape({4, 12, 17})[1].abs().sum().item<double>(), 0) << "a set without nodes";
   for (const host_cuda::BlockOrder order : host_cuda::kBlockOrders) {
     host_cuda::set_seed(7);
     host_cuda::set_block_order(order);
-    EXPECT_TRUE(at::equal(evaluated_mean_of(batch, block, at::kBFloat16), expected));
+    EXPECT_TRUE(at::equal(evaluated_mean_of(batch, block, Precision::bfloat16), expected));
   }
 }
 
 TEST_F(FusedEdgesHostTest, TrainingAndGradientsAreNoEvaluation) {
   const PaddedBatch batch({2, 5, 3, {16, 20, 24}}, {4, 2});
-  BlockTensors block = evaluated(model_of(batch, at::kFloat));
+  BlockTensors block = evaluated(model_of(batch, Precision::tf32));
   EXPECT_FALSE(is_evaluation(block.layers, block.terms)) << "gradients";
   const c10::NoGradGuard no_grad;
   EXPECT_TRUE(is_evaluation(block.layers, block.terms));
@@ -313,7 +323,7 @@ TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
   constexpr std::size_t kOwn = 2, kPoints = 6, kOwnNodes = 7;
   const PaddedBatch all({3, kPoints, 4, {16, 24, 20}}, {4, 3, 5}, true, false),
       own({kOwn, kPoints, 4, {16, 24, 20}}, {4, 3}, true, false);
-  const EdgeBlockModel model = model_of(all, at::kFloat), own_model = model_of(own, at::kFloat);
+  const EdgeBlockModel model = model_of(all, Precision::tf32), own_model = model_of(own, Precision::tf32);
   std::vector<std::vector<double>> sums;
   const std::size_t others = kOwnNodes * all.sizes.neighbours;
   for (const auto& y : model.y) sums.push_back(sums_from(others, y, y, true));
@@ -325,7 +335,7 @@ TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
   for (BatchNormTensors& norm : block.layers.norms) norm.reducer = other;
   block.terms =
       test::tensor_of(model.terms, at::kFloat).narrow(0, 0, kOwn * kPoints).clone().requires_grad_();
-  const at::Tensor mean = mean_of(own, block, at::kFloat);
+  const at::Tensor mean = mean_of(own, block, Precision::tf32);
   mean.mul(test::tensor_of(model.gradient, at::kFloat).narrow(0, 0, kOwn * kPoints)).sum().backward();
   const auto own_rows = [&](const test::Rows& rows) {
     return std::vector<double>(rows.values.begin(), rows.values.begin() + static_cast<std::ptrdiff_t>(
@@ -337,7 +347,7 @@ TEST_F(FusedEdgesHostTest, StatisticsAreThoseOfAllRanks) {
 }
 
 TEST_F(FusedEdgesHostTest, MemoryOfAStepIsWithinATenthOfThePrediction) {
-  for (const auto& [edges, recompute] : {std::pair{at::kBFloat16, false}, {at::kFloat, true}}) {
+  for (const auto& [edges, recompute] : {std::pair{Precision::bfloat16, false}, {Precision::tf32, true}}) {
     const PaddedBatch batch({6, 32, 16, {64, 40, 64}}, std::vector<std::int64_t>(6, 32));
     const EdgeBlockModel model = model_of(batch, edges);
     BlockTensors block(model, at::kFloat);
@@ -349,7 +359,7 @@ TEST_F(FusedEdgesHostTest, MemoryOfAStepIsWithinATenthOfThePrediction) {
     });
     const double all = after_forward + test::peak_bytes([&] { walk_back(model, kept); });
     const FusedEdgeMemory memory =
-        fused_edge_memory(6 * 32, 16, {64, 40, 64}, edges == at::kBFloat16 ? 2 : 4);
+        fused_edge_memory(6 * 32, 16, {64, 40, 64}, edges == Precision::bfloat16 ? 2 : 4);
     const auto points = static_cast<double>(memory.points - 6 * 32 * 2 * 64 * 4);  // terms were there before
     const double forward = points + static_cast<double>(recompute ? 0 : memory.edges);
     EXPECT_NEAR(after_forward / forward, 1, recompute ? 0.7 : 0.1);
@@ -394,9 +404,9 @@ TEST_F(FusedEdgesHostTest, ABadIndexRaisesTheFlagAndCountsAsTheNearestPoint) {
 
 TEST_F(FusedEdgesHostTest, ABatchWithoutSetsIsEmpty) {
   const PaddedBatch batch({0, 5, 3, {16, 16, 16}}, {});
-  const EdgeBlockModel model = model_of(batch, at::kBFloat16);
+  const EdgeBlockModel model = model_of(batch, Precision::bfloat16);
   const BlockTensors block(model, at::kFloat);
-  const at::Tensor mean = mean_of(batch, block, at::kBFloat16);
+  const at::Tensor mean = mean_of(batch, block, Precision::bfloat16);
   mean.sum().backward();
   EXPECT_EQ(mean.size(0), 0);
   for (const at::Tensor& gradient : block.gradients()) EXPECT_EQ(gradient.abs().sum().item<double>(), 0);

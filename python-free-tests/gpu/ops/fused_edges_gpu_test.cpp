@@ -194,6 +194,8 @@ constexpr FusedCase kCases[] = {
     {"bfloat16_odd", device::Precision::bfloat16, 33, 9, {50, 61, 43}},
     {"tf32_64", device::Precision::tf32, 128, 16, {64, 64, 64}},
     {"tf32_128", device::Precision::tf32, 40, 16, {128, 128, 128}},
+    {"float32_64", device::Precision::float32, 128, 16, {64, 64, 64}},
+    {"float32_odd", device::Precision::float32, 33, 9, {50, 61, 43}},
 };
 
 INSTANTIATE_TEST_SUITE_P(Shapes, FusedEdgesGpuTest, testing::ValuesIn(kCases),

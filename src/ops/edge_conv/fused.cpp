@@ -107,14 +107,18 @@ bool is_evaluated_block(const at::Tensor& features, const EdgeConvLayers& layers
          has_float_parameters(shortcut.norm, features.device());
 }
 
+device::Precision precision_of(const FusedCall& call) {
+  if (call.edges == at::kBFloat16) return device::Precision::bfloat16;
+  return call.tf32 ? device::Precision::tf32 : device::Precision::float32;
+}
+
 std::string why_not_fused(const FusedCall& call) {
   if (!call.wanted) return "they were not asked for";
   if (!call.fits) return "shapes or devices do not fit together";
   if (call.features != at::kFloat || !call.float_parameters)
     return "points or parameters that are not float32; they take nothing else";
   if (call.edges != at::kFloat && call.edges != at::kBFloat16)
-    return "edges of another type than bfloat16 or tf32; they take nothing else";
-  if (call.edges == at::kFloat && !call.tf32) return "exact float32; they take bfloat16 and tf32";
+    return "edges of another type than bfloat16 or float32; they take nothing else";
   if (!call.counts_all_rows) return "padding that is not zero but left out of the statistics";
   return why_not_these_sizes(call);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// The edge part of an EdgeConv block on a GPU by fused passes with products on tensor cores, and which calls they
+/// The edge part of an EdgeConv block on a GPU by fused passes, and which calls they
 /// take: the others go through operations, row by row.
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/ops/edge_conv.hpp"
 
 namespace bunchtrain::ops::detail {
@@ -28,6 +29,9 @@ struct FusedCall {
 };
 FusedCall fused_call(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers);
+
+/// Of edges and their products. @pre why_not_fused(call) is empty
+device::Precision precision_of(const FusedCall& call);
 
 /// What of a GPU decides.
 struct FusedCard {

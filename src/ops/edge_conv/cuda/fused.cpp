@@ -24,12 +24,12 @@ int attribute_of(c10::Device device, cudaDeviceAttr attribute) {
   return value;
 }
 
-std::int64_t evaluation_bytes(const EdgeConvLayers& layers, at::ScalarType edge_type) {
+std::int64_t evaluation_bytes(const EdgeConvLayers& layers, device::Precision precision) {
   std::int64_t widest = 0;
   for (const at::Tensor& weight : layers.weights) widest = std::max(widest, weight.size(0));
   const int width = fused_width(static_cast<int>(widest));
-  return static_cast<std::int64_t>(edge_type == at::kBFloat16 ? fused_evaluation_bytes<Bf16>(width)
-                                                              : fused_evaluation_bytes<float>(width));
+  return with_edges_of(
+      precision, [&]<class S>(S) { return static_cast<std::int64_t>(fused_evaluation_bytes<S>(width)); });
 }
 
 /// Products of points [points, ...], under autocast in its dtype, as every linear layer: u and v of the first layer, then
@@ -46,8 +46,8 @@ at::Tensor of_sets(const at::Tensor& rows, const at::Tensor& features) {
   return rows.reshape({features.size(0), features.size(1), rows.size(1)});
 }
 
-bool fits_card(const EdgeConvLayers& layers, at::ScalarType edge_type, c10::Device device) {
-  return evaluation_bytes(layers, edge_type) <= fused_card(device).shared_bytes;
+bool fits_card(const EdgeConvLayers& layers, device::Precision precision, c10::Device device) {
+  return evaluation_bytes(layers, precision) <= fused_card(device).shared_bytes;
 }
 
 }  // namespace
@@ -64,32 +64,32 @@ std::int64_t fused_bytes(const FusedCall& call) {
     return std::max(fused_forward_bytes<S>(width),
                     fused_backward_bytes<S>(width, static_cast<int>(call.points)));
   };
-  return static_cast<std::int64_t>(call.edges == at::kBFloat16 ? bytes_of(Bf16{}) : bytes_of(float{}));
+  return static_cast<std::int64_t>(with_edges_of(precision_of(call), bytes_of));
 }
 
 std::optional<at::Tensor> block_by_fused_passes(const at::Tensor& features, const at::Tensor& indices,
                                                 const Padding& padding, const EdgeConvLayers& layers,
                                                 const EdgeConvShortcut& shortcut) {
   const c10::DeviceGuard guard(features.device());
-  const at::ScalarType edge_type = fused_call(features, indices, padding, layers).edges;
-  if (!fits_card(layers, edge_type, features.device())) return std::nullopt;
+  const device::Precision precision = precision_of(fused_call(features, indices, padding, layers));
+  if (!fits_card(layers, precision, features.device())) return std::nullopt;
   const at::Tensor rows = rows_of_points(features, layers, shortcut.weight);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return of_sets(evaluated_block(layers, shortcut, {.rows = rows, .features = features}, padding,
-                                 list_nodes(indices, padding), edge_type),
+                                 list_nodes(indices, padding), precision),
                  features);
 }
 
 at::Tensor mean_by_fused_passes(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                                 const EdgeConvLayers& layers) {
   const c10::DeviceGuard guard(features.device());
-  const at::ScalarType edge_type = fused_call(features, indices, padding, layers).edges;
+  const device::Precision precision = precision_of(fused_call(features, indices, padding, layers));
   const at::Tensor rows = rows_of_points(features, layers, {});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   FusedNodes nodes = list_nodes(indices, padding);
-  const bool at_once = is_evaluation(layers, rows) && fits_card(layers, edge_type, features.device());
-  return of_sets(at_once ? evaluated_mean(layers, rows, nodes, edge_type)
-                         : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), edge_type),
+  const bool at_once = is_evaluation(layers, rows) && fits_card(layers, precision, features.device());
+  return of_sets(at_once ? evaluated_mean(layers, rows, nodes, precision)
+                         : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), precision),
                  features);
 }
 

@@ -352,6 +352,7 @@ void launch_sum_weights(const float* weight_partials, int blocks, int width, con
   template void launch_third_backward(const EdgeNodes&, const ThirdBackward<S>&, cudaStream_t); \
   template void launch_second_backward(const EdgeNodes&, const SecondBackward<S>&, cudaStream_t);
 BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(ExactFloat)
 BUNCHTRAIN_INSTANTIATE(Bf16)
 #undef BUNCHTRAIN_INSTANTIATE
 

@@ -240,6 +240,7 @@ std::size_t fused_evaluation_bytes(int width) {
   template void launch_evaluation(const EdgeNodes&, const EdgeEvaluation<S>&, cudaStream_t); \
   template std::size_t fused_evaluation_bytes<S>(int);
 BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(ExactFloat)
 BUNCHTRAIN_INSTANTIATE(Bf16)
 #undef BUNCHTRAIN_INSTANTIATE
 

@@ -222,6 +222,7 @@ void launch_mean(const EdgeNodes& nodes, const S* y3, const EdgeAffine& affine, 
   template void launch_mean(const EdgeNodes&, const S*, const EdgeAffine&, int, int, float*,               \
                             const PassedEdges&, cudaStream_t);
 BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(ExactFloat)
 BUNCHTRAIN_INSTANTIATE(Bf16)
 #undef BUNCHTRAIN_INSTANTIATE
 

@@ -92,11 +92,11 @@ at::Tensor evaluate(const EdgeConvLayers& layers, const EdgeLayers& inputs, cons
 }
 
 at::Tensor evaluated(const EdgeConvLayers& layers, const at::Tensor& rows, const FusedNodes& nodes,
-                     at::ScalarType edge_type, const EvaluatedShortcut* shortcut) {
+                     device::Precision precision, const EvaluatedShortcut* shortcut) {
   const c10::DeviceGuard guard(rows.device());
-  const EdgeLayers inputs = layers_of(variables_of(layers, rows.to(edge_type)));
-  return edge_type == at::kBFloat16 ? evaluate<Bf16>(layers, inputs, nodes, shortcut)
-                                    : evaluate<float>(layers, inputs, nodes, shortcut);
+  const EdgeLayers inputs = layers_of(
+      variables_of(layers, rows.to(precision == device::Precision::bfloat16 ? at::kBFloat16 : at::kFloat)));
+  return with_edges_of(precision, [&]<class S>(S) { return evaluate<S>(layers, inputs, nodes, shortcut); });
 }
 
 }  // namespace
@@ -107,28 +107,28 @@ bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms) {
 }
 
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
-                          at::ScalarType edge_type) {
-  return evaluated(layers, terms, nodes, edge_type, nullptr);
+                          device::Precision precision) {
+  return evaluated(layers, terms, nodes, precision, nullptr);
 }
 
 at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
                            const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
-                           at::ScalarType edge_type) {
+                           device::Precision precision) {
   EvaluatedShortcut around;
   if (shortcut.weight.defined())
     around.norm = row_norm_of_partials(shortcut.norm, at::Tensor(), /*relu=*/false);
   else
     around.features = inputs.features.detach().contiguous();
   if (padding.zeroed) around.mask = padding.mask.contiguous();
-  return evaluated(layers, inputs.rows, nodes, edge_type, &around);
+  return evaluated(layers, inputs.rows, nodes, precision, &around);
 }
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
-                                 at::ScalarType edge_type) {
+                                 device::Precision precision) {
   const variable_list inputs = variables_of(layers, terms);
   FusedCallState call{&layers, std::move(nodes), are_differentiated(inputs)};
-  return edge_type == at::kBFloat16 ? apply_function<MeanOverFusedEdges<Bf16>>(inputs, &call)
-                                    : apply_function<MeanOverFusedEdges<float>>(inputs, &call);
+  return with_edges_of(precision,
+                       [&]<class S>(S) { return apply_function<MeanOverFusedEdges<S>>(inputs, &call); });
 }
 
 }  // namespace bunchtrain::ops::detail

@@ -2,27 +2,35 @@
 #pragma once
 /// The edge part of an EdgeConv block by fused passes as a differentiable function.
 
+#include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/ops/edge_conv.hpp"
 #include "fused_passes.hpp"
 
 namespace bunchtrain::ops::detail {
 
+/// Calls `use` with a value of the type that edges of a precision are stored in.
+template <class Use>
+auto with_edges_of(device::Precision precision, Use&& use) {
+  if (precision == device::Precision::bfloat16) return use(Bf16{});
+  return precision == device::Precision::tf32 ? use(float{}) : use(ExactFloat{});
+}
+
 /// [points of all sets, C3]: mean over each point's neighbours of the three layers on u_i + v_j, zero for points that
 /// are no node.
 ///
-/// `terms` [points of all sets, 2 C1] float32 holds u, then v. Edges are stored as `edge_type`: kBFloat16, or kFloat
-/// with products in tf32. Differentiable once in `terms`, the weights of the second and third layer, and the norms'
+/// `terms` [points of all sets, 2 C1] float32 holds u, then v. Edges and their products are of `precision`: bfloat16, or float32
+/// with products in tf32 or exact. Differentiable once in `terms`, the weights of the second and third layer, and the norms'
 /// parameters. Two runs give the same bits.
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
-                                 at::ScalarType edge_type);
+                                 device::Precision precision);
 
 /// Whether nothing asks for what `evaluated_mean` leaves out: gradients, statistics of the batch.
 bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms);
 
 /// The same mean in one launch that stores no edge: operands of products are rounded as there, sums between layers are
-/// not, terms are those of `edge_type`. @pre is_evaluation
+/// not, terms are rounded as edges are. @pre is_evaluation
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
-                          at::ScalarType edge_type);
+                          device::Precision precision);
 
 /// What goes into a whole block, of all points.
 struct BlockInputs {
@@ -33,6 +41,6 @@ struct BlockInputs {
 /// @pre is_evaluated_block
 at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
                            const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
-                           at::ScalarType edge_type);
+                           device::Precision precision);
 
 }  // namespace bunchtrain::ops::detail

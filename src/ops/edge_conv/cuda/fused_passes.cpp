@@ -333,6 +333,7 @@ EdgeGradients FusedPasses<S>::backward(const at::Tensor& gradient, const EdgeTen
 }
 
 template class FusedPasses<float>;
+template class FusedPasses<ExactFloat>;
 template class FusedPasses<Bf16>;
 
 }  // namespace bunchtrain::ops::detail

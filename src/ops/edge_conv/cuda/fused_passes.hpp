@@ -11,6 +11,7 @@
 
 #include "bunchtrain/ops/edge_conv.hpp"
 #include "edge_conv/edge_layers.hpp"
+#include "edge_conv/exact_float.hpp"
 #include "fused_launch.hpp"
 #include "rows/batch_norm_statistics.hpp"
 
@@ -86,6 +87,7 @@ class FusedPasses {
 };
 
 extern template class FusedPasses<float>;
+extern template class FusedPasses<ExactFloat>;
 extern template class FusedPasses<Bf16>;
 
 }  // namespace bunchtrain::ops::detail

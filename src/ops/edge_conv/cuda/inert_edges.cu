@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inert_edges.hpp"
 
+#include <type_traits>
+
 #include "bunchtrain/device/detail/launch.cuh"
 #include "bunchtrain/device/detail/mma.cuh"
-#include "bunchtrain/device/detail/storage.cuh"
+#include "exact_float.cuh"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -13,7 +15,7 @@ constexpr int kWarp = 32, kWarps = 8, kThreads = kWarp * kWarps;
 /// What a product makes of its operands.
 template <class S>
 __device__ float as_operand(float value) {
-  if constexpr (sizeof(S) == 4) {
+  if constexpr (std::is_same_v<S, float>) {
     return __uint_as_float(device::to_tf32(value));
   } else {
     S narrow;
@@ -128,6 +130,7 @@ void launch_inert_backward(const InertBackward<S>& pass, const double* edges, cu
                                    double*, cudaStream_t);                                                   \
   template void launch_inert_backward(const InertBackward<S>&, const double*, cudaStream_t);
 BUNCHTRAIN_INSTANTIATE(float)
+BUNCHTRAIN_INSTANTIATE(ExactFloat)
 BUNCHTRAIN_INSTANTIATE(Bf16)
 #undef BUNCHTRAIN_INSTANTIATE
 
