@@ -54,9 +54,9 @@ inline std::vector<float> numbers(std::size_t count) {
 }
 
 /// Times `launch` by events, median of 30 after 3, and prints a JSON line. `bytes` and `flops`: what the
-/// kernel must move and compute at least, 0 if that says nothing. LAB_VARIANT names the variant.
-inline void time(const std::string& what, double bytes, double flops,
-                 const std::function<void(cudaStream_t)>& launch) {
+/// kernel must move and compute at least, 0 if that says nothing. LAB_VARIANT names the variant. @returns the median
+inline double time(const std::string& what, double bytes, double flops,
+                   const std::function<void(cudaStream_t)>& launch) {
   cudaStream_t stream = nullptr;
   cudaEvent_t before = nullptr, after = nullptr;
   check_launch(cudaStreamCreate(&stream));
@@ -80,6 +80,7 @@ inline void time(const std::string& what, double bytes, double flops,
       "\n",
       what.c_str(), variant != nullptr ? variant : "", median, milliseconds[3], milliseconds[26],
       bytes / median * 1e-6, flops / median * 1e-6);
+  return median;
 }
 
 }  // namespace lab

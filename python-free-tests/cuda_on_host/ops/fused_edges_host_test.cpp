@@ -18,6 +18,7 @@
 #include "bunchtrain/ops/index_faults.hpp"
 #include "edge_block_tensors.hpp"
 #include "edge_conv/cpu/mean_over_edges.hpp"
+#include "edge_conv/cuda/evaluation_tiles.hpp"
 #include "edge_conv/cuda/fused_mean.hpp"
 #include "edge_conv/fused.hpp"
 #include "runtime/host_cuda.hpp"
@@ -176,8 +177,10 @@ BlockTensors evaluated(const EdgeBlockModel& model) {
   return block;
 }
 
-at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block, Precision edges) {
-  return evaluated_mean(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
+at::Tensor evaluated_mean_of(const PaddedBatch& batch, const BlockTensors& block, Precision edges,
+                             int tile_nodes = 8) {
+  return evaluated_mean(block.layers, block.terms, list_nodes(batch.indices, batch.padding),
+                        {edges, tile_nodes});
 }
 
 /// Only operands are rounded, and in bfloat16 the terms of points: nothing is stored between the layers.
@@ -195,9 +198,28 @@ TEST_F(FusedEdgesHostTest, EvaluationInOneLaunchEqualsFloat64) {
       const EdgeBlockModel model = evaluated_model_of(batch, edges);
       const BlockTensors block = evaluated(model);
       ASSERT_TRUE(is_evaluation(block.layers, block.terms));
-      EXPECT_LE(test::distance(evaluated_mean_of(batch, block, edges), model.mean.values),
-                tolerance_of(edges));
+      const at::Tensor mean = evaluated_mean_of(batch, block, edges);
+      EXPECT_LE(test::distance(mean, model.mean.values), tolerance_of(edges));
+      if (edges == Precision::bfloat16) {
+        EXPECT_TRUE(at::equal(evaluated_mean_of(batch, block, edges, 4), mean));
+      }
     }
+}
+
+TEST_F(FusedEdgesHostTest, TilesOfEveryArchitectureFitItsSharedMemory) {
+  const auto kilobytes_of =
+      [](int capability) {  // of a block at most, CUDA C++ Programming Guide, table of features
+        if (capability == 86 || capability == 89 || capability >= 120) return 99;
+        return capability < 90 ? 163 : 227;
+      };
+  for (const int capability : {80, 86, 87, 89, 90, 100, 103, 120, 121})
+    for (const int width : {64, 128, 256}) {
+      const int nodes = evaluation_nodes(capability, width);
+      EXPECT_TRUE(nodes == 4 || nodes == 8);
+      const std::size_t bytes = fused_evaluation_bytes<Bf16>(width, nodes);
+      EXPECT_LE(bytes, std::size_t{1024} * static_cast<std::size_t>(kilobytes_of(capability))) << capability;
+    }
+  EXPECT_EQ(evaluation_nodes(75, 64), 8) << "the first line, before it";
 }
 
 /// A shortcut beside a model, by definition in float64.
@@ -245,7 +267,7 @@ TEST_F(FusedEdgesHostTest, AWholeBlockIsEvaluatedInTheSameLaunch) {
         if (batch.padding.zeroed) expected = expected * batch.padding.mask.flatten().unsqueeze(1);
         const at::Tensor found =
             evaluated_block(block.layers, shortcut.tensors, {rows, shortcut.features}, batch.padding,
-                            list_nodes(batch.indices, batch.padding), edges);
+                            list_nodes(batch.indices, batch.padding), {edges});
         EXPECT_LE(found.to(at::kDouble).sub(expected).norm().item<double>(),
                   tolerance_of(edges) * expected.norm().item<double>());
       }

@@ -42,8 +42,10 @@ std::string why_by_operations(const at::Tensor& features, const at::Tensor& indi
 std::optional<at::Tensor> evaluated_edge_conv(const at::Tensor& features, const at::Tensor& indices,
                                               const Padding& padding, const EdgeConvLayers& layers,
                                               const EdgeConvShortcut& shortcut) {
-  if (!features.is_cuda() || !detail::is_evaluated_block(features, layers, shortcut) ||
-      !why_by_operations(features, indices, padding, layers).empty())
+  if (!features.is_cuda() || !detail::is_evaluated_block(features, layers, shortcut)) return std::nullopt;
+  const detail::FusedCall call = detail::fused_call(features, indices, padding, layers);
+  if (!detail::why_not_fused(call).empty() ||
+      !detail::why_not_on(detail::fused_card(features.device()), /*bytes=*/0).empty())
     return std::nullopt;
   return detail::block_by_fused_passes(features, indices, padding, layers, shortcut);
 }

@@ -13,6 +13,7 @@
 
 #include "../edge_conv_operations.hpp"
 #include "bunchtrain/device/detail/cuda_check.cuh"
+#include "evaluation_tiles.hpp"
 #include "fused_mean.hpp"
 
 namespace bunchtrain::ops::detail {
@@ -22,14 +23,6 @@ int attribute_of(c10::Device device, cudaDeviceAttr attribute) {
   int value = 0;
   device::check_cuda(cudaDeviceGetAttribute(&value, attribute, device.index()), "look at the GPU");
   return value;
-}
-
-std::int64_t evaluation_bytes(const EdgeConvLayers& layers, device::Precision precision) {
-  std::int64_t widest = 0;
-  for (const at::Tensor& weight : layers.weights) widest = std::max(widest, weight.size(0));
-  const int width = fused_width(static_cast<int>(widest));
-  return with_edges_of(
-      precision, [&]<class S>(S) { return static_cast<std::int64_t>(fused_evaluation_bytes<S>(width)); });
 }
 
 /// Products of points [points, ...], under autocast in its dtype, as every linear layer: u and v of the first layer, then
@@ -46,8 +39,17 @@ at::Tensor of_sets(const at::Tensor& rows, const at::Tensor& features) {
   return rows.reshape({features.size(0), features.size(1), rows.size(1)});
 }
 
-bool fits_card(const EdgeConvLayers& layers, device::Precision precision, c10::Device device) {
-  return evaluation_bytes(layers, precision) <= fused_card(device).shared_bytes;
+/// Nothing if a block of the evaluation has not enough shared memory.
+std::optional<EvaluationKind> evaluation_on(const FusedCard& card, const EdgeConvLayers& layers,
+                                            device::Precision precision) {
+  std::int64_t widest = 0;
+  for (const at::Tensor& weight : layers.weights) widest = std::max(widest, weight.size(0));
+  const int width = fused_width(static_cast<int>(widest));
+  const EvaluationKind kind{precision, evaluation_nodes(card.compute_capability, width)};
+  const std::size_t bytes =
+      with_edges_of(precision, [&]<class S>(S) { return fused_evaluation_bytes<S>(width, kind.tile_nodes); });
+  if (static_cast<std::int64_t>(bytes) > card.shared_bytes) return std::nullopt;
+  return kind;
 }
 
 }  // namespace
@@ -72,11 +74,12 @@ std::optional<at::Tensor> block_by_fused_passes(const at::Tensor& features, cons
                                                 const EdgeConvShortcut& shortcut) {
   const c10::DeviceGuard guard(features.device());
   const device::Precision precision = precision_of(fused_call(features, indices, padding, layers));
-  if (!fits_card(layers, precision, features.device())) return std::nullopt;
+  const auto kind = evaluation_on(fused_card(features.device()), layers, precision);
+  if (!kind) return std::nullopt;
   const at::Tensor rows = rows_of_points(features, layers, shortcut.weight);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return of_sets(evaluated_block(layers, shortcut, {.rows = rows, .features = features}, padding,
-                                 list_nodes(indices, padding), precision),
+                                 list_nodes(indices, padding), *kind),
                  features);
 }
 
@@ -87,9 +90,11 @@ at::Tensor mean_by_fused_passes(const at::Tensor& features, const at::Tensor& in
   const at::Tensor rows = rows_of_points(features, layers, {});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   FusedNodes nodes = list_nodes(indices, padding);
-  const bool at_once = is_evaluation(layers, rows) && fits_card(layers, precision, features.device());
-  return of_sets(at_once ? evaluated_mean(layers, rows, nodes, precision)
-                         : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), precision),
+  const auto kind = is_evaluation(layers, rows)
+                        ? evaluation_on(fused_card(features.device()), layers, precision)
+                        : std::nullopt;
+  return of_sets(kind ? evaluated_mean(layers, rows, nodes, *kind)
+                      : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), precision),
                  features);
 }
 

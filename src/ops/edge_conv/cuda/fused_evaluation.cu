@@ -7,11 +7,11 @@ namespace bunchtrain::ops::detail {
 namespace {
 
 /// A tile's rows and the columns of a weight that are in shared memory with it: 160 KB at most.
-template <class S, int kWidthOf>
+template <class S, int kWidthOf, int kNodesOf>
 struct EvaluationShape {
   static constexpr bool kNarrow = sizeof(S) == 2;
   static constexpr int kWidth = kWidthOf;
-  static constexpr int kNodes = kNarrow ? 8 : 4;
+  static constexpr int kNodes = kNodesOf;
   static constexpr int kRows = kNodes * kEdgesOfNode;
   static constexpr int kColumns = kNarrow ? (kWidth == 128 ? 128 : 64) : (kWidth == 256 ? 32 : 64);
   static constexpr int kChunk = device::kPack<S>;
@@ -176,7 +176,7 @@ __device__ void multiply_columns(const SharedTile<S, Shape::kWidth>& input,
 //   formula    mean over edges of relu(bn3(relu(bn2(relu(bn1(u_i + v_j)) W2^T)) W3^T)); of a whole block
 //              relu(mean + bn(s_i)) or relu(mean + x_i), zero outside of the mask
 //
-//   tiling     a block owns a tile of 8 nodes (float: 4), 16 rows each, and goes through the columns of W2, then of W3; a
+//   tiling     a block owns a tile of 8 or 4 nodes (float: 4), 16 rows each, and goes through the columns of W2, then of W3; a
 //              warp owns a quarter of the rows and half of the columns that are there
 //
 //   shared     activations of two layers [rows, kWidth] and kColumns columns of a weight, of S: 160 KB at most
@@ -205,9 +205,8 @@ __global__ void __launch_bounds__(kPassThreads)
       [&](const auto& c, int column) { write_means<Shape>(c, evaluation, column, nodes.neighbours, edges); });
 }
 
-template <class S, int kWidth>
-void launch_of_width(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream) {
-  using Shape = EvaluationShape<S, kWidth>;
+template <class Shape, class S>
+void launch_of_shape(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream) {
   const auto points = static_cast<std::size_t>(nodes.sets) * static_cast<std::size_t>(nodes.points);
   device::launch(evaluation_kernel<Shape, S>,
                  {.grid = dim3(device::blocks_for(points, Shape::kNodes)),
@@ -217,28 +216,36 @@ void launch_of_width(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation
                  stream, nodes, evaluation);
 }
 
-template <class S, int kWidth>
-constexpr std::size_t kAllBytes = EvaluationShape<S, kWidth>::kBytes +
-                                  sizeof(EdgeEnds<EvaluationShape<S, kWidth>::kRows>);
+/// Calls `use` with the shape of a width and a number of nodes.
+template <class S, class Use>
+auto with_shape(int width, int tile_nodes, Use use) {
+  const auto of_width = [&]<int kWidth>() {
+    if constexpr (sizeof(S) == 2)
+      if (tile_nodes == 8) return use(EvaluationShape<S, kWidth, 8>{});
+    return use(EvaluationShape<S, kWidth, 4>{});
+  };
+  return width == 64    ? of_width.template operator()<64>()
+         : width == 128 ? of_width.template operator()<128>()
+                        : of_width.template operator()<256>();
+}
 
 }  // namespace
 
 template <class S>
 void launch_evaluation(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream) {
-  const auto launch = evaluation.width == 64    ? launch_of_width<S, 64>
-                      : evaluation.width == 128 ? launch_of_width<S, 128>
-                                                : launch_of_width<S, 256>;
-  launch(nodes, evaluation, stream);
+  with_shape<S>(evaluation.width, evaluation.tile_nodes,
+                [&]<class Shape>(Shape) { launch_of_shape<Shape>(nodes, evaluation, stream); });
 }
 
 template <class S>
-std::size_t fused_evaluation_bytes(int width) {
-  return width == 64 ? kAllBytes<S, 64> : width == 128 ? kAllBytes<S, 128> : kAllBytes<S, 256>;
+std::size_t fused_evaluation_bytes(int width, int tile_nodes) {
+  return with_shape<S>(width, tile_nodes,
+                       []<class Shape>(Shape) { return Shape::kBytes + sizeof(EdgeEnds<Shape::kRows>); });
 }
 
 #define BUNCHTRAIN_INSTANTIATE(S)                                                            \
   template void launch_evaluation(const EdgeNodes&, const EdgeEvaluation<S>&, cudaStream_t); \
-  template std::size_t fused_evaluation_bytes<S>(int);
+  template std::size_t fused_evaluation_bytes<S>(int, int);
 BUNCHTRAIN_INSTANTIATE(float)
 BUNCHTRAIN_INSTANTIATE(ExactFloat)
 BUNCHTRAIN_INSTANTIATE(Bf16)

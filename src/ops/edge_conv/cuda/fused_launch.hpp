@@ -94,7 +94,8 @@ struct EdgeEvaluation {
   const S* weights[2];  ///< [width, width] of the second and third layer, zeros where these end
   int channels[3];      ///< of all three
   int width;
-  bool whole;  ///< out = relu(mean + shortcut), of points in the mask; else the mean
+  int tile_nodes;  ///< of a block: 8 or 4 (evaluation_tiles.hpp); edges of four bytes have 4 always
+  bool whole;      ///< out = relu(mean + shortcut), of points in the mask; else the mean
   BlockShortcut<S> shortcut;
   float* out;  ///< [points of all sets, channels[2]]: only rows of nodes are written
 };
@@ -102,7 +103,7 @@ template <class S>
 void launch_evaluation(const EdgeNodes& nodes, const EdgeEvaluation<S>& evaluation, cudaStream_t stream);
 /// Shared memory of its blocks.
 template <class S>
-std::size_t fused_evaluation_bytes(int width);
+std::size_t fused_evaluation_bytes(int width, int tile_nodes);
 
 /// Sums over edges of g and g y3 without a pass over them, g being the gradient behind the third batch norm.
 /// `gradient` [points of all sets, channels] is that of `mean`; `partials` [node_blocks, 2 channels + 1].

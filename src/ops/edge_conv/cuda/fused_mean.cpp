@@ -84,19 +84,21 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
 
 template <class S>
 at::Tensor evaluate(const EdgeConvLayers& layers, const EdgeLayers& inputs, const FusedNodes& nodes,
-                    const EvaluatedShortcut* shortcut) {
+                    int tile_nodes, const EvaluatedShortcut* shortcut) {
   FusedPasses<S> passes(nodes, inputs);
   for (std::size_t layer = 0; layer < 3; ++layer)
     passes.set_norm(layer, row_norm_of_partials(layers.norms[layer], at::Tensor(), /*relu=*/true));
-  return passes.evaluate(shortcut);
+  return passes.evaluate(tile_nodes, shortcut);
 }
 
 at::Tensor evaluated(const EdgeConvLayers& layers, const at::Tensor& rows, const FusedNodes& nodes,
-                     device::Precision precision, const EvaluatedShortcut* shortcut) {
+                     const EvaluationKind& kind, const EvaluatedShortcut* shortcut) {
   const c10::DeviceGuard guard(rows.device());
-  const EdgeLayers inputs = layers_of(
-      variables_of(layers, rows.to(precision == device::Precision::bfloat16 ? at::kBFloat16 : at::kFloat)));
-  return with_edges_of(precision, [&]<class S>(S) { return evaluate<S>(layers, inputs, nodes, shortcut); });
+  const EdgeLayers inputs = layers_of(variables_of(
+      layers, rows.to(kind.precision == device::Precision::bfloat16 ? at::kBFloat16 : at::kFloat)));
+  return with_edges_of(kind.precision, [&]<class S>(S) {
+    return evaluate<S>(layers, inputs, nodes, kind.tile_nodes, shortcut);
+  });
 }
 
 }  // namespace
@@ -107,20 +109,20 @@ bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms) {
 }
 
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
-                          device::Precision precision) {
-  return evaluated(layers, terms, nodes, precision, nullptr);
+                          const EvaluationKind& kind) {
+  return evaluated(layers, terms, nodes, kind, nullptr);
 }
 
 at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
                            const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
-                           device::Precision precision) {
+                           const EvaluationKind& kind) {
   EvaluatedShortcut around;
   if (shortcut.weight.defined())
     around.norm = row_norm_of_partials(shortcut.norm, at::Tensor(), /*relu=*/false);
   else
     around.features = inputs.features.detach().contiguous();
   if (padding.zeroed) around.mask = padding.mask.contiguous();
-  return evaluated(layers, inputs.rows, nodes, precision, &around);
+  return evaluated(layers, inputs.rows, nodes, kind, &around);
 }
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,

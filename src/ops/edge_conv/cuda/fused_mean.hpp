@@ -24,13 +24,19 @@ auto with_edges_of(device::Precision precision, Use&& use) {
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
                                  device::Precision precision);
 
+/// How an evaluation is computed; the results of both tiles are the same bits.
+struct EvaluationKind {
+  device::Precision precision;  ///< of edges and their products
+  int tile_nodes = 8;           ///< of a block (evaluation_tiles.hpp)
+};
+
 /// Whether nothing asks for what `evaluated_mean` leaves out: gradients, statistics of the batch.
 bool is_evaluation(const EdgeConvLayers& layers, const at::Tensor& terms);
 
 /// The same mean in one launch that stores no edge: operands of products are rounded as there, sums between layers are
 /// not, terms are rounded as edges are. @pre is_evaluation
 at::Tensor evaluated_mean(const EdgeConvLayers& layers, const at::Tensor& terms, const FusedNodes& nodes,
-                          device::Precision precision);
+                          const EvaluationKind& kind);
 
 /// What goes into a whole block, of all points.
 struct BlockInputs {
@@ -41,6 +47,6 @@ struct BlockInputs {
 /// @pre is_evaluated_block
 at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut& shortcut,
                            const BlockInputs& inputs, const Padding& padding, const FusedNodes& nodes,
-                           device::Precision precision);
+                           const EvaluationKind& kind);
 
 }  // namespace bunchtrain::ops::detail

@@ -176,7 +176,7 @@ at::Tensor FusedPasses<S>::padded_weight(std::size_t layer) const {
 }
 
 template <class S>
-at::Tensor FusedPasses<S>::evaluate(const EvaluatedShortcut* shortcut) const {
+at::Tensor FusedPasses<S>::evaluate(int tile_nodes, const EvaluatedShortcut* shortcut) const {
   const at::Tensor out =
       at::zeros({nodes_.all_points(), channels_[2]}, layers_.terms.options().dtype(at::kFloat));
   const at::Tensor second = padded_weight(1), third = padded_weight(2);
@@ -186,6 +186,7 @@ at::Tensor FusedPasses<S>::evaluate(const EvaluatedShortcut* shortcut) const {
                                   .weights = {data_of<S>(second), data_of<S>(third)},
                                   .channels = {channels_[0], channels_[1], channels_[2]},
                                   .width = width_,
+                                  .tile_nodes = tile_nodes,
                                   .whole = shortcut != nullptr,
                                   .shortcut = {},
                                   .out = writable<float>(out)};

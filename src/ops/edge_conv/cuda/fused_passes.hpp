@@ -55,8 +55,8 @@ class FusedPasses {
   /// [points, C3], zero where no node is. Fills `passed` if it is given.
   at::Tensor average(const EdgeTensors& edges, PassedTensors* passed) const;
   /// The same with all norms set before: the three layers in one launch, nothing per edge in memory. `terms` are of S here.
-  /// With a shortcut what the whole block gives.
-  at::Tensor evaluate(const EvaluatedShortcut* shortcut = nullptr) const;
+  /// With a shortcut (not nullptr) what the whole block gives.
+  at::Tensor evaluate(int tile_nodes, const EvaluatedShortcut* shortcut) const;
   EdgeGradients backward(const at::Tensor& gradient, const EdgeTensors& edges, const PassedTensors& passed,
                          StatisticsReducer* reducer) const;
 
