@@ -12,7 +12,7 @@
 namespace bunchtrain::train {
 namespace {
 
-enum Number { most, least, binds, hopes, objects, kNumbers };
+enum Number { most, least, binds, hopes, objects, count };
 
 /// A number for what is to be the same on all ranks.
 double code_of(const StepWish& wish) {
@@ -23,7 +23,7 @@ double code_of(const StepWish& wish) {
 }  // namespace
 
 StepAgreement::StepAgreement(comm::Communicator ranks)
-    : ranks_(std::move(ranks)), shared_(at::empty({kNumbers}, at::kDouble)) {}
+    : ranks_(std::move(ranks)), shared_(at::empty({count}, at::kDouble)) {}
 
 StepVerdict StepAgreement::agree(const StepWish& wish) {
   if (is_alone()) {

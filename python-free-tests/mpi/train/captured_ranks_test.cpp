@@ -110,7 +110,9 @@ TEST_F(CapturedRanksTest, RepeatedStepsHaveTheBitsOfEagerOnes) {
     EXPECT_EQ(repeated.optimizer.steps(), expected.optimizer.steps());
     for (const auto& buffer : expected.net->named_buffers())
       EXPECT_TRUE(repeated.net->named_buffers()[buffer.key()].equal(buffer.value())) << buffer.key();
-    EXPECT_THAT(gradients.last_operations(), HasSubstr("captured step(graph 0) (#"));
+    if (!sync) {  // statistics of two steps fill the record
+      EXPECT_THAT(gradients.last_operations(), HasSubstr("captured step(graph 0) (#"));
+    }
     EXPECT_EQ(lines->lines.size(), rank == 0 ? (sync ? 2U : 1U) : 0U);
   }
 }
