@@ -86,6 +86,7 @@ train::TrainingChoices training_choices(const Options& options) {
       .clip_norm = choice<double>(options, "clip-norm"),
       .check_finite = train::parse_check_finite(options.get<std::string>("check-finite")),
       .on_bad = train::parse_on_bad(options.get<std::string>("on-bad")),
+      .decode = data::parse_decode_on(options.get<std::string>("decode")),
       .cuda_graph = train::parse_cuda_graph(options.get<std::string>("cuda-graph")),
       .ema = choice<double>(options, "ema"),
       .patience = options.get<std::int64_t>("patience"),

@@ -62,6 +62,13 @@ std::vector<OptionSpec> data_options() {
        .help = "what fetches the bytes of data files: auto takes io_uring for files larger than memory",
        .allowed = {"auto", "pread", "io_uring", "cufile", "hdf5"},
        .scope = OptionScope::rank},
+      {.name = "decode",
+       .default_value = Text{"auto"},
+       .help =
+           "what makes inputs of the bytes of files: host, or device = the GPU, from columns that are not compressed; "
+           "auto = the host, until GPUs have been measured",
+       .allowed = {"auto", "host", "device"},
+       .scope = OptionScope::run},
       {.name = "stage",
        .default_value = Text{},
        .help =

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/data/detail/device_plan.hpp"
 
 namespace bunchtrain::data {
 namespace {
@@ -58,6 +59,13 @@ void PlannedBytes::require_end() const {
 }
 
 ReadPlan Dataset::plan(std::size_t) const { return {}; }
+
+DevicePlan Dataset::plan_on_device(std::size_t) const { return {}; }
+
+std::optional<SampleBlock> Dataset::decode_on_device(std::size_t, const DevicePlan&,
+                                                     const DeviceBytes&) const {
+  return std::nullopt;
+}
 
 SampleBlock Dataset::decode(std::size_t range, PlannedBytes bytes) const {
   bytes.require_end();

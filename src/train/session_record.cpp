@@ -88,6 +88,8 @@ constexpr Field kRun[] = {
     {"cuda-graph", OptionScope::run,
      [](Of of) -> Value { return std::string(to_string(of.training.cuda_graph)); }},
     {"on-bad", OptionScope::run, [](Of of) -> Value { return std::string(to_string(of.training.on_bad)); }},
+    {"decode", OptionScope::run,
+     [](Of of) -> Value { return std::string(data::to_string(of.training.decode)); }},
     {"checkpoint-local", OptionScope::run,
      [](Of of) -> Value { return of.training.checkpoint_local.string(); }},
     {"stage", OptionScope::rank, [](Of of) -> Value { return of.training.stage.string(); }},

@@ -84,6 +84,7 @@ void resolve_watching(Settings& settings, const TrainerOptions& options, const A
   if (settings.patience < 0)
     throw ConfigError("patience", fmt::format("{}", settings.patience),
                       "0 (no early stopping) or more epochs");
+  settings.decode = asked.take("decode", choices.decode);
   settings.check_replicas = asked.take("check-replicas", choices.check_replicas);
   if (settings.check_replicas < -1)
     throw ConfigError("check-replicas", fmt::format("{}", settings.check_replicas),

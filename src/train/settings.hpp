@@ -39,6 +39,7 @@ struct Settings {
   double ema;                                      ///< decay of averaged weights; 0 = none
   CheckFinite check_finite = CheckFinite::stop;
   OnBad on_bad = OnBad::stop;
+  data::DecodeOn decode = data::DecodeOn::automatic;
   CudaGraph cuda_graph = CudaGraph::automatic;
   bool weighted_validation = true;  ///< the loss of a validation weights samples as that of training does
   std::int64_t check_replicas;      ///< steps between comparisons; 0 = at snapshots only, -1 = never

@@ -28,6 +28,7 @@ data::DataLoaderOptions loader_options(const Session& session, const Settings& s
           .shuffle = shuffle,
           .threads = session.threads().loader,
           .device = session.device(),
+          .decode = settings.decode,
           .staging = std::move(staging),
           .on_bad = settings.on_bad == OnBad::skip ? when_skipped : data::BadData::stop,
           .while_waiting =

@@ -43,6 +43,9 @@ class Collation {
   /// Bytes of a batch of so many samples and elements, for bounds on memory.
   virtual std::int64_t bytes(std::int64_t samples, std::int64_t elements, const SampleBlock& like,
                              std::span<const std::string> ragged) const = 0;
+  /// Whether its batches are rows of the blocks' tensors, those of elements one after another with "row_splits", or padded by zeros
+  /// to the second extent of "mask": then kernels can gather tensors that lie on a GPU (`DecodeOn::device`).
+  virtual bool gathers() const noexcept { return false; }
   /// How many of a sample's elements a batch takes: what `Batch::elements` and budgets count.
   virtual std::int64_t taken(std::int64_t elements) const noexcept { return elements; }
 };

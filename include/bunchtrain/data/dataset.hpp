@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@
 namespace bunchtrain::data {
 
 class Collation;
+struct DeviceBytes;
+struct DevicePlan;
 
 /// A file behind a dataset, for telling whether two datasets share rows: by what is in it, not by its name.
 struct FileIdentity {
@@ -82,6 +85,12 @@ struct SampleBlock {
   SampleRange range;
 };
 
+/// What a device can do of a dataset's decoding.
+struct DeviceSupport {
+  std::string why_not = "its samples are made by the host alone";  ///< empty: a device can decode it
+  std::vector<std::string> tensors = {};  ///< that it makes; the others are made by the host
+};
+
 /// Samples numbered from 0 to size()-1. Implementations must be thread-safe for `plan`, `decode` and `read`.
 ///
 /// Reading has two halves, so that bytes can be fetched ahead in any way: `plan` says which bytes, `decode` makes
@@ -98,6 +107,14 @@ class Dataset {
   virtual ReadPlan plan(std::size_t range) const;
   /// The range from the bytes of its plan. @throws DataError
   virtual SampleBlock decode(std::size_t range, PlannedBytes bytes) const;
+  /// Whether kernels of a GPU can take the place of `decode`. Datasets of one's own leave this and the next two as they are.
+  virtual DeviceSupport device_support() const { return {}; }
+  /// Which bytes of a range the device gets and where columns lie in them, and what the host decodes. @pre it is supported
+  virtual DevicePlan plan_on_device(std::size_t range) const;
+  /// The range from these bytes, its supported tensors on the device: on the current stream, which it waits for. Nothing if a
+  /// value is not finite: then `decode` says which, or what takes its place. @throws DataError @pre it is supported
+  virtual std::optional<SampleBlock> decode_on_device(std::size_t range, const DevicePlan& plan,
+                                                      const DeviceBytes& bytes) const;
   /// Names of the tensors that have one row per element (a hit, a particle) instead of one per sample.
   virtual std::span<const std::string> ragged() const noexcept { return {}; }
   /// With ragged tensors [size() + 1], from 0 on, ascending: sample i has row_splits[i + 1] - row_splits[i]

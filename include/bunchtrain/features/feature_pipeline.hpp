@@ -19,6 +19,10 @@
 
 namespace bunchtrain::features {
 
+namespace detail {
+struct DeviceColumns;
+}
+
 /// What happened to the rows of one block. Counts of several blocks add up.
 struct FeatureCounts {
   std::int64_t rows = 0;                ///< seen
@@ -154,6 +158,17 @@ class FeaturePipeline {
   /// only real entries count, and columns that only observers use may hold anything. ConfigError for a column
   /// that `raw` lacks.
   FeatureBlock evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const;
+  /// Why `evaluate_on_device` cannot serve this card; empty if it can.
+  std::string why_not_on_device() const;
+  /// Names of the tensors that it makes on the device: the inputs, and the mask of a card that is not ragged.
+  std::vector<std::string> device_tensors() const;
+  /// The same as `evaluate` where all columns of particles lie on a GPU: inputs within 2 ulp of the exact result of each operation,
+  /// all else with the bits of `evaluate`. Works on the current stream and waits for it.
+  /// @param raw the rows with the columns of jets that the host has; it takes those that lie on the device, too.
+  /// @return nothing if a value is not finite: `evaluate` says which, or replaces it. @throws NotBuiltError without CUDA
+  /// @pre `why_not_on_device` is empty
+  std::optional<FeatureBlock> evaluate_on_device(const detail::DeviceColumns& columns, RawColumns& raw,
+                                                 std::span<const std::int64_t> rows) const;
   /// Widens `ranges` by the raw values that the inputs of rows are computed from, once `evaluate` took them.
   void add_to_ranges(const RawColumns& raw, std::span<const std::int64_t> rows, RawRanges& ranges) const;
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/data/decode_on.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
@@ -100,6 +101,8 @@ struct TrainingChoices {
   Choice<double> clip_norm = 0.0;  ///< largest global gradient norm; 0 = no clipping
   CheckFinite check_finite = CheckFinite::stop;
   OnBad on_bad = OnBad::stop;
+  data::DecodeOn decode =
+      data::DecodeOn::automatic;  ///< whether the GPU computes inputs of what it trains on
   CudaGraph cuda_graph = CudaGraph::automatic;
   Choice<double> ema = 0.0;  ///< decay of averaged weights; 0 = none
 

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "bunchtrain/core/random.hpp"
-#include "columns/cuda/column_launch.hpp"
+#include "bunchtrain/ops/detail/column_launch.cuh"
+#include "expressions/vector_math.hpp"
 #include "runtime/guarded_buffer.hpp"
 #include "storage/chunk_filters.hpp"
 #include "storage/element_type.hpp"
@@ -165,6 +166,95 @@ TEST(ColumnKernelsTest, RowSplitsOfAnyNumberOfRows) {
     }
 }
 
+/// Entries of any row and slot, one value each, and whether one of them is not finite.
+TEST(ColumnKernelsTest, EntriesAreWidenedOneByOne) {
+  Bytes bytes = random_bytes(kRows * kRowBytes);
+  const StoredColumn column{.kind = StoredKind::signed_integer,
+                            .big_endian = true,
+                            .bytes = 2,
+                            .row_bytes = kRowBytes,
+                            .offset = 5,
+                            .slot_bytes = 11,
+                            .slots = 4};
+  std::vector<float> all(kRows * 4);
+  data::widen(layout_of(column), reinterpret_cast<const std::byte*>(bytes.data()), kRows, all.data());
+  const GuardedBuffer<std::int64_t> entries(Numbers{kRows * 4 - 1, 0, 5, 5, 77});
+  GuardedBuffer<float> out(5);
+  int not_finite = 0;
+  launch_widen_entries(column, GuardedBuffer<std::uint8_t>(bytes).data(), entries.data(), 5, out.data(),
+                       &not_finite, nullptr);
+  for (std::size_t i = 0; i < 5; ++i)
+    EXPECT_EQ(out.data()[i], all[static_cast<std::size_t>(entries.data()[i])]);
+  EXPECT_EQ(not_finite, 0);
+  const std::vector<float> odd = {1, 2, std::numeric_limits<float>::infinity(), 4, 5};
+  const StoredColumn plain{.row_bytes = 4, .slot_bytes = 4};
+  const GuardedBuffer<std::int64_t> some(Numbers{0, 1, 4, 3, 3}), with_odd(Numbers{0, 1, 2, 3, 3});
+  const auto* stored = reinterpret_cast<const std::uint8_t*>(odd.data());
+  launch_widen_entries(plain, stored, some.data(), 5, out.data(), &not_finite, nullptr);
+  EXPECT_EQ(not_finite, 0) << "only what is asked for counts";
+  launch_widen_entries(plain, stored, with_odd.data(), 5, out.data(), &not_finite, nullptr);
+  EXPECT_EQ(not_finite, 1);
+}
+
+/// Rows of any length with marks anywhere, NaN among them; as many are picked as there is room for.
+TEST(ColumnKernelsTest, WhatIsMarkedIsCountedAndPickedInOrder) {
+  const Numbers lengths = {0, 1, 31, 32, 33, 200, 0, 64, 7}, splits = splits_of(lengths, 1000);
+  const auto rows = std::ssize(lengths);
+  Numbers begins;
+  for (std::int64_t row = 0; row < rows; ++row) begins.push_back(1000 * (rows - row));
+  std::vector<float> marks;
+  for (std::int64_t i = 0; i < splits.back(); ++i)
+    marks.push_back(i % 7 == 0   ? std::numeric_limits<float>::quiet_NaN()
+                    : i % 3 == 0 ? 0.0F
+                                 : (i % 2 == 0 ? -0.5F : 2.0F));
+  for (const bool all : {false, true})
+    for (const std::int64_t most : {5, 1000}) {
+      Numbers counts, picked;
+      for (std::size_t row = 0; row < lengths.size(); ++row) {
+        Numbers of_row;
+        for (std::int64_t i = 0; i < lengths[row]; ++i) {
+          const float mark = marks[static_cast<std::size_t>(splits[row] + i)];
+          if (all || mark < 0 || mark > 0) of_row.push_back(begins[row] + i);
+        }
+        counts.push_back(std::ssize(of_row));
+        of_row.resize(static_cast<std::size_t>(std::min(counts.back(), most)));
+        picked.insert(picked.end(), of_row.begin(), of_row.end());
+      }
+      const GuardedBuffer<std::int64_t> first(begins), ends(splits), room(splits_of(counts, most));
+      const GuardedBuffer<float> marked(marks);
+      const MarkedRows of{.begins = first.data(),
+                          .splits = ends.data(),
+                          .marks = all ? nullptr : marked.data(),
+                          .rows = rows};
+      GuardedBuffer<std::int64_t> found(counts.size()), places(picked.size());
+      launch_count_marked(of, found.data(), nullptr);
+      launch_pick(of, room.data(), places.data(), nullptr);
+      EXPECT_EQ(found.values(), counts);
+      EXPECT_EQ(places.values(), picked);
+    }
+}
+
+TEST(ColumnKernelsTest, SumsHaveTheBitsOfTheCpu) {
+  const Numbers lengths = {0, 1, 3, 4, 5, 130, 2}, splits = splits_of(lengths, 1000);
+  constexpr std::int64_t kWidth = 3;
+  RandomSequence random(CounterRandom(5, 5));
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < splits.back() * kWidth; ++i)
+    values.push_back(static_cast<float>(random.uniform() * 1e3 - 500));
+  const GuardedBuffer<float> from(values);
+  const GuardedBuffer<std::int64_t> ends(splits);
+  GuardedBuffer<double> sums(lengths.size() * kWidth);
+  launch_row_sums(from.data(), kWidth, ends.data(), std::ssize(lengths), sums.data(), nullptr);
+  for (std::size_t row = 0; row < lengths.size(); ++row)
+    for (std::int64_t column = 0; column < kWidth; ++column) {
+      std::vector<float> of_row;
+      for (std::int64_t i = splits[row]; i < splits[row + 1]; ++i)
+        of_row.push_back(values[static_cast<std::size_t>(i * kWidth + column)]);
+      EXPECT_EQ(sums.data()[static_cast<std::size_t>(column) * lengths.size() + row],
+                features::detail::sum_vector(of_row.data(), of_row.size()));
+    }
+}
+
 /// Rows lie anywhere in the bytes, in any order; elements of 12 bytes are copied by words, others by bytes.
 TEST(ColumnKernelsTest, RowsAreGatheredRaggedAndPadded) {
   constexpr std::int64_t kMany = 70, kLength = 9;
@@ -186,12 +276,11 @@ TEST(ColumnKernelsTest, RowsAreGatheredRaggedAndPadded) {
         }
       }
     const GuardedBuffer<std::uint8_t> from(stored);
-    const GuardedBuffer<std::int64_t> first(begins), ends(splits);
-    const ElementRows rows{.from = from.data(),
-                           .element_bytes = width,
-                           .begins = first.data(),
-                           .splits = ends.data(),
-                           .rows = kMany};
+    std::vector<const std::uint8_t*> addresses;
+    for (const std::int64_t begin : begins) addresses.push_back(from.data() + begin * width);
+    const GuardedBuffer<std::int64_t> ends(splits);
+    const ElementRows rows{
+        .element_bytes = width, .begins = addresses.data(), .splits = ends.data(), .rows = kMany};
     GuardedBuffer<std::uint8_t> one_by_one(ragged.size()), in_slots(padded.size());
     GuardedBuffer<bool> real(mask.size());
     launch_gather_ragged(rows, splits.back(), one_by_one.data(), nullptr);
@@ -199,6 +288,14 @@ TEST(ColumnKernelsTest, RowsAreGatheredRaggedAndPadded) {
     EXPECT_EQ(one_by_one.values(), ragged) << width;
     EXPECT_EQ(in_slots.values(), padded) << width;
     for (std::size_t slot = 0; slot < mask.size(); ++slot) ASSERT_EQ(real.data()[slot], mask[slot]);
+    GuardedBuffer<std::uint8_t> firsts(static_cast<std::size_t>(kMany * width)), again(padded.size());
+    launch_gather_rows(rows, firsts.data(), nullptr);
+    launch_gather_padded(rows, kLength, again.data(), nullptr, nullptr);
+    EXPECT_EQ(again.values(), padded) << "a mask is not needed";
+    for (std::size_t row = 0; row < kMany; ++row)
+      EXPECT_EQ(std::memcmp(firsts.data() + row * static_cast<std::size_t>(width), addresses[row],
+                            static_cast<std::size_t>(width)),
+                0);
   }
 }
 

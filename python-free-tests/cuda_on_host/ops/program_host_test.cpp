@@ -54,6 +54,9 @@ Outputs run_kernel(const InstructionList& list, const Inputs& in,
   for (const auto& values : jets) jet_pointers.push_back(values.data());
   const std::size_t elements = static_cast<std::size_t>(in.row_splits.back()), outputs = list.outputs.size();
   GuardedBuffer<float> out(elements * outputs);
+  std::vector<float*> first;
+  for (std::size_t i = 0; i < outputs; ++i) first.push_back(out.data() + i);
+  const std::vector<std::int64_t> strides(outputs, static_cast<std::int64_t>(outputs));
   int not_finite = 0;
   launch_program({.instructions = list.instructions.data(),
                   .num_instructions = static_cast<int>(list.instructions.size()),
@@ -65,7 +68,9 @@ Outputs run_kernel(const InstructionList& list, const Inputs& in,
                   .outputs = list.outputs.data(),
                   .transforms = transforms.data(),
                   .num_outputs = static_cast<int>(outputs),
-                  .out = out.data(),
+                  .out = first.data(),
+                  .strides = strides.data(),
+                  .length = 0,
                   .not_finite = &not_finite},
                  nullptr);
   Outputs found{.columns = std::vector<std::vector<float>>(outputs), .not_finite = not_finite != 0};

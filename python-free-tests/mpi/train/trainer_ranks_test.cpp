@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -164,6 +166,39 @@ class DamagedPoints final : public data::Dataset {
   data::DatasetPtr points_;
   std::vector<std::size_t> damaged_;
 };
+
+/// Points on a disk that fails here.
+class FailingDisk final : public data::Dataset {
+ public:
+  explicit FailingDisk(bool fails) : points_(make_points(2000)), fails_(fails) {}
+  std::int64_t size() const noexcept override { return points_->size(); }
+  std::span<const data::SampleRange> ranges() const noexcept override { return points_->ranges(); }
+  const data::DatasetSummary& summary() const override { return points_->summary(); }
+  data::SampleBlock read(std::size_t range) const override {
+    if (fails_ && reads_++ > 5)
+      throw IoError("points.h5: cannot be read from 4096 on: Input/output error", EIO);
+    return points_->read(range);
+  }
+
+ private:
+  data::DatasetPtr points_;
+  bool fails_;
+  mutable std::atomic<int> reads_ = 0;
+};
+
+TEST_F(TrainerRanksTest, OneRanksDiskErrorStopsAllRanksAtOnce) {
+  const bool is_here = world().rank() == world().size() - 1;
+  ToyTraining training(world(), root_ / "disk", {"--timeout", "300"}, {.epochs = 3, .batch = 32});
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    training.trainer.fit(std::make_shared<FailingDisk>(is_here), nullptr);
+    ADD_FAILURE() << "no error on rank " << world().rank();
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("points.h5: cannot be read from 4096 on"), std::string::npos) << what;
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30)) << "not by the timeout";
+}
 
 /// What an epoch counted, and a stop after a step of one rank.
 class BadCounts : public Callback {

@@ -30,6 +30,17 @@ void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
   if (starved && std::this_thread::get_id() != starved_but_for) return nullptr;
   return std::malloc(size);
 }
+// Of memory for tensors that come and go (RecycledTensors), which asks for an alignment.
+std::atomic<std::int64_t> slabs_made = 0;
+
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  ++slabs_made;
+  const auto align = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(align, (size + align - 1) / align * align)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 void* operator new(std::size_t size) {
   if (void* memory = ::operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
@@ -324,6 +335,76 @@ TEST(DataLoaderTest, MemoryStaysBounded) {
   EXPECT_LE(peak, bound + (3 * 256 + 3 * 40) * sample_bytes);
   EXPECT_LT(peak, samples * sample_bytes / 4);
   EXPECT_GT(peak, 65536 * sample_bytes / 4) << "the window is held";
+}
+
+/// Nothing is allocated for the ten-thousandth batch that was not there for the hundredth.
+TEST(DataLoaderTest, SlabsStayAsManyOverTenThousandBatches) {
+  NamedTensors tensors;
+  tensors.set("image",
+              at::arange(20000, at::kFloat).unsqueeze(1).expand({20000, 1050}));  // 8 are above 32 KiB
+  const auto dataset = make_memory_dataset(std::move(tensors), 40);
+  DataLoader loader(dataset, {.global_batch = 20, .threads = 2, .prefetch_bytes = 2 << 20});
+  const auto take = [&](std::int64_t batches) {
+    for (std::int64_t i = 0; i < batches;) i += loader.next() ? 1 : 0;
+  };
+  take(100);
+  const std::int64_t made = slabs_made, peak = loader.statistics().bytes_peak;
+  EXPECT_GT(made, 0);
+  take(9900);
+  EXPECT_LE(slabs_made - made, 4) << "as many as may be in use at once";
+  EXPECT_LE(loader.statistics().bytes_peak, 2 * peak);
+}
+
+/// The waits that it tells of are those that a stopwatch around `next` sees, and what is left of a delay put in its way.
+TEST(DataLoaderTest, TellsWhatShareOfTheTimeItWasWaitedFor) {
+  using Clock = std::chrono::steady_clock;
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(1600));
+  dataset->dawdle = std::chrono::milliseconds(30);  // each chunk, of which a batch is made
+  DataLoader loader(dataset,
+                    {.global_batch = 40, .shuffle = false, .prefetch_batches = 1, .prefetch_bytes = 1});
+  loader.next();  // nothing is made beside it
+  const LoaderStatistics before = loader.statistics();
+  std::chrono::duration<double> waited{0}, worked{0};
+  for (int batch = 1; batch < 40; ++batch) {
+    const auto begin = Clock::now();
+    std::this_thread::sleep_for(std::chrono::milliseconds(12));
+    const auto asked = Clock::now();
+    ASSERT_TRUE(loader.next());
+    worked += asked - begin;
+    waited += Clock::now() - asked;
+  }
+  const double all = (waited + worked).count();
+  const double told = loader.statistics().wait_seconds - before.wait_seconds;
+  const double delay = loader.statistics().decode_seconds - before.decode_seconds;
+  EXPECT_GE(delay, 39 * 0.030);
+  EXPECT_NEAR(told / all, waited.count() / all, 0.02);
+  EXPECT_NEAR(told / all, (delay - worked.count()) / all, 0.02)
+      << "a batch is made while the one before is used";
+}
+
+/// A few numbers, wherever the epoch stands; going on reads what the next batch needs and nothing of what is past.
+TEST(DataLoaderTest, AStateIsSmallAndAsCheapToGoOnFromAnywhere) {
+  constexpr std::int64_t kSamples = 400000;
+  const auto dataset = std::make_shared<WatchedDataset>(numbered(kSamples));
+  const DataLoaderOptions options{.global_batch = 100, .prefetch_batches = 1, .prefetch_bytes = 1};
+  DataLoader loader(dataset, options);
+  StateDict state = loader.state();
+  state.set("epoch", std::int64_t{3});
+  state.set("step", std::int64_t{3999});
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : state.values) bytes += value.size();
+  EXPECT_LE(bytes, 64U);
+  std::vector<int> reads;
+  for (const std::int64_t step : {1, 2000, 3999}) {
+    state.set("step", step);
+    for (auto& count : dataset->reads) count = 0;
+    DataLoader resumed(dataset, options);
+    resumed.load(state);
+    ASSERT_EQ(resumed.next()->step, step);
+    reads.push_back(0);
+    for (const auto& count : dataset->reads) reads.back() += count;
+  }
+  for (const int count : reads) EXPECT_LE(count, 2 * 100 + 50) << "a chunk for each sample of a batch or two";
 }
 
 TEST(DataLoaderTest, TellsWhereTheTimeOfAnEpochWent) {

@@ -49,6 +49,19 @@ TEST(EpochOrderTest, HoldsEverySampleOnce) {
         }
 }
 
+TEST(EpochOrderTest, HoldsEverySampleOfAMillionOnceWhateverTheWindow) {
+  constexpr std::int64_t kMany = 1'000'003;
+  for (const std::int64_t window : {std::int64_t{1}, std::int64_t{5000}, kMany, std::int64_t{0}}) {
+    const EpochOrder order(even_ranges(kMany, 1000), {.seed = 2, .streams = 16, .window_samples = window});
+    std::vector<bool> seen(kMany);
+    for (std::int64_t p = 0; p < kMany; ++p) {
+      const auto sample = static_cast<std::size_t>(order[p]);
+      ASSERT_FALSE(seen[sample]) << "sample " << sample << " twice with window " << window;
+      seen[sample] = true;
+    }
+  }
+}
+
 TEST(EpochOrderTest, HoldsEverySampleOnceWithUnevenAndEmptyChunks) {
   const std::vector<SampleRange> ranges = {{0, 3},    {3, 0},   {3, 500},   {503, 1},
                                            {504, 40}, {544, 0}, {544, 2000}};
@@ -151,28 +164,56 @@ TEST(EpochOrderTest, PlacesAreUniformForFewSamples) {
   EXPECT_LT(chi_squared, 80) << "36 degrees of freedom: 80 is exceeded once in 30,000";
 }
 
-// Classes sorted in the file, as signal after background: the counts per batch vary as in a perfect shuffle,
-// times about 1 + B/W.
-TEST(EpochOrderTest, MixesClassSortedData) {
-  constexpr std::int64_t samples = 200000, classes = 10, batch = 256;
-  const auto ranges = even_ranges(samples, 40);
-  auto options = choose_order(ranges, 2400, batch);
-  EXPECT_EQ(options.window_samples, (std::int64_t{128} << 20) / 2400);
-  EXPECT_EQ(options.streams, 48);
-  options.seed = 9;
-  const EpochOrder order(ranges, options);
+constexpr std::int64_t kSorted = 200000, kClasses = 10, kBatch = 256, kChunk = 40;
+constexpr double kPerfect =
+    kBatch * (1.0 / kClasses) * (1 - 1.0 / kClasses);  // of the count of a class in a batch
+
+/// Variance of the counts of classes in batches of data that are sorted by class, as signal after background, over that of
+/// independent draws.
+double inflation(const EpochOrder& order) {
   double squares = 0;
-  const std::int64_t batches = samples / batch;
+  const std::int64_t batches = kSorted / kBatch;
   for (std::int64_t b = 0; b < batches; ++b) {
-    std::array<double, classes> counts{};
-    for (std::int64_t p = b * batch; p < (b + 1) * batch; ++p)
-      ++counts[static_cast<std::size_t>(order[p] * classes / samples)];
-    for (const double count : counts) squares += std::pow(count - static_cast<double>(batch) / classes, 2);
+    std::array<double, kClasses> counts{};
+    for (std::int64_t p = b * kBatch; p < (b + 1) * kBatch; ++p)
+      ++counts[static_cast<std::size_t>(order[p] * kClasses / kSorted)];
+    for (const double count : counts) squares += std::pow(count - static_cast<double>(kBatch) / kClasses, 2);
   }
-  const double variance = squares / static_cast<double>(batches * classes);
-  const double perfect = batch * (1.0 / classes) * (1 - 1.0 / classes);
-  EXPECT_GT(variance / perfect, 0.85);
-  EXPECT_LT(variance / perfect, 1.25);
+  return squares / static_cast<double>(batches * kClasses) / kPerfect;
+}
+
+/// Chunks of one class each are drawn into a window of W samples, and batches of B from the window, both without putting back:
+/// (W - B) / (W - 1) + B / W c (N - W) / (N - c).
+double predicted_inflation(std::int64_t window_samples) {
+  const auto window = static_cast<double>(window_samples), batch = static_cast<double>(kBatch),
+             chunk = static_cast<double>(kChunk), samples = static_cast<double>(kSorted);
+  return (window - batch) / (window - 1) + batch / window * chunk * (samples - window) / (samples - chunk);
+}
+
+TEST(EpochOrderTest, MixesClassSortedDataAsPredicted) {
+  const auto ranges = even_ranges(kSorted, kChunk);
+  for (const std::int64_t window : {std::int64_t{2560}, std::int64_t{10240}, std::int64_t{25600}}) {
+    double sum = 0;
+    for (std::uint64_t seed = 0; seed < 4; ++seed)
+      sum += inflation(EpochOrder(ranges, {.seed = seed, .window_samples = window}));
+    EXPECT_NEAR(sum / 4, predicted_inflation(window), 0.1 * predicted_inflation(window)) << window;
+  }
+  auto chosen = choose_order(ranges, 2400, kBatch);
+  EXPECT_EQ(chosen.window_samples, (std::int64_t{128} << 20) / 2400);
+  EXPECT_EQ(chosen.streams, 48);
+  chosen.seed = 9;
+  const double predicted = predicted_inflation(chosen.window_samples);
+  EXPECT_NEAR(inflation(EpochOrder(ranges, chosen)), predicted, 0.1 * predicted);
+}
+
+/// One window: within three standard deviations of what independent draws vary by.
+TEST(EpochOrderTest, AnExactShuffleVariesAsIndependentDrawsDo) {
+  const double deviation = std::sqrt(2.0 * kBatch / kSorted / (kClasses - 1));
+  for (const std::int64_t chunk : {std::int64_t{1}, kChunk})
+    for (std::uint64_t seed = 1; seed < 4; ++seed) {
+      const EpochOrder order(even_ranges(kSorted, chunk), {.seed = seed, .window_samples = 0});
+      EXPECT_NEAR(inflation(order), 1, 3 * deviation) << "seed " << seed << ", chunks of " << chunk;
+    }
 }
 
 TEST(EpochOrderTest, ChoiceDependsOnDataAndBatchOnly) {

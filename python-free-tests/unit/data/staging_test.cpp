@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -208,6 +209,39 @@ TEST_F(StagingTest, TrainingReadsTheSourceUntilACopyIsWhole) {
   const auto statistics = staging->statistics();
   EXPECT_EQ(statistics.copied_bytes, 3 * kFileBytes) << "nothing twice";
   EXPECT_TRUE(statistics.is_stager);
+  EXPECT_THAT(leftovers(), IsEmpty());
+}
+
+/// A disk with room for three of ten files, a slow source, two ranks of a node over three epochs: what is read first is copied
+/// once, by one of them, and nothing is given up for what does not fit.
+TEST_F(StagingTest, TwoRanksOfANodeCopyWhatFitsOnce) {
+  const auto paths = write_files(10);
+  const auto dataset = std::make_shared<HashedFiles>(paths);
+  before_copied_piece() = [](std::uint64_t) { std::this_thread::sleep_for(20ms); };
+  std::array<std::shared_ptr<Staging>, 2> stagings;
+  for (auto& staging : stagings) staging = std::make_shared<Staging>(options(3 * kFileBytes));
+  std::vector<std::int64_t> seen(static_cast<std::size_t>(dataset->size()));
+  std::vector<DataLoader> ranks;
+  for (int rank = 0; rank < 2; ++rank)
+    ranks.emplace_back(dataset, DataLoaderOptions{.global_batch = 32,
+                                                  .rank = rank,
+                                                  .world_size = 2,
+                                                  .prefetch_bytes = 1 << 20,
+                                                  .staging = stagings[static_cast<std::size_t>(rank)]});
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (DataLoader& rank : ranks)
+      while (const auto batch = rank.next())
+        for (std::int64_t i = 0; i < batch->size(); ++i)
+          ++seen[static_cast<std::size_t>(batch->sample_ids[i].item<std::int64_t>())];
+    for (const auto& staging : stagings) ASSERT_TRUE(stages(*staging, 3));
+  }
+  EXPECT_THAT(seen, testing::Each(3));
+  const StagingStatistics one = stagings[0]->statistics(), other = stagings[1]->statistics();
+  EXPECT_EQ(one.copied_bytes + other.copied_bytes, 3 * kFileBytes) << "as planned, to the byte";
+  EXPECT_EQ(one.evicted + other.evicted, 0U);
+  EXPECT_EQ(one.bad_copies + other.bad_copies, 0U);
+  EXPECT_NE(one.is_stager, other.is_stager);
+  EXPECT_THAT(CopyFolder(copies()).copies(), SizeIs(3));
   EXPECT_THAT(leftovers(), IsEmpty());
 }
 

@@ -105,6 +105,10 @@ std::span<const Engine* const> engines() {
   return all;
 }
 
+void fetch_by(const Engine& engine, const ReadPlan& plan, std::span<std::byte> out) {
+  engine.read(merge(plan), out);
+}
+
 // An engine gets all that follows each other and is its own: it may have many reads under way at once.
 void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engine* const> by) {
   const std::vector<Piece> merged = merge(plan);

@@ -53,6 +53,9 @@ std::span<const Engine* const> all_engines();
 /// The pieces one after the other, each as its source reads itself.
 void read_each(std::span<const Piece> pieces, std::span<std::byte> out);
 
+/// Fetches a plan by one engine. @pre it can read all sources; `out` has `plan.bytes()`
+void fetch_by(const Engine& engine, const ReadPlan& plan, std::span<std::byte> out);
+
 /// Neighbouring pieces that touch in their source are read at once, up to so many bytes.
 inline constexpr std::uint64_t kMostBytesAtOnce = std::uint64_t{8} << 20;
 

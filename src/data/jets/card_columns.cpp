@@ -127,6 +127,26 @@ ColumnLayout column_by_number(const ReadSource& source, std::size_t index, const
 
 }  // namespace
 
+ColumnName split_name(const std::string& full) {
+  const auto dot = full.find('.');
+  return {full.substr(0, dot) == "part", full.substr(dot + 1)};
+}
+
+bool may_have(const ReadSource& source, const ColumnName& column) {
+  const auto& names = source.columns;
+  return source.per_particle == column.per_particle &&
+         (names.empty() || std::ranges::find(names, column.name) != names.end());
+}
+
+ReadSource place_of_column(const ReadSource& source, const std::string& column) {
+  if (!source.group) return source;
+  ReadSource one = source;
+  one.dataset = source.dataset.empty() ? column : source.dataset + "/" + column;
+  one.group = false;
+  one.columns = {column};
+  return one;
+}
+
 std::optional<ColumnLayout> find_column(const ReadSource& source, std::string_view column,
                                         const DatasetLayout& dataset, const std::string& where,
                                         std::string_view row) {

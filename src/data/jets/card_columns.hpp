@@ -14,6 +14,18 @@
 
 namespace bunchtrain::data {
 
+/// "part.pt": a column of a kind.
+struct ColumnName {
+  bool per_particle;
+  std::string name;
+};
+ColumnName split_name(const std::string& full);
+
+/// Whether a source names the column. Compounds and groups may list none: any of their members may be meant.
+bool may_have(const features::ReadSource& source, const ColumnName& column);
+/// What one column of a source is read from: of a group, the dataset of that name.
+features::ReadSource place_of_column(const features::ReadSource& source, const std::string& column);
+
 /// Where `column` of `source` lies in the rows of a dataset, which `source.dataset` names.
 /// @return nothing if the source does not have that column, or the dataset not that member. @throws
 /// DataError if rank, type or number of columns are not what the card says. @param where for

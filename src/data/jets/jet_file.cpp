@@ -23,35 +23,8 @@ constexpr std::size_t kSmallestRange = 64;
 constexpr std::size_t kRangeOfUnchunked = 256;
 constexpr std::size_t kElementsPerRange = 16384;  // of ragged rows
 
-// "part.pt": a column of a kind.
-struct ColumnName {
-  bool per_particle;
-  std::string name;
-};
-
-ColumnName split_name(const std::string& full) {
-  const auto dot = full.find('.');
-  return {full.substr(0, dot) == "part", full.substr(dot + 1)};
-}
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-// Compounds and groups may list no columns: any of their members may be meant.
-bool may_have(const features::ReadSource& source, const ColumnName& column) {
-  return source.per_particle == column.per_particle &&
-         (source.columns.empty() || contains(source.columns, column.name));
-}
-
-// What one column of a source is read from: of a group, the dataset of that name.
-features::ReadSource place_of_column(const features::ReadSource& source, const std::string& column) {
-  if (!source.group) return source;
-  features::ReadSource one = source;
-  one.dataset = source.dataset.empty() ? column : source.dataset + "/" + column;
-  one.group = false;
-  one.columns = {column};
-  return one;
 }
 
 bool is_file_class(const ColumnName& column) {
@@ -79,7 +52,10 @@ struct JetFile::Impl {
     bool for_selection = false;
     bool per_particle = false;
 
-    bool is_in(ColumnSet set) const { return set == ColumnSet::all || for_selection; }
+    bool is_in(ColumnSet set) const {
+      if (set == ColumnSet::beside_device) return !per_particle;
+      return set == ColumnSet::all || for_selection;
+    }
     std::vector<Target> targets(std::size_t rows, ColumnSet set, features::RawColumns& raw) const;
   };
 
@@ -181,6 +157,29 @@ void JetFile::decode(std::size_t first, std::size_t count, ColumnSet set, Planne
   }
 }
 
+std::string JetFile::why_not_on_device() const {
+  for (const auto& source : impl_->sources)
+    if (source.per_particle)
+      if (const std::string why = source.dataset.why_not_plain(); !why.empty())
+        return fmt::format("{}: {}", source.dataset.layout().name, why);
+  return {};
+}
+
+// Each dataset's rows lie one after another behind what was planned before.
+void JetFile::plan_on_device(std::size_t first, std::size_t count, DevicePlan& plan) const {
+  for (const auto& source : impl_->sources) {
+    if (!source.per_particle) continue;
+    const std::uint64_t begin = plan.to_device.bytes();
+    const RowSpan rows = impl_->rows_of(source, {first, count});
+    source.dataset.plan(rows.first, rows.count, plan.to_device);
+    for (const auto& column : source.columns)
+      plan.columns.push_back({.name = column.name,
+                              .per_particle = column.per_particle,
+                              .stored = as_stored(column.layout),
+                              .begin = begin});
+  }
+}
+
 void JetFile::read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const {
   ReadPlan wanted;
   plan(first, count, set, wanted);
@@ -266,7 +265,7 @@ bool JetFile::Impl::reads(ColumnSet set, bool per_particle, const std::string& n
   for (const auto& source : sources)
     for (const auto& column : source.columns)
       if (column.per_particle == per_particle && column.name == name)
-        return set == ColumnSet::all || column.for_selection;
+        return set == ColumnSet::selection ? column.for_selection : source.is_in(set);
   return false;
 }
 

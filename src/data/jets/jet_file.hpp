@@ -11,14 +11,16 @@
 #include <vector>
 
 #include "bunchtrain/data/dataset.hpp"
+#include "bunchtrain/data/detail/device_plan.hpp"
 #include "bunchtrain/features/feature_pipeline.hpp"
 #include "bunchtrain/features/raw_columns.hpp"
 #include "storage/stored_dataset.hpp"
 
 namespace bunchtrain::data {
 
-/// What is read of a file: everything the inputs need, or only what decides which rows are kept.
-enum class ColumnSet { all, selection };
+/// What is read of a file: everything the inputs need, only what decides which rows are kept, or what is left to the host where a
+/// device takes the particles.
+enum class ColumnSet { all, selection, beside_device };
 
 /// A column that only label, weight or split need and that a file does not have.
 struct MissingColumn {
@@ -51,6 +53,10 @@ class JetFile {
               features::RawColumns& raw) const;
   /// Both, with fetching between.
   void read(std::size_t first, std::size_t count, ColumnSet set, features::RawColumns& raw) const;
+  /// Why a device cannot take the particles: "particles: pread + own inflate"; empty if it can.
+  std::string why_not_on_device() const;
+  /// Adds the pieces of datasets with particles, and where columns lie in them.
+  void plan_on_device(std::size_t first, std::size_t count, DevicePlan& plan) const;
   /// One line per dataset: "table/table: pread + own inflate".
   std::vector<std::string> paths() const;
   /// As `OpenedFile::identities`.

@@ -12,6 +12,7 @@
 #include "bunchtrain/core/hash.hpp"
 #include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/data/collation.hpp"
+#include "bunchtrain/data/detail/device_plan.hpp"
 #include "bunchtrain/features/standardisation.hpp"
 #include "io/slab.hpp"
 #include "part_text.hpp"
@@ -178,10 +179,45 @@ SampleBlock JetPart::read(std::size_t range) const {
 }
 
 SampleBlock JetPart::decode(std::size_t range, PlannedBytes bytes) const {
-  SampleBlock block{.tensors = evaluate(range, bytes).tensors, .range = ranges_.at(range)};
+  return as_samples(range, evaluate(range, bytes));
+}
+
+SampleBlock JetPart::as_samples(std::size_t range, features::FeatureBlock made) const {
+  SampleBlock block{.tensors = std::move(made.tensors), .range = ranges_.at(range)};
   if (card_.kind == features::CardKind::jets && !block.tensors.contains("label"))
     block.tensors.set("label", at::full({block.range.count}, -1, at::TensorOptions().dtype(at::kLong)));
   return block;
+}
+
+DeviceSupport JetPart::device_support() const {
+  DeviceSupport support{.why_not = pipeline_.why_not_on_device(), .tensors = pipeline_.device_tensors()};
+  for (const JetFile& file : source_->files()) {
+    if (!support.why_not.empty()) break;
+    support.why_not = file.why_not_on_device();
+  }
+  return support;
+}
+
+DevicePlan JetPart::plan_on_device(std::size_t index) const {
+  const RowRange& range = source_->ranges().at(index);
+  const JetFile& file = source_->files()[range.file];
+  DevicePlan plan;
+  file.plan_on_device(range.first, range.count, plan);
+  file.plan(range.first, range.count, ColumnSet::beside_device, plan.to_host);
+  return plan;
+}
+
+std::optional<SampleBlock> JetPart::decode_on_device(std::size_t index, const DevicePlan& plan,
+                                                     const DeviceBytes& bytes) const {
+  const RowRange& range = source_->ranges().at(index);
+  thread_local features::RawColumns raw;
+  PlannedBytes on_host = bytes.on_host;
+  source_->files()[range.file].decode(range.first, range.count, ColumnSet::beside_device, on_host, raw);
+  on_host.require_end();
+  auto block = pipeline_.evaluate_on_device(
+      {.columns = &plan.columns, .bytes = bytes.on_device, .device = bytes.device}, raw, rows_in(range));
+  if (!block) return std::nullopt;
+  return as_samples(index, std::move(*block));
 }
 
 std::vector<std::size_t> JetPart::filled_ranges() const {

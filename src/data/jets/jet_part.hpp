@@ -29,6 +29,10 @@ class JetPart final : public Dataset {
   SampleBlock read(std::size_t range) const override;
   ReadPlan plan(std::size_t range) const override;
   SampleBlock decode(std::size_t range, PlannedBytes bytes) const override;
+  DeviceSupport device_support() const override;
+  DevicePlan plan_on_device(std::size_t range) const override;
+  std::optional<SampleBlock> decode_on_device(std::size_t range, const DevicePlan& plan,
+                                              const DeviceBytes& bytes) const override;
   std::span<const std::string> ragged() const noexcept override { return ragged_; }
   std::span<const std::int64_t> row_splits() const noexcept override { return row_splits_; }
   const DatasetSummary& summary() const override { return summary_; }
@@ -61,6 +65,7 @@ class JetPart final : public Dataset {
   WeightSums weigh(const std::vector<double>& class_weights) const;
 
  private:
+  SampleBlock as_samples(std::size_t range, features::FeatureBlock block) const;
   std::vector<std::int64_t> rows_in(const RowRange& range) const;
   features::FeatureBlock evaluate(std::size_t range, features::RawRanges* ranges = nullptr) const;
   features::FeatureBlock evaluate(std::size_t range, PlannedBytes bytes,

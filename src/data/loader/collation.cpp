@@ -93,6 +93,7 @@ void require_ragged(const Collation& collation, const SampleBlock& like, std::sp
 class RowCollation final : public Collation {
  public:
   std::string kind() const override { return "rows"; }
+  bool gathers() const noexcept override { return true; }
 
   NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
                        std::span<const std::string> ragged, const AllocateTensor& allocate) const override {
@@ -115,6 +116,7 @@ class RowCollation final : public Collation {
 class RaggedCollation final : public Collation {
  public:
   std::string kind() const override { return "ragged"; }
+  bool gathers() const noexcept override { return true; }
 
   NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,
                        std::span<const std::string> ragged, const AllocateTensor& allocate) const override {
@@ -169,6 +171,7 @@ class PaddedCollation final : public Collation {
     const std::string at_least = least_ > 1 ? fmt::format("{} at least, ", least_) : "";
     return fmt::format("padded to the longest, in multiples of {}, {}{} at most", multiple_, at_least, most_);
   }
+  bool gathers() const noexcept override { return true; }
   std::int64_t taken(std::int64_t elements) const noexcept override { return std::min(elements, most_); }
 
   NamedTensors collate(std::span<const CollatedSample> samples, const SampleBlock& like,

@@ -94,6 +94,7 @@ std::string LoaderStatistics::describe() const {
 struct DataLoader::Impl {
   DatasetPtr dataset;
   DataLoaderOptions options;
+  DecodingChoice decoding;
   std::int64_t epoch = 0;
   std::int64_t step = 0;
   std::int64_t position = 0;  // of the step's first sample
@@ -105,7 +106,10 @@ struct DataLoader::Impl {
 
   bool by_elements() const { return options.global_elements > 0; }
   const std::shared_ptr<const LoaderPlan>& planned() {
-    if (!plan) plan = std::make_shared<const LoaderPlan>(dataset, options);
+    if (plan) return plan;
+    const auto on_device =
+        decoding.on_device ? dataset->device_support().tensors : std::vector<std::string>();
+    plan = std::make_shared<const LoaderPlan>(dataset, options, on_device);
     return plan;
   }
   EpochBatches batches(std::int64_t of_epoch) { return planned()->batches(of_epoch); }
@@ -142,6 +146,7 @@ DataLoader::DataLoader(DatasetPtr dataset, DataLoaderOptions options) {
   if (!options.collation) options.collation = dataset->collation();
   if (!options.collation) options.collation = ragged ? make_ragged_collation() : make_row_collation();
   impl_ = std::make_unique<Impl>();
+  impl_->decoding = choose_decoding(*dataset, options);
   impl_->dataset = std::move(dataset);
   impl_->options = std::move(options);
 }
@@ -165,8 +170,8 @@ std::optional<Batch> DataLoader::next() {
     return std::nullopt;
   }
   if (!self.pipeline)
-    self.pipeline =
-        std::make_unique<LoaderPipeline>(self.dataset, self.planned(), self.options, self.epoch, self.step);
+    self.pipeline = std::make_unique<LoaderPipeline>(self.dataset, self.planned(), self.options,
+                                                     self.decoding, self.epoch, self.step);
   if (self.step == 0) self.statistics = {};
   try {
     Batch batch = self.pipeline->take();

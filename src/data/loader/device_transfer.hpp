@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <functional>
 #include <memory>
 
 #include "bunchtrain/tensor/named_tensors.hpp"
@@ -31,7 +32,10 @@ class DeviceTransfer {
 
   /// Host memory to fill: pinned if the device is a GPU.
   at::Tensor allocate(at::IntArrayRef sizes, at::ScalarType type) const;
-  Pending start(NamedTensors host) const;
+  /// @param then enqueues more on the stream of the copy, which makes of the copied tensors those of the batch
+  Pending start(NamedTensors host, const std::function<void(NamedTensors&)>& then = {}) const;
+  /// Runs `action` with the stream of the copies as the current one.
+  void run(const std::function<void()>& action) const;
   /// Makes the current stream wait for the copy (the host does not) and hands the tensors to that stream.
   NamedTensors finish(Pending pending) const;
 

@@ -4,15 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/staging.hpp"
-#include "io/file_stamp.hpp"
-#include "io/slab.hpp"
+#include "reading.hpp"
 #include "sample_ranges.hpp"
 
 namespace bunchtrain::data {
@@ -20,88 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 constexpr std::chrono::milliseconds kWaitingSlice{50};
-
-/// Processor time of the calling thread.
-double processor_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-/// Adds what an activity of this thread takes.
-template <class Action>
-auto timed(double& seconds, const Action& action) {
-  const auto begin = Clock::now();
-  auto result = action();
-  seconds += seconds_since(begin);
-  return result;
-}
-
-/// Files that have changed make samples of two states of them.
-void require_unchanged(const ReadPlan& from, ByteSource::Look look) {
-  const ByteSource* before = nullptr;
-  for (const Piece& piece : from.pieces)
-    if (const ByteSource* source = std::exchange(before, piece.source); source != piece.source)
-      piece.source->require_unchanged(look);
-}
-
-SampleBlock read_by(const Dataset& dataset, std::size_t range, const ReadPlan& plan, const ReadPlan& from,
-                    LoaderStatistics& spent) {
-  thread_local io::Slab slab;  // not the one of `io::thread_slab`: a dataset may read others while it decodes
-  const PlannedBytes bytes = timed(spent.fetch_seconds, [&] { return slab.fetch(plan, from); });
-  spent.bytes_fetched += static_cast<std::int64_t>(plan.bytes());
-  require_unchanged(from, ByteSource::Look::now_and_then);
-  return timed(spent.decode_seconds, [&] { return dataset.decode(range, bytes); });
-}
-
-/// What looks damaged may be a file that is being written again.
-SampleBlock read_from_files(const Dataset& dataset, std::size_t range, const ReadPlan& plan,
-                            LoaderStatistics& spent) {
-  try {
-    return read_by(dataset, range, plan, plan, spent);
-  } catch (const DataError&) {
-    require_unchanged(plan, ByteSource::Look::now);
-    throw;
-  }
-}
-
-/// From copies where there are some; what they bring that cannot be decoded is read again from the files.
-SampleBlock read_staged(const Dataset& dataset, std::size_t range, Staging* staging,
-                        LoaderStatistics& spent) {
-  const ReadPlan plan = dataset.plan(range);
-  if (const auto staged = staging != nullptr ? staging->redirect(plan) : std::nullopt) {
-    try {
-      return read_by(dataset, range, plan, staged->plan, spent);
-    } catch (const DataError&) {
-      staging->distrust(*staged);
-    } catch (const IoError&) {
-      staging->distrust(*staged);
-    }
-  }
-  return read_from_files(dataset, range, plan, spent);
-}
-
-SampleBlock read_contiguous(const Dataset& dataset, std::size_t range, Staging* staging,
-                            LoaderStatistics& spent) {
-  SampleBlock block = read_staged(dataset, range, staging, spent);
-  NamedTensors tensors;
-  for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
-  block.tensors = std::move(tensors);
-  return block;
-}
-
-/// A sector that cannot be read stays so; what else the system refuses may pass.
-bool is_damage(const Error& error) {
-  const auto* refused = dynamic_cast<const IoError*>(&error);
-  if (refused != nullptr) return refused->code() == EIO;
-  return dynamic_cast<const DataError*>(&error) != nullptr &&
-         dynamic_cast<const SourceChangedError*>(&error) == nullptr;
-}
 
 }  // namespace
 
@@ -133,17 +49,22 @@ struct LoaderPipeline::PlannedBatch {
 };
 
 LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderPlan> plan,
-                               const DataLoaderOptions& options, std::int64_t epoch, std::int64_t step)
+                               const DataLoaderOptions& options, const DecodingChoice& decoding,
+                               std::int64_t epoch, std::int64_t step)
     : dataset_(std::move(dataset)),
       plan_(std::move(plan)),
       options_(options),
       transfer_(options.device),
+      decoding_(decoding.on_device ? std::make_unique<const DeviceDecoding>(dataset_, options.device,
+                                                                            transfer_, plan_->like())
+                                   : nullptr),
       share_{.rank = options.rank, .world = options.world_size, .strided = options.shuffle},
       keep_chunks_(plan_->bytes_of_all() <= options.prefetch_bytes),
       plan_epoch_(epoch),
       plan_step_(step),
       ahead_epoch_(epoch) {
   options_.logger.info(plan_->describe(keep_chunks_));
+  if (!decoding.note.empty()) options_.logger.info(decoding.note);
   if (options_.staging) options_.staging->expect(dataset_, ranges_to_come());
   for (int i = 0; i < options_.threads; ++i)
     workers_.emplace_back([this](std::stop_token stop) { work(stop); });
@@ -217,6 +138,8 @@ void LoaderPipeline::collect(LoaderStatistics& statistics) {
   statistics.elements += statistics_.elements;
   statistics.slots += statistics_.slots;
   statistics.first_bad = first_bad_;
+  statistics.device_ranges += statistics_.device_ranges;
+  statistics.left_to_host += statistics_.left_to_host;
   statistics.fetch_seconds += statistics_.fetch_seconds;
   statistics.decode_seconds += statistics_.decode_seconds;
   statistics.assemble_seconds += statistics_.assemble_seconds;
@@ -371,15 +294,22 @@ void LoaderPipeline::count_bad(PlannedBatch& planned) const {
 }
 
 void LoaderPipeline::fill(PlannedBatch& planned) const {
-  NamedTensors host = plan_->collate(planned.samples, [this](at::IntArrayRef sizes, at::ScalarType type) {
+  const AllocateTensor allocate = [this](at::IntArrayRef sizes, at::ScalarType type) {
     return transfer_.allocate(sizes, type);
-  });
+  };
+  NamedTensors host = plan_->collate(planned.samples, allocate);
   plan_->mark_elements(planned.batch, host, planned.ids);
   planned.slots = plan_->padded_slots(host);
-  at::Tensor ids = transfer_.allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
+  at::Tensor ids = allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
   std::copy(planned.ids.begin(), planned.ids.end(), ids.mutable_data_ptr<std::int64_t>());
   host.set(std::string(kSampleIds), std::move(ids));
-  planned.pending = transfer_.start(std::move(host));
+  if (!decoding_) {
+    planned.pending = transfer_.start(std::move(host));
+    return;
+  }
+  const DeviceGather of = decoding_->prepare(planned.samples, host, allocate);
+  planned.pending =
+      transfer_.start(std::move(host), [&](NamedTensors& tensors) { decoding_->gather(of, tensors); });
 }
 
 LoaderPipeline::Chunk* LoaderPipeline::next_to_read() {
@@ -438,6 +368,8 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   statistics_.decode_seconds += spent.decode_seconds;
   statistics_.processor_seconds += processor_spent;
   statistics_.bytes_fetched += spent.bytes_fetched;
+  statistics_.device_ranges += spent.device_ranges;
+  statistics_.left_to_host += spent.left_to_host;
   statistics_.bytes_decoded += plan_->bytes_of(chunk.range);
   chunk.block = std::move(block);
   chunk.error = std::move(error);
@@ -447,11 +379,22 @@ void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   work_there_.notify_all();
 }
 
+SampleBlock LoaderPipeline::read_samples(std::size_t range, LoaderStatistics& spent) const {
+  Staging* staging = options_.staging.get();
+  if (!decoding_) return read_on_host(*dataset_, range, staging, spent);
+  if (auto block = decoding_->read(range, staging, spent)) {
+    ++spent.device_ranges;
+    return std::move(*block);
+  }
+  ++spent.left_to_host;
+  return decoding_->bring(read_on_host(*dataset_, range, staging, spent));
+}
+
 /// The samples of a chunk, or zeros where it is damaged and that is no error. Without the lock: nobody else looks at a
 /// chunk that is being read.
 SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spent) const {
   try {
-    SampleBlock block = read_contiguous(*dataset_, chunk.range, options_.staging.get(), spent);
+    SampleBlock block = read_samples(chunk.range, spent);
     plan_->add_weights(block, dataset_->ranges()[chunk.range].count);
     plan_->require_fitting(chunk.range, block);
     return block;
@@ -459,7 +402,7 @@ SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spen
     if (options_.on_bad == BadData::stop || !is_damage(error)) throw;
     chunk.bad = error.message();
     options_.logger.warning("damaged data are left out: " + chunk.bad);
-    return plan_->blank(chunk.range);
+    return decoding_ ? decoding_->bring(plan_->blank(chunk.range)) : plan_->blank(chunk.range);
   }
 }
 

@@ -17,6 +17,8 @@
 
 #include "bunchtrain/data/data_loader.hpp"
 #include "bunchtrain/tensor/batch.hpp"
+#include "decoding_choice.hpp"
+#include "device_decoding.hpp"
 #include "device_transfer.hpp"
 #include "loader_plan.hpp"
 #include "rank_share.hpp"
@@ -33,7 +35,7 @@ namespace bunchtrain::data {
 class LoaderPipeline {
  public:
   LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderPlan> plan, const DataLoaderOptions& options,
-                 std::int64_t epoch, std::int64_t step);
+                 const DecodingChoice& decoding, std::int64_t epoch, std::int64_t step);
   ~LoaderPipeline();
   LoaderPipeline(const LoaderPipeline&) = delete;
   LoaderPipeline& operator=(const LoaderPipeline&) = delete;
@@ -64,6 +66,7 @@ class LoaderPipeline {
   Chunk* next_to_read();
   Chunk* next_to_read_ahead();
   void read(Chunk& chunk, Lock& lock);
+  SampleBlock read_samples(std::size_t range, LoaderStatistics& spent) const;
   SampleBlock read_or_replace(Chunk& chunk, LoaderStatistics& spent) const;
   Chunk& chunk_of(std::int64_t epoch, std::size_t range);
   void expire();
@@ -76,6 +79,7 @@ class LoaderPipeline {
   const std::shared_ptr<const LoaderPlan> plan_;
   const DataLoaderOptions options_;
   const DeviceTransfer transfer_;
+  const std::unique_ptr<const DeviceDecoding> decoding_;  // null: the host decodes
   const RankShare share_;
   const bool keep_chunks_;
 

@@ -62,7 +62,8 @@ at::Tensor allocate_plainly(at::IntArrayRef sizes, at::ScalarType type) {
 
 }  // namespace
 
-LoaderPlan::LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options)
+LoaderPlan::LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options,
+                       std::span<const std::string> on_device)
     : dataset_(std::move(dataset)),
       options_(options),
       collation_(options.collation),
@@ -82,6 +83,9 @@ LoaderPlan::LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options)
   add_weights(like_, 0);
   for (const auto& [name, tensor] : like_.tensors)
     (is_ragged(name) ? element_bytes_ : row_bytes_) += row_bytes(tensor);
+  collated_like_.range = like_.range;
+  for (const auto& [name, like] : like_.tensors)
+    if (std::ranges::find(on_device, name) == on_device.end()) collated_like_.tensors.set(name, like);
   collate({}, allocate_plainly);
   order_options_ = choose_order(dataset_->ranges(), bytes_of_all() / dataset_->size(), usual_batch());
   order_options_.seed = options.seed;
@@ -120,7 +124,7 @@ CollatedSample LoaderPlan::locate(std::int64_t sample, std::size_t range, const 
 
 NamedTensors LoaderPlan::collate(std::span<const CollatedSample> samples,
                                  const AllocateTensor& allocate) const {
-  NamedTensors batch = collation_->collate(samples, like_, ragged_, allocate);
+  NamedTensors batch = collation_->collate(samples, collated_like_, ragged_, allocate);
   const auto refuse = [&](const std::string& what) {
     throw ConfigError(fmt::format("the collation '{}' made no batch of {} samples: {}", collation_->kind(),
                                   samples.size(), what));

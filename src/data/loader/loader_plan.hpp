@@ -20,7 +20,9 @@ class LoaderPlan {
  public:
   /// Reads one range, for names and shapes. @param options with a collation
   /// @throws DataError if the range cannot be read, ConfigError if it cannot be collated
-  LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options);
+  /// @param on_device names of tensors that a device makes: `collate` leaves them out
+  LoaderPlan(DatasetPtr dataset, const DataLoaderOptions& options,
+             std::span<const std::string> on_device = {});
 
   /// Of any epoch, each with its order.
   EpochBatches batches(std::int64_t epoch) const;
@@ -29,6 +31,8 @@ class LoaderPlan {
   TakenElements taken() const noexcept { return {row_splits_, collation_.get()}; }
   /// @throws ConfigError if the collation makes no batch of them
   NamedTensors collate(std::span<const CollatedSample> samples, const AllocateTensor& allocate) const;
+  /// A block without samples, as the host makes it: names, types, shapes.
+  const SampleBlock& like() const noexcept { return like_; }
   /// Says on the host which elements a batch of these samples has, and which of its tensors are ragged.
   void mark_elements(Batch& batch, const NamedTensors& tensors, std::span<const std::int64_t> samples) const;
   /// Places of a padded batch of ragged samples; 0 of others.
@@ -60,7 +64,7 @@ class LoaderPlan {
   CollationPtr collation_;
   std::span<const std::string> ragged_;
   std::span<const std::int64_t> row_splits_;
-  SampleBlock like_;
+  SampleBlock like_, collated_like_;
   bool adds_weights_ = false;
   std::int64_t row_bytes_ = 0;      ///< of a sample, without its elements
   std::int64_t element_bytes_ = 0;  ///< of an element

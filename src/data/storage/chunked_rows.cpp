@@ -37,6 +37,11 @@ std::string ChunkedRows::way() const {
                   : fmt::format("{} + own {}", bytes_->way(), decoder_of(layout_.filters));
 }
 
+std::string ChunkedRows::why_not_plain() const {
+  if (!is_raw()) return way();
+  return map_.has_all ? "" : "written in part only";
+}
+
 bool ChunkedRows::rows_are_whole() const {
   return std::equal(layout_.shape.begin() + 1, layout_.shape.end(), layout_.chunk.begin() + 1);
 }

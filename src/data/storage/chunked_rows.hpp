@@ -28,6 +28,7 @@ class ChunkedRows final : public RowReader {
                     const RowSink& sink) const override;
   std::string way() const override;
   std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
+  std::string why_not_plain() const override;
   void add_to(Hasher& hasher) const override;
 
  private:

@@ -25,6 +25,7 @@ class ContiguousRows final : public RowReader {
   void decode_parts(std::size_t first, std::size_t count, const RowPart& part, PlannedBytes& bytes,
                     const RowSink& sink) const override;
   std::string way() const override { return bytes_->way(); }
+  std::string why_not_plain() const override { return base_ ? "" : "never written"; }
   void add_to(Hasher& hasher) const override;
 
  private:

@@ -119,6 +119,22 @@ std::string to_string(const ElementType& type) {
   return fmt::format("{}{}{}", type.big_endian && type.bytes > 1 ? "big-endian " : "", name, 8 * type.bytes);
 }
 
+ops::detail::StoredColumn as_stored(const ColumnLayout& column) {
+  const auto number = [](std::size_t value) { return static_cast<std::int64_t>(value); };
+  using Kind = ElementType::Kind;
+  using Stored = ops::detail::StoredKind;
+  const Kind kind = column.type.kind;
+  return {.kind = kind == Kind::floating         ? Stored::floating
+                  : kind == Kind::signed_integer ? Stored::signed_integer
+                                                 : Stored::unsigned_integer,
+          .big_endian = column.type.big_endian,
+          .bytes = number(column.type.bytes),
+          .row_bytes = number(column.row_bytes),
+          .offset = number(column.offset),
+          .slot_bytes = number(column.slot_bytes),
+          .slots = number(column.slots)};
+}
+
 void widen(const ColumnLayout& column, const std::byte* bytes, std::size_t rows, float* out) {
   widen_any(column, bytes, rows, out);
 }

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "bunchtrain/ops/detail/stored_column.hpp"
+
 namespace bunchtrain::data {
 
 /// A number type of a file: IEEE half, single, double, or an integer of 1 to 8 bytes, in either byte order.
@@ -37,6 +39,9 @@ struct ColumnLayout {
   std::size_t slot_bytes = 0;
   std::size_t slots = 1;
 };
+
+/// The same for kernels.
+ops::detail::StoredColumn as_stored(const ColumnLayout& column);
 
 /// Writes the `rows` * slots values of a column to `out`, row by row.
 void widen(const ColumnLayout& column, const std::byte* bytes, std::size_t rows, float* out);

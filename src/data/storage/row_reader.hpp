@@ -63,6 +63,8 @@ class RowReader {
   virtual std::string way() const = 0;
   /// Rows that are decoded together; 1 if any row can be read by itself.
   virtual std::size_t rows_together() const { return 1; }
+  /// Why rows do not lie in the bytes of a plan one after another as they are stored; empty if they do.
+  virtual std::string why_not_plain() const { return way(); }
   /// What almost any change of the values moves: addresses, sizes, ends. Not the place of a file.
   virtual void add_to(Hasher& hasher) const = 0;
   /// The datasets from which the rows of a virtual one come, each once.

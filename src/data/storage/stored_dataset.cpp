@@ -122,6 +122,7 @@ std::vector<std::shared_ptr<const StoredDataset>> StoredDataset::sources() const
 }
 
 std::string StoredDataset::path_text() const { return impl_->reader->way(); }
+std::string StoredDataset::why_not_plain() const { return impl_->reader->why_not_plain(); }
 std::size_t StoredDataset::rows_per_chunk() const noexcept { return impl_->reader->rows_together(); }
 const std::vector<AbsentRows>& StoredDataset::absent() const noexcept { return impl_->absent; }
 

@@ -55,6 +55,8 @@ class StoredDataset {
   /// The way it is read and, unless it is the fast one, why: "pread + own inflate",
   /// "H5Dread (filter szip (4))".
   std::string path_text() const;
+  /// As `RowReader::why_not_plain`.
+  std::string why_not_plain() const;
   /// Rows that are decoded together; 1 if any row can be read by itself.
   std::size_t rows_per_chunk() const noexcept;
   /// Rows that are read as the fill value because there is nothing, by reason.

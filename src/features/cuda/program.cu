@@ -118,6 +118,7 @@ __global__ void __launch_bounds__(kThreads) program_kernel(ProgramArguments a) {
                                     : apply_two(step.op, registers[step.a], registers[step.b]);
     registers[step.out] = value;
   }
+  const std::int64_t place = a.length > 0 ? row * a.length + element - a.row_splits[row] : element;
   bool finite = true;
   for (int i = 0; i < a.num_outputs; ++i) {
     const Standardisation by = a.transforms[i];
@@ -125,7 +126,7 @@ __global__ void __launch_bounds__(kThreads) program_kernel(ProgramArguments a) {
     if (x < by.minimum) x = by.minimum;
     if (x > by.maximum) x = by.maximum;
     finite = finite && isfinite(x);
-    a.out[element * a.num_outputs + i] = x;
+    a.out[i][place * a.strides[i]] = x;
   }
   if (!finite) atomicOr(a.not_finite, 1);
 }

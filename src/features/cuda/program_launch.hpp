@@ -22,7 +22,11 @@ struct ProgramArguments {
   const std::uint8_t* outputs;        ///< [num_outputs] registers
   const Standardisation* transforms;  ///< [num_outputs]
   int num_outputs;
-  float* out;       ///< [elements, num_outputs]
+  /// [num_outputs]: where the output of the first element goes, and how far those of others are apart.
+  float* const* out;
+  const std::int64_t* strides;
+  /// 0: elements lie one behind another; else each row has so many places. @pre no row has more elements
+  std::int64_t length;
   int* not_finite;  ///< [] set to 1 where an output is not finite; else left as it is
 };
 

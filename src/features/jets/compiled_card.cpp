@@ -121,6 +121,32 @@ std::vector<std::string> particles_outside(const std::vector<std::string>& used,
   return names;
 }
 
+/// The sums over particles under `outputs` that are not part of another one.
+std::vector<int> outermost_sums(const ExpressionGraph& graph, std::vector<int> open) {
+  std::set<int> seen, sums;
+  while (!open.empty()) {
+    const int id = open.back();
+    open.pop_back();
+    if (id < 0 || !seen.insert(id).second) continue;
+    const Node& node = graph.node(id);
+    if (node.op == Op::sum) {
+      sums.insert(id);
+      continue;
+    }
+    open.push_back(node.a);
+    open.push_back(node.b);
+  }
+  return {sums.begin(), sums.end()};
+}
+
+/// Which columns of a program are among `used`, which is sorted.
+std::vector<bool> columns_among(const Program& program, const std::vector<std::string>& used) {
+  std::vector<bool> among;
+  for (const Program::Column& column : program.columns())
+    among.push_back(std::ranges::binary_search(used, column.full_name()));
+  return among;
+}
+
 bool varies_over_elements(const ExpressionGraph& graph, int node) {
   return node >= 0 && graph.node(node).level == Level::particle;
 }
@@ -151,6 +177,18 @@ void compile_numbers(CompiledCard& card, const ExpressionGraph& graph, const Car
   card.has_weight = nodes.weight >= 0;
 }
 
+void compile_halves(CompiledCard& card, const ExpressionGraph& graph,
+                    std::span<const ProgramOutput> jet_outputs) {
+  std::vector<int> nodes;
+  for (const ProgramOutput& output : jet_outputs) nodes.push_back(output.node);
+  const std::vector<int> sums = outermost_sums(graph, nodes);
+  std::vector<ProgramOutput> summed;
+  for (const int sum : sums) summed.push_back({graph.node(sum).a, Level::particle});
+  card.sums = Program(graph, summed);
+  card.num_sums = sums.size();
+  card.jets_of_sums = Program(graph, jet_outputs, sums);
+}
+
 }  // namespace
 
 CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted) {
@@ -176,6 +214,7 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   if (nodes.sort_key >= 0) jet_outputs.push_back({nodes.sort_key, Level::particle});
   for (const int id : nodes.inputs) input_outputs.push_back({id, Level::particle});
   jets = Program(graph, jet_outputs);
+  compile_halves(*this, graph, std::span(jet_outputs).first(given.size() + nodes.observers.size()));
   inputs = Program(graph, input_outputs, given);
   num_given = given.size();
   num_observers = nodes.observers.size();
@@ -199,8 +238,8 @@ CompiledCard::CompiledCard(const Card& card, std::span<const std::string> wanted
   selection = graph.columns_of(with_mask(graph, std::move(of_jets), nodes.mask));
 
   const std::vector<std::string> used = graph.columns_of(users_of_inputs(nodes));
-  for (const Program::Column& column : jets.columns())
-    jets_need.push_back(std::ranges::binary_search(used, column.full_name()));
+  jets_need = columns_among(jets, used);
+  jets_of_sums_need = columns_among(jets_of_sums, used);
   for (const Program::Column& column : inputs.columns())
     inputs_need.push_back(std::ranges::none_of(jets.columns(), [&](const Program::Column& loaded) {
       return loaded.level == column.level && loaded.name == column.name;

@@ -25,8 +25,12 @@ struct CompiledCard {
   Program mask;    ///< particle output 0: real or not; empty = every slot is real
   Program jets;    ///< what the inputs need of the jet, then the observers, then the sorting key
   Program inputs;  ///< all columns of all input tensors, in card order
+  /// `jets` in two halves, for devices: what is summed over particles, and the same outputs without the sorting key from these
+  /// sums, one after another, which need no particles any more.
+  Program sums, jets_of_sums;
   Program select, label, split, weight;  ///< jet output 0 each; empty if the card has none
   std::vector<Program> targets;          ///< jet output 0 each: those asked for
+  std::size_t num_sums = 0;              ///< outputs of `sums`
   std::size_t num_given = 0;             ///< leading outputs of `jets` that `inputs` takes
   std::size_t num_observers = 0;
   bool has_mask = false, has_select = false, has_label = false, has_split = false, has_weight = false;
@@ -44,6 +48,7 @@ struct CompiledCard {
   /// Columns of `jets` that more than observers use, by their place in it: they have to be finite. Of
   /// `inputs` only those that `jets` does not load already, for more particles.
   std::vector<bool> jets_need, inputs_need;
+  std::vector<bool> jets_of_sums_need;  ///< the same of `jets_of_sums`
   /// Particle columns that inputs use and the mask does not: they tell a damaged particle from padding.
   std::vector<std::string> beside_mask;  ///< without prefix
 };

@@ -14,6 +14,7 @@
 #include "block_writer.hpp"
 #include "bunchtrain/core/error.hpp"
 #include "compiled_card.hpp"
+#include "device_block.hpp"
 #include "hits/element_numbers.hpp"
 #include "label_map.hpp"
 #include "odd_values.hpp"
@@ -72,6 +73,17 @@ void add_odd_results(JetValues& found, std::span<const std::int64_t> rows, const
       odd.push_back({.row = rows[i], .column = expression, .value = found.values[i]});
   }
   found.odd = std::move(odd);
+}
+
+/// Without tensors. @throws ConfigError for a row that is not there
+FeatureBlock block_of(const RawColumns& raw, std::span<const std::int64_t> rows) {
+  for (const std::int64_t row : rows)
+    if (row < 0 || row >= raw.rows)
+      throw ConfigError(fmt::format("row {} of a block of {} rows", row, raw.rows));
+  FeatureBlock block;
+  block.kept_rows.assign(rows.begin(), rows.end());
+  block.counts.rows = block.counts.selected = static_cast<std::int64_t>(rows.size());
+  return block;
 }
 
 std::vector<std::int64_t> all_rows(const RawColumns& raw) {
@@ -324,16 +336,31 @@ void FeaturePipeline::Impl::set_jet_tensors(FeatureBlock& block, const RawColumn
 }
 
 FeatureBlock FeaturePipeline::evaluate(const RawColumns& raw, std::span<const std::int64_t> rows) const {
-  for (const std::int64_t row : rows) {
-    if (row < 0 || row >= raw.rows)
-      throw ConfigError(fmt::format("row {} of a block of {} rows", row, raw.rows));
-  }
-  FeatureBlock block;
-  block.kept_rows.assign(rows.begin(), rows.end());
-  block.counts.rows = block.counts.selected = static_cast<std::int64_t>(rows.size());
+  FeatureBlock block = block_of(raw, rows);
   detail::write_block(impl_->card, impl_->compiled, raw, rows, block);
   impl_->set_jet_tensors(block, raw, rows);
   if (impl_->card.ragged) impl_->elements(raw).set_tensors(block, rows);
+  return block;
+}
+
+std::string FeaturePipeline::why_not_on_device() const {
+  return detail::why_not_on_device(impl_->card, impl_->compiled);
+}
+
+std::vector<std::string> FeaturePipeline::device_tensors() const {
+  std::vector<std::string> names;
+  for (const auto& [tensor, columns] : impl_->card.inputs) names.push_back(tensor);
+  if (!impl_->card.ragged) names.emplace_back("mask");
+  return names;
+}
+
+std::optional<FeatureBlock> FeaturePipeline::evaluate_on_device(const detail::DeviceColumns& columns,
+                                                                RawColumns& raw,
+                                                                std::span<const std::int64_t> rows) const {
+  FeatureBlock block = block_of(raw, rows);
+  if (!detail::write_device_block(impl_->card, impl_->compiled, columns, raw, rows, block))
+    return std::nullopt;
+  impl_->set_jet_tensors(block, raw, rows);
   return block;
 }
 

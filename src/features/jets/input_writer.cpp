@@ -15,16 +15,6 @@
 namespace bunchtrain::features::detail {
 namespace {
 
-Standardisation standardisation_of(const InputSpec& spec) {
-  constexpr float kUnbounded = std::numeric_limits<float>::infinity();
-  if (spec.automatic)
-    return {.minimum = -kUnbounded, .maximum = kUnbounded};  // not fitted yet: raw values to fit to
-  return {.subtract = static_cast<float>(spec.subtract),
-          .multiply = static_cast<float>(spec.multiply),
-          .minimum = spec.minimum ? static_cast<float>(*spec.minimum) : -kUnbounded,
-          .maximum = spec.maximum ? static_cast<float>(*spec.maximum) : kUnbounded};
-}
-
 /// Keeps the leading `length` particles of each row. Returns how many rows lost some.
 std::int64_t truncate_rows(PackedRows& packed, std::int64_t length) {
   std::int64_t truncated = 0;
@@ -44,6 +34,16 @@ std::int64_t truncate_rows(PackedRows& packed, std::int64_t length) {
 }
 
 }  // namespace
+
+Standardisation standardisation_of(const InputSpec& spec) {
+  constexpr float kUnbounded = std::numeric_limits<float>::infinity();
+  if (spec.automatic)
+    return {.minimum = -kUnbounded, .maximum = kUnbounded};  // not fitted yet: raw values to fit to
+  return {.subtract = static_cast<float>(spec.subtract),
+          .multiply = static_cast<float>(spec.multiply),
+          .minimum = spec.minimum ? static_cast<float>(*spec.minimum) : -kUnbounded,
+          .maximum = spec.maximum ? static_cast<float>(*spec.maximum) : kUnbounded};
+}
 
 InputWriter::InputWriter(const Card& card, const CompiledCard& compiled, const RawColumns& raw,
                          Workspace& workspace)

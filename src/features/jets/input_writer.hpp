@@ -14,6 +14,9 @@
 
 namespace bunchtrain::features::detail {
 
+/// The transform of an input; none of one that is not fitted yet.
+Standardisation standardisation_of(const InputSpec& spec);
+
 /// Where inputs of N rows go.
 struct InputArrays {
   std::vector<float*> inputs;  ///< per input tensor [N, length, columns]; of ragged cards [elements, columns]

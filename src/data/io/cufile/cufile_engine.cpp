@@ -65,13 +65,16 @@ class CufileEngine final : public Engine {
   }
 
   void read(std::span<const Piece> pieces, std::span<std::byte> out) const override {
-    if (!unavailable().empty()) return read_each(pieces, out);
     const std::vector<Part> parts = cut(pieces, out);
+    if (!unavailable().empty()) {
+      for (const Part& part : parts) pread(part);
+      return;
+    }
     const std::vector<Answer> answers = readers_->read(parts, environment_.patience);
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (answers[i].outcome == Outcome::read) continue;
       remember(parts[i], answers[i]);
-      parts[i].file->read(parts[i].offset, parts[i].out);
+      pread(parts[i]);
     }
   }
 
@@ -119,6 +122,10 @@ class CufileEngine final : public Engine {
       }
     }
     return parts;
+  }
+
+  void pread(const Part& part) const {
+    environment_.memory->fill(part.out, [&](std::span<std::byte> out) { part.file->read(part.offset, out); });
   }
 
   void remember(const Part& part, const Answer& answer) const {

@@ -32,16 +32,26 @@ at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) 
   return at::empty(sizes, at::TensorOptions().dtype(type).pinned_memory(true));
 }
 
-DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host) const {
-  if (!impl_->copy_stream) return {.tensors = std::move(host), .done = nullptr};
+DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host,
+                                              const std::function<void(NamedTensors&)>& then) const {
+  if (!impl_->copy_stream) {
+    if (then) then(host);
+    return {.tensors = std::move(host), .done = nullptr};
+  }
   const c10::cuda::CUDAStreamGuard guard(*impl_->copy_stream);
   Pending pending;
   for (const auto& [name, tensor] : host)
     pending.tensors.set(name, tensor.to(impl_->device, tensor.scalar_type(), /*non_blocking=*/true));
+  if (then) then(pending.tensors);
   auto copied = std::make_shared<at::cuda::CUDAEvent>();
   copied->record(*impl_->copy_stream);
   pending.done = std::move(copied);
   return pending;
+}
+
+void DeviceTransfer::run(const std::function<void()>& action) const {
+  const c10::cuda::OptionalCUDAStreamGuard guard(impl_->copy_stream);
+  action();
 }
 
 NamedTensors DeviceTransfer::finish(Pending pending) const {

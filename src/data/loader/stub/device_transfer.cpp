@@ -20,9 +20,13 @@ at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) 
   return impl_->memory.empty(sizes, type);
 }
 
-DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host) const {
+DeviceTransfer::Pending DeviceTransfer::start(NamedTensors host,
+                                              const std::function<void(NamedTensors&)>& then) const {
+  if (then) then(host);
   return {.tensors = std::move(host), .done = nullptr};
 }
+
+void DeviceTransfer::run(const std::function<void()>& action) const { action(); }
 
 NamedTensors DeviceTransfer::finish(Pending pending) const { return std::move(pending.tensors); }
 

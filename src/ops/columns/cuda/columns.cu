@@ -2,7 +2,7 @@
 #include <cuda_runtime.h>
 
 #include "bunchtrain/device/detail/launch.cuh"
-#include "column_launch.hpp"
+#include "bunchtrain/ops/detail/column_launch.cuh"
 
 namespace bunchtrain::ops::detail {
 namespace {
@@ -55,6 +55,20 @@ __device__ inline Out value_of(StoredKind kind, int bytes, std::uint64_t bits) {
   return static_cast<Out>(static_cast<std::int64_t>(bits << unused) >> unused);
 }
 
+/// The value of (row, slot) of a column.
+template <class Out, class ByteAt>
+__device__ inline Out stored_value(const StoredColumn& column, std::int64_t row, std::int64_t slot,
+                                   const ByteAt& at) {
+  const std::int64_t first = row * column.row_bytes + column.offset + slot * column.slot_bytes;
+  const int bytes = static_cast<int>(column.bytes);
+  std::uint64_t bits = 0;
+  for (int i = 0; i < bytes; ++i) {
+    const std::uint64_t byte = at(first + i);
+    bits |= byte << (8 * (column.big_endian ? bytes - 1 - i : i));
+  }
+  return value_of<Out>(column.kind, bytes, bits);
+}
+
 // The value of a column in either byte order, shuffled or not.
 //
 //   tiling    a thread owns a value of the result
@@ -67,15 +81,82 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t item = own_item();
   if (item >= values) return;
   const std::int64_t which = item / column.slots, slot = item - which * column.slots;
-  const std::int64_t row = rows ? rows[which] : which;
-  const std::int64_t first = row * column.row_bytes + column.offset + slot * column.slot_bytes;
-  const int bytes = static_cast<int>(column.bytes);
-  std::uint64_t bits = 0;
-  for (int i = 0; i < bytes; ++i) {
-    const std::uint64_t byte = byte_at(from, first + i);
-    bits |= byte << (8 * (column.big_endian ? bytes - 1 - i : i));
+  out[item] = stored_value<Out>(column, rows ? rows[which] : which, slot,
+                                [&](std::int64_t place) { return byte_at(from, place); });
+}
+
+// As above, of bytes that are not shuffled, for chosen entries.
+__global__ void __launch_bounds__(kThreads)
+    widen_entries_kernel(StoredColumn column, const std::uint8_t* from, const std::int64_t* entries,
+                         std::int64_t count, float* out, int* not_finite) {
+  const std::int64_t item = own_item();
+  if (item >= count) return;
+  const std::int64_t row = entries[item] / column.slots, slot = entries[item] - row * column.slots;
+  const float value = stored_value<float>(column, row, slot, [&](std::int64_t place) { return from[place]; });
+  if (!isfinite(value)) atomicOr(not_finite, 1);
+  out[item] = value;
+}
+
+__device__ inline bool is_counted(const MarkedRows& of, std::int64_t mark) {
+  if (of.marks == nullptr) return true;
+  const float value = of.marks[mark];
+  return value < 0.0F || value > 0.0F;
+}
+
+// How many entries of a row count.
+//
+//   tiling    a warp owns a row; 32 entries at a time, counted by votes
+//   shared    none
+//   bound     HBM, 4 bytes of each entry
+__global__ void __launch_bounds__(kThreads) count_marked_kernel(MarkedRows of, std::int64_t* out) {
+  const std::int64_t row = own_item() / kLanes;
+  if (row >= of.rows) return;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  std::int64_t found = 0;
+  for (std::int64_t first = of.splits[row]; first < of.splits[row + 1]; first += kLanes) {
+    const std::int64_t mark = first + lane;
+    const bool counted = mark < of.splits[row + 1] && is_counted(of, mark);
+    found += __popc(__ballot_sync(0xFFFFFFFFU, counted));
   }
-  out[item] = value_of<Out>(column.kind, bytes, bits);
+  if (lane == 0) out[row] = found;
+}
+
+// The entries that count, one row's behind another's.
+//
+//   tiling    a warp owns a row, as above; a lane's place is how many before it count
+//   shared    none
+//   bound     HBM, 4 bytes read of each entry and 8 written of each that is picked
+__global__ void __launch_bounds__(kThreads)
+    pick_kernel(MarkedRows of, const std::int64_t* picked_splits, std::int64_t* picked) {
+  const std::int64_t row = own_item() / kLanes;
+  if (row >= of.rows) return;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  std::int64_t next = picked_splits[row];
+  for (std::int64_t first = of.splits[row]; first < of.splits[row + 1]; first += kLanes) {
+    const std::int64_t mark = first + lane;
+    const bool counted = mark < of.splits[row + 1] && is_counted(of, mark);
+    const unsigned votes = __ballot_sync(0xFFFFFFFFU, counted);
+    const std::int64_t place = next + __popc(votes & ((1U << lane) - 1U));
+    if (counted && place < picked_splits[row + 1]) picked[place] = of.begins[row] + mark - of.splits[row];
+    next += __popc(votes);
+  }
+}
+
+// Sums over the elements of rows, in four chains by their place, as the CPU adds them: the same bits.
+//
+//   tiling    a thread owns a sum; neighbours own the columns of one row
+//   shared    none
+//   bound     latency of the additions of the longest row
+__global__ void __launch_bounds__(kThreads)
+    row_sums_kernel(const float* values, std::int64_t width, const std::int64_t* splits, std::int64_t rows,
+                    double* out) {
+  const std::int64_t item = own_item();
+  if (item >= rows * width) return;
+  const std::int64_t row = item / width, column = item - row * width;
+  double partial[4] = {0, 0, 0, 0};
+  for (std::int64_t i = splits[row]; i < splits[row + 1]; ++i)
+    partial[(i - splits[row]) % 4] += static_cast<double>(values[i * width + column]);
+  out[column * rows + row] = (partial[0] + partial[1]) + (partial[2] + partial[3]);
 }
 
 // Row splits by one block.
@@ -126,6 +207,20 @@ __device__ inline std::int64_t row_of(const std::int64_t* splits, std::int64_t r
   return low;
 }
 
+// One element of each row.
+//
+//   tiling    a thread owns a word of the result
+//   shared    none
+//   bound     HBM, a word read and one written
+template <class Word>
+__global__ void __launch_bounds__(kThreads)
+    gather_rows_kernel(ElementRows of, std::int64_t words, std::int64_t each, Word* out) {
+  const std::int64_t word = own_item();
+  if (word >= words) return;
+  const std::int64_t row = word / each;
+  out[word] = reinterpret_cast<const Word*>(of.begins[row])[word - row * each];
+}
+
 // The words of an element are copied, 4 bytes each where they allow it.
 //
 //   tiling    a thread owns a word of the result; its row is found by halving the row splits
@@ -138,8 +233,8 @@ __global__ void __launch_bounds__(kThreads)
   if (word >= words) return;
   const std::int64_t element = word / each;
   const std::int64_t row = row_of(of.splits, of.rows, element);
-  const std::int64_t source = of.begins[row] + element - of.splits[row];
-  out[word] = reinterpret_cast<const Word*>(of.from)[source * each + word - element * each];
+  const std::int64_t inside = element - of.splits[row];
+  out[word] = reinterpret_cast<const Word*>(of.begins[row])[inside * each + word - element * each];
 }
 
 // As above; a thread owns a word of a slot, and zeros are written behind the elements.
@@ -152,15 +247,12 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t slot = word / each, part = word - slot * each;
   const std::int64_t row = slot / length, place = slot - row * length;
   const bool real = place < of.splits[row + 1] - of.splits[row];
-  if (part == 0) mask[slot] = real;
-  out[word] = real ? reinterpret_cast<const Word*>(of.from)[(of.begins[row] + place) * each + part] : Word(0);
+  if (part == 0 && mask != nullptr) mask[slot] = real;
+  out[word] = real ? reinterpret_cast<const Word*>(of.begins[row])[place * each + part] : Word(0);
 }
 
 bool in_words(const ElementRows& of, const std::uint8_t* out) {
-  const auto aligned = [](const std::uint8_t* bytes) {
-    return reinterpret_cast<std::uintptr_t>(bytes) % 4 == 0;
-  };
-  return of.element_bytes % 4 == 0 && aligned(of.from) && aligned(out);
+  return of.element_bytes % 4 == 0 && reinterpret_cast<std::uintptr_t>(out) % 4 == 0;
 }
 
 }  // namespace
@@ -181,9 +273,40 @@ template void launch_widen(const StoredColumn&, const StoredBytes&, const std::i
 template void launch_widen(const StoredColumn&, const StoredBytes&, const std::int64_t*, std::int64_t,
                            double*, cudaStream_t);
 
+void launch_widen_entries(const StoredColumn& column, const std::uint8_t* from, const std::int64_t* entries,
+                          std::int64_t count, float* out, int* not_finite, cudaStream_t stream) {
+  device::launch(widen_entries_kernel, one_thread_each(count), stream, column, from, entries, count, out,
+                 not_finite);
+}
+
+void launch_count_marked(const MarkedRows& of, std::int64_t* counts, cudaStream_t stream) {
+  device::launch(count_marked_kernel, one_thread_each(of.rows * kLanes), stream, of, counts);
+}
+
+void launch_pick(const MarkedRows& of, const std::int64_t* picked_splits, std::int64_t* picked,
+                 cudaStream_t stream) {
+  device::launch(pick_kernel, one_thread_each(of.rows * kLanes), stream, of, picked_splits, picked);
+}
+
+void launch_row_sums(const float* values, std::int64_t width, const std::int64_t* splits, std::int64_t rows,
+                     double* out, cudaStream_t stream) {
+  device::launch(row_sums_kernel, one_thread_each(rows * width), stream, values, width, splits, rows, out);
+}
+
 void launch_row_splits(const std::int64_t* counts, std::int64_t count, std::int64_t most,
                        std::int64_t* splits, cudaStream_t stream) {
   device::launch(row_splits_kernel, {dim3(1), dim3(kScanThreads)}, stream, counts, count, most, splits);
+}
+
+void launch_gather_rows(const ElementRows& of, std::uint8_t* out, cudaStream_t stream) {
+  if (in_words(of, out)) {
+    const std::int64_t each = of.element_bytes / 4, words = of.rows * each;
+    return device::launch(gather_rows_kernel<std::uint32_t>, one_thread_each(words), stream, of, words, each,
+                          reinterpret_cast<std::uint32_t*>(out));
+  }
+  const std::int64_t words = of.rows * of.element_bytes;
+  device::launch(gather_rows_kernel<std::uint8_t>, one_thread_each(words), stream, of, words,
+                 of.element_bytes, out);
 }
 
 void launch_gather_ragged(const ElementRows& of, std::int64_t elements, std::uint8_t* out,

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// The host in the place of a GPU: kernels are run by the emulator, "device" memory is that of the host.
+
+#include <atomic>
+
+#include "io/engine.hpp"
+#include "io/slab_memory.hpp"
+
+namespace bunchtrain::data {
+
+/// Aligned as slabs are, whatever size is asked for; knows how many there are.
+class CountedSlabs final : public io::SlabMemory {
+ public:
+  std::byte* allocate(std::size_t bytes) override {
+    ++slabs;
+    return io::host_slab_memory().allocate((bytes + kAlignment - 1) / kAlignment * kAlignment);
+  }
+  void release(std::byte* slab) noexcept override {
+    --slabs;
+    io::host_slab_memory().release(slab);
+  }
+  void copy(const std::byte* from, std::span<std::byte> out) override {
+    ++copies;
+    io::host_slab_memory().copy(from, out);
+  }
+  void fill(std::span<std::byte> out, const std::function<void(std::span<std::byte>)>& write) override {
+    ++filled_by_host;
+    write(out);
+  }
+  std::atomic<int> slabs = 0, copies = 0, filled_by_host = 0;
+};
+
+/// What decoding finds; tests set it.
+struct HostDecodingDevice {
+  CountedSlabs memory;
+  std::atomic<const io::Engine*> direct = nullptr;  ///< reads files straight into slabs
+};
+HostDecodingDevice& host_decoding_device();
+
+}  // namespace bunchtrain::data
