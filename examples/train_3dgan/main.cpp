@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
       .defaults = bt::app::shower_gan_defaults(),
       .axes = {bt::comm::Axis::data, bt::comm::Axis::spatial},
       .without = {"particles", "classes", "valid-weights", "accumulate", "clip-norm", "check-finite",
-                  "cuda-graph", "on-bad"}};
+                  "cuda-graph", "on-bad", "decode"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     const auto options = bt::app::shower_gan_options(session);
     auto [train, valid] = bt::shower_simulation::open_showers(session, options);

@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
       .options = bt::app::shower_diffusion_specs(),
       .defaults = bt::app::shower_diffusion_defaults(),
       .axes = {bt::comm::Axis::data, bt::comm::Axis::pipeline, bt::comm::Axis::spatial},
-      .without = {"particles", "classes", "valid-weights", "on-bad"}};
+      .without = {"particles", "classes", "valid-weights", "on-bad", "decode"}};
   return bt::run(argc, argv, program, [](bt::Session& session) {
     const auto options = bt::app::shower_diffusion_options(session);
     auto [train, valid] = bt::shower_simulation::open_physical_showers(session, options);

@@ -241,7 +241,8 @@ void print_reading(const std::string& file, bool plugins) {
   fmt::print("{}\n", file);
   for (const auto& dataset : reading.datasets)
     print_text(2, dataset.problem.empty()
-                      ? fmt::format("{}: {}", dataset.dataset, dataset.way)
+                      ? fmt::format("{}: {}{}", dataset.dataset, dataset.way,
+                                    dataset.plain ? " (fit for --decode device)" : "")
                       : fmt::format("{}: cannot be read: {}", dataset.dataset, dataset.problem));
   print_text(2, reading.choice);
   for (const auto& engine : reading.unavailable) print_text(2, "not here: " + engine);

@@ -13,6 +13,7 @@ namespace bunchtrain::data {
 struct DatasetReading {
   std::string dataset;
   std::string way;
+  bool plain = false;   ///< rows lie in the file as they are: a GPU can decode them (`DecodeOn::device`)
   std::string problem;  ///< why it cannot be read; then there is no way
 };
 

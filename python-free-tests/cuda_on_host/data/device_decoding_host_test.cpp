@@ -110,7 +110,7 @@ void expect_same(const Batch& found, const Batch& expected, const Names& functio
   ASSERT_EQ(found.tensors.size(), expected.tensors.size());
   for (const auto& [name, tensor] : expected.tensors) {
     ASSERT_EQ(found[name].sizes(), tensor.sizes()) << name;
-    if (std::ranges::find(functions, name) == functions.end()) {
+    if (tensor.numel() == 0 || std::ranges::find(functions, name) == functions.end()) {
       EXPECT_TRUE(at::equal(found[name], tensor)) << name << " of step " << expected.step;
     } else {
       const double difference = (found[name] - tensor).abs().div(tensor.abs().add(1)).max().item<double>();
@@ -186,10 +186,6 @@ struct Track {
   std::int16_t deta;
   float dphi;
   std::int8_t valid;
-};
-struct Jet {
-  std::int32_t flavour;
-  Track tracks[5];
 };
 #pragma pack(pop)
 
@@ -318,8 +314,7 @@ TEST_F(DeviceDecodingTest, RaggedParticlesAreGatheredByEveryCollation) {
 TEST_F(DeviceDecodingTest, SelectionsWeightsTargetsPartsAndRanksStay) {
   std::string text(kCard);
   text +=
-      "[select]\njets = \"jet.pt > 130\"\n[weights]\nsample = \"jet.mass\"\n[targets]\nmomentum = \"jet.pt\"\n";
-  text.replace(text.find("classes = [[\"a\", 0], [\"b\", 1]]"), 31, "classes = [[\"b\", 1], [\"a\", 0]]");
+      "[select]\njets = \"jet.pt > 130\"\n[weights]\nsample = \"jet.mass\"\n[targets]\nmomentum = { of = \"jet.pt\" }\n";
   const JetDataset dataset(
       {.files = {write_file(H5T_IEEE_F32LE, kChunked)}, .card = write_card(text), .targets = {"momentum"}});
   const auto [train, valid] = dataset.split({.valid_fraction = 0.3, .seed = 2});
@@ -378,26 +373,27 @@ TEST_F(DeviceDecodingTest, WhatIsNotFiniteIsNamedByTheHostOrTakesTheCardsValue) 
     }
 }
 
+/// As rot of a disk, after the file was opened: the words of the host, or weight 0.
 TEST_F(DeviceDecodingTest, ARowThatGoesBadIsRefusedInTheSameWordsOrHasWeightZero) {
   const std::string file = write_file(H5T_IEEE_F32LE, kContiguous);
-  const DatasetPtr jets = open(file, write_card());
-  // After it was opened: as damage would do.
-  const hid_t opened = H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  const hid_t opened = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
   const hid_t dataset = H5Dopen2(opened, "particles", H5P_DEFAULT);
   const haddr_t begin = H5Dget_offset(dataset);
   H5Dclose(dataset);
   H5Fclose(opened);
-  const DatasetPtr again = open(file, write_card());
-  const auto stamp = std::filesystem::last_write_time(file);
-  {
-    std::fstream raw(file, std::ios::in | std::ios::out | std::ios::binary);
-    raw.seekp(static_cast<std::streamoff>(begin + ((20 * kSlots + 0) * 4 + 0) * sizeof(float)));
-    raw.write(reinterpret_cast<const char*>(&kNan), sizeof kNan);
-  }
-  std::filesystem::last_write_time(file, stamp);
-  const std::string by_host = refusal_of(again, options(DecodeOn::host));
-  EXPECT_NE(by_host, "no error");
-  EXPECT_EQ(refusal_of(again, options(DecodeOn::device)), by_host);
+  const DatasetPtr jets = open(file, write_card());
+  const auto written = std::filesystem::last_write_time(file);
+  std::fstream raw(file, std::ios::in | std::ios::out | std::ios::binary);
+  raw.seekp(static_cast<std::streamoff>(begin + 20 * kSlots * 4 * sizeof(float)));
+  raw.write(reinterpret_cast<const char*>(&kNan), sizeof kNan);
+  raw.close();
+  std::filesystem::last_write_time(file, written);
+  const std::string by_host = refusal_of(jets, options(DecodeOn::host));
+  EXPECT_THAT(by_host, AllOf(HasSubstr("row 20, particle 0: part.deta is NaN"), HasSubstr(file)));
+  EXPECT_EQ(refusal_of(jets, options(DecodeOn::device)), by_host);
+  DataLoaderOptions device = options(DecodeOn::device), host = options(DecodeOn::host);
+  device.on_bad = host.on_bad = BadData::zero_weight;
+  EXPECT_GT(compare(jets, {"features"}, device, host).left_to_host, 0);
 }
 
 TEST_F(DeviceDecodingTest, SaysWhyItCannotDecode) {
@@ -411,7 +407,7 @@ TEST_F(DeviceDecodingTest, SaysWhyItCannotDecode) {
     return open(plain, card_with(from, to));
   };
   EXPECT_THAT(refusal(with("length = 4", "length = 4\nsort_by_pt = true")),
-              AllOf(HasSubstr("decode device cannot be had here"), HasSubstr("sorts particles by pT"),
+              AllOf(HasSubstr("decode = device cannot be had here"), HasSubstr("sorts particles by pT"),
                     HasSubstr("auto takes the host")));
   EXPECT_THAT(refusal(with("mask = \"part.mask > 0.5\"", "mask = \"log(part.ptrel + 1) > 0.01\"")),
               HasSubstr("functions whose last bit"));

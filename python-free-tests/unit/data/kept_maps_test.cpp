@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 
@@ -114,6 +115,31 @@ class KeptMapsTest : public Hdf5FilesTest {
     std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
   }
 };
+
+/// In processor time, as other jobs do not count.
+TEST_F(KeptMapsTest, AMillionChunksAreMappedInTwoSecondsAndKeptOnesInTwentiethsOfOne) {
+  constexpr hsize_t kMany = 1'000'000;
+  const std::string name = path("data/million.h5");
+  const hid_t file = create_file(name);
+  write_dataset(file, "x", H5T_STD_I32LE, H5T_NATIVE_INT32, {kMany}, nullptr,
+                {"", {1}, [](hid_t create) {
+                   H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY);
+                   H5Pset_fill_time(create, H5D_FILL_TIME_NEVER);
+                 }});
+  H5Fclose(file);
+  age(name);
+  const auto seconds_to_open = [&] {
+    const OpenedFile opened(name);
+    const std::clock_t begin = std::clock();
+    const StoredDataset dataset = opened.open("x", false);
+    const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    EXPECT_EQ(dataset.path_text(), "pread of chunks");
+    return seconds;
+  };
+  EXPECT_LT(seconds_to_open(), 2.0);
+  ASSERT_TRUE(fs::exists(places_of({.file = name, .dataset = "x", .hash = {}}).front()));
+  EXPECT_LT(seconds_to_open(), 0.05);
+}
 
 TEST_F(KeptMapsTest, AreMadeOnceAndBringTheSame) {
   const std::string walked = structure_of(data());

@@ -20,10 +20,12 @@ FileReading describe_reading(const std::string& path, IoEngine engine, bool allo
   FileReading reading;
   std::vector<std::string> ways;
   for (const auto& contents : list_contents(path)) {
-    DatasetReading& one = reading.datasets.emplace_back(contents.shape.name, "", contents.unreadable);
+    DatasetReading& one = reading.datasets.emplace_back(contents.shape.name, "", false, contents.unreadable);
     if (!one.problem.empty()) continue;
     try {
-      one.way = file.open(one.dataset, true).path_text();
+      const StoredDataset dataset = file.open(one.dataset, true);
+      one.way = dataset.path_text();
+      one.plain = dataset.why_not_plain().empty();
       ways.push_back(one.way);
     } catch (const DataError& error) {
       one.problem = error.message();

@@ -56,12 +56,20 @@ struct OfGpu {
   std::unique_ptr<const io::Engine> engine;
 };
 
+/// The current one if none is said.
+int number_of(c10::Device device) {
+  int gpu = device.index();
+  if (!device.has_index()) check_cuda(cudaGetDevice(&gpu), "find the GPU");
+  return gpu;
+}
+
 OfGpu& of_gpu(c10::Device device) {
   static std::mutex mutex;
   static auto* all = new std::map<int, std::unique_ptr<OfGpu>>;
+  const int gpu = number_of(device);
   const std::lock_guard lock(mutex);
-  auto& one = (*all)[device.index()];
-  if (!one) one = std::make_unique<OfGpu>(device.index());
+  auto& one = (*all)[gpu];
+  if (!one) one = std::make_unique<OfGpu>(gpu);
   return *one;
 }
 
