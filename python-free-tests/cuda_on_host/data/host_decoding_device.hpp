@@ -13,6 +13,7 @@ namespace bunchtrain::data {
 class CountedSlabs final : public io::SlabMemory {
  public:
   std::byte* allocate(std::size_t bytes) override {
+    if (none_left) return nullptr;
     ++slabs;
     return io::host_slab_memory().allocate((bytes + kAlignment - 1) / kAlignment * kAlignment);
   }
@@ -28,6 +29,7 @@ class CountedSlabs final : public io::SlabMemory {
     ++filled_by_host;
     write(out);
   }
+  std::atomic<bool> none_left = false;
   std::atomic<int> slabs = 0, copies = 0, filled_by_host = 0;
 };
 

@@ -503,6 +503,16 @@ TEST(DataLoaderTest, EndsWhileThreadsAreReading) {
   SUCCEED() << "destructors returned";
 }
 
+TEST(DecodeOnTest, NamesAreThoseOfTheOption) {
+  for (const char* name : {"auto", "host", "device"}) EXPECT_EQ(to_string(parse_decode_on(name)), name);
+  try {
+    parse_decode_on("gpu");
+    FAIL() << "no exception";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("auto, host, device"));
+  }
+}
+
 TEST(DataLoaderTest, RefusesImpossibleOptionsWithTheirNumbers) {
   const auto message = [](std::int64_t samples, DataLoaderOptions options) -> std::string {
     try {
@@ -524,6 +534,10 @@ TEST(DataLoaderTest, RefusesImpossibleOptionsWithTheirNumbers) {
               AllOf(HasSubstr("world_size"), HasSubstr("a positive number")));
   EXPECT_THAT(message(100, {.prefetch_batches = 0}),
               AllOf(HasSubstr("prefetch_batches"), HasSubstr("a positive number")));
+  EXPECT_THAT(
+      message(100, {.decode = DecodeOn::device}),
+      AllOf(HasSubstr("decode = device cannot be had here: "), HasSubstr("auto takes the host"),
+            testing::AnyOf(HasSubstr("batches stay on the CPU"), HasSubstr("this build has no CUDA"))));
   EXPECT_THAT(message(100, {.prefetch_bytes = 0}),
               AllOf(HasSubstr("prefetch_bytes"), HasSubstr("a positive number")));
 }

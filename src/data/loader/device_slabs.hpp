@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "io/slab_memory.hpp"
 
 namespace bunchtrain::data {
@@ -53,8 +54,9 @@ class DeviceSlabs {
     const std::size_t size = std::bit_ceil(std::max(bytes, io::SlabMemory::kAlignment));
     std::byte* slab = memory_->allocate(size);
     if (slab == nullptr)
-      throw DeviceError(std::to_string(size) +
-                        " bytes of device memory for the bytes of files are not free; make batches smaller");
+      throw DeviceError("the GPU has no " + std::to_string(size) +
+                        " bytes left for the bytes of files; make batches smaller, or let the host decode: " +
+                        setting("decode", "host"));
     return {slab, size};
   }
   void give_back(std::span<std::byte> slab) {
