@@ -173,6 +173,15 @@ TEST(CardTest, UnknownCardNamesListTheBuiltinOnes) {
   EXPECT_THROW(load_card("no/such/card.toml"), Error);
 }
 
+/// What is wrong, where, and how it is mended.
+using Words = std::vector<std::string>;
+
+/// small_card() with other [inputs].
+std::string card_of_inputs(const std::string& inputs) {
+  const std::string card = small_card();
+  return card.substr(0, card.find("features = ")) + inputs + "\n";
+}
+
 std::string card_of_label(const std::string& classes, const std::string& more = "") {
   return small_card("[label]\nof = \"jet.kind\"\nclasses = " + classes + "\n" + more);
 }

@@ -382,14 +382,5 @@ TEST(CardTest, OverridesLengthAndClassOrder) {
   EXPECT_THROW(override_class_order(card, std::vector<std::string>{"top", "gluon"}), ConfigError);
 }
 
-/// What is wrong, where, and how it is mended.
-using Words = std::vector<std::string>;
-
-/// small_card() with other [inputs].
-std::string card_of_inputs(const std::string& inputs) {
-  const std::string card = small_card();
-  return card.substr(0, card.find("features = ")) + inputs + "\n";
-}
-
 }  // namespace
 }  // namespace bunchtrain::features
