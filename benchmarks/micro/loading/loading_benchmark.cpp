@@ -2,7 +2,8 @@
 // What loading costs that `bunchtrain bench io` does not measure.
 //
 //   loading_benchmark make FOLDER [ROWS]            images [ROWS, 25, 25, 25] contiguous, in chunks of 16 rows, and deflated
-//   loading_benchmark bound jets|showers FILE THREADS [ROUNDS]   an epoch with features and batches, and its bound
+//   loading_benchmark bound jets|showers FILE THREADS [ROUNDS [STORED_FILE]]   an epoch with features and batches, and its
+//                                                   bound; cold: the pages of STORED_FILE are dropped before
 //   loading_benchmark flat jets|showers FILE [BATCHES]           memory over many batches
 //   loading_benchmark files FOLDER [COUNT]          opening that many files of 20 jets, and an epoch of them
 //   loading_benchmark map FOLDER                    opening a dataset of a million chunks, without and with a kept map
@@ -12,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <hdf5.h>
 #include <unistd.h>
@@ -120,12 +122,22 @@ double fetch_seconds(const bt::data::Dataset& dataset, int threads) {
   });
 }
 
+/// Clean pages go without a right that users lack.
+void drop_pages(const std::string& file) {
+  const int number = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  bt::expects(number >= 0 && ::posix_fadvise(number, 0, 0, POSIX_FADV_DONTNEED) == 0,
+              "the file's pages cannot be dropped");
+  ::close(number);
+}
+
 void bound(const Words& words) {
   const int threads = static_cast<int>(number(words, 3, 1));
   const auto dataset = open(words.at(1), words.at(2), threads);
   std::vector<double> walls, work, fetches;
   for (std::int64_t round = number(words, 4, 5); round > 0; --round) {
+    if (words.size() > 5) drop_pages(words[5]);
     fetches.push_back(fetch_seconds(*dataset, threads));
+    if (words.size() > 5) drop_pages(words[5]);
     bt::data::DataLoader loader(dataset, {.global_batch = words[1] == "jets" ? 256 : 64, .threads = threads});
     walls.push_back(seconds_of([&] {
       while (loader.next()) continue;
@@ -136,8 +148,8 @@ void bound(const Words& words) {
   const double limit = std::max(fetching, processor);
   fmt::print(
       "{}, {} threads: {:.0f} samples/s, {:.3f} s; fetching {:.3f} s, processor time {:.3f} s: {:.2f} of the bound ({})\n",
-      words[2], threads, static_cast<double>(dataset->size()) / wall, wall, fetching, processor, limit / wall,
-      fetching > processor ? "storage" : "processor");
+      words[words.size() > 5 ? 5 : 2], threads, static_cast<double>(dataset->size()) / wall, wall, fetching,
+      processor, limit / wall, fetching > processor ? "storage" : "processor");
 }
 
 double resident_megabytes() {
@@ -149,7 +161,7 @@ double resident_megabytes() {
 
 void flat(const Words& words) {
   const std::int64_t most = number(words, 3, 10'000);
-  constexpr std::int64_t kBound = 64 << 20;
+  constexpr std::int64_t kBound = 192 << 20;  // the window of the shuffle has 128
   bt::data::DataLoader loader(open(words.at(1), words.at(2), 1),
                               {.global_batch = 64, .threads = 2, .prefetch_bytes = kBound});
   for (std::int64_t batches = 0; batches < most;) {

@@ -9,6 +9,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "cufile_engine.hpp"
+#include "file_bytes.hpp"
 #include "uring_engine.hpp"
 
 namespace bunchtrain::data::io {
@@ -23,6 +24,11 @@ class PreadEngine final : public Engine {
   }
   void read(std::span<const Piece> pieces, std::span<std::byte> out) const override {
     read_each(pieces, out);
+  }
+  void expect(std::span<const Piece> pieces) const override {
+    for (const Piece& piece : pieces)
+      if (const auto* file = dynamic_cast<const FileBytes*>(piece.source))
+        file->expect(piece.offset, piece.bytes);
   }
 };
 
@@ -109,8 +115,11 @@ void fetch_by(const Engine& engine, const ReadPlan& plan, std::span<std::byte> o
   engine.read(merge(plan), out);
 }
 
+namespace {
+
 // An engine gets all that follows each other and is its own: it may have many reads under way at once.
-void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engine* const> by) {
+template <class Call>
+void for_engines(const ReadPlan& plan, std::span<const Engine* const> by, Call&& call) {
   const std::vector<Piece> merged = merge(plan);
   for (std::size_t begin = 0; begin < merged.size();) {
     const Engine& engine = engine_for(*merged[begin].source, by);
@@ -118,12 +127,24 @@ void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engin
     while (end < merged.size() &&
            (merged[end].source == merged[end - 1].source || &engine_for(*merged[end].source, by) == &engine))
       ++end;
-    const auto pieces = std::span(merged).subspan(begin, end - begin);
+    call(engine, std::span<const Piece>(merged).subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
+}  // namespace
+
+void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engine* const> by) {
+  for_engines(plan, by, [&](const Engine& engine, std::span<const Piece> pieces) {
     const std::size_t bytes = bytes_of(pieces);
     engine.read(pieces, out.first(bytes));
     out = out.subspan(bytes);
-    begin = end;
-  }
+  });
+}
+
+void expect(const ReadPlan& plan) {
+  for_engines(plan, engines(),
+              [](const Engine& engine, std::span<const Piece> pieces) { engine.expect(pieces); });
 }
 
 }  // namespace bunchtrain::data::io

@@ -38,6 +38,9 @@ class Engine {
   /// Fills `out` with the bytes of the pieces, one after another. @pre their sizes add up to that of `out`, and
   /// `why_not` is empty for each source. @throws DataError, IoError as the source does
   virtual void read(std::span<const Piece> pieces, std::span<std::byte> out) const = 0;
+  /// The pieces are read soon: an engine through the page cache lets the system begin with it. Nothing is promised, and
+  /// what cannot be read says so when it is read. @pre as `read`
+  virtual void expect(std::span<const Piece> /*pieces*/) const {}
 };
 
 /// pread into the buffer, by the calling thread.
@@ -62,5 +65,7 @@ inline constexpr std::uint64_t kMostBytesAtOnce = std::uint64_t{8} << 20;
 /// Fetches a plan, each piece by the engine that its source was opened for, or by the first of `by` that can read it. @pre `out` has `plan.bytes()`.
 /// @throws DataError if none can; DataError, IoError as the source does
 void fetch(const ReadPlan& plan, std::span<std::byte> out, std::span<const Engine* const> by = engines());
+/// A plan that is fetched soon, told to those engines.
+void expect(const ReadPlan& plan);
 
 }  // namespace bunchtrain::data::io

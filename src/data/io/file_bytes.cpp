@@ -131,6 +131,14 @@ std::string FileBytes::way() const {
   return fmt::format("{}{}", engine_->name(), buffered ? " through the page cache" : "");
 }
 
+void FileBytes::expect(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  try {
+    ::posix_fadvise(descriptor()->number(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                    POSIX_FADV_WILLNEED);
+  } catch (const Error&) {  // the read will say it
+  }
+}
+
 std::shared_ptr<const FileDescriptor> FileBytes::open(bool direct) const {
   Pool::instance().make_room();
   const int number = open_number(path_, direct ? O_DIRECT : 0);

@@ -38,6 +38,8 @@ class FileBytes final : public ByteSource {
   /// Fills `out` from `offset` on. @throws DataError if the file ends before or has been replaced. @throws
   /// IoError with the offset if it cannot be read, after three more tries.
   void read(std::uint64_t offset, std::span<std::byte> out) const override;
+  /// Lets the system bring these bytes into the page cache meanwhile.
+  void expect(std::uint64_t offset, std::uint64_t bytes) const noexcept;
   bool is_file() const noexcept override { return true; }
   const io::Engine* engine() const noexcept override { return engine_; }
   void require_unchanged(Look look) const override;

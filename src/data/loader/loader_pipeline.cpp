@@ -33,6 +33,7 @@ struct LoaderPipeline::Chunk {
   std::int64_t users = 0;      // planned batches not yet assembled
   std::int64_t last_plan = 0;  // number of the last batch planned that needs it
   bool expired = false;        // no batch to come needs it
+  bool expected = false;       // the engines have been told
 };
 
 struct LoaderPipeline::PlannedBatch {
@@ -322,14 +323,14 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read() {
 LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
   if (ahead_epoch_ < plan_epoch_) {  // batches have asked for all that was left of it
     ahead_epoch_ = plan_epoch_;
-    ahead_index_ = 0;
+    ahead_index_ = expected_index_ = 0;
   }
   while (ahead_epoch_ <= plan_epoch_ + 1) {
     EpochBatches& batches = batches_of(ahead_epoch_);
     const auto sequence = batches.order().reading_order();
     if (ahead_index_ == sequence.size()) {
       ++ahead_epoch_;
-      ahead_index_ = 0;
+      ahead_index_ = expected_index_ = 0;
       continue;
     }
     const std::size_t range = sequence[ahead_index_];
@@ -347,10 +348,37 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
   return nullptr;
 }
 
+/// Enough to keep storage busy, and two for each thread in any case.
+std::size_t LoaderPipeline::expected_ranges() const {
+  constexpr std::int64_t kBytes = std::int64_t{32} << 20;
+  const auto ranges = static_cast<std::int64_t>(dataset_->ranges().size());
+  const std::int64_t usual = std::max<std::int64_t>(plan_->bytes_of_all() / ranges, 1);
+  return static_cast<std::size_t>(
+      std::max(std::int64_t{2} * options_.threads, std::min(kBytes / usual, ranges)));
+}
+
+/// Ranges that the threads will turn to after what they do now, each said once.
+std::vector<std::size_t> LoaderPipeline::expected_next() {
+  const auto most = expected_ranges();
+  std::vector<std::size_t> ranges;
+  for (std::size_t i = 0; i < std::min(most, wanted_.size()); ++i)
+    if (!std::exchange(wanted_[i]->expected, true)) ranges.push_back(wanted_[i]->range);
+  if (wanted_.size() >= most || ahead_epoch_ > plan_epoch_ + 1) return ranges;
+  EpochBatches& batches = batches_of(ahead_epoch_);
+  const auto sequence = batches.order().reading_order();
+  const std::size_t end = std::min(ahead_index_ + most, sequence.size());
+  for (expected_index_ = std::max(expected_index_, ahead_index_); expected_index_ < end; ++expected_index_)
+    if (share_.reads_ahead(batches.order().residence(sequence[expected_index_]), batches))
+      ranges.push_back(sequence[expected_index_]);
+  return ranges;
+}
+
 void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
   chunk.state = Chunk::State::reading;
   hold(plan_->bytes_of(chunk.range));
+  const std::vector<std::size_t> soon = expected_next();
   lock.unlock();
+  for (const std::size_t range : soon) expect_range(*dataset_, range, options_.staging.get());
   const double processor_before = processor_seconds();
   LoaderStatistics spent;
   SampleBlock block;

@@ -65,6 +65,8 @@ class LoaderPipeline {
   void fill(PlannedBatch& batch) const;
   Chunk* next_to_read();
   Chunk* next_to_read_ahead();
+  std::size_t expected_ranges() const;
+  std::vector<std::size_t> expected_next();
   void read(Chunk& chunk, Lock& lock);
   SampleBlock read_samples(std::size_t range, LoaderStatistics& spent) const;
   SampleBlock read_or_replace(Chunk& chunk, LoaderStatistics& spent) const;
@@ -96,6 +98,7 @@ class LoaderPipeline {
   std::int64_t plan_number_ = 0;
   std::int64_t ahead_epoch_;
   std::size_t ahead_index_ = 0;
+  std::size_t expected_index_ = 0;  // in the reading order of `ahead_epoch_`: told to the engines so far
   std::int64_t bytes_held_ = 0;
   LoaderStatistics statistics_;
   LoaderTimes times_;

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 #include <ctime>
+#include <exception>
+#include <optional>
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/staging.hpp"
@@ -64,6 +66,15 @@ SampleBlock read_on_host(const Dataset& dataset, std::size_t range, Staging* sta
   for (const auto& [name, tensor] : block.tensors) tensors.set(name, tensor.contiguous());
   block.tensors = std::move(tensors);
   return block;
+}
+
+void expect_range(const Dataset& dataset, std::size_t range, const Staging* staging) noexcept {
+  try {
+    const ReadPlan plan = dataset.plan(range);
+    const auto staged = staging != nullptr ? staging->redirect(plan) : std::nullopt;
+    io::expect(staged ? staged->plan : plan);
+  } catch (const std::exception&) {
+  }
 }
 
 // A sector that cannot be read stays so; what else the system refuses may pass.

@@ -41,6 +41,10 @@ void require_unchanged(const ReadPlan& from, ByteSource::Look look);
 SampleBlock read_on_host(const Dataset& dataset, std::size_t range, Staging* staging,
                          LoaderStatistics& spent);
 
+/// Tells the engines that a range is read soon, so that storage works while others are decoded. Never throws: the read will
+/// say what is wrong. @param staging may be null
+void expect_range(const Dataset& dataset, std::size_t range, const Staging* staging) noexcept;
+
 /// Whether an error says that data are damaged, which another try does not mend.
 bool is_damage(const Error& error);
 
