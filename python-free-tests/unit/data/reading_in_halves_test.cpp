@@ -132,7 +132,8 @@ TEST_F(ReadingInHalvesTest, TheLoaderPlansFetchesDecodes) {
         }
     }
     EXPECT_EQ(seen.size(), 500U);
-    EXPECT_EQ(halves->plans, halves->decodes);
+    EXPECT_GE(halves->plans, halves->decodes);
+    EXPECT_LE(halves->plans, 2 * halves->decodes) << "once to tell the engines, once to fetch";
     EXPECT_GE(halves->decodes, jets->ranges().size());
     EXPECT_LE(halves->reads, 1U) << "names, types and shapes";
   }

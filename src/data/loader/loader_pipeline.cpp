@@ -361,15 +361,18 @@ std::size_t LoaderPipeline::expected_ranges() const {
 std::vector<std::size_t> LoaderPipeline::expected_next() {
   const auto most = expected_ranges();
   std::vector<std::size_t> ranges;
-  for (std::size_t i = 0; i < std::min(most, wanted_.size()); ++i)
-    if (!std::exchange(wanted_[i]->expected, true)) ranges.push_back(wanted_[i]->range);
+  const auto add = [&](Chunk& chunk) {
+    if (!std::exchange(chunk.expected, true) && chunk.state != Chunk::State::ready)
+      ranges.push_back(chunk.range);
+  };
+  for (std::size_t i = 0; i < std::min(most, wanted_.size()); ++i) add(*wanted_[i]);
   if (wanted_.size() >= most || ahead_epoch_ > plan_epoch_ + 1) return ranges;
   EpochBatches& batches = batches_of(ahead_epoch_);
   const auto sequence = batches.order().reading_order();
   const std::size_t end = std::min(ahead_index_ + most, sequence.size());
   for (expected_index_ = std::max(expected_index_, ahead_index_); expected_index_ < end; ++expected_index_)
     if (share_.reads_ahead(batches.order().residence(sequence[expected_index_]), batches))
-      ranges.push_back(sequence[expected_index_]);
+      add(chunk_of(ahead_epoch_, sequence[expected_index_]));
   return ranges;
 }
 

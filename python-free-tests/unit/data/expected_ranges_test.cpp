@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loader tells engines which ranges it reads next.
+#include <ATen/ops/ones.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "bunchtrain/data/data_loader.hpp"
+#include "io/engine.hpp"
+
+namespace bunchtrain::data {
+namespace {
+
+/// Remembers what is read, and what it has been told before.
+class ToldEngine final : public io::Engine {
+ public:
+  IoEngine kind() const noexcept override { return IoEngine::pread; }
+  int score(const io::Request&) const override { return 1; }
+  std::string why_not(const ByteSource&) const override { return {}; }
+  void read(std::span<const Piece> pieces, std::span<std::byte> out) const override {
+    std::ranges::fill(out, std::byte{});
+    const std::lock_guard lock(mutex_);
+    for (const Piece& piece : pieces)
+      ++(expected_.contains(piece.offset) ? foreseen : surprising)[piece.offset];
+  }
+  void expect(std::span<const Piece> pieces) const override {
+    const std::lock_guard lock(mutex_);
+    for (const Piece& piece : pieces) expected_.insert(piece.offset);
+  }
+
+  mutable std::map<std::uint64_t, int> foreseen, surprising;  // reads by offset
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::set<std::uint64_t> expected_;
+};
+
+/// Ten numbers in each range, a range at every hundredth byte of a source.
+class TellingDataset final : public Dataset {
+ public:
+  explicit TellingDataset(const ToldEngine& engine) : source_(engine) {
+    for (std::int64_t range = 0; range < 40; ++range) ranges_.push_back({.first = 10 * range, .count = 10});
+  }
+  std::int64_t size() const noexcept override { return 400; }
+  std::span<const SampleRange> ranges() const noexcept override { return ranges_; }
+  const DatasetSummary& summary() const override { return summary_; }
+  SampleBlock read(std::size_t range) const override {
+    SampleBlock block{.tensors = {}, .range = ranges_[range]};
+    block.tensors.set("x", at::ones({10}));
+    return block;
+  }
+  ReadPlan plan(std::size_t range) const override {
+    ReadPlan plan;
+    plan.add(source_, 100 * range, 8);
+    return plan;
+  }
+  SampleBlock decode(std::size_t range, PlannedBytes) const override { return read(range); }
+
+ private:
+  class Source final : public ByteSource {
+   public:
+    explicit Source(const io::Engine& engine) : engine_(engine) {}
+    const std::string& path() const noexcept override { return path_; }
+    void read(std::uint64_t, std::span<std::byte>) const override {}
+    bool is_file() const noexcept override { return true; }
+    const io::Engine* engine() const noexcept override { return &engine_; }
+
+   private:
+    const io::Engine& engine_;
+    std::string path_ = "source";
+  };
+  Source source_;
+  std::vector<SampleRange> ranges_;
+  DatasetSummary summary_;
+};
+
+TEST(ExpectedRangesTest, EnginesKnowWhatIsReadNext) {
+  for (const int threads : {1, 3})
+    for (const bool shuffle : {false, true}) {
+      const ToldEngine engine;
+      {
+        DataLoader loader(std::make_shared<const TellingDataset>(engine),
+                          {.global_batch = 20, .shuffle = shuffle, .threads = threads});
+        while (loader.next()) continue;
+      }
+      EXPECT_EQ(engine.foreseen.size() + engine.surprising.size(), 40U);
+      EXPECT_LE(engine.surprising.size(), static_cast<std::size_t>(threads))
+          << "the first ones, which nobody waits for";
+    }
+}
+
+}  // namespace
+}  // namespace bunchtrain::data
