@@ -10,7 +10,11 @@
 #include <torch/nn/modules/linear.h>
 
 #include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
 
+#include "bunchtrain/device/step_graph.hpp"
 #include "bunchtrain/nn/batch_norm.hpp"
 #include "bunchtrain/optim/sgd.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
@@ -80,7 +84,7 @@ struct Training {
   Training(bool with_norms, const comm::Communicator& communicator, c10::Device device, at::ScalarType type,
            DataParallelOptions options)
       : net(std::make_shared<NetImpl>(with_norms)),
-        parallel((net->to(device, type), net), communicator, std::move(options)),
+        parallel((net->to(device, type), net), communicator, with_forward(std::move(options), net)),
         optimizer(parallel, {.learning_rate = 0.1, .momentum = 0.9}) {}
 
   void steps(const Rows& rows, std::int64_t all, c10::Device device, at::ScalarType type) {
@@ -90,6 +94,13 @@ struct Training {
                         {.samples = rows.count, .global_samples = all});
       optimizer.step();
     }
+  }
+  /// For passes of the engine.
+  static DataParallelOptions with_forward(DataParallelOptions options, const std::shared_ptr<NetImpl>& net) {
+    options.forward = [net](const NamedTensors& inputs) {
+      return NamedTensors{{"out", net->forward(inputs["inputs"])}};
+    };
+    return options;
   }
   /// Parameters and statistics, flat, float64 on the CPU.
   at::Tensor state() const {
@@ -172,6 +183,77 @@ TEST_F(DataParallelGpuTest, OneCollectiveTrainsAsOneRankDoes) {
 
 TEST_F(DataParallelGpuTest, SynchronisedBatchNormTrainsAsOneRankDoes) {
   expect_trains_as_one_rank(/*with_norms=*/true, {.sync_batch_norm = true});
+}
+
+/// Of a CPU: does its work again.
+class HostGraph : public device::StepGraph {
+ public:
+  void capture(const std::function<void()>& work) override { work_ = work; }
+  void replay() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
+/// A pass as an engine makes it, of rows that lie where they lie.
+struct PassOfRows {
+  Batch batch;
+  nn::Objective objective{[](const NamedTensors& outputs, const Batch& batch) {
+    return nn::Losses(at::mse_loss(outputs["out"], batch.tensors["targets"]));
+  }};
+
+  explicit PassOfRows(const Samples& samples) {
+    batch.tensors = {{"inputs", samples.inputs}, {"targets", samples.targets}};
+    batch.sample_ids = at::arange(samples.inputs.size(0));
+    batch.global_samples = 20;
+  }
+  void become(const Samples& samples) {
+    at::Tensor(batch.tensors["inputs"]).copy_(samples.inputs);
+    at::Tensor(batch.tensors["targets"]).copy_(samples.targets);
+  }
+  Pass pass(bool repeated) const {
+    return {.batch = batch, .objective = objective, .global_samples = 20, .repeated = repeated};
+  }
+};
+
+/// Steps whose passes are taken down once, collectives and all.
+TEST_F(DataParallelGpuTest, RepeatedPassesSumGradientsOverRanks) {
+  if (device_.is_cuda() && communicator_->backend() == comm::Backend::mpi) {
+    EXPECT_NE(communicator_->why_not_captured().find("through the host"), std::string::npos);
+    return;
+  }
+  for (const CollectivePlan plan : {CollectivePlan::buckets, CollectivePlan::after_backward}) {
+    const auto make = [&] {
+      auto training = std::make_unique<Training>(/*with_norms=*/true, *communicator_, device_, at::kFloat,
+                                                 DataParallelOptions{.plan = plan, .bucket_bytes = 1 << 14});
+      training->net->train();
+      return training;
+    };
+    const auto repeated = make(), eager = make();
+    const std::unique_ptr<device::StepGraph> graph =
+        device_.is_cuda() ? device::create_step_graph(device_) : std::make_unique<HostGraph>();
+    PassOfRows rows(Samples(share(), 0, device_, at::kFloat));
+    const auto run = [&](Training& training, bool is_repeated) {
+      training.parallel.run(rows.pass(is_repeated));
+      training.parallel.finish();
+    };
+    for (int step = 0; step < 8; ++step) {
+      rows.become(Samples(share(), step, device_, at::kFloat));
+      run(*eager, false);
+      if (step < 4) {
+        run(*repeated, false);
+      } else {
+        repeated->parallel.prepare_repeat(rows.pass(false));
+        if (step == 4) communicator_->capture([&] { graph->capture([&] { run(*repeated, true); }); });
+        communicator_->repeat([&] { graph->replay(); }, 0).wait();
+        repeated->parallel.conclude_repeat();
+      }
+      eager->optimizer.step();
+      repeated->optimizer.step();
+      EXPECT_LT(nn::relative_difference(repeated->state(), eager->state()), 1e-6) << step;
+    }
+    expect_same_on_all_ranks(repeated->parallel.arenas()[0].values().cpu().to(at::kDouble));
+  }
 }
 
 TEST_F(DataParallelGpuTest, LocalStatisticsAreCombinedByTheirCounts) {
