@@ -42,7 +42,9 @@ struct DataLoaderOptions {
   bool shuffle = true;
   int threads = 1;  ///< decode threads; the order does not depend on it
   std::int64_t prefetch_batches = 3;
-  std::int64_t prefetch_bytes = std::int64_t{256} << 20;  ///< bound on decoded memory held
+  /// Samples are decoded ahead while less is held. What the shuffle mixes (at most 128 MiB) and the batches under way are
+  /// held in any case, as the order does not depend on memory.
+  std::int64_t prefetch_bytes = std::int64_t{256} << 20;
   c10::Device device = c10::kCPU;  ///< batches arrive there (pinned staging and a copy stream on GPU)
   /// With `device` the inputs of jets and hits are computed there and ranges are kept there: `prefetch_bytes` then bounds memory of
   /// the GPU. Order and all that is no input are the same, inputs within 2 ulp of the exact result of each operation.
