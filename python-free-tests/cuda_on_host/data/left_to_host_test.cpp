@@ -40,6 +40,15 @@ TEST_F(DeviceDecodingTest, WhatIsNotFiniteIsNamedByTheHostOrTakesTheCardsValue) 
     }
 }
 
+TEST_F(DeviceDecodingTest, StatisticsTellWhatWasLeftToTheHost) {
+  LoaderStatistics statistics;
+  EXPECT_THAT(statistics.describe(), testing::Not(HasSubstr("left to the host")));
+  statistics.device_ranges = 41;
+  statistics.left_to_host = 2;
+  EXPECT_THAT(statistics.describe(),
+              testing::EndsWith(", 41 ranges decoded by the GPU and 2 left to the host"));
+}
+
 /// As rot of a disk, after the file was opened: the words of the host, or weight 0.
 TEST_F(DeviceDecodingTest, ARowThatGoesBadIsRefusedInTheSameWordsOrHasWeightZero) {
   const std::string file = write_file(H5T_IEEE_F32LE, kContiguous);

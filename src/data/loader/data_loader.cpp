@@ -82,13 +82,16 @@ std::string_view LoaderStatistics::slowest_stage() const noexcept {
 }
 
 std::string LoaderStatistics::describe() const {
-  const std::string padded = elements > 0 ? fmt::format(", {:.3g} places per element", padding()) : "";
+  std::string more = elements > 0 ? fmt::format(", {:.3g} places per element", padding()) : "";
+  if (device_ranges + left_to_host > 0)
+    more +=
+        fmt::format(", {} ranges decoded by the GPU and {} left to the host", device_ranges, left_to_host);
   return fmt::format(
       "{} batches, waited {:.3g} s for them (p50 {:.2g} ms, p99 {:.2g} ms), most work in {}: {:.3g} GB fetched, {:.3g} GB "
       "decoded, {:.3g} GB delivered, {:.3g} processor seconds per GB{}",
       batches, wait_seconds, 1e3 * wait_p50, 1e3 * wait_p99, slowest_stage(),
       1e-9 * static_cast<double>(bytes_fetched), 1e-9 * static_cast<double>(bytes_decoded),
-      1e-9 * static_cast<double>(bytes_delivered), processor_seconds_per_gb(), padded);
+      1e-9 * static_cast<double>(bytes_delivered), processor_seconds_per_gb(), more);
 }
 
 struct DataLoader::Impl {
