@@ -93,6 +93,42 @@ TEST_P(RowProductsTest, AveragesAreMeansOfActivatedRows) {
     }
 }
 
+/// Rows like those behind a ReLU: some columns are zero in all rows of a point, some in single rows, one is NaN.
+TEST_P(RowProductsTest, ZerosAreLeftOutWithoutChangingBits) {
+  struct Sizes {
+    std::int64_t in, out, points, k;
+  };
+  for (const auto& [in, out, points, k] : {Sizes{1, 3, 2, 1},
+                                           {20, 35, 40, 16},
+                                           {64, 64, 30, 7},
+                                           {256, 33, 9, 16},
+                                           {257, 16, 3, 5},
+                                           {5, 16, 2, 300}}) {
+    const std::int64_t rows = points * k;
+    const auto weight = numbers(in * out, 1), bias = numbers(out, 2);
+    auto x = numbers(rows * in, 3);
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t c = 0; c < in; ++c) {
+        float& value = x[static_cast<std::size_t>(row * in + c)];
+        if (value < 0 || (row / k + c) % 3 == 0) value = 0;
+      }
+    x[static_cast<std::size_t>((rows - 1) * in)] = std::numeric_limits<float>::quiet_NaN();
+    const auto panels = pack_panels(weight.data(), bias.data(), in, out);
+    const RowProduct all{panels.data(), in, out, false}, some{panels.data(), in, out, false, true};
+    const auto size = static_cast<std::size_t>(rows * out), means = static_cast<std::size_t>(points * out);
+    std::vector<float> expected(size), found(size), expected_mean(means), mean(means);
+    multiply_rows(all, x.data(), rows, expected.data());
+    multiply_rows(some, x.data(), rows, found.data());
+    average_products(all, x.data(), points, k, expected_mean.data());
+    average_products(some, x.data(), points, k, mean.data());
+    const auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+    for (std::size_t i = 0; i < size; ++i) ASSERT_TRUE(same(found[i], expected[i])) << in << ", value " << i;
+    for (std::size_t i = 0; i < means; ++i)
+      ASSERT_TRUE(same(mean[i], expected_mean[i])) << in << ", mean " << i;
+    EXPECT_TRUE(std::isnan(found.back()));
+  }
+}
+
 TEST_P(RowProductsTest, EdgesAreActivatedSumsOfTerms) {
   const std::vector<std::int32_t> indices = {3, 1, 0, 2, 3, 3, 1, 0};
   for (const std::int64_t channels : {1, 5, 16, 37}) {

@@ -20,6 +20,7 @@ struct FoldedLinear {
   std::vector<float> bias;    ///< [out]
   std::int64_t in = 0, out = 0;
   bool relu = false;
+  bool skips_zeros = false;  ///< its input is behind a ReLU
 };
 
 /// The same in the order of the loops that run it.
@@ -29,15 +30,16 @@ struct PackedLinear {
       : panels(ops::detail::pack_panels(layer.weight.data(), layer.bias.data(), layer.in, layer.out)),
         in(layer.in),
         out(layer.out),
-        relu(layer.relu) {}
+        relu(layer.relu),
+        skips_zeros(layer.skips_zeros) {}
 
   ops::detail::RowProduct product() const noexcept {
-    return {.panels = panels.data(), .in = in, .out = out, .relu = relu};
+    return {.panels = panels.data(), .in = in, .out = out, .relu = relu, .skips_zeros = skips_zeros};
   }
 
   ops::detail::AlignedFloats panels;
   std::int64_t in = 0, out = 0;
-  bool relu = false;
+  bool relu = false, skips_zeros = false;
 };
 
 /// A batch norm that is not folded: y = x * scale + shift.

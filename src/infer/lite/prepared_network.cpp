@@ -17,12 +17,13 @@ FoldedLinear with_norm(FoldedLinear layer, const FoldedNorm& norm) {
 }
 
 PreparedBlock prepare(const FoldedBlock& block) {
-  FoldedLinear third = with_norm(block.third, block.last);
+  FoldedLinear second = block.second, third = with_norm(block.third, block.last);
   third.relu = true;
+  second.skips_zeros = third.skips_zeros = true;
   PreparedBlock prepared{
       .k = block.k,
       .terms = PackedLinear(with_norm(block.terms, block.first)),  // the shift goes to u alone
-      .second = PackedLinear(block.second),
+      .second = PackedLinear(second),
       .third = PackedLinear(third)};
   if (block.shortcut) prepared.shortcut = PackedLinear(*block.shortcut);
   return prepared;
