@@ -111,10 +111,14 @@ TEST_F(BundleTest, IsScoredWithoutMpiAsItIsEvaluated) {
             read_member<double>(path("scored.h5"), "score_qcd", H5T_NATIVE_DOUBLE));
   ASSERT_EQ(run(tool("score --bundle " + bundle + " --data " + jets_)).exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "scores.h5")) << "beside the bundle";
-  const Finished measured = run(
-      tool("bench infer --bundle " + bundle + " --data " + jets_ + " --batch 1 --seconds 0.01"));
+  const Finished measured =
+      run(tool("bench infer --bundle " + bundle + " --data " + jets_ + " --batch 1 --seconds 0.01"));
   EXPECT_EQ(measured.exit_code, 0) << measured.output;
   EXPECT_THAT(measured.output, AllOf(HasSubstr("256 of " + jets_ + ", "), HasSubstr("to 24 particles, ")));
+  const std::string cardless = write("cardless", [](auto& b) { b.card = ""; });
+  const Finished no_jets = run(tool("bench infer --bundle " + cardless + " --data " + jets_));
+  EXPECT_EQ(no_jets.exit_code, 78) << no_jets.output;
+  EXPECT_THAT(no_jets.output, HasSubstr("nothing for a network that scores no jets"));
   struct Refusal {
     std::string words, said;
   };
