@@ -174,6 +174,11 @@ TEST_F(ReadingInHalvesTest, ReadingIsDescribedAndMeasured) {
   EXPECT_FALSE(reading.datasets.empty());
   for (const auto& dataset : reading.datasets)
     EXPECT_THAT(dataset.way, testing::StartsWith("pread")) << dataset.problem;
+  for (const auto& dataset : reading.datasets) EXPECT_FALSE(dataset.plain) << dataset.way;
+  Hdf5Writer writer(path("plain.h5"));
+  writer.create_dataset("x", at::ones({60}), 8, 0);
+  writer.commit();
+  EXPECT_TRUE(describe_reading(path("plain.h5")).datasets.front().plain) << "without a filter";
   EXPECT_THAT(reading.choice, HasSubstr("fit in memory"));
   for (const bool cold : {false, true}) {
     const ReadingBenchmark measured =
