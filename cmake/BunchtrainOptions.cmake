@@ -83,9 +83,8 @@ if(CCACHE_PROGRAM AND PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   target_compile_options(bunchtrain_build_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
-find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM AND PROJECT_IS_TOP_LEVEL)
-  # Without RELRO: mold 1.10 lets that segment begin at a one-byte .tbss, and with bad luck on a page that is not mapped;
-  # such a program does not start ("cannot apply additional memory protection after relocation").
-  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold> $<$<LINK_LANGUAGE:CXX>:LINKER:-z,norelro>)
+# Not mold: Debian's 1.10 makes programs that do not start (RELRO on a page that is not mapped), or never ends.
+find_program(LLD_PROGRAM ld.lld)
+if(LLD_PROGRAM AND PROJECT_IS_TOP_LEVEL)
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=lld>)
 endif()
