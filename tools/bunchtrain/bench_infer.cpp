@@ -27,7 +27,8 @@ std::vector<T> numbers_of(const config::Options& given, const char* name) {
 /// The jets of a file by the card of the bundle; none without a file.
 std::optional<features::RawColumns> read_jets(const std::string& file, const std::string& bundle) {
   if (file.empty()) return std::nullopt;
-  const std::string card = weights::read_bundle_content(bundle).card;  // no engine: its first load is measured
+  const std::string card =
+      weights::read_bundle_content(bundle).card;  // no engine: its first load is measured
   if (card.empty()) throw ConfigError("data", file, "nothing for a network that scores no jets");
   constexpr std::int64_t kMost = 256;  // no more are looked at
   return data::read_raw_jets(file, features::parse_card(card, bundle), kMost);
