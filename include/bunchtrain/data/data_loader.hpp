@@ -41,6 +41,7 @@ struct DataLoaderOptions {
   std::uint64_t seed = 1;
   bool shuffle = true;
   int threads = 1;  ///< decode threads; the order does not depend on it
+  /// Made ahead at first; up to four times as many where they are waited for and memory allows.
   std::int64_t prefetch_batches = 3;
   /// Samples are decoded ahead while less is held. What the shuffle mixes (at most 128 MiB) and the batches under way are
   /// held in any case, as the order does not depend on memory.

@@ -355,6 +355,31 @@ TEST(DataLoaderTest, SlabsStayAsManyOverTenThousandBatches) {
   EXPECT_LE(loader.statistics().bytes_peak, 2 * peak);
 }
 
+/// Keeps the lines that say how many batches are made ahead.
+class DepthSink final : public LogSink {
+ public:
+  void write(LogLevel, std::string_view text) override {
+    if (text.find("made ahead now") != std::string_view::npos) lines.emplace_back(text);
+  }
+  std::vector<std::string> lines;  // of the thread that takes batches
+};
+
+TEST(DataLoaderTest, MakesMoreAheadWhereItIsWaitedForAndMemoryAllows) {
+  for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{256} << 20}) {
+    const auto dataset = std::make_shared<WatchedDataset>(numbered(1600));
+    dataset->dawdle = std::chrono::milliseconds(2);
+    const auto sink = std::make_shared<DepthSink>();
+    DataLoader loader(dataset, {.global_batch = 40,
+                                .shuffle = false,
+                                .prefetch_batches = 2,
+                                .prefetch_bytes = bytes,
+                                .logger = Logger(sink, LogLevel::debug)});
+    while (loader.next()) continue;
+    ASSERT_EQ(sink->lines.size(), bytes == 1 ? 0U : 6U);
+    if (bytes > 1) EXPECT_THAT(sink->lines.back(), testing::HasSubstr("8 are made ahead now"));
+  }
+}
+
 /// The waits that it tells of are those that a stopwatch around `next` sees, and what is left of a delay put in its way.
 TEST(DataLoaderTest, TellsWhatShareOfTheTimeItWasWaitedFor) {
   using Clock = std::chrono::steady_clock;

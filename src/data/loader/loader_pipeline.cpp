@@ -63,6 +63,7 @@ LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderP
       keep_chunks_(plan_->bytes_of_all() <= options.prefetch_bytes),
       plan_epoch_(epoch),
       plan_step_(step),
+      prefetch_batches_(options.prefetch_batches),
       ahead_epoch_(epoch) {
   options_.logger.info(plan_->describe(keep_chunks_));
   if (!decoding.note.empty()) options_.logger.info(decoding.note);
@@ -89,6 +90,7 @@ LoaderPipeline::~LoaderPipeline() {
 Batch LoaderPipeline::take() {
   const auto begin = Clock::now();
   Lock lock(mutex_);
+  const bool waited = !is_there();
   wait_for_batch(lock);
   times_.add_wait(seconds_since(begin));
   if (failure_) std::rethrow_exception(failure_);
@@ -105,6 +107,7 @@ Batch LoaderPipeline::take() {
   }
   statistics_.bytes_delivered += bytes_of(*planned);
   bytes_held_ -= bytes_of(*planned);
+  if (waited) deepen(bytes_of(*planned));
   work_there_.notify_all();
   lock.unlock();
 
@@ -119,10 +122,23 @@ Batch LoaderPipeline::take() {
   return batch;
 }
 
+bool LoaderPipeline::is_there() const {
+  return failure_ || (!queue_.empty() && queue_.front()->state == PlannedBatch::State::ready);
+}
+
+/// Somebody waited for a batch that others might have been made beside: more are made ahead, while memory allows. Everybody
+/// waits for the first one.
+void LoaderPipeline::deepen(std::int64_t batch_bytes) {
+  constexpr std::int64_t kMostTimes = 4;
+  if (!std::exchange(delivers_, true) || prefetch_batches_ == kMostTimes * options_.prefetch_batches) return;
+  if (bytes_held_ + (prefetch_batches_ + 1) * batch_bytes > options_.prefetch_bytes) return;
+  ++prefetch_batches_;
+  options_.logger.debug(
+      fmt::format("loader: a batch was waited for; {} are made ahead now", prefetch_batches_));
+}
+
 void LoaderPipeline::wait_for_batch(Lock& lock) {
-  const auto there = [this] {
-    return failure_ || (!queue_.empty() && queue_.front()->state == PlannedBatch::State::ready);
-  };
+  const auto there = [this] { return is_there(); };
   if (!options_.while_waiting) return batch_there_.wait(lock, there);
   while (!batch_there_.wait_for(lock, kWaitingSlice, there)) {
     lock.unlock();
@@ -191,9 +207,7 @@ bool LoaderPipeline::work_once(Lock& lock) {
   return true;
 }
 
-bool LoaderPipeline::may_plan() const {
-  return static_cast<std::int64_t>(queue_.size()) < options_.prefetch_batches;
-}
+bool LoaderPipeline::may_plan() const { return static_cast<std::int64_t>(queue_.size()) < prefetch_batches_; }
 
 void LoaderPipeline::plan_next() {
   if (batches_of(plan_epoch_).begin(plan_step_) == dataset_->size()) {

@@ -53,6 +53,8 @@ class LoaderPipeline {
 
   std::vector<std::size_t> ranges_to_come();
   void work(std::stop_token stop) noexcept;
+  bool is_there() const;
+  void deepen(std::int64_t batch_bytes);
   void wait_for_batch(Lock& lock);
   bool work_once(Lock& lock);
   bool may_plan() const;
@@ -95,6 +97,8 @@ class LoaderPipeline {
   std::deque<std::unique_ptr<PlannedBatch>> queue_;  // in order of delivery
   std::deque<Chunk*> wanted_;
   std::int64_t plan_epoch_, plan_step_;
+  std::int64_t prefetch_batches_;  // made ahead: the more the longer somebody waits
+  bool delivers_ = false;          // a batch was waited for
   std::int64_t plan_number_ = 0;
   std::int64_t ahead_epoch_;
   std::size_t ahead_index_ = 0;
