@@ -376,7 +376,9 @@ TEST(DataLoaderTest, MakesMoreAheadWhereItIsWaitedForAndMemoryAllows) {
                                 .logger = Logger(sink, LogLevel::debug)});
     while (loader.next()) continue;
     ASSERT_EQ(sink->lines.size(), bytes == 1 ? 0U : 6U);
-    if (bytes > 1) EXPECT_THAT(sink->lines.back(), testing::HasSubstr("8 are made ahead now"));
+    if (bytes > 1) {
+      EXPECT_THAT(sink->lines.back(), testing::HasSubstr("8 are made ahead now"));
+    }
   }
 }
 

@@ -59,6 +59,9 @@ void read_by_library(hid_t dataset, const DatasetLayout& layout, std::size_t fir
     return H5Dread(dataset, type.get(), memory.get(), space.get(), H5P_DEFAULT, rows.data());
   };
   check(hdf5::try_again(read, hdf5::last_errno), what);
+  // Nobody reads values of variable length, but HDF5 has allocated them.
+  if (H5Tdetect_class(type.get(), H5T_VLEN) > 0 || H5Tis_variable_str(type.get()) > 0)
+    H5Dvlen_reclaim(type.get(), memory.get(), H5P_DEFAULT, rows.data());
 }
 
 LibraryBytes::LibraryBytes(std::shared_ptr<const hdf5::File> file, hdf5::Dataset dataset,
