@@ -90,5 +90,27 @@ TEST(ExpectedRangesTest, EnginesKnowWhatIsReadNext) {
     }
 }
 
+TEST(ExpectedRangesTest, NothingIsToldOfWhatIsPast) {
+  const ToldEngine engine;
+  const auto dataset = std::make_shared<const TellingDataset>(engine);
+  // Nothing is read ahead, so that no batch of the next epoch is near.
+  const DataLoaderOptions options{
+      .global_batch = 20, .shuffle = false, .prefetch_batches = 1, .prefetch_bytes = 1};
+  StateDict state;
+  {
+    DataLoader first(dataset, options);
+    for (int step = 0; step < 15; ++step) first.next();
+    state = first.state();
+  }
+  engine.told.clear();
+  {
+    DataLoader resumed(dataset, options);
+    resumed.load(state);
+    ASSERT_TRUE(resumed.next());
+    ASSERT_TRUE(resumed.next());
+  }
+  for (std::uint64_t range = 0; range < 30; ++range) EXPECT_FALSE(engine.told.contains(100 * range)) << range;
+}
+
 }  // namespace
 }  // namespace bunchtrain::data

@@ -334,6 +334,13 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read() {
   return chunk;
 }
 
+/// Whether a batch of this rank that is not planned yet needs a range of the epoch that is read ahead.
+bool LoaderPipeline::is_to_come(std::size_t range, EpochBatches& batches) const {
+  const auto residence = batches.order().residence(range);
+  const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < batches.begin(plan_step_);
+  return !passed && share_.reads_ahead(residence, batches);
+}
+
 LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
   if (ahead_epoch_ < plan_epoch_) {  // batches have asked for all that was left of it
     ahead_epoch_ = plan_epoch_;
@@ -348,9 +355,7 @@ LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
       continue;
     }
     const std::size_t range = sequence[ahead_index_];
-    const auto residence = batches.order().residence(range);
-    const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < batches.begin(plan_step_);
-    if (passed || !share_.reads_ahead(residence, batches)) {
+    if (!is_to_come(range, batches)) {
       ++ahead_index_;
       continue;
     }
@@ -380,12 +385,12 @@ std::vector<std::size_t> LoaderPipeline::expected_next() {
       ranges.push_back(chunk.range);
   };
   for (std::size_t i = 0; i < std::min(most, wanted_.size()); ++i) add(*wanted_[i]);
-  if (wanted_.size() >= most || ahead_epoch_ > plan_epoch_ + 1) return ranges;
+  if (wanted_.size() >= most || ahead_epoch_ < plan_epoch_ || ahead_epoch_ > plan_epoch_ + 1) return ranges;
   EpochBatches& batches = batches_of(ahead_epoch_);
   const auto sequence = batches.order().reading_order();
   const std::size_t end = std::min(ahead_index_ + most, sequence.size());
   for (expected_index_ = std::max(expected_index_, ahead_index_); expected_index_ < end; ++expected_index_)
-    if (share_.reads_ahead(batches.order().residence(sequence[expected_index_]), batches))
+    if (is_to_come(sequence[expected_index_], batches))
       add(chunk_of(ahead_epoch_, sequence[expected_index_]));
   return ranges;
 }

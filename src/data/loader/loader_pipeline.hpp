@@ -66,6 +66,7 @@ class LoaderPipeline {
   void count_bad(PlannedBatch& batch) const;
   void fill(PlannedBatch& batch) const;
   Chunk* next_to_read();
+  bool is_to_come(std::size_t range, EpochBatches& batches) const;
   Chunk* next_to_read_ahead();
   std::size_t expected_ranges() const;
   std::vector<std::size_t> expected_next();
