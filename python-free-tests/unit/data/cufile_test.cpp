@@ -10,6 +10,7 @@
 
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/core/random.hpp"
+#include "counted_slabs.hpp"
 #include "fake_cufile.hpp"
 #include "hdf5_samples.hpp"
 #include "io/cufile_engine.hpp"
@@ -25,26 +26,6 @@ using Bytes = std::vector<std::byte>;
 using Reads = FakeCufile::Reads;
 
 constexpr std::size_t kFileBytes = (std::size_t{10} << 20) + 777;
-
-/// Counts what lives of it.
-class CountedMemory final : public io::SlabMemory {
- public:
-  std::byte* allocate(std::size_t bytes) override {
-    if (none_left) return nullptr;
-    ++slabs;
-    return io::host_slab_memory().allocate(bytes);
-  }
-  void release(std::byte* slab) noexcept override {
-    --slabs;
-    io::host_slab_memory().release(slab);
-  }
-  void copy(const std::byte* from, std::span<std::byte> out) override {
-    ++copies;
-    io::host_slab_memory().copy(from, out);
-  }
-  std::atomic<int> slabs = 0, copies = 0;
-  std::atomic<bool> none_left = false;
-};
 
 class CufileTest : public Hdf5FilesTest {
  protected:
@@ -103,7 +84,7 @@ class CufileTest : public Hdf5FilesTest {
     return engine.why_not(FileBytes(path("data")));
   }
 
-  CountedMemory memory_;
+  CountedSlabs memory_;
 };
 
 TEST_F(CufileTest, BringsTheBytesThroughRegisteredSlabsAndGivesEverythingBack) {
