@@ -47,6 +47,9 @@ struct Piece {
 /// What one range of a dataset is decoded from, in the order of decoding.
 struct ReadPlan {
   std::vector<Piece> pieces;
+  /// Chunks are among them that other ranges have rows of, too: whoever decodes one keeps it for the others, which need
+  /// less if they are planned after that.
+  bool shares_chunks = false;
 
   void add(const ByteSource& source, std::uint64_t offset, std::uint64_t bytes) {
     pieces.push_back({.source = &source, .offset = offset, .bytes = bytes});

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -38,7 +40,8 @@ class ToldEngine final : public io::Engine {
 /// Ten numbers in each range, a range at every hundredth byte of a source.
 class TellingDataset final : public Dataset {
  public:
-  explicit TellingDataset(const ToldEngine& engine) : source_(engine) {
+  explicit TellingDataset(const ToldEngine& engine, bool shares_chunks = false)
+      : source_(engine), shares_chunks_(shares_chunks) {
     for (std::int64_t range = 0; range < 40; ++range) ranges_.push_back({.first = 10 * range, .count = 10});
   }
   std::int64_t size() const noexcept override { return 400; }
@@ -50,11 +53,14 @@ class TellingDataset final : public Dataset {
     return block;
   }
   ReadPlan plan(std::size_t range) const override {
-    ReadPlan plan;
+    ++plans[range];
+    ReadPlan plan{.pieces = {}, .shares_chunks = shares_chunks_};
     plan.add(source_, 100 * range, 8);
     return plan;
   }
   SampleBlock decode(std::size_t range, PlannedBytes) const override { return read(range); }
+
+  mutable std::array<std::atomic<int>, 40> plans{};  // how often, by range
 
  private:
   class Source final : public ByteSource {
@@ -70,6 +76,7 @@ class TellingDataset final : public Dataset {
     std::string path_ = "source";
   };
   Source source_;
+  bool shares_chunks_;
   std::vector<SampleRange> ranges_;
   DatasetSummary summary_;
 };
@@ -88,6 +95,25 @@ TEST(ExpectedRangesTest, EnginesKnowWhatIsReadNext) {
       if (threads > 1) continue;  // one may read what another is about to tell
       EXPECT_LE(engine.surprising.size(), 1U) << "the first one, which nobody waits for";
     }
+}
+
+TEST(ExpectedRangesTest, ARangeIsReadByThePlanThatEnginesWereToldOf) {
+  for (const int threads : {1, 3}) {
+    const ToldEngine engine;
+    const auto dataset = std::make_shared<const TellingDataset>(engine);
+    DataLoader loader(dataset, {.global_batch = 20, .threads = threads});
+    while (loader.next()) continue;
+    for (const auto& plans : dataset->plans) EXPECT_EQ(plans, 1);
+  }
+}
+
+TEST(ExpectedRangesTest, ARangeThatSharesChunksIsPlannedAgainWhenItIsRead) {
+  const ToldEngine engine;
+  const auto dataset = std::make_shared<const TellingDataset>(engine, /*shares_chunks=*/true);
+  DataLoader loader(dataset, {.global_batch = 20});
+  while (loader.next()) continue;
+  for (std::size_t range = 0; range < dataset->plans.size(); ++range)
+    EXPECT_EQ(dataset->plans[range], 1 + static_cast<int>(engine.told.count(100 * range)));
 }
 
 TEST(ExpectedRangesTest, NothingIsToldOfWhatIsPast) {

@@ -18,6 +18,7 @@
 namespace bunchtrain::data {
 
 class Staging;
+struct DevicePlan;
 
 /// A batch whose tensors of the device have to be gathered.
 struct DeviceGather {
@@ -46,9 +47,10 @@ class DeviceDecoding {
   DeviceDecoding(const DeviceDecoding&) = delete;
   DeviceDecoding& operator=(const DeviceDecoding&) = delete;
 
-  /// A range with its tensors of the device there. Nothing if the host has to read it: bytes that did not come, or a value that
+  /// A range with its tensors of the device there, by its plan. Nothing if the host has to read it: bytes that did not come, or a value that
   /// is not finite; it knows the words. @throws DeviceError for a device without memory
-  std::optional<SampleBlock> read(std::size_t range, const Staging* staging, LoaderStatistics& spent) const;
+  std::optional<SampleBlock> read(std::size_t range, const DevicePlan& plan, const Staging* staging,
+                                  LoaderStatistics& spent) const;
   /// A block that the host has made, as if it were one of the device.
   SampleBlock bring(SampleBlock block) const;
   /// What is to be gathered for a batch. Adds to `host`, which collation has made, tables that travel with it.

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <utility>
 
-#include "bunchtrain/core/error.hpp"
 #include "bunchtrain/data/staging.hpp"
 #include "reading.hpp"
 #include "sample_ranges.hpp"
@@ -19,35 +18,24 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kWaitingSlice{50};
 
+/// Counts and seconds; what is of an epoch as a whole is the caller's.
+void add_work(LoaderStatistics& to, const LoaderStatistics& more) {
+  to.bad_samples += more.bad_samples;
+  to.elements += more.elements;
+  to.slots += more.slots;
+  to.device_ranges += more.device_ranges;
+  to.left_to_host += more.left_to_host;
+  to.fetch_seconds += more.fetch_seconds;
+  to.decode_seconds += more.decode_seconds;
+  to.assemble_seconds += more.assemble_seconds;
+  to.processor_seconds += more.processor_seconds;
+  to.batches += more.batches;
+  to.bytes_fetched += more.bytes_fetched;
+  to.bytes_decoded += more.bytes_decoded;
+  to.bytes_delivered += more.bytes_delivered;
+}
+
 }  // namespace
-
-struct LoaderPipeline::Chunk {
-  enum class State { absent, wanted, reading, ready };
-  ChunkKey key;
-  std::size_t range = 0;
-  State state = State::absent;
-  SampleBlock block;
-  std::exception_ptr error;
-  std::string bad;  // why its samples could not be read, where that is no error
-  std::vector<PlannedBatch*> waiting;
-  std::int64_t users = 0;      // planned batches not yet assembled
-  std::int64_t last_plan = 0;  // number of the last batch planned that needs it
-  bool expired = false;        // no batch to come needs it
-  bool expected = false;       // the engines have been told
-};
-
-struct LoaderPipeline::PlannedBatch {
-  enum class State { planned, assembling, ready };
-  std::vector<CollatedSample> samples;
-  std::vector<std::int64_t> ids;
-  std::vector<Chunk*> chunks;  // distinct
-  std::size_t missing = 0;
-  std::int64_t slots = 0;  // of a padded batch
-  State state = State::planned;
-  Batch batch;
-  DeviceTransfer::Pending pending;
-  std::exception_ptr error;
-};
 
 LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderPlan> plan,
                                const DataLoaderOptions& options, const DecodingChoice& decoding,
@@ -60,27 +48,17 @@ LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderP
                                                                             transfer_, plan_->like())
                                    : nullptr),
       share_{.rank = options.rank, .world = options.world_size, .strided = options.shuffle},
-      keep_chunks_(plan_->bytes_of_all() <= options.prefetch_bytes),
-      plan_epoch_(epoch),
-      plan_step_(step),
-      prefetch_batches_(options.prefetch_batches),
-      ahead_epoch_(epoch) {
-  options_.logger.info(plan_->describe(keep_chunks_));
+      reader_(dataset_, plan_, options_, decoding_.get()),
+      assembly_(plan_, transfer_, decoding_.get(), options.on_bad),
+      held_(options.prefetch_bytes),
+      chunks_(dataset_, plan_, options_, share_, epoch, held_),
+      next_{.epoch = epoch, .step = step},
+      prefetch_batches_(options.prefetch_batches) {
+  options_.logger.info(plan_->describe(chunks_.keeps_chunks()));
   if (!decoding.note.empty()) options_.logger.info(decoding.note);
-  if (options_.staging) options_.staging->expect(dataset_, ranges_to_come());
+  if (options_.staging) options_.staging->expect(dataset_, chunks_.ranges_from(next_));
   for (int i = 0; i < options_.threads; ++i)
     workers_.emplace_back([this](std::stop_token stop) { work(stop); });
-}
-
-/// All of them, in the order in which this epoch needs them from its first planned step on.
-std::vector<std::size_t> LoaderPipeline::ranges_to_come() {
-  EpochBatches& batches = batches_of(plan_epoch_);
-  const auto order = batches.order().reading_order();
-  std::vector<std::size_t> ranges(order.begin(), order.end());
-  const std::int64_t begin = batches.begin(plan_step_);
-  std::ranges::stable_partition(
-      ranges, [&](std::size_t range) { return batches.order().residence(range).last >= begin; });
-  return ranges;
 }
 
 LoaderPipeline::~LoaderPipeline() {
@@ -99,42 +77,16 @@ Batch LoaderPipeline::take() {
 
   const auto planned = std::move(queue_.front());
   queue_.pop_front();
-  ++statistics_.batches;
-  statistics_.bad_samples += planned->batch.bad_samples;
-  if (planned->slots > 0) {
-    statistics_.elements += planned->batch.elements;
-    statistics_.slots += planned->slots;
-  }
-  statistics_.bytes_delivered += bytes_of(*planned);
-  bytes_held_ -= bytes_of(*planned);
-  if (waited) deepen(bytes_of(*planned));
+  count_delivery(*planned);
+  held_.release(assembly_.bytes_of(*planned));
+  if (waited) deepen(assembly_.bytes_of(*planned));
   work_there_.notify_all();
   lock.unlock();
-
-  Batch batch = std::move(planned->batch);
-  for (auto& [name, tensor] : transfer_.finish(std::move(planned->pending))) {
-    if (name == kSampleIds) {
-      batch.sample_ids = tensor;
-    } else {
-      batch.tensors.set(name, tensor);
-    }
-  }
-  return batch;
+  return assembly_.deliver(*planned);
 }
 
 bool LoaderPipeline::is_there() const {
   return failure_ || (!queue_.empty() && queue_.front()->state == PlannedBatch::State::ready);
-}
-
-/// Somebody waited for a batch that others might have been made beside: more are made ahead, while memory allows. Everybody
-/// waits for the first one.
-void LoaderPipeline::deepen(std::int64_t batch_bytes) {
-  constexpr std::int64_t kMostTimes = 4;
-  if (!std::exchange(delivers_, true) || prefetch_batches_ == kMostTimes * options_.prefetch_batches) return;
-  if (bytes_held_ + (prefetch_batches_ + 1) * batch_bytes > options_.prefetch_bytes) return;
-  ++prefetch_batches_;
-  options_.logger.debug(
-      fmt::format("loader: a batch was waited for; {} are made ahead now", prefetch_batches_));
 }
 
 void LoaderPipeline::wait_for_batch(Lock& lock) {
@@ -147,26 +99,33 @@ void LoaderPipeline::wait_for_batch(Lock& lock) {
   }
 }
 
+void LoaderPipeline::count_delivery(const PlannedBatch& planned) {
+  ++statistics_.batches;
+  statistics_.bad_samples += planned.batch.bad_samples;
+  statistics_.bytes_delivered += assembly_.bytes_of(planned);
+  if (planned.slots == 0) return;
+  statistics_.elements += planned.batch.elements;
+  statistics_.slots += planned.slots;
+}
+
+/// Somebody waited for a batch that others might have been made beside: more are made ahead, while memory allows. Everybody
+/// waits for the first one.
+void LoaderPipeline::deepen(std::int64_t batch_bytes) {
+  constexpr std::int64_t kMostTimes = 4;
+  if (!std::exchange(delivers_, true) || prefetch_batches_ == kMostTimes * options_.prefetch_batches) return;
+  if (!held_.has_room_for((prefetch_batches_ + 1) * batch_bytes)) return;
+  ++prefetch_batches_;
+  options_.logger.debug(
+      fmt::format("loader: a batch was waited for; {} are made ahead now", prefetch_batches_));
+}
+
 void LoaderPipeline::collect(LoaderStatistics& statistics) {
   const Lock lock(mutex_);
   if (statistics.batches == 0) times_.begin_epoch();
   times_.tell(statistics);
-  statistics.bad_samples += statistics_.bad_samples;
-  statistics.elements += statistics_.elements;
-  statistics.slots += statistics_.slots;
+  add_work(statistics, std::exchange(statistics_, {}));
   statistics.first_bad = first_bad_;
-  statistics.device_ranges += statistics_.device_ranges;
-  statistics.left_to_host += statistics_.left_to_host;
-  statistics.fetch_seconds += statistics_.fetch_seconds;
-  statistics.decode_seconds += statistics_.decode_seconds;
-  statistics.assemble_seconds += statistics_.assemble_seconds;
-  statistics.processor_seconds += statistics_.processor_seconds;
-  statistics.batches += statistics_.batches;
-  statistics.bytes_fetched += statistics_.bytes_fetched;
-  statistics.bytes_decoded += statistics_.bytes_decoded;
-  statistics.bytes_delivered += statistics_.bytes_delivered;
-  statistics.bytes_peak = std::max(statistics.bytes_peak, statistics_.bytes_peak);
-  statistics_ = {};
+  statistics.bytes_peak = std::max(statistics.bytes_peak, held_.take_peak());
 }
 
 // An exception that no batch carries (no memory to plan the next one) ends the pipeline, not the process.
@@ -200,8 +159,7 @@ bool LoaderPipeline::work_once(Lock& lock) {
     assemble(*batch, lock);
     return true;
   }
-  Chunk* chunk = next_to_read();
-  if (chunk == nullptr) chunk = next_to_read_ahead();
+  LoaderChunk* chunk = chunks_.next(next_);
   if (chunk == nullptr) return false;
   read(*chunk, lock);
   return true;
@@ -210,48 +168,45 @@ bool LoaderPipeline::work_once(Lock& lock) {
 bool LoaderPipeline::may_plan() const { return static_cast<std::int64_t>(queue_.size()) < prefetch_batches_; }
 
 void LoaderPipeline::plan_next() {
-  if (batches_of(plan_epoch_).begin(plan_step_) == dataset_->size()) {
-    ++plan_epoch_;
-    plan_step_ = 0;
-    epochs_.erase(epochs_.begin(), epochs_.lower_bound(plan_epoch_));
+  if (chunks_.batches(next_.epoch).begin(next_.step) == dataset_->size()) {
+    next_ = {.epoch = next_.epoch + 1, .step = 0};
+    chunks_.forget_before(next_.epoch);
   }
-  EpochBatches& batches = batches_of(plan_epoch_);
+  EpochBatches& batches = chunks_.batches(next_.epoch);
   auto planned = std::make_unique<PlannedBatch>();
   ++plan_number_;
-  planned->batch.epoch = plan_epoch_;
-  planned->batch.step = plan_step_;
-  planned->batch.global_samples = batches.global_samples(plan_step_);
-  planned->batch.global_elements = batches.global_elements(plan_step_);
-  const auto positions = share_.positions(batches, plan_step_);
+  planned->batch.epoch = next_.epoch;
+  planned->batch.step = next_.step;
+  planned->batch.global_samples = batches.global_samples(next_.step);
+  planned->batch.global_elements = batches.global_elements(next_.step);
+  const auto positions = share_.positions(batches, next_.step);
   for (std::int64_t i = 0; i < positions.count; ++i)
     plan_sample(*planned, batches.order()[positions.first + i * positions.stride]);
   queue_.push_back(std::move(planned));
-  ++plan_step_;
-  expire();
+  ++next_.step;
+  chunks_.expire(next_);
 }
 
 void LoaderPipeline::plan_sample(PlannedBatch& planned, std::int64_t sample) {
   const std::size_t range = find_range(dataset_->ranges(), sample);
-  Chunk& chunk = chunk_of(plan_epoch_, range);
+  LoaderChunk& chunk = chunks_.chunk(next_.epoch, range);
   need(planned, chunk);
   planned.samples.push_back(plan_->locate(sample, range, chunk.block));
   planned.ids.push_back(sample);
   planned.batch.elements += plan_->taken().of(sample);
 }
 
-void LoaderPipeline::need(PlannedBatch& batch, Chunk& chunk) {
+void LoaderPipeline::need(PlannedBatch& batch, LoaderChunk& chunk) {
   if (std::exchange(chunk.last_plan, plan_number_) == plan_number_) return;
   batch.chunks.push_back(&chunk);
   ++chunk.users;
-  if (chunk.state == Chunk::State::ready) return;
+  if (chunk.state == LoaderChunk::State::ready) return;
   ++batch.missing;
   chunk.waiting.push_back(&batch);
-  if (chunk.state != Chunk::State::absent) return;
-  chunk.state = Chunk::State::wanted;
-  wanted_.push_back(&chunk);
+  if (chunk.state == LoaderChunk::State::absent) chunks_.want(chunk);
 }
 
-LoaderPipeline::PlannedBatch* LoaderPipeline::next_to_assemble() {
+PlannedBatch* LoaderPipeline::next_to_assemble() {
   for (const auto& batch : queue_)
     if (batch->state == PlannedBatch::State::planned && batch->missing == 0) return batch.get();
   return nullptr;
@@ -259,15 +214,13 @@ LoaderPipeline::PlannedBatch* LoaderPipeline::next_to_assemble() {
 
 void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   batch.state = PlannedBatch::State::assembling;
-  count_bad(batch);
-  hold(bytes_of(batch));
+  assembly_.sort_out_bad(batch);
+  held_.add(assembly_.bytes_of(batch));
   lock.unlock();
   const auto begin = Clock::now();
   const double processor_before = processor_seconds();
   try {
-    for (const Chunk* chunk : batch.chunks)
-      if (chunk->error) std::rethrow_exception(chunk->error);
-    fill(batch);
+    assembly_.assemble(batch);
   } catch (...) {
     batch.error = std::current_exception();
   }
@@ -277,226 +230,42 @@ void LoaderPipeline::assemble(PlannedBatch& batch, Lock& lock) {
   times_.add_batch(spent);
   statistics_.processor_seconds += processor_spent;
   batch.state = PlannedBatch::State::ready;
-  for (Chunk* chunk : std::exchange(batch.chunks, {})) {
+  for (LoaderChunk* chunk : std::exchange(batch.chunks, {})) {
     --chunk->users;
-    drop_if_unused(*chunk);
+    chunks_.drop_if_unused(*chunk);
   }
   batch_there_.notify_one();
   work_there_.notify_all();
 }
 
-/// And leaves them out, if they are to be.
-void LoaderPipeline::count_bad(PlannedBatch& planned) const {
-  const auto is_bad = [&](std::size_t sample) {
-    return std::ranges::any_of(planned.chunks, [&](const Chunk* chunk) {
-      return !chunk->bad.empty() && planned.samples[sample].block == &chunk->block;
-    });
-  };
-  if (std::ranges::all_of(planned.chunks, [](const Chunk* chunk) { return chunk->bad.empty(); })) return;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < planned.samples.size(); ++i) {
-    const bool bad = is_bad(i);
-    planned.batch.bad_samples += bad ? 1 : 0;
-    if (bad && options_.on_bad == BadData::leave_out) {
-      planned.batch.elements -= plan_->taken().of(planned.ids[i]);
-      continue;
-    }
-    planned.samples[kept] = planned.samples[i];
-    planned.ids[kept++] = planned.ids[i];
-  }
-  planned.samples.resize(kept);
-  planned.ids.resize(kept);
-}
-
-void LoaderPipeline::fill(PlannedBatch& planned) const {
-  const AllocateTensor allocate = [this](at::IntArrayRef sizes, at::ScalarType type) {
-    return transfer_.allocate(sizes, type);
-  };
-  NamedTensors host = plan_->collate(planned.samples, allocate);
-  plan_->mark_elements(planned.batch, host, planned.ids);
-  planned.slots = plan_->padded_slots(host);
-  at::Tensor ids = allocate({static_cast<std::int64_t>(planned.ids.size())}, at::kLong);
-  std::copy(planned.ids.begin(), planned.ids.end(), ids.mutable_data_ptr<std::int64_t>());
-  host.set(std::string(kSampleIds), std::move(ids));
-  if (!decoding_) {
-    planned.pending = transfer_.start(std::move(host));
-    return;
-  }
-  const DeviceGather of = decoding_->prepare(planned.samples, host, allocate);
-  planned.pending =
-      transfer_.start(std::move(host), [&](NamedTensors& tensors) { decoding_->gather(of, tensors); });
-}
-
-LoaderPipeline::Chunk* LoaderPipeline::next_to_read() {
-  if (wanted_.empty()) return nullptr;
-  Chunk* chunk = wanted_.front();
-  wanted_.pop_front();
-  return chunk;
-}
-
-/// Whether a batch of this rank that is not planned yet needs a range of the epoch that is read ahead.
-bool LoaderPipeline::is_to_come(std::size_t range, EpochBatches& batches) const {
-  const auto residence = batches.order().residence(range);
-  const bool passed = ahead_epoch_ == plan_epoch_ && residence.last < batches.begin(plan_step_);
-  return !passed && share_.reads_ahead(residence, batches);
-}
-
-LoaderPipeline::Chunk* LoaderPipeline::next_to_read_ahead() {
-  if (ahead_epoch_ < plan_epoch_) {  // batches have asked for all that was left of it
-    ahead_epoch_ = plan_epoch_;
-    ahead_index_ = expected_index_ = 0;
-  }
-  while (ahead_epoch_ <= plan_epoch_ + 1) {
-    EpochBatches& batches = batches_of(ahead_epoch_);
-    const auto sequence = batches.order().reading_order();
-    if (ahead_index_ == sequence.size()) {
-      ++ahead_epoch_;
-      ahead_index_ = expected_index_ = 0;
-      continue;
-    }
-    const std::size_t range = sequence[ahead_index_];
-    if (!is_to_come(range, batches)) {
-      ++ahead_index_;
-      continue;
-    }
-    if (bytes_held_ + plan_->bytes_of(range) > options_.prefetch_bytes) return nullptr;
-    ++ahead_index_;
-    Chunk& chunk = chunk_of(ahead_epoch_, range);
-    if (chunk.state == Chunk::State::absent) return &chunk;
-  }
-  return nullptr;
-}
-
-/// Enough to keep storage busy, and two for each thread in any case.
-std::size_t LoaderPipeline::expected_ranges() const {
-  constexpr std::int64_t kBytes = std::int64_t{32} << 20;
-  const auto ranges = static_cast<std::int64_t>(dataset_->ranges().size());
-  const std::int64_t usual = std::max<std::int64_t>(plan_->bytes_of_all() / ranges, 1);
-  return static_cast<std::size_t>(
-      std::max(std::int64_t{2} * options_.threads, std::min(kBytes / usual, ranges)));
-}
-
-/// Ranges that the threads will turn to after what they do now, each said once.
-std::vector<std::size_t> LoaderPipeline::expected_next() {
-  const auto most = expected_ranges();
-  std::vector<std::size_t> ranges;
-  const auto add = [&](Chunk& chunk) {
-    if (!std::exchange(chunk.expected, true) && chunk.state != Chunk::State::ready)
-      ranges.push_back(chunk.range);
-  };
-  for (std::size_t i = 0; i < std::min(most, wanted_.size()); ++i) add(*wanted_[i]);
-  if (wanted_.size() >= most || ahead_epoch_ < plan_epoch_ || ahead_epoch_ > plan_epoch_ + 1) return ranges;
-  EpochBatches& batches = batches_of(ahead_epoch_);
-  const auto sequence = batches.order().reading_order();
-  const std::size_t end = std::min(ahead_index_ + most, sequence.size());
-  for (expected_index_ = std::max(expected_index_, ahead_index_); expected_index_ < end; ++expected_index_)
-    if (is_to_come(sequence[expected_index_], batches))
-      add(chunk_of(ahead_epoch_, sequence[expected_index_]));
-  return ranges;
-}
-
-void LoaderPipeline::read(Chunk& chunk, Lock& lock) {
-  chunk.state = Chunk::State::reading;
-  hold(plan_->bytes_of(chunk.range));
-  const std::vector<std::size_t> soon = expected_next();
+void LoaderPipeline::read(LoaderChunk& chunk, Lock& lock) {
+  chunk.state = LoaderChunk::State::reading;
+  held_.add(plan_->bytes_of(chunk.range()));
+  const auto soon = chunks_.expected_next(next_);
   lock.unlock();
-  for (const std::size_t range : soon) expect_range(*dataset_, range, options_.staging.get());
+  for (const auto& range : soon) reader_.expect(*range);
   const double processor_before = processor_seconds();
   LoaderStatistics spent;
-  SampleBlock block;
+  RangeReader::Samples samples;
   std::exception_ptr error;
   try {
-    block = read_or_replace(chunk, spent);
+    samples = reader_.read(*chunk.plan, spent);
   } catch (...) {
     error = std::current_exception();
   }
-  const double processor_spent = processor_seconds() - processor_before;
+  spent.processor_seconds = processor_seconds() - processor_before;
+  spent.bytes_decoded = plan_->bytes_of(chunk.range());
   lock.lock();
   times_.add_range(spent.fetch_seconds, spent.decode_seconds);
-  if (first_bad_.empty()) first_bad_ = chunk.bad;
-  statistics_.fetch_seconds += spent.fetch_seconds;
-  statistics_.decode_seconds += spent.decode_seconds;
-  statistics_.processor_seconds += processor_spent;
-  statistics_.bytes_fetched += spent.bytes_fetched;
-  statistics_.device_ranges += spent.device_ranges;
-  statistics_.left_to_host += spent.left_to_host;
-  statistics_.bytes_decoded += plan_->bytes_of(chunk.range);
-  chunk.block = std::move(block);
+  add_work(statistics_, spent);
+  if (first_bad_.empty()) first_bad_ = samples.bad;
+  chunk.block = std::move(samples.block);
+  chunk.bad = std::move(samples.bad);
   chunk.error = std::move(error);
-  chunk.state = Chunk::State::ready;
+  chunk.state = LoaderChunk::State::ready;
   for (PlannedBatch* batch : std::exchange(chunk.waiting, {})) --batch->missing;
-  drop_if_unused(chunk);
+  chunks_.drop_if_unused(chunk);
   work_there_.notify_all();
-}
-
-SampleBlock LoaderPipeline::read_samples(std::size_t range, LoaderStatistics& spent) const {
-  Staging* staging = options_.staging.get();
-  if (!decoding_) return read_on_host(*dataset_, range, staging, spent);
-  if (auto block = decoding_->read(range, staging, spent)) {
-    ++spent.device_ranges;
-    return std::move(*block);
-  }
-  ++spent.left_to_host;
-  return decoding_->bring(read_on_host(*dataset_, range, staging, spent));
-}
-
-/// The samples of a chunk, or zeros where it is damaged and that is no error. Without the lock: nobody else looks at a
-/// chunk that is being read.
-SampleBlock LoaderPipeline::read_or_replace(Chunk& chunk, LoaderStatistics& spent) const {
-  try {
-    SampleBlock block = read_samples(chunk.range, spent);
-    plan_->add_weights(block, dataset_->ranges()[chunk.range].count);
-    plan_->require_fitting(chunk.range, block);
-    return block;
-  } catch (const Error& error) {
-    if (options_.on_bad == BadData::stop || !is_damage(error)) throw;
-    chunk.bad = error.message();
-    options_.logger.warning("damaged data are left out: " + chunk.bad);
-    return decoding_ ? decoding_->bring(plan_->blank(chunk.range)) : plan_->blank(chunk.range);
-  }
-}
-
-LoaderPipeline::Chunk& LoaderPipeline::chunk_of(std::int64_t epoch, std::size_t range) {
-  const ChunkKey key{keep_chunks_ ? 0 : epoch, range};
-  auto& chunk = chunks_[key];
-  if (!chunk) {
-    chunk = std::make_unique<Chunk>();
-    chunk->key = key;
-    chunk->range = range;
-    if (!keep_chunks_) expiry_.insert({{epoch, batches_of(epoch).order().residence(range).last}, key});
-  }
-  return *chunk;
-}
-
-// Marks the chunks that no batch after the last planned one needs.
-void LoaderPipeline::expire() {
-  const std::pair<std::int64_t, std::int64_t> reached{plan_epoch_, batches_of(plan_epoch_).begin(plan_step_)};
-  while (!expiry_.empty() && expiry_.begin()->first < reached) {
-    Chunk& chunk = *chunks_.at(expiry_.begin()->second);
-    expiry_.erase(expiry_.begin());
-    chunk.expired = true;
-    drop_if_unused(chunk);
-  }
-}
-
-void LoaderPipeline::drop_if_unused(Chunk& chunk) {
-  if (!chunk.expired || chunk.users > 0 || chunk.state == Chunk::State::reading) return;
-  if (chunk.state == Chunk::State::ready) bytes_held_ -= plan_->bytes_of(chunk.range);
-  chunks_.erase(chunk.key);
-}
-
-EpochBatches& LoaderPipeline::batches_of(std::int64_t epoch) {
-  const auto found = epochs_.find(epoch);
-  return found != epochs_.end() ? found->second : epochs_.emplace(epoch, plan_->batches(epoch)).first->second;
-}
-
-void LoaderPipeline::hold(std::int64_t bytes) {
-  bytes_held_ += bytes;
-  statistics_.bytes_peak = std::max(statistics_.bytes_peak, bytes_held_);
-}
-
-std::int64_t LoaderPipeline::bytes_of(const PlannedBatch& planned) const {
-  return plan_->bytes_of_batch(static_cast<std::int64_t>(planned.samples.size()), planned.batch.elements);
 }
 
 }  // namespace bunchtrain::data

@@ -81,7 +81,10 @@ void ChunkedRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) con
     if (stored.bytes == 0) return;
     if (is_raw()) {
       plan.add(*bytes_, stored.offset + run.inside * layout_.row_bytes(), run.rows * layout_.row_bytes());
-    } else if (auto kept = run.is_part() ? decoded_->find({this, run.block}) : nullptr) {
+      return;
+    }
+    plan.shares_chunks = plan.shares_chunks || run.is_part();
+    if (auto kept = run.is_part() ? decoded_->find({this, run.block}) : nullptr) {
       plan.pieces.push_back({.source = bytes_.get(), .offset = stored.offset, .decoded = std::move(kept)});
     } else {
       const std::uint64_t chunks = map_.chunks_per_block();

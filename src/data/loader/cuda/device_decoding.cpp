@@ -50,7 +50,8 @@ struct DeviceDecoding::Impl {
 
   bool is_ragged(const std::string& name) const { return std::ranges::find(ragged, name) != ragged.end(); }
   void fetch(const ReadPlan& plan, std::span<std::byte> out) const;
-  SampleBlock read(std::size_t range, const Staging* staging, LoaderStatistics& spent) const;
+  SampleBlock read(std::size_t range, const DevicePlan& plan, const Staging* staging,
+                   LoaderStatistics& spent) const;
 };
 
 DeviceDecoding::DeviceDecoding(DatasetPtr dataset, c10::Device device, const DeviceTransfer& transfer,
@@ -74,9 +75,8 @@ void DeviceDecoding::Impl::fetch(const ReadPlan& plan, std::span<std::byte> out)
 }
 
 /// @throws what reading throws, and DataError for values that the host has to look at
-SampleBlock DeviceDecoding::Impl::read(std::size_t range, const Staging* staging,
+SampleBlock DeviceDecoding::Impl::read(std::size_t range, const DevicePlan& plan, const Staging* staging,
                                        LoaderStatistics& spent) const {
-  const DevicePlan plan = dataset->plan_on_device(range);
   const auto redirected = [&](const ReadPlan& wanted) {
     auto staged = staging != nullptr ? staging->redirect(wanted) : std::nullopt;
     return staged ? std::move(*staged) : StagedPlan{.plan = wanted, .copies = {}};
@@ -102,10 +102,10 @@ SampleBlock DeviceDecoding::Impl::read(std::size_t range, const Staging* staging
   });
 }
 
-std::optional<SampleBlock> DeviceDecoding::read(std::size_t range, const Staging* staging,
-                                                LoaderStatistics& spent) const {
+std::optional<SampleBlock> DeviceDecoding::read(std::size_t range, const DevicePlan& plan,
+                                                const Staging* staging, LoaderStatistics& spent) const {
   try {
-    return impl_->read(range, staging, spent);
+    return impl_->read(range, plan, staging, spent);
   } catch (const DataError&) {
     return std::nullopt;  // the host finds the same, and says what and where
   } catch (const IoError&) {

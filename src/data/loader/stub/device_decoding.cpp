@@ -13,7 +13,8 @@ DeviceDecoding::DeviceDecoding(DatasetPtr, c10::Device, const DeviceTransfer&, S
 DeviceDecoding::~DeviceDecoding() = default;
 
 // There is no object to call these on.
-std::optional<SampleBlock> DeviceDecoding::read(std::size_t, const Staging*, LoaderStatistics&) const {
+std::optional<SampleBlock> DeviceDecoding::read(std::size_t, const DevicePlan&, const Staging*,
+                                                LoaderStatistics&) const {
   return std::nullopt;
 }
 SampleBlock DeviceDecoding::bring(SampleBlock block) const { return block; }
