@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant: a pass is the schedule's list of this rank, action by action; what an action needs from other ranks is received
-// before it, what they need of it is sent after it, and nothing else waits.
+// Invariant: what fails in a stage of one rank ends the pass on all; losses and outputs of the last stage are known to all.
 #include "bunchtrain/parallel/pipeline_parallel.hpp"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "bunchtrain/core/error.hpp"
-#include "bunchtrain/nn/step_context.hpp"
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/weights/module_weights.hpp"
 #include "connections.hpp"
@@ -30,41 +23,10 @@
 #include "playing.hpp"
 #include "stage.hpp"
 #include "stage_module.hpp"
+#include "stage_pass.hpp"
 
 namespace bunchtrain::parallel {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
-/// The parts of a batch that pass through the pipeline one behind another; uneven by a sample at most.
-class Microbatches {
- public:
-  Microbatches(const Batch& batch, int count) : batch_(&batch), count_(count) {}
-  std::int64_t begin(int index) const { return batch_->size() * index / count_; }
-  bool any() const { return batch_->size() > 0; }
-  std::int64_t size(int index) const { return begin(index + 1) - begin(index); }
-  Batch operator[](int index) const { return slice_samples(*batch_, begin(index), begin(index + 1)); }
-
- private:
-  const Batch* batch_;
-  int count_;
-};
-
-/// What random numbers of a microbatch are keyed by: as in one pass over the whole batch.
-class MicrobatchContext {
- public:
-  explicit MicrobatchContext(const Batch& part) {
-    if (const nn::StepContext* const whole = nn::StepContext::current())
-      context_.emplace(whole->seed(), whole->step(), part.sample_ids, whole->step_in_memory());
-  }
-
- private:
-  std::optional<nn::StepContext> context_ = {};
-};
 
 c10::Device device_of(torch::nn::Module& module, const comm::Communicator& ranks,
                       const PipelineOptions& options) {
@@ -79,34 +41,19 @@ c10::Device device_of(torch::nn::Module& module, const comm::Communicator& ranks
 struct PipelineParallel::Impl {
   Impl(std::shared_ptr<torch::nn::Module> network, comm::Mesh ranks, const PipelineOptions& options);
 
-  /// A pass through the stages of this rank, with or without backward.
-  struct Run {
-    Microbatches parts;
-    const nn::Objective* objective;
-    double global_count;  ///< of what the objective is a mean over, in the whole step
-    bool differentiate;
-    std::map<int, double> counts = {};                  ///< behind the losses
-    std::map<int, nn::Losses> losses = {};              ///< of microbatches, on the last stage
-    std::map<int, NamedTensors> objective_leaves = {};  ///< what their gradients are asked for
-    std::map<int, NamedTensors> outputs = {};
-    device::LateSeconds forward = {}, backward = {};
-  };
-
-  void play(Run& run);
-  void act(Run& run, const PipelineAction& action);
-  void forward(Run& run, int stage, int microbatch);
-  StageValues take_values(int stage, int microbatch);
-  void give_values(const StageValues& values, int stage, int microbatch);
-  void judge(Run& run, const StageValues& values, int microbatch, const Batch& part);
-  /// Those of what a stage gave to others, and of the objective.
-  void take_gradients(Run& run, int stage, int microbatch);
-  void differentiate_objective(Run& run, int microbatch);
-  void give_gradients(int stage, int microbatch);
-  bool passed_over(const Run& run, int microbatch) const;
+  RankStages rank_stages() {
+    return {.schedule = schedule(),
+            .rank = ranks.rank(),
+            .device = replicas.device(),
+            .output_names = output_names,
+            .stages = stages,
+            .links = links,
+            .sync_batch_norm = sync_batch_norm};
+  }
   /// Means over the batch, on all ranks of the pipeline.
-  nn::Losses share_losses(const Run& run, std::int64_t count);
+  nn::Losses share_losses(const StagePass& pass, std::int64_t count);
   /// Of all microbatches, on all ranks of the pipeline.
-  NamedTensors share_outputs(const Run& run);
+  NamedTensors share_outputs(const StagePass& pass);
   /// What fails on one rank ends all.
   template <class Action>
   auto or_fail(Action&& action);
@@ -130,10 +77,7 @@ struct PipelineParallel::Impl {
   at::Tensor loss_scale = {};
   std::vector<std::string> term_names = {};
   bool terms_known = false;
-  std::vector<PipelineEvent> timeline = {};
-  Clock::time_point work_begin = {};                    ///< when all was there that the action needs
-  std::map<Message, Links::Received> handed_over = {};  ///< between stages of this rank
-  std::set<Message> entered = {};  ///< tensors whose gradients are wanted where they come from
+  std::vector<PipelineEvent> timeline = {};  ///< of the last pass with gradients
 };
 
 namespace {
@@ -230,169 +174,12 @@ auto PipelineParallel::Impl::or_fail(Action&& action) {
   }
 }
 
-/// Statistics over replicas need all of them, with samples or without.
-bool PipelineParallel::Impl::passed_over(const Run& run, int microbatch) const {
-  return run.parts.size(microbatch) == 0 && !(sync_batch_norm && run.differentiate);
-}
-
-void PipelineParallel::Impl::play(Run& run) {
-  timeline.clear();
-  handed_over.clear();
-  entered.clear();
-  links.begin(
-      [&](const Message& message) {
-        return (run.differentiate || !message.gradient) && !passed_over(run, message.microbatch);
-      },
-      [&](int microbatch) { return 2 * run.parts.size(microbatch) + (run.differentiate ? 1 : 0); });
-  const Clock::time_point start = Clock::now();
-  for (const PipelineAction& action : schedule().ranks[ranks.rank()]) {
-    if (passed_over(run, action.microbatch)) continue;
-    if (!run.differentiate && action.work != PipelineWork::forward) continue;
-    try {
-      act(run, action);
-    } catch (Error& error) {
-      error.add_context(
-          fmt::format("in {} on rank {} of the pipeline", parallel::describe(action), ranks.rank()));
-      throw;
-    } catch (const std::exception& error) {
-      throw Error(fmt::format("{} on rank {} of the pipeline: {}", parallel::describe(action), ranks.rank(),
-                              error.what()));
-    }
-    if (keep_timeline)
-      timeline.push_back(
-          {.action = action, .begin = seconds(start, work_begin), .end = seconds(start, Clock::now())});
-    links.progress();
-  }
-  links.finish();
-}
-
-void PipelineParallel::Impl::act(Run& run, const PipelineAction& action) {
-  const device::Moment begin(replicas.device());
-  work_begin = Clock::now();
-  if (action.work == PipelineWork::forward) {
-    forward(run, action.stage, action.microbatch);
-    run.forward.add(begin, device::Moment(replicas.device()));
-    return;
-  }
-  Stage& stage = stages.at(action.stage);
-  if (action.work == PipelineWork::weight_gradient) {
-    stage.weight_gradient(action.microbatch);
-    stage.forget(action.microbatch);
-  } else {
-    take_gradients(run, action.stage, action.microbatch);
-    const bool both = action.work == PipelineWork::backward;
-    both ? stage.backward(action.microbatch) : stage.input_gradient(action.microbatch);
-    give_gradients(action.stage, action.microbatch);
-    if (both) stage.forget(action.microbatch);
-  }
-  run.backward.add(begin, device::Moment(replicas.device()));
-}
-
-void PipelineParallel::Impl::forward(Run& run, int stage, int microbatch) {
-  StageValues entering = take_values(stage, microbatch);
-  work_begin = Clock::now();
-  const Batch part = run.parts[microbatch];
-  const MicrobatchContext context(part);
-  const StageValues values = stages.at(stage).forward(microbatch, part.tensors, std::move(entering));
-  give_values(values, stage, microbatch);
-  if (stage == schedule().stages - 1) judge(run, values, microbatch, part);
-}
-
-StageValues PipelineParallel::Impl::take_values(int stage, int microbatch) {
-  StageValues entering;
-  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
-    const Connection& connection = links.connections()[i];
-    if (connection.to != stage) continue;
-    const Message message{.connection = i, .microbatch = microbatch, .gradient = false};
-    const Links::Received received = links.sender(message) == ranks.rank()
-                                         ? handed_over.extract(message).mapped()
-                                         : links.receive(message);
-    entering.tensors.set(connection.value, received.tensor);
-    if (!received.requires_grad) continue;
-    entering.differentiable.insert(connection.value);
-    entered.insert(message);
-  }
-  return entering;
-}
-
-void PipelineParallel::Impl::give_values(const StageValues& values, int stage, int microbatch) {
-  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
-    const Connection& connection = links.connections()[i];
-    if (connection.from != stage) continue;
-    const Message message{.connection = i, .microbatch = microbatch, .gradient = false};
-    const at::Tensor& tensor = values.tensors[connection.value];
-    const bool differentiable = values.differentiable.contains(connection.value);
-    if (links.receiver(message) == ranks.rank()) {
-      handed_over[message] = {.tensor = tensor, .requires_grad = differentiable};
-    } else {
-      links.send(message, tensor, differentiable);
-    }
-  }
-}
-
-void PipelineParallel::Impl::judge(Run& run, const StageValues& values, int microbatch, const Batch& part) {
-  NamedTensors outputs;
-  for (const std::string& name : output_names) {
-    at::Tensor leaf = values.tensors[name].detach();
-    if (run.differentiate && values.differentiable.contains(name)) leaf.requires_grad_(true);
-    outputs.set(name, std::move(leaf));
-  }
-  run.losses[microbatch] = (*run.objective)(outputs, part);
-  run.counts[microbatch] = static_cast<double>(run.objective->count(part));
-  (run.differentiate ? run.objective_leaves : run.outputs)[microbatch] = std::move(outputs);
-}
-
-void PipelineParallel::Impl::differentiate_objective(Run& run, int microbatch) {
-  const at::Tensor& total = run.losses.at(microbatch).total;
-  const NamedTensors leaves = run.objective_leaves.extract(microbatch).mapped();
-  if (!total.requires_grad()) return;
-  at::Tensor root;
-  {
-    const at::NoGradGuard no_gradients;
-    root = at::full_like(total, run.global_count > 0 ? run.counts.at(microbatch) / run.global_count : 0.0);
-    if (loss_scale.defined()) root.mul_(loss_scale);
-  }
-  torch::autograd::backward({total}, {root});
-  Stage& last = stages.at(schedule().stages - 1);
-  for (const auto& [name, leaf] : leaves) {
-    if (leaf.grad().defined()) last.add_gradient(microbatch, name, leaf.grad());
-  }
-}
-
-void PipelineParallel::Impl::take_gradients(Run& run, int stage, int microbatch) {
-  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
-    const Connection& connection = links.connections()[i];
-    if (connection.from != stage) continue;
-    const Message message{.connection = i, .microbatch = microbatch, .gradient = true};
-    if (links.sender(message) == ranks.rank()) continue;  // given when it was made
-    if (!links.has_gradient(message)) continue;
-    stages.at(stage).add_gradient(microbatch, connection.value, links.receive(message).tensor);
-  }
-  work_begin = Clock::now();
-  if (stage == schedule().stages - 1) differentiate_objective(run, microbatch);
-}
-
-void PipelineParallel::Impl::give_gradients(int stage, int microbatch) {
-  for (int i = 0; i < static_cast<int>(links.connections().size()); ++i) {
-    const Connection& connection = links.connections()[i];
-    const Message value{.connection = i, .microbatch = microbatch, .gradient = false};
-    if (connection.to != stage || !entered.contains(value)) continue;
-    const Message message{.connection = i, .microbatch = microbatch, .gradient = true};
-    const at::Tensor gradient = stages.at(stage).take_gradient(microbatch, connection.value);
-    if (links.receiver(message) == ranks.rank()) {
-      if (gradient.defined()) stages.at(connection.from).add_gradient(microbatch, connection.value, gradient);
-    } else {
-      links.send_gradient(message, gradient);
-    }
-  }
-}
-
-nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t count) {
+nn::Losses PipelineParallel::Impl::share_losses(const StagePass& pass, std::int64_t count) {
   const int root = schedule().rank_of(schedule().stages - 1);
-  if (!terms_known && run.parts.any()) {
+  if (!terms_known && pass.parts().any()) {
     std::string names;
     if (is_last())
-      for (const auto& [name, term] : run.losses.begin()->second.terms) names += name + '\n';
+      for (const auto& [name, term] : pass.losses().begin()->second.terms) names += name + '\n';
     names = ranks.control().broadcast(std::move(names), root);
     for (std::size_t begin = 0; begin < names.size(); begin = names.find('\n', begin) + 1)
       term_names.push_back(names.substr(begin, names.find('\n', begin) - begin));
@@ -400,8 +187,8 @@ nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t cou
   }
   at::Tensor sums = at::zeros({static_cast<std::int64_t>(term_names.size()) + 1},
                               at::TensorOptions(at::kDouble).device(replicas.device()));
-  for (const auto& [microbatch, losses] : run.losses) {
-    const double share = run.counts.at(microbatch) / static_cast<double>(std::max<std::int64_t>(count, 1));
+  for (const auto& [microbatch, losses] : pass.losses()) {
+    const double share = pass.count(microbatch) / static_cast<double>(std::max<std::int64_t>(count, 1));
     if (share == 0) continue;
     std::vector<at::Tensor> values = {losses.total.detach()};
     for (const std::string& name : term_names) values.push_back(losses.terms[name].detach());
@@ -414,14 +201,14 @@ nn::Losses PipelineParallel::Impl::share_losses(const Run& run, std::int64_t cou
   return shared;
 }
 
-NamedTensors PipelineParallel::Impl::share_outputs(const Run& run) {
+NamedTensors PipelineParallel::Impl::share_outputs(const StagePass& pass) {
   const int root = schedule().rank_of(schedule().stages - 1);
   NamedTensors shared;
   for (const std::string& name : output_names) {
     at::Tensor numbers = at::zeros({TensorHeader::kNumbers}, at::kLong), whole;
-    if (!run.outputs.empty()) {
+    if (!pass.outputs().empty()) {
       std::vector<at::Tensor> parts;
-      for (const auto& [microbatch, outputs] : run.outputs) parts.push_back(outputs[name]);
+      for (const auto& [microbatch, outputs] : pass.outputs()) parts.push_back(outputs[name]);
       whole = at::cat(parts).contiguous();
       numbers = TensorHeader::of(whole, false).to_tensor();
     }
@@ -448,18 +235,19 @@ PassResult PipelineParallel::run(const Pass& pass) {
         pass.objective.mean_over() == nn::MeanOver::elements && pass.batch.global_elements > 0;
     const std::int64_t count = by_elements ? pass.batch.elements : pass.batch.size();
     const std::int64_t global_count = by_elements ? pass.batch.global_elements : pass.global_samples;
-    Impl::Run run{.parts = Microbatches(pass.batch, impl_->schedule().microbatches),
-                  .objective = &pass.objective,
-                  .global_count = static_cast<double>(global_count),
-                  .differentiate = true};
+    StagePass stages(
+        impl_->rank_stages(), pass.batch, pass.objective,
+        StageGradients{.global_count = static_cast<double>(global_count), .loss_scale = impl_->loss_scale});
     impl_->replicas.begin_pass(
         {.samples = count, .global_samples = global_count, .last = pass.last, .zero_first = pass.first});
-    impl_->play(run);
+    impl_->timeline.clear();
+    stages.play(impl_->keep_timeline);
+    impl_->timeline = stages.take_timeline();
     if (!pass.last) impl_->replicas.finish();
-    return PassResult{.losses = impl_->share_losses(run, pass.objective.count(pass.batch)),
+    return PassResult{.losses = impl_->share_losses(stages, pass.objective.count(pass.batch)),
                       .samples = pass.objective.count(pass.batch),
-                      .forward = run.forward,
-                      .backward = run.backward};
+                      .forward = stages.forward_time(),
+                      .backward = stages.backward_time()};
   });
 }
 
@@ -476,13 +264,10 @@ void PipelineParallel::backward(const at::Tensor& /*loss*/, const PassOptions& /
 Evaluation PipelineParallel::evaluate(const Batch& batch, const nn::Objective& objective) {
   return impl_->or_fail([&] {
     const at::NoGradGuard no_gradients;
-    Impl::Run run{.parts = Microbatches(batch, impl_->schedule().microbatches),
-                  .objective = &objective,
-                  .global_count = static_cast<double>(objective.count(batch)),
-                  .differentiate = false};
-    impl_->play(run);
-    return Evaluation{.losses = impl_->share_losses(run, objective.count(batch)),
-                      .outputs = impl_->share_outputs(run)};
+    StagePass stages(impl_->rank_stages(), batch, objective, std::nullopt);
+    stages.play(/*keep_timeline=*/false);
+    return Evaluation{.losses = impl_->share_losses(stages, objective.count(batch)),
+                      .outputs = impl_->share_outputs(stages)};
   });
 }
 
