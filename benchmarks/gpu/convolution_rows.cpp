@@ -96,11 +96,12 @@ std::vector<Case> convolution_cases(const Bench& bench) {
       for (const bt::device::Precision precision : precisions(bench.device)) {
         if (bench.device.is_cuda() && precision == bt::device::Precision::float32)
           continue;  // LibTorch's alone
-        for (const auto& [way, word] :
-             {std::pair{ConvolutionWay::direct, "ours"}, std::pair{ConvolutionWay::library, "cuDNN"}})
+        for (const auto& [way, who] : {std::pair{ConvolutionWay::direct, "bunchtrain"},
+                                       std::pair{ConvolutionWay::library, "LibTorch's convolution"}})
           cases.push_back({.row = "P5",
-                           .what = fmt::format("3DGAN {} of {} showers of {}, forward and backward, {}",
-                                               layer.name, showers, fmt::join(size.shower, "x"), word),
+                           .what = fmt::format("3DGAN {} of {} showers of {}, forward and backward",
+                                               layer.name, showers, fmt::join(size.shower, "x")),
+                           .who = who,
                            .precision = precision,
                            .samples = static_cast<double>(showers),
                            .unit = "showers",

@@ -1,8 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0 Times the rows P1 to P10 on one device and prints a JSON object per
-// line; benchmarks/peers/gpu prints the same.
+// SPDX-License-Identifier: Apache-2.0
 //
-//   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--precision tf32] [--real N] [--small] [--seconds S]
-//   [--once] mpirun -n 4 gpu_bench --rows P4        the exposed synchronisation between GPUs
+// Times the rows P1 to P10 and P12 on one device and prints a JSON object per line; benchmarks/peers/gpu prints the same.
+//
+//   gpu_bench [--device cuda|cpu] [--rows P1,P4] [--case TEXT] [--precision tf32] [--real N[,N...]] [--small] [--seconds S] [--once]
+//   mpirun -n 4 gpu_bench --rows P4        the exposed synchronisation between GPUs
 //
 // A case that fails is a row with "error"; the exit code is then 1.
 
@@ -42,13 +43,15 @@ const std::map<std::string, std::vector<Case> (*)(const Bench&)> kRows = {
     {"P3", gpu_bench::large_knn_cases},    {"P4", gpu_bench::update_cases},
     {"P5", shower_gan_and_layers},         {"P6", gpu_bench::batch_norm_cases},
     {"P7", gpu_bench::edge_cases},         {"P8", gpu_bench::arena_cases},
-    {"P9", gpu_bench::edge_conv_cases},    {"P10", gpu_bench::diffusion_cases}};
+    {"P9", gpu_bench::edge_conv_cases},    {"P10", gpu_bench::diffusion_cases},
+    {"P12", gpu_bench::host_time_cases}};
 
 struct Arguments {
   std::string device = "cuda";
   std::vector<std::string> rows;
   std::vector<std::string> precisions;
-  std::int64_t real = 0;
+  std::string part;
+  std::vector<std::int64_t> real;
   bool small = false;
   gpu_bench::Effort effort;
 };
@@ -60,8 +63,11 @@ Arguments parse(int argc, char** argv) {
   for (const auto& [name, cases] : kRows) arguments.rows.push_back(name);
   app.add_option("--rows", arguments.rows)->delimiter(',')->check(CLI::IsMember(arguments.rows));
   app.add_option("--precision", arguments.precisions, "only these")->delimiter(',');
-  app.add_option("--real", arguments.real, "P1: real particles of a jet, the others are padding; 0 = all")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("--case", arguments.part, "only those whose names have this in them");
+  app.add_option("--real", arguments.real,
+                 "P1, P12: real particles, of the jets in turn; the other slots are padding. Default: all")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   app.add_flag("--small", arguments.small, "sizes for a CPU, to see that everything runs");
   app.add_option("--seconds", arguments.effort.seconds, "for each case")->check(CLI::NonNegativeNumber);
   app.add_flag("--once", arguments.effort.once, "one call of each case and no warm-up, for profilers");
@@ -82,7 +88,7 @@ nlohmann::ordered_json row_of(const Case& item, const Bench& bench, const gpu_be
   nlohmann::ordered_json row = {{"row", item.row},
                                 {"case", item.what},
                                 {"precision", bt::device::to_string(item.precision)},
-                                {"who", "bunchtrain"},
+                                {"who", item.who},
                                 {"device", bt::device::describe(bench.device)}};
   try {
     const auto measured = gpu_bench::measure(item.prepare(), bench.device, effort, bench.world);
@@ -103,9 +109,10 @@ nlohmann::ordered_json row_of(const Case& item, const Bench& bench, const gpu_be
 }
 
 bool wanted(const Case& item, const Arguments& arguments) {
-  return arguments.precisions.empty() ||
-         std::ranges::find(arguments.precisions, bt::device::to_string(item.precision)) !=
-             arguments.precisions.end();
+  return item.what.find(arguments.part) != std::string::npos &&
+         (arguments.precisions.empty() ||
+          std::ranges::find(arguments.precisions, bt::device::to_string(item.precision)) !=
+              arguments.precisions.end());
 }
 
 int run(const Arguments& arguments, const bt::mpi::Comm& world) {

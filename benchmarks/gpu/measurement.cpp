@@ -76,7 +76,7 @@ Measured measure(const Work& work, c10::Device device, const Effort& effort,
                  const bunchtrain::mpi::Comm& world) {
   const int count = effort.once ? 1 : repetitions(work, device, effort, world);
   std::vector<double> steps, baselines;
-  Marks marks(device);
+  Marks marks(work.timed == Timed::host ? c10::Device(c10::kCPU) : device);
   for (int done = 0; done < count;) {
     marks.mark();
     for (int i = 0; i < kBlock && done < count; ++i, ++done) {
@@ -87,6 +87,7 @@ Measured measure(const Work& work, c10::Device device, const Effort& effort,
       marks.mark();
     }
     const std::vector<double> durations = marks.take();
+    if (work.timed == Timed::host) synchronize(device);  // the host begins each block with nothing before it
     for (std::size_t i = 0; i < durations.size(); ++i)
       (work.baseline && i % 2 == 1 ? baselines : steps).push_back(durations[i]);
   }

@@ -28,10 +28,14 @@ class Marks {
   std::vector<std::chrono::steady_clock::time_point> times_;
 };
 
+/// Whose time counts: on a GPU the host enqueues work and goes on.
+enum class Timed { device, host };
+
 /// What is repeated. With a `baseline` the two take turns, and their difference counts.
 struct Work {
   std::function<void()> step;
   std::function<void()> baseline = {};
+  Timed timed = Timed::device;
 };
 
 struct Spread {

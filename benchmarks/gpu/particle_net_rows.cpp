@@ -1,83 +1,101 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 
-#include "bunchtrain/comm/communicator.hpp"
-#include "bunchtrain/models/particle_net.hpp"
-#include "bunchtrain/nn/step_context.hpp"
-#include "bunchtrain/optim/adamw.hpp"
-#include "bunchtrain/parallel/data_parallel.hpp"
+#include "particle_net_training.hpp"
 #include "rows.hpp"
 
 namespace gpu_bench {
 
 namespace bt = bunchtrain;
+using bt::device::Precision;
 
 namespace {
 
-/// A whole step as the trainer takes it: forward, backward, update.
-class ParticleNetStep {
- public:
-  ParticleNetStep(c10::Device device, bt::device::Precision precision, std::int64_t jets,
-                  std::int64_t particles, std::int64_t real)
-      : device_(device),
-        precision_(precision),
-        mask_(at::arange(particles).lt(real).expand({jets, particles}).contiguous().to(device)),
-        points_(normal({jets, particles, 2}, 0, device).mul(mask_.unsqueeze(2))),
-        features_(normal({jets, particles, 7}, 1, device).mul(mask_.unsqueeze(2))),
-        labels_(at::arange(jets).remainder(2).to(device)),
-        ids_(at::arange(jets)) {
-    model_->to(device);
-    parallel_.emplace(model_, bt::comm::Communicator::self());
-    optimizer_.emplace(*parallel_);
-  }
+/// Sizes of the comparison, or such for a CPU.
+Jets jets_of(const Bench& bench, std::int64_t count, std::int64_t few) {
+  return {.count = bench.small ? few : count, .particles = bench.small ? 32 : 128, .real = bench.real};
+}
 
-  void operator()() {
-    const bt::device::PrecisionGuard guard(precision_, device_.type());
-    const bt::nn::StepContext context(1, step_++, ids_);
-    const at::Tensor logits = model_->forward(points_, features_, mask_);
-    parallel_->backward(at::cross_entropy_loss(logits.to(at::kFloat), labels_), {.samples = labels_.size(0)});
-    optimizer_->step();
-  }
+/// JetClass as published: 17 features, 10 classes, batches of 512.
+Jets jet_class(const Bench& bench) {
+  Jets jets = jets_of(bench, 512, 4);
+  jets.features = 17;
+  jets.classes = 10;
+  return jets;
+}
 
- private:
-  c10::Device device_;
-  bt::device::Precision precision_;
-  bt::models::ParticleNet model_;
-  at::Tensor mask_, points_, features_, labels_, ids_;
-  std::optional<bt::parallel::DataParallel> parallel_;
-  std::optional<bt::optim::AdamW> optimizer_;
-  std::int64_t step_ = 0;
-};
+Case training_case(const Bench& bench, const Jets& jets, Precision precision, Enqueued enqueued) {
+  return {.row = "P1",
+          .what = "ParticleNet training step, " + jets.describe(),
+          .who = enqueued == Enqueued::singly ? "bunchtrain" : "bunchtrain, captured",
+          .precision = precision,
+          .samples = static_cast<double>(jets.count),
+          .unit = "jets",
+          .prepare = [=, device = bench.device] {
+            const auto training = std::make_shared<ParticleNetTraining>(jets, device, precision, enqueued);
+            return Work{.step = [training] { training->step(); }};
+          }};
+}
+
+Case evaluation_case(const Bench& bench, const Jets& jets, Precision precision) {
+  return {.row = "P1",
+          .what = "ParticleNet evaluated, " + jets.describe(),
+          .precision = precision,
+          .samples = static_cast<double>(jets.count),
+          .unit = "jets",
+          .prepare = [=, device = bench.device] {
+            bt::models::ParticleNet model({.num_features = jets.features, .num_classes = jets.classes});
+            model->to(device);
+            model->eval();
+            return Work{.step = [=, inputs = batch_of(jets, device).tensors]() mutable {
+              const bt::device::PrecisionGuard guard(precision, device.type());
+              const at::NoGradGuard no_gradients;
+              model->forward(inputs);
+            }};
+          }};
+}
+
+Case host_case(const Bench& bench, const Jets& jets, Precision precision, Enqueued enqueued) {
+  Case item = training_case(bench, jets, precision, enqueued);
+  item.row = "P12";
+  item.what = "host time of a ParticleNet training step, " + jets.describe();
+  item.samples = 1;
+  item.unit = "steps";
+  item.prepare = [prepare = item.prepare] {
+    Work work = prepare();
+    work.timed = Timed::host;
+    return work;
+  };
+  return item;
+}
 
 }  // namespace
 
 std::vector<Case> particle_net_cases(const Bench& bench) {
-  const c10::Device device = bench.device;
-  const std::int64_t particles = bench.small ? 32 : 128;
-  const std::int64_t real = bench.real > 0 ? std::min(bench.real, particles) : particles;
-  const std::string padded = real < particles ? fmt::format(", {} of them real", real) : "";
+  const Jets many = jets_of(bench, 1024, 8), few = jets_of(bench, 128, 4);
   std::vector<Case> cases;
-  for (const std::int64_t jets :
-       bench.small ? std::vector<std::int64_t>{8, 4} : std::vector<std::int64_t>{1024, 128})
-    for (const bt::device::Precision precision : precisions(device))
-      cases.push_back({.row = "P1",
-                       .what = fmt::format("ParticleNet training step, {} jets of {} particles{}", jets,
-                                           particles, padded),
-                       .precision = precision,
-                       .samples = static_cast<double>(jets),
-                       .unit = "jets",
-                       .prepare = [=] {
-                         const auto step =
-                             std::make_shared<ParticleNetStep>(device, precision, jets, particles, real);
-                         return Work{[step] { (*step)(); }};
-                       }});
+  for (const Jets& jets : {many, few, jet_class(bench)})
+    for (const Precision precision : precisions(bench.device))
+      cases.push_back(training_case(bench, jets, precision, Enqueued::singly));
+  for (const Precision precision : precisions(bench.device))
+    cases.push_back(training_case(bench, few, precision, Enqueued::captured));
+  for (const Precision precision : precisions(bench.device))
+    cases.push_back(evaluation_case(bench, many, precision));
+  return cases;
+}
+
+std::vector<Case> host_time_cases(const Bench& bench) {
+  const Jets jets = jets_of(bench, 128, 4);
+  const Enqueued captured = bench.device.is_cpu() ? Enqueued::without_work : Enqueued::captured;
+  std::vector<Case> cases;
+  for (const Enqueued enqueued : {Enqueued::singly, captured})
+    for (const Precision precision : precisions(bench.device))
+      cases.push_back(host_case(bench, jets, precision, enqueued));
   return cases;
 }
 

@@ -20,13 +20,14 @@ namespace gpu_bench {
 struct Bench {
   c10::Device device{c10::kCPU};
   bool small = false;
-  std::int64_t real = 0;  ///< P1: real particles of a jet; 0 = all
+  std::vector<std::int64_t> real = {};  ///< P1, P12: real particles, of the jets in turn; empty = all
   bunchtrain::mpi::Comm world;
 };
 
 struct Case {
-  std::string row;   ///< "P1"
-  std::string what;  ///< "ParticleNet training step, 1024 jets of 128 particles"
+  std::string row;                 ///< "P1"
+  std::string what;                ///< "ParticleNet training step, 1024 jets of 128 particles"
+  std::string who = "bunchtrain";  ///< whose name begins so is one of ours
   bunchtrain::device::Precision precision = bunchtrain::device::Precision::float32;
   double samples = 1;  ///< of one step
   std::string unit;    ///< what a sample is, in the plural
@@ -44,6 +45,7 @@ std::vector<Case> edge_cases(const Bench& bench);          ///< P7
 std::vector<Case> arena_cases(const Bench& bench);         ///< P8
 std::vector<Case> edge_conv_cases(const Bench& bench);     ///< P9
 std::vector<Case> diffusion_cases(const Bench& bench);     ///< P10
+std::vector<Case> host_time_cases(const Bench& bench);     ///< P12
 
 /// float32, tf32 where there is a GPU, bfloat16.
 std::vector<bunchtrain::device::Precision> precisions(c10::Device device);

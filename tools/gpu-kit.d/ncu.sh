@@ -17,6 +17,7 @@ if command -v ncu >/dev/null; then
   profile P2 --rows P2
   profile P3 --rows P3
   profile P1 --rows P1 --precision bfloat16
+  profile P1.evaluated --rows P1 --case evaluated --precision bfloat16
   profile P5 --rows P5 --precision bfloat16
   profile P4 --rows P4
   profile P6 --rows P6

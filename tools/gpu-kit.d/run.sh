@@ -14,17 +14,21 @@ out=${2:-}
 case $stage in tests | bench | ncu) ;; *) fail 2 "which stage: tests, bench or ncu? (gpu-kit --help)" ;; esac
 [ -n "$out" ] && [[ $out != --* ]] || fail 2 "gpu-kit run $stage needs a folder for its results"
 shift 2
-commit='' torch='' device=cuda
+commit='' torch='' device=cuda rows=P1,P2,P3,P4,P5,P6,P7,P8,P9,P10,P12
 while [ $# -ge 2 ]; do
   case $1 in
     --commit) commit=$2 ;;
     --torch) torch=$2 ;;
     --device) device=$2 ;;
+    --rows) rows=$2 ;;
     *) fail 2 "unknown option $1 (gpu-kit --help)" ;;
   esac
   shift 2
 done
 [ $# -eq 0 ] || fail 2 "what is $1? (gpu-kit --help)"
+for row in ${rows//,/ }; do
+  [[ $row =~ ^P([1-9]|10|12)$ ]] || fail 2 "there is no row $row: P1 to P10 and P12 are there (docs/gpu-kit.md)"
+done
 
 about() { sed -n "s/^$1 //p" "$here/MANIFEST"; }
 

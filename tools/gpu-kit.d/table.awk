@@ -51,29 +51,47 @@ function time_of(key, who) {
   return sprintf("%s (%s to %s)", number(median(times[key, who])), number(median(lows[key, who])), number(median(highs[key, who])))
 }
 
-# How many times longer the best peer takes than we do.
-function ratio(row, key,    w, who, value, best) {
+# The least time of ours or of the peers, 0 if there is none; whose it is in `fastest`.
+function best_of(row, key, ours,    w, who, value, best) {
+  fastest = ""
   for (w = 1; w <= count["who", row]; w++) {
     who = names["who", row, w]
-    if (who == "bunchtrain" || !((key, who) in times)) continue
+    if ((who ~ /^bunchtrain/) != ours || !((key, who) in times)) continue
     value = median(times[key, who])
-    if (best == "" || value < best) best = value
+    if (fastest != "" && value >= best) continue
+    best = value
+    fastest = who
   }
-  value = (key, "bunchtrain") in times ? median(times[key, "bunchtrain"]) : 0
-  return (best > 0 && value > 0) ? sprintf("%.2f", best / value) : "-"
+  return best + 0
+}
+
+# How many times longer the best peer takes than we do.
+function ratio(row, key,    own, other) {
+  own = best_of(row, key, 1)
+  other = best_of(row, key, 0)
+  return (own > 0 && other > 0) ? sprintf("%.2f", other / own) : "-"
+}
+
+# What we do in a second.
+function rate(row, key,    value, prefix) {
+  best_of(row, key, 1)
+  if (!((key, fastest) in rates)) return "-"
+  value = median(rates[key, fastest])
+  prefix = value >= 1e9 ? " G" : value >= 1e6 ? " M" : value >= 1e4 ? " k" : " "
+  return number(prefix == " G" ? value / 1e9 : prefix == " M" ? value / 1e6 : prefix == " k" ? value / 1e3 : value) prefix (prefix == " " ? "" : " ") units[key]
 }
 
 function print_row_table(row,    w, c, key, line) {
   line = "| " row " | precision |"
   for (w = 1; w <= count["who", row]; w++) line = line " " names["who", row, w] " |"
-  print "\n" line " best peer / bunchtrain |"
+  print "\n" line " best peer / bunchtrain | bunchtrain |"
   gsub(/[^|]+/, " --- ", line)
-  print line " --- |"
+  print line " --- | --- |"
   for (c = 1; c <= count["key", row]; c++) {
     key = names["key", row, c]
     line = "| " key " |"
     for (w = 1; w <= count["who", row]; w++) line = line " " time_of(key, names["who", row, w]) " |"
-    print line " " ratio(row, key) " |"
+    print line " " ratio(row, key) " | " rate(row, key) " |"
   }
 }
 
@@ -103,6 +121,8 @@ FILENAME ~ /results\.jsonl$/ {
     next
   }
   times[key, who] = times[key, who] " " field["median_ms"]
+  rates[key, who] = rates[key, who] " " field["rate"]
+  units[key] = field["unit"]
   lows[key, who] = lows[key, who] " " field["low_ms"]
   highs[key, who] = highs[key, who] " " field["high_ms"]
 }
@@ -118,7 +138,7 @@ END {
   for (i = 1; i <= count["stage", ""]; i++) printf "%s `gpu-kit run %s OUT`", (i > 1 ? "," : ""), names["stage", "", i]
   print (device != "" ? "; measured on: " device : "")
   if (count["row", ""]) {
-    print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add."
+    print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add. Last column: the rate of our fastest."
     for (r = 1; r <= count["row", ""]; r++) print_row_table(names["row", "", r])
   }
   if (num_errors) print "\nFailed rows:\n"
