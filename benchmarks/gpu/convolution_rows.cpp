@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -11,6 +14,7 @@
 #include "bunchtrain/models/3dgan/generator.hpp"
 #include "bunchtrain/nn/conv3d.hpp"
 #include "bunchtrain/ops/convolution_choices.hpp"
+#include "lab/shower_layers.hpp"
 #include "rows.hpp"
 
 namespace gpu_bench {
@@ -52,17 +56,33 @@ struct Size {
   ShowerVariant variant;
   Extent3 folded, shower;
   std::int64_t showers;
+  std::span<const lab::ShowerLayer> in_lab;
 };
 
-/// All of a variant; of `small` ones the last of each network.
+/// What `gpu-kit lab convolution` measures are these layers. @throws std::logic_error
+void require_layers_of_lab(const std::vector<Layer>& layers, std::span<const lab::ShowerLayer> in_lab) {
+  const bool same = std::ranges::equal(layers, in_lab, [](const Layer& a, const lab::ShowerLayer& b) {
+    const bt::nn::Conv3dOptions& own = a.options;
+    return a.name == b.name && a.cells == b.cells && own.in_channels == b.inputs &&
+           own.out_channels == b.channels && own.kernel == b.kernel &&
+           own.padding.before == b.padding.before && own.padding.after == b.padding.after &&
+           own.upsampling == b.upsampling;
+  });
+  if (!same)
+    throw std::logic_error("benchmarks/gpu/lab/shower_layers.hpp has other layers than the networks");
+}
+
+/// All of a variant; with `small` the last of each network.
 std::vector<Layer> layers_of(const Size& size, bool small) {
   const bt::models::ShowerGenerator generator(bt::models::ShowerGeneratorOptions{.variant = size.variant});
   const bt::models::ShowerDiscriminator discriminator(
       bt::models::ShowerDiscriminatorOptions{.variant = size.variant});
-  std::vector<Layer> all;
-  for (const auto& layers : {layers_of(*generator, "generator", size.folded),
-                             layers_of(*discriminator, "discriminator", size.shower)})
-    all.insert(all.end(), small ? layers.end() - 1 : layers.begin(), layers.end());
+  std::vector<Layer> all = layers_of(*generator, "generator", size.folded);
+  const std::size_t of_generator = all.size();
+  for (Layer& layer : layers_of(*discriminator, "discriminator", size.shower))
+    all.push_back(std::move(layer));
+  require_layers_of_lab(all, size.in_lab);
+  if (small) all = {all[of_generator - 1], all.back()};
   return all;
 }
 
@@ -89,8 +109,16 @@ Work step_of(const Layer& layer, c10::Device device, bt::device::Precision preci
 
 std::vector<Case> convolution_cases(const Bench& bench) {
   std::vector<Case> cases;
-  for (const Size& size : {Size{ShowerVariant::fixed_angle, {7, 7, 8}, {25, 25, 25}, 128},
-                           Size{ShowerVariant::variable_angle, {9, 9, 8}, {51, 51, 25}, 64}}) {
+  for (const Size& size : {Size{ShowerVariant::fixed_angle,
+                                {7, 7, 8},
+                                {25, 25, 25},
+                                lab::kFixedAngleShowers,
+                                lab::kFixedAngleLayers},
+                           Size{ShowerVariant::variable_angle,
+                                {9, 9, 8},
+                                {51, 51, 25},
+                                lab::kVariableAngleShowers,
+                                lab::kVariableAngleLayers}}) {
     const std::int64_t showers = bench.small ? 1 : size.showers;
     for (const Layer& layer : layers_of(size, bench.small))
       for (const bt::device::Precision precision : precisions(bench.device)) {

@@ -100,10 +100,12 @@ copy_peers() {
   [ "$wheels" = 0 ] || fetch_peer_wheels
 }
 
-# Kernels and the headers that they include, in the places of the source tree.
+# Kernels, the headers that they include and what else the lab compiles, in the places of the source tree.
 copy_kernels() {
   mkdir "$kit/src"
   (cd "$root" && {
+    sed -n 's#^// sources: ##p' benchmarks/gpu/lab/*.cu | tr ' ' '\n'
+    echo include/bunchtrain/ops/extent3.hpp
     find src -name '*.cu' -o -path '*/cuda/*.hpp' -o -name '*.cuh'
     find src/ops src/optim include/bunchtrain/core include/bunchtrain/device benchmarks/gpu/lab -name '*.hpp' -o -name '*.cuh' -o -name '*.cu'
   } | sort -u | xargs cp --parents -t "$kit/src")

@@ -53,15 +53,19 @@ inline std::vector<float> numbers(std::size_t count) {
   return values;
 }
 
-/// Times `launch` by events, median of 30 after 3, and prints a JSON line. `bytes` and `flops`: what the
-/// kernel must move and compute at least, 0 if that says nothing. LAB_VARIANT names the variant. @returns the median
-inline double time(const std::string& what, double bytes, double flops,
-                   const std::function<void(cudaStream_t)>& launch) {
-  cudaStream_t stream = nullptr;
-  cudaEvent_t before = nullptr, after = nullptr;
-  check_launch(cudaStreamCreate(&stream));
-  check_launch(cudaEventCreate(&before));
-  check_launch(cudaEventCreate(&after));
+struct Times {
+  double low, median, high;  ///< ms
+};
+
+/// Of 30 launches after 3, by events; a tenth of them lies beyond `low` and `high`.
+inline Times times_of(const std::function<void(cudaStream_t)>& launch) {
+  static cudaStream_t stream = nullptr;
+  static cudaEvent_t before = nullptr, after = nullptr;
+  if (stream == nullptr) {
+    check_launch(cudaStreamCreate(&stream));
+    check_launch(cudaEventCreate(&before));
+    check_launch(cudaEventCreate(&after));
+  }
   std::vector<float> milliseconds;
   for (int repetition = -3; repetition < 30; ++repetition) {
     check_launch(cudaEventRecord(before, stream));
@@ -73,14 +77,21 @@ inline double time(const std::string& what, double bytes, double flops,
     if (repetition >= 0) milliseconds.push_back(elapsed);
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  const double median = milliseconds[milliseconds.size() / 2];
+  return {milliseconds[3], milliseconds[milliseconds.size() / 2], milliseconds[26]};
+}
+
+/// Times `launch` and prints a JSON line. `bytes` and `flops`: what the kernel must move and compute at least, 0 if that says
+/// nothing. LAB_VARIANT names the variant. @returns the median
+inline double time(const std::string& what, double bytes, double flops,
+                   const std::function<void(cudaStream_t)>& launch) {
+  const Times times = times_of(launch);
   const char* variant = std::getenv("LAB_VARIANT");
   std::printf(
       R"({"kernel": "%s", "variant": "%s", "median_ms": %.5f, "low_ms": %.5f, "high_ms": %.5f, "gb_per_s": %.1f, "gflop_per_s": %.1f})"
       "\n",
-      what.c_str(), variant != nullptr ? variant : "", median, milliseconds[3], milliseconds[26],
-      bytes / median * 1e-6, flops / median * 1e-6);
-  return median;
+      what.c_str(), variant != nullptr ? variant : "", times.median, times.low, times.high,
+      bytes / times.median * 1e-6, flops / times.median * 1e-6);
+  return times.median;
 }
 
 }  // namespace lab

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <bunchtrain/device/detail/mma.cuh>
+#include <iterator>
 #include <ostream>
 #include <vector>
 
@@ -66,19 +67,6 @@ const Layer kLayers[] = {
     {"kernel_below_the_factor", {2, 3, 2}, 2, 1, {2, 1, 3}, {{0, 1, 0}, {0, 0, 2}}, {4, 3, 5}},
 };
 
-DirectGeometry geometry_of(const Layer& layer) {
-  DirectGeometry g{.cells = layer.cells, .factor = layer.factor, .inputs = layer.in, .channels = layer.out};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const AxisPhases phases{layer.factor[axis], layer.kernel[axis], layer.padding.before[axis]};
-    g.fine[axis] = layer.factor[axis] * layer.cells[axis] + layer.padding.before[axis] +
-                   layer.padding.after[axis] - layer.kernel[axis] + 1;
-    g.outputs[axis] = (g.fine[axis] + layer.factor[axis] - 1) / layer.factor[axis];
-    g.kernel[axis] = phases.taps();
-    g.before[axis] = -phases.first();
-  }
-  return g;
-}
-
 /// What products see of numbers of `type`, in float64.
 at::Tensor operand(const at::Tensor& x, at::ScalarType type) {
   if (type == at::kBFloat16) return x.to(at::kDouble);
@@ -94,7 +82,8 @@ struct Problem {
   DirectGeometry geometry;
   at::Tensor image, weight, bias, gradient;
 
-  Problem(const Layer& layer, at::ScalarType type) : geometry(geometry_of(layer)) {
+  Problem(const Layer& layer, at::ScalarType type)
+      : geometry(geometry_of({layer.cells, layer.in, layer.out, layer.kernel, layer.padding, layer.factor})) {
     const auto& [x, y, z] = layer.cells;
     image = normal_tensor({layer.batch, x, y, z, layer.in}, 1, type);
     weight = phase_kernels(
@@ -118,12 +107,21 @@ struct Problem {
   }
 
   /// Output and gradients of image and weight; undefined: not taken.
-  std::vector<at::Tensor> results() const {
+  std::vector<at::Tensor> results(const ConvolutionTiles& line = convolution_tiles(90)) const {
     std::vector<at::Tensor> all(3);
-    if (takes(ConvolutionPass::output)) all[0] = direct_output(image, weight, bias, geometry);
-    if (takes(ConvolutionPass::image_gradient)) all[1] = direct_image_gradient(gradient, weight, geometry);
-    if (takes(ConvolutionPass::weight_gradient)) all[2] = direct_weight_gradient(gradient, image, geometry);
+    if (takes(ConvolutionPass::output)) all[0] = direct_output(image, weight, bias, geometry, line);
+    if (takes(ConvolutionPass::image_gradient))
+      all[1] = direct_image_gradient(gradient, weight, geometry, line);
+    if (takes(ConvolutionPass::weight_gradient))
+      all[2] = direct_weight_gradient(gradient, image, geometry, line);
     return all;
+  }
+  DirectTiles tiles(ConvolutionPass pass, const ConvolutionTiles& line) const {
+    const DirectShape shape = shape_of_pass(geometry, image.size(0), pass);
+    const auto bytes = static_cast<int>(image.element_size());
+    return (pass == ConvolutionPass::weight_gradient ? plan_weight_gradient(shape, bytes, line)
+                                                     : plan_convolution(shape, bytes, line))
+        .value();
   }
   /// In float64 by the CPU's path, of operands as the kernels round them.
   std::vector<at::Tensor> expected() const;
@@ -188,7 +186,15 @@ TEST_P(DirectConvolutionHostTest, EqualsFloat64InTf32) { expect_float64(at::kFlo
 INSTANTIATE_TEST_SUITE_P(Layers, DirectConvolutionHostTest, testing::ValuesIn(kLayers),
                          [](const auto& info) { return std::string(info.param.name); });
 
-class DirectBitsHostTest : public DirectConvolutionHostTest {};
+class DirectBitsHostTest : public DirectConvolutionHostTest {
+ protected:
+  static void expect_equal(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& expected) {
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+  }
+};
+
+/// Copies ahead: in small stages and slices, and as much at once as a card of 9.0 holds.
+constexpr ConvolutionTiles kAhead[] = {{90, 227, 12, 1, 3, 2, 2}, {90, 227, 200, 24, 16, 2, 2}};
 
 TEST_P(DirectBitsHostTest, AreTheSameInAnyOrderOfThreadsAndBlocks) {
   for (const at::ScalarType type : {at::kBFloat16, at::kFloat}) {
@@ -198,8 +204,21 @@ TEST_P(DirectBitsHostTest, AreTheSameInAnyOrderOfThreadsAndBlocks) {
          {host_cuda::BlockOrder::descending, host_cuda::BlockOrder::random}) {
       host_cuda::set_seed(11);
       host_cuda::set_block_order(order);
-      const auto found = problem.results();
-      for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+      expect_equal(problem.results(), expected);
+      expect_equal(problem.results(kAhead[0]), expected);
+    }
+  }
+}
+
+TEST_P(DirectBitsHostTest, AreTheSameWithEveryLineOfTheTable) {
+  std::vector<ConvolutionTiles> lines(std::begin(kConvolutionTiles), std::end(kConvolutionTiles));
+  lines.insert(lines.end(), std::begin(kAhead), std::end(kAhead));
+  for (const at::ScalarType type : {at::kBFloat16, at::kFloat}) {
+    const Problem problem(GetParam(), type);
+    const auto expected = problem.results();
+    for (const ConvolutionTiles& line : lines) {
+      SCOPED_TRACE(line.compute_capability);
+      expect_equal(problem.results(line), expected);
     }
   }
 }
@@ -207,8 +226,51 @@ TEST_P(DirectBitsHostTest, AreTheSameInAnyOrderOfThreadsAndBlocks) {
 INSTANTIATE_TEST_SUITE_P(
     Layers, DirectBitsHostTest,
     testing::Values(Layer{"phases", {3, 2, 4}, 6, 4, {3, 2, 3}, around({1, 1, 1}), {2, 1, 2}},
-                    Layer{"channels", {2, 3, 9}, 20, 8, {2, 1, 3}}, kLayers[17]),
+                    Layer{"channels", {2, 3, 9}, 20, 8, {2, 1, 3}},
+                    Layer{"one_channel", {3, 4, 5}, 1, 3, {2, 2, 3}, around({1, 1, 0})}, kLayers[17]),
     [](const auto& info) { return std::string(info.param.name); });
+
+/// Of eight octets, in slices of one or two, and more tiles than slots.
+TEST(DirectTilesHostTest, WhatIsCopiedAheadHasTheBitsOfWhatIsNot) {
+  constexpr ConvolutionTiles kSlices = {90, 227, 4, 1, 3, 2, 2};
+  const Layer layer{"", {1, 2, 5}, 60, 3, {1, 2, 3}, around({0, 1, 1}), {1, 1, 1}, 200};
+  for (const at::ScalarType type : {at::kBFloat16, at::kFloat}) {
+    const Problem problem(layer, type);
+    const DirectTiles output = problem.tiles(ConvolutionPass::output, kSlices),
+                      weight = problem.tiles(ConvolutionPass::weight_gradient, kSlices);
+    EXPECT_EQ(output.cell_buffers, 2);
+    EXPECT_LT(output.slice, output.octets);
+    EXPECT_LT(output.stage, output.slice * output.steps);
+    EXPECT_EQ(weight.buffers, 2);
+    EXPECT_GT(weight.blocks, 2 * weight.slots);
+    const auto found = problem.results(kSlices), expected = problem.results();
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+  }
+}
+
+TEST(DirectTilesHostTest, EveryLineSuitsItsCards) {
+  int before = 0;
+  for (const ConvolutionTiles& line : kConvolutionTiles) {
+    EXPECT_GT(line.compute_capability, before);
+    before = line.compute_capability;
+    EXPECT_LE(line.shared_kib, line.block_kib);
+    EXPECT_GE(line.block_kib * std::size_t{1024}, kDirectSharedBytes);
+    EXPECT_TRUE(line.buffers == 1 || line.buffers == 2) << line.compute_capability;
+    EXPECT_TRUE(line.gradient_buffers == 1 || line.gradient_buffers == 2) << line.compute_capability;
+    EXPECT_EQ(&convolution_tiles(line.compute_capability), &line);
+  }
+  EXPECT_EQ(convolution_tiles(103).compute_capability, 90);
+}
+
+/// Which layers go our way does not depend on the card.
+TEST(DirectTilesHostTest, ALineThatIsTooSmallTakesTilesThatEveryCardHas) {
+  constexpr ConvolutionTiles kTiny = {90, 227, 2, 1, 8, 2, 2}, kPlain = {90, 227, 96, 24, 8, 1, 1};
+  const Problem problem(kLayers[0], at::kBFloat16);
+  const DirectTiles found = problem.tiles(ConvolutionPass::image_gradient, kTiny),
+                    expected = problem.tiles(ConvolutionPass::image_gradient, kPlain);
+  EXPECT_EQ(found.shared_bytes, expected.shared_bytes);
+  EXPECT_EQ(found.buffers, 1);
+}
 
 TEST(DirectEmptyBatchHostTest, GivesNothingAndGradientsOfZero) {
   Layer layer = kLayers[2];

@@ -77,12 +77,14 @@ at::Tensor computed(const DirectCall& call, ConvolutionPass pass, c10::Device de
   return way == ConvolutionWay::direct ? direct() : library();
 }
 
+const ConvolutionTiles& line_of(const DirectCall& call) { return convolution_tiles(call.compute_capability); }
+
 at::Tensor weight_gradient_of(const DirectCall& call, const at::Tensor& gradient, const at::Tensor& image,
                               const at::Tensor& weight) {
   return computed(
       call, ConvolutionPass::weight_gradient, image.device(),
       [&] { return ByLibrary(call.geometry).gradients(gradient, image, weight, {.weight = true}).weight; },
-      [&] { return direct_weight_gradient(gradient, image, call.geometry); });
+      [&] { return direct_weight_gradient(gradient, image, call.geometry, line_of(call)); });
 }
 
 class ChosenConvolution : public torch::autograd::Function<ChosenConvolution> {
@@ -95,7 +97,7 @@ class ChosenConvolution : public torch::autograd::Function<ChosenConvolution> {
     return computed(
         call, ConvolutionPass::output, image.device(),
         [&] { return ByLibrary(call.geometry).output(image, weight, offset); },
-        [&] { return direct_output(image, weight, offset, call.geometry); });
+        [&] { return direct_output(image, weight, offset, call.geometry, line_of(call)); });
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -128,7 +130,7 @@ class ChosenConvolution : public torch::autograd::Function<ChosenConvolution> {
       found.image = computed(
           call, ConvolutionPass::image_gradient, image.device(),
           [&] { return ByLibrary(call.geometry).gradients(gradient, image, weight, {.image = true}).image; },
-          [&] { return direct_image_gradient(gradient, weight, call.geometry); });
+          [&] { return direct_image_gradient(gradient, weight, call.geometry, line_of(call)); });
     if (needed.weight) found.weight = weight_gradient_of(call, gradient, image, weight);
     return found;
   }

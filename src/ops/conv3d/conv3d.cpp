@@ -85,6 +85,16 @@ PhaseShape shape_of(const at::Tensor& weight, const Extent3& factor, const Paddi
   return {{weight.size(2), weight.size(3), weight.size(4)}, factor, padding.before};
 }
 
+detail::ConvolutionLayer layer_of(const at::Tensor& weight, const Extent3& cells, const Padding3& padding,
+                                  const Extent3& factor) {
+  return {.cells = cells,
+          .inputs = weight.size(1),
+          .channels = weight.size(0),
+          .kernel = shape_of(weight, factor, padding).kernel,
+          .padding = padding,
+          .factor = factor};
+}
+
 constexpr const char* kShape = "shape";
 
 // Sums of weights, and sums of their gradients, keep the weights' width, also under autocast: forward and
@@ -151,14 +161,7 @@ at::Tensor conv3d(at::TensorList stretches, const at::Tensor& weight, const at::
                   const Padding3& padding, const Extent3& stride, const Extent3& dilation) {
   const Extent3 cells = require_shapes(stretches, weight, kOnes, padding, stride, dilation);
   if (stride == kOnes && dilation == kOnes) {
-    detail::DirectGeometry geometry{
-        .cells = cells, .before = padding.before, .inputs = weight.size(1), .channels = weight.size(0)};
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      geometry.kernel[axis] = weight.size(2 + static_cast<std::int64_t>(axis));
-      geometry.outputs[axis] =
-          cells[axis] + padding.before[axis] + padding.after[axis] - geometry.kernel[axis] + 1;
-    }
-    geometry.fine = geometry.outputs;
+    const auto geometry = detail::geometry_of(layer_of(weight, cells, padding, kOnes));
     if (auto found = detail::convolve_as_chosen(stretches, weight, bias, geometry)) return *std::move(found);
   }
   return detail::convolve(stretches, weight, bias,
@@ -202,29 +205,18 @@ at::Tensor upsampled_conv3d(const at::Tensor& input, const at::Tensor& weight, c
 at::Tensor upsampled_conv3d(at::TensorList stretches, const at::Tensor& weight, const at::Tensor& bias,
                             const Extent3& factor, const Padding3& padding, const at::Tensor& kernels) {
   const Extent3 cells = require_shapes(stretches, weight, factor, padding);
-  const auto phases = shape_of(weight, factor, padding).axes();
-  Extent3 outputs, steps;  // in the fine grid, and in the small one
-  detail::Window window;   // of the small one
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    outputs[axis] = factor[axis] * cells[axis] + padding.before[axis] + padding.after[axis] -
-                    weight.size(2 + static_cast<std::int64_t>(axis)) + 1;
-    steps[axis] = (outputs[axis] + factor[axis] - 1) / factor[axis];
-    window.padding.before[axis] = -phases[axis].first();
-    window.padding.after[axis] = steps[axis] - 1 + phases[axis].last() - (cells[axis] - 1);
-  }
+  const auto geometry = detail::geometry_of(layer_of(weight, cells, padding, factor));
   const at::Tensor taps = kernels.defined() ? kernels : phase_kernels(weight, factor, padding);
-  const detail::DirectGeometry geometry{.cells = cells,
-                                        .outputs = steps,
-                                        .kernel = {taps.size(2), taps.size(3), taps.size(4)},
-                                        .before = window.padding.before,
-                                        .factor = factor,
-                                        .fine = outputs,
-                                        .inputs = weight.size(1),
-                                        .channels = weight.size(0)};
   if (auto found = detail::convolve_as_chosen(stretches, taps, bias, geometry)) return *std::move(found);
-  const at::Tensor all_phases = detail::convolve(
-      stretches, taps, bias.defined() ? bias.repeat(factor[0] * factor[1] * factor[2]) : bias, window);
-  return detail::sorted_phases(all_phases, factor, outputs);
+  detail::Window window;  // of the small image
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    window.padding.before[axis] = geometry.before[axis];
+    window.padding.after[axis] =
+        geometry.outputs[axis] + geometry.kernel[axis] - 1 - geometry.before[axis] - cells[axis];
+  }
+  const at::Tensor all_phases =
+      detail::convolve(stretches, taps, bias.defined() ? bias.repeat(geometry.phases()) : bias, window);
+  return detail::sorted_phases(all_phases, factor, geometry.fine);
 }
 
 }  // namespace bunchtrain::ops

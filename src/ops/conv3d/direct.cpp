@@ -29,8 +29,9 @@ const char* word_of(ConvolutionPass pass) {
 std::optional<DirectTiles> plan_of(const DirectCall& call, ConvolutionPass pass) {
   const DirectShape shape = shape_of_pass(call.geometry, call.batch, pass);
   const int bytes = call.type == at::kBFloat16 ? 2 : 4;
-  return pass == ConvolutionPass::weight_gradient ? plan_weight_gradient(shape, bytes)
-                                                  : plan_convolution(shape, bytes);
+  const ConvolutionTiles& line = convolution_tiles(call.compute_capability);
+  return pass == ConvolutionPass::weight_gradient ? plan_weight_gradient(shape, bytes, line)
+                                                  : plan_convolution(shape, bytes, line);
 }
 
 /// Cells and channels are numbered by 31 bits, images by their own.
@@ -45,14 +46,6 @@ bool has_small_numbers(const DirectGeometry& g, std::int64_t batch) {
 }
 
 }  // namespace
-
-DirectShape shape_of_pass(const DirectGeometry& g, std::int64_t batch, ConvolutionPass pass) {
-  const std::int64_t wide = g.phases() * g.channels;
-  if (pass != ConvolutionPass::image_gradient) return {batch, g.outputs, g.kernel, g.before, g.inputs, wide};
-  Extent3 before;
-  for (std::size_t axis = 0; axis < 3; ++axis) before[axis] = g.kernel[axis] - 1 - g.before[axis];
-  return {batch, g.cells, g.kernel, before, wide, g.inputs};
-}
 
 std::string why_not_direct(const DirectCall& call, ConvolutionPass pass) {
   const DirectGeometry& g = call.geometry;

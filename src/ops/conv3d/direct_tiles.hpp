@@ -2,20 +2,21 @@
 #pragma once
 /// How a direct convolution on tensor cores is divided over blocks. No CUDA, no LibTorch.
 ///
-/// An "octet" is 8 channels of a cell, the depth of a step of tf32 and half of one of bfloat16. Divisions depend on sizes alone,
-/// never on the card: so do the bits of sums.
+/// An "octet" is 8 channels of a cell, the depth of a step of tf32 and half of one of bfloat16. What decides about bits depends
+/// on sizes alone, what does not on the card as well (`ConvolutionTiles`).
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 
 #include "bunchtrain/ops/extent3.hpp"
+#include "convolution_tiles.hpp"
 
 namespace bunchtrain::ops::detail {
 
 inline constexpr int kDirectThreads = 256, kDirectWarps = kDirectThreads / 32;
 inline constexpr int kOctet = 8;
-/// Of a block at most: that of every card from compute capability 8.0 on, and twice on those of 8.0 and 9.0.
+/// Of a tile of the weight's gradient at most, and of a block of any card from compute capability 8.0 on.
 inline constexpr std::size_t kDirectSharedBytes = 96 * 1024;
 
 constexpr int octets_of(std::int64_t channels) noexcept {
@@ -41,6 +42,8 @@ struct DirectTiles {
   int steps = 0;                          ///< of a product over all taps of an octet
   int columns, groups;                    ///< of the result; groups of 8
   int slice = 1, stage = 0;               ///< octets of cells and steps of weights in shared memory at once
+  int buffers = 1;                        ///< of weights, or of tiles of the weight's gradient
+  int cell_buffers = 1;                   ///< of slices
   int row_pitch = 0;                      ///< as `pitch`, of the rows of a gradient
   int warps_m = 0;                        ///< how many warps share the taps; the others share the columns
   int tap_groups = 1, column_groups = 1;  ///< blocks along both, for each octet
@@ -65,10 +68,13 @@ constexpr int steps_of_octet(int taps, int number_bytes) noexcept {
   return number_bytes == 4 ? taps : (taps + 1) / 2;
 }
 
-/// Nothing if shared memory or the grid do not suffice.
-std::optional<DirectTiles> plan_convolution(const DirectShape& shape, int number_bytes);
+/// Nothing if shared memory or the grid do not suffice: on every card alike, as one that `line` cuts too small takes tiles of
+/// 96 KB. Thread-safe.
+std::optional<DirectTiles> plan_convolution(const DirectShape& shape, int number_bytes,
+                                            const ConvolutionTiles& line);
 /// Of the gradient of the weight: the source is the image, `columns` are those of the output's gradient.
-std::optional<DirectTiles> plan_weight_gradient(const DirectShape& shape, int number_bytes);
+std::optional<DirectTiles> plan_weight_gradient(const DirectShape& shape, int number_bytes,
+                                                const ConvolutionTiles& line);
 
 /// Numbers of the weight as the kernels read it, `[octets, steps, groups, 2, 8, 16 bytes]`.
 std::int64_t packed_numbers(const DirectTiles& tiles, int number_bytes) noexcept;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// Cells of images in shared memory, in chunks of 16 bytes: what the kernels of direct convolutions share.
+///
+/// With two buffers chunks are copied while products of others run (cp.async); a thread waits for those that it started, rounds
+/// them where products take rounded numbers, and a barrier shows them to the block. With one they go through registers.
 
+#include "bunchtrain/device/detail/async_copy.cuh"
 #include "bunchtrain/device/detail/launch.cuh"
 #include "direct_launch.hpp"
 #include "edge_conv/cuda/edge_fragments.cuh"
@@ -98,18 +102,77 @@ __device__ Chunk<S> load_chunk(const PhasedImage<const S>& image, int number, co
   return chunk;
 }
 
-/// Fills `planes` of chunks [planes, tiles.pitch] with what a block sees of the channels from `channel` on.
+/// Starts copies of `kBytes` each to the chunk `to`. @pre no copy reaches over the end of a phase
+template <int kBytes, class S>
+__device__ void start_pieces(Chunk<S>* to, const PhasedImage<const S>& image, int number, const Cell& cell,
+                             int channel) {
+  constexpr int kNumbers = kBytes / static_cast<int>(sizeof(S));
+#pragma unroll
+  for (int i = 0; i < kChunkOf<S>; i += kNumbers) {
+    const std::int64_t place = place_of(image, number, cell, channel + i);
+    device::copy_async<kBytes>(to->values + i, image.data + max(place, std::int64_t{0}), place >= 0);
+  }
+}
+
+/// Starts what `load_chunk` does, but for rounding; channels of an odd number of bytes over 4 come at once.
 template <class S>
-__device__ void fill_cells(S* to, const DirectTiles& tiles, const PhasedImage<const S>& image,
-                           const BlockTile& block, int channel, int planes) {
-  const int cells = tiles.halo[0] * tiles.halo[1] * tiles.halo[2];
+__device__ void start_chunk(Chunk<S>* to, const PhasedImage<const S>& image, int number, const Cell& cell,
+                            int channel) {
+  const int bytes = image.channels * static_cast<int>(sizeof(S));
+  if (bytes % 16 == 0)
+    start_pieces<16>(to, image, number, cell, channel);
+  else if (bytes % 8 == 0)
+    start_pieces<8>(to, image, number, cell, channel);
+  else if (bytes % 4 == 0)
+    start_pieces<4>(to, image, number, cell, channel);
+  else
+    *to = load_chunk(image, number, cell, channel);
+}
+
+template <int kBuffers, class S>
+__device__ void bring_chunk(Chunk<S>* to, const PhasedImage<const S>& image, int number, const Cell& cell,
+                            int channel) {
+  if constexpr (kBuffers == 1)
+    *to = load_chunk(image, number, cell, channel);
+  else
+    start_chunk(to, image, number, cell, channel);
+}
+
+/// A chunk of `planes` times `count`, as threads share them.
+template <class S>
+__device__ Chunk<S>* chunk_at(S* to, int pitch, int count, int i) {
+  return reinterpret_cast<Chunk<S>*>(to + (i / count * pitch + i % count) * kChunkOf<S>);
+}
+
+/// Rounds those of this thread. @pre its copies have come
+template <class S>
+__device__ void round_chunks([[maybe_unused]] S* chunks, [[maybe_unused]] int pitch,
+                             [[maybe_unused]] int count, [[maybe_unused]] int planes) {
+  if constexpr (sizeof(S) == 4)
+    for (int i = static_cast<int>(threadIdx.x); i < count * planes; i += kDirectThreads) {
+      Chunk<S>* const own = chunk_at(chunks, pitch, count, i);
+      Chunk<S> chunk = *own;
+#pragma unroll
+      for (S& value : chunk.values) value = rounded(value);
+      *own = chunk;
+    }
+}
+
+__device__ inline int cells_of(const DirectTiles& tiles) {
+  return tiles.halo[0] * tiles.halo[1] * tiles.halo[2];
+}
+
+/// Brings what a block sees of the channels from `channel` on to `planes` of chunks [planes, tiles.pitch].
+template <int kBuffers, class S>
+__device__ void bring_cells(S* to, const DirectTiles& tiles, const PhasedImage<const S>& image,
+                            const BlockTile& block, int channel, int planes) {
+  const int cells = cells_of(tiles);
   for (int i = static_cast<int>(threadIdx.x); i < cells * planes; i += kDirectThreads) {
-    const int plane = i / cells, number = i % cells;
-    const Cell at = cell_at(number, tiles.halo[1], tiles.halo[2]);
+    const Cell at = cell_at(i % cells, tiles.halo[1], tiles.halo[2]);
     const Cell cell = {block.origin.x + at.x - tiles.before[0], block.origin.y + at.y - tiles.before[1],
                        block.origin.z + at.z - tiles.before[2]};
-    *reinterpret_cast<Chunk<S>*>(to + (plane * tiles.pitch + number) * kChunkOf<S>) =
-        load_chunk(image, block.image, cell, channel + plane * kChunkOf<S>);
+    bring_chunk<kBuffers>(chunk_at(to, tiles.pitch, cells, i), image, block.image, cell,
+                          channel + i / cells * kChunkOf<S>);
   }
 }
 

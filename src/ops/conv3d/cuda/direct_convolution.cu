@@ -61,16 +61,71 @@ __device__ void load_weights(const S* weights, FragmentB (&b)[kN]) {
   }
 }
 
-/// Copies the steps [first, first + count) of a block's columns.
-template <class S, int kN>
-__device__ void fill_stage(S* to, const DirectTiles& tiles, const S* packed, std::int64_t first, int count) {
-  constexpr int kChunks = kN * 16;
-  for (int i = static_cast<int>(threadIdx.x); i < count * kChunks; i += kDirectThreads) {
-    const std::int64_t step = first + i / kChunks;
-    const S* from = packed + (step * tiles.groups + std::int64_t{blockIdx.y} * kN) * kStepNumbers<S>;
-    *reinterpret_cast<Chunk<S>*>(to + i * kChunkOf<S>) =
-        *reinterpret_cast<const Chunk<S>*>(from + i % kChunks * kChunkOf<S>);
+/// What of a product is in shared memory at once: steps of weights, of a slice of octets.
+struct Stage {
+  int octet = 0, done = 0;    ///< the slice's first octet; its steps before this stage
+  int slice = 0, number = 0;  ///< before this one
+
+  __device__ bool exists(const DirectTiles& tiles) const { return octet < tiles.octets; }
+  __device__ int octets(const DirectTiles& tiles) const { return min(tiles.slice, tiles.octets - octet); }
+  __device__ int steps(const DirectTiles& tiles) const {
+    return min(tiles.stage, octets(tiles) * tiles.steps - done);
   }
+  __device__ Stage next(const DirectTiles& tiles) const {
+    if (done + tiles.stage < octets(tiles) * tiles.steps)
+      return {octet, done + tiles.stage, slice, number + 1};
+    return {octet + tiles.slice, 0, slice + 1, number + 1};
+  }
+};
+
+/// The block's shared memory.
+template <class S, int kN>
+struct ConvolutionMemory {
+  S *cells, *weights;
+  int* offsets;
+
+  __device__ explicit ConvolutionMemory(const DirectTiles& tiles)
+      : cells(device::dynamic_shared<S>()),
+        weights(cells + tiles.cell_buffers * tiles.slice * kOctet * tiles.pitch),
+        offsets(reinterpret_cast<int*>(weights + tiles.buffers * tiles.stage * kN * kStepNumbers<S>)) {}
+  __device__ S* cells_of(const DirectTiles& tiles, const Stage& stage) const {
+    return cells + stage.slice % tiles.cell_buffers * (tiles.slice * kOctet * tiles.pitch);
+  }
+  __device__ S* weights_of(const DirectTiles& tiles, const Stage& stage) const {
+    return weights + stage.number % tiles.buffers * (tiles.stage * kN * kStepNumbers<S>);
+  }
+};
+
+/// Brings a stage's weights of this block's columns, and with the first one of a slice the slice's cells.
+template <int kBuffers, class S, int kN>
+__device__ void bring(const ConvolutionMemory<S, kN>& memory, const DirectTiles& tiles, const Stage& stage,
+                      const PhasedImage<const S>& source, const BlockTile& block, const S* packed) {
+  if (stage.done == 0)
+    bring_cells<kBuffers>(memory.cells_of(tiles, stage), tiles, source, block, stage.octet * kOctet,
+                          stage.octets(tiles) * kOctetPlanes<S>);
+  constexpr int kChunks = kN * 16;
+  S* const to = memory.weights_of(tiles, stage);
+  const std::int64_t first = std::int64_t{stage.octet} * tiles.steps + stage.done;
+  for (int i = static_cast<int>(threadIdx.x); i < stage.steps(tiles) * kChunks; i += kDirectThreads) {
+    const S* const from =
+        packed + ((first + i / kChunks) * tiles.groups + std::int64_t{blockIdx.y} * kN) * kStepNumbers<S> +
+        i % kChunks * kChunkOf<S>;
+    if constexpr (kBuffers == 1)
+      *reinterpret_cast<Chunk<S>*>(to + i * kChunkOf<S>) = *reinterpret_cast<const Chunk<S>*>(from);
+    else
+      device::copy_async<16>(to + i * kChunkOf<S>, from);
+  }
+  if constexpr (kBuffers == 2) device::commit_copies();
+}
+
+/// Waits until all of the block have copied a stage and are past the one before it.
+template <class S, int kN>
+__device__ void arrive(const ConvolutionMemory<S, kN>& memory, const DirectTiles& tiles, const Stage& stage) {
+  device::wait_for_copies<0>();
+  if (stage.done == 0)
+    round_chunks(memory.cells_of(tiles, stage), tiles.pitch, cells_of(tiles),
+                 stage.octets(tiles) * kOctetPlanes<S>);
+  __syncthreads();
 }
 
 template <class S, int kM, int kN>
@@ -95,6 +150,49 @@ __device__ void store_outputs(const FragmentC (&c)[kM][kN], const BlockTile& blo
     }
 }
 
+/// Products of a stage's steps, of the rows of this warp: every eighth 16 of the block.
+template <class S, int kM, int kN>
+class StageProducts {
+ public:
+  __device__ StageProducts(const DirectTiles& tiles, const BlockTile& block)
+      : tiles_(tiles), fragments_((block.rows() + 15) / 16) {
+#pragma unroll
+    for (int m = 0; m < kM; ++m)
+      first_cell_[m] = block.first_cell(tiles, (m * kDirectWarps + warp_) * 16 + lane_of_warp() % 16);
+  }
+
+  __device__ void add(const ConvolutionMemory<S, kN>& memory, const Stage& stage,
+                      FragmentC (&c)[kM][kN]) const {
+    const S* const cells = memory.cells_of(tiles_, stage);
+    const S* const weights = memory.weights_of(tiles_, stage);
+    int step = stage.done % tiles_.steps, plane = stage.done / tiles_.steps * kOctetPlanes<S> * tiles_.pitch;
+    const int steps = stage.steps(tiles_);
+#pragma unroll 4
+    for (int i = 0; i < steps; ++i) {
+      FragmentB b[kN];
+      load_weights<S>(weights + i * kN * kStepNumbers<S>, b);
+      const int behind = plane + memory.offsets[2 * step + half_of_lane()];
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        if (m * kDirectWarps + warp_ >= fragments_) break;
+        FragmentA a;
+        device::ldmatrix<4>(a.registers, cells + (first_cell_[m] + behind) * kChunkOf<S>);
+#pragma unroll
+        for (int n = 0; n < kN; ++n) multiply<S>(c[m][n], a, b[n]);
+      }
+      if (++step == tiles_.steps) {
+        step = 0;
+        plane += kOctetPlanes<S> * tiles_.pitch;
+      }
+    }
+  }
+
+ private:
+  const DirectTiles& tiles_;
+  const int warp_ = static_cast<int>(threadIdx.x) / 32, fragments_;
+  int first_cell_[kM];
+};
+
 //   formula    target[o, n] = bias[n] + sum over taps and channels of source[o + tap - before, c] weight[n, c, tap]
 //
 //   tiling     a block owns tiles.tile outputs of an image and 8 kN columns; a warp every eighth 16 of the outputs, kM times,
@@ -102,63 +200,46 @@ __device__ void store_outputs(const FragmentC (&c)[kM][kN], const BlockTile& blo
 //              octet (bfloat16) or one (tf32). Rows of operands are read where the cells lie: 8 cells along z are one
 //              matrix, which meets every bank once
 //
-//   shared     cells [slice, halo, 8] and weights [stage, 8 kN columns, depth] of S, offsets of taps: 96 KB at most
+//   shared     cells [slice, halo, 8] and weights [stage, 8 kN columns, depth] of S, offsets of taps: 96 KB, or what the card's
+//              line says. With kBuffers 2 weights twice, and cells twice where there are several slices: while products of
+//              one stage run the next one is copied
 //
 //   bound      shared memory: a matrix of rows per product
-template <class S, int kM, int kN>
+template <class S, int kM, int kN, int kBuffers>
 __global__ void __launch_bounds__(kDirectThreads)
     convolution_kernel(DirectTiles tiles, PhasedImage<const S> source, const S* packed, const S* bias,
                        PhasedImage<S> target) {
-  S* cells = device::dynamic_shared<S>();
-  S* weights = cells + tiles.slice * kOctet * tiles.pitch;
-  const int steps = tiles.steps;
-  int* offsets = reinterpret_cast<int*>(weights + tiles.stage * kN * kStepNumbers<S>);
-  list_offsets<S>(tiles, steps, offsets);
+  const ConvolutionMemory<S, kN> memory(tiles);
+  list_offsets<S>(tiles, tiles.steps, memory.offsets);
   const BlockTile block(tiles, blockIdx.x);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  int first_cell[kM];
-#pragma unroll
-  for (int m = 0; m < kM; ++m)
-    first_cell[m] = block.first_cell(tiles, (m * kDirectWarps + warp) * 16 + lane_of_warp() % 16);
-  const int fragments = (block.rows() + 15) / 16;  // those of this warp are every eighth
-
+  const StageProducts<S, kM, kN> products(tiles, block);
   FragmentC c[kM][kN] = {};
-  for (int octet = 0; octet < tiles.octets; octet += tiles.slice) {
-    const int all = min(tiles.slice, tiles.octets - octet) * steps;
-    int step = 0, plane = 0;
-    for (int done = 0; done < all; done += tiles.stage) {
-      const int count = min(tiles.stage, all - done);
+  if constexpr (kBuffers == 1) {
+    for (Stage stage; stage.exists(tiles); stage = stage.next(tiles)) {
       __syncthreads();
-      if (done == 0) fill_cells(cells, tiles, source, block, octet * kOctet, all / steps * kOctetPlanes<S>);
-      fill_stage<S, kN>(weights, tiles, packed, std::int64_t{octet} * steps + done, count);
+      bring<1>(memory, tiles, stage, source, block, packed);
       __syncthreads();
-      for (int i = 0; i < count; ++i) {
-        FragmentB b[kN];
-        load_weights<S>(weights + i * kN * kStepNumbers<S>, b);
-        const int behind = plane + offsets[2 * step + half_of_lane()];
-#pragma unroll
-        for (int m = 0; m < kM; ++m) {
-          if (m * kDirectWarps + warp >= fragments) break;
-          FragmentA a;
-          device::ldmatrix<4>(a.registers, cells + (first_cell[m] + behind) * kChunkOf<S>);
-#pragma unroll
-          for (int n = 0; n < kN; ++n) multiply<S>(c[m][n], a, b[n]);
-        }
-        if (++step == steps) {
-          step = 0;
-          plane += kOctetPlanes<S> * tiles.pitch;
-        }
-      }
+      products.add(memory, stage, c);
+    }
+  } else {
+    Stage stage;
+    bring<2>(memory, tiles, stage, source, block, packed);
+    while (stage.exists(tiles)) {
+      const Stage next = stage.next(tiles);
+      arrive(memory, tiles, stage);
+      if (next.exists(tiles)) bring<2>(memory, tiles, next, source, block, packed);
+      products.add(memory, stage, c);
+      stage = next;
     }
   }
   store_outputs(c, block, tiles.columns, bias, target);
 }
 
-template <class S, int kM, int kN>
+template <class S, int kM, int kN, int kBuffers>
 void launch_of(const DirectTiles& tiles, const PhasedImage<const S>& source, const S* packed, const S* bias,
                const PhasedImage<S>& target, cudaStream_t stream) {
   device::launch(
-      convolution_kernel<S, kM, kN>,
+      convolution_kernel<S, kM, kN, kBuffers>,
       {.grid = dim3(static_cast<unsigned>(tiles.blocks), static_cast<unsigned>(tiles.column_groups)),
        .block = dim3(kDirectThreads),
        .shared_bytes = tiles.shared_bytes,
@@ -181,11 +262,15 @@ void launch_pack_weight(const DirectTiles& tiles, const DirectWeight& shape, con
 template <class S>
 void launch_convolution(const DirectTiles& tiles, const PhasedImage<const S>& source, const S* packed,
                         const S* bias, const PhasedImage<S>& target, cudaStream_t stream) {
+  const auto launch = [&]<int kGroups>() {
+    constexpr WarpShape kWarp = convolution_warp(kGroups);
+    tiles.buffers == 1 ? launch_of<S, kWarp.m, kWarp.n, 1>(tiles, source, packed, bias, target, stream)
+                       : launch_of<S, kWarp.m, kWarp.n, 2>(tiles, source, packed, bias, target, stream);
+  };
   const int n = convolution_warp(octets_of(tiles.columns)).n;
-  const auto launch = n == 1   ? launch_of<S, convolution_warp(1).m, convolution_warp(1).n>
-                      : n == 2 ? launch_of<S, convolution_warp(2).m, convolution_warp(2).n>
-                               : launch_of<S, convolution_warp(3).m, convolution_warp(3).n>;
-  launch(tiles, source, packed, bias, target, stream);
+  n == 1   ? launch.template operator()<1>()
+  : n == 2 ? launch.template operator()<2>()
+           : launch.template operator()<3>();
 }
 
 #define BUNCHTRAIN_INSTANTIATE(S)                                                                        \

@@ -77,32 +77,32 @@ at::Tensor empty_image(const at::Tensor& like, const Extent3& cells, std::int64_
 }  // namespace
 
 at::Tensor direct_output(const at::Tensor& image, const at::Tensor& weight, const at::Tensor& bias,
-                         const DirectGeometry& geometry) {
+                         const DirectGeometry& geometry, const ConvolutionTiles& line) {
   const c10::DeviceGuard guard(image.device());
   const at::Tensor output = empty_image(image, geometry.fine, geometry.channels);
   const DirectShape shape = shape_of_pass(geometry, image.size(0), ConvolutionPass::output);
-  convolve_tiles(plan_convolution(shape, bytes_of(image)).value(), {image, kOnes}, {output, geometry.factor},
-                 weight, bias, /*mirrored=*/false);
+  convolve_tiles(plan_convolution(shape, bytes_of(image), line).value(), {image, kOnes},
+                 {output, geometry.factor}, weight, bias, /*mirrored=*/false);
   return output;
 }
 
 at::Tensor direct_image_gradient(const at::Tensor& gradient, const at::Tensor& weight,
-                                 const DirectGeometry& geometry) {
+                                 const DirectGeometry& geometry, const ConvolutionTiles& line) {
   const c10::DeviceGuard guard(gradient.device());
   const at::Tensor image = empty_image(gradient, geometry.cells, geometry.inputs);
   const DirectShape shape = shape_of_pass(geometry, gradient.size(0), ConvolutionPass::image_gradient);
-  convolve_tiles(plan_convolution(shape, bytes_of(image)).value(), {gradient, geometry.factor},
+  convolve_tiles(plan_convolution(shape, bytes_of(image), line).value(), {gradient, geometry.factor},
                  {image, kOnes}, weight, {}, /*mirrored=*/true);
   return image;
 }
 
 at::Tensor direct_weight_gradient(const at::Tensor& gradient, const at::Tensor& image,
-                                  const DirectGeometry& geometry) {
+                                  const DirectGeometry& geometry, const ConvolutionTiles& line) {
   const c10::DeviceGuard guard(gradient.device());
   const at::Tensor cells = aligned(image), slope = aligned(gradient);
   const DirectTiles tiles =
       plan_weight_gradient(shape_of_pass(geometry, image.size(0), ConvolutionPass::weight_gradient),
-                           bytes_of(image))
+                           bytes_of(image), line)
           .value();
   const auto floats = image.options().dtype(at::kFloat);
   const at::Tensor partials = at::empty({tiles.slots, partial_numbers(tiles)}, floats);

@@ -11,10 +11,17 @@ namespace {
 
 }  // namespace
 
-at::Tensor direct_output(const at::Tensor&, const at::Tensor&, const at::Tensor&, const DirectGeometry&) {
+at::Tensor direct_output(const at::Tensor&, const at::Tensor&, const at::Tensor&, const DirectGeometry&,
+                         const ConvolutionTiles&) {
   fail();
 }
-at::Tensor direct_image_gradient(const at::Tensor&, const at::Tensor&, const DirectGeometry&) { fail(); }
-at::Tensor direct_weight_gradient(const at::Tensor&, const at::Tensor&, const DirectGeometry&) { fail(); }
+at::Tensor direct_image_gradient(const at::Tensor&, const at::Tensor&, const DirectGeometry&,
+                                 const ConvolutionTiles&) {
+  fail();
+}
+at::Tensor direct_weight_gradient(const at::Tensor&, const at::Tensor&, const DirectGeometry&,
+                                  const ConvolutionTiles&) {
+  fail();
+}
 
 }  // namespace bunchtrain::ops::detail
