@@ -72,9 +72,9 @@ function ratio(row, key,    own, other) {
   return (own > 0 && other > 0) ? sprintf("%.2f", other / own) : "-"
 }
 
-# What we do in a second.
+# What we do in a second, or a peer does if we have no such row.
 function rate(row, key,    value, prefix) {
-  best_of(row, key, 1)
+  if (!best_of(row, key, 1)) best_of(row, key, 0)
   if (!((key, fastest) in rates)) return "-"
   value = median(rates[key, fastest])
   prefix = value >= 1e9 ? " G" : value >= 1e6 ? " M" : value >= 1e4 ? " k" : " "
@@ -84,7 +84,7 @@ function rate(row, key,    value, prefix) {
 function print_row_table(row,    w, c, key, line) {
   line = "| " row " | precision |"
   for (w = 1; w <= count["who", row]; w++) line = line " " names["who", row, w] " |"
-  print "\n" line " best peer / bunchtrain | bunchtrain |"
+  print "\n" line " best peer / bunchtrain | rate |"
   gsub(/[^|]+/, " --- ", line)
   print line " --- | --- |"
   for (c = 1; c <= count["key", row]; c++) {
@@ -121,8 +121,10 @@ FILENAME ~ /results\.jsonl$/ {
     next
   }
   times[key, who] = times[key, who] " " field["median_ms"]
-  rates[key, who] = rates[key, who] " " field["rate"]
-  units[key] = field["unit"]
+  if ("rate" in field) {
+    rates[key, who] = rates[key, who] " " field["rate"]
+    units[key] = field["unit"]
+  }
   lows[key, who] = lows[key, who] " " field["low_ms"]
   highs[key, who] = highs[key, who] " " field["high_ms"]
 }
@@ -138,7 +140,7 @@ END {
   for (i = 1; i <= count["stage", ""]; i++) printf "%s `gpu-kit run %s OUT`", (i > 1 ? "," : ""), names["stage", "", i]
   print (device != "" ? "; measured on: " device : "")
   if (count["row", ""]) {
-    print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add. Last column: the rate of our fastest."
+    print "\nMedians of the rounds in ms, in brackets the tenths beyond which 10 % of the repetitions lie; P4: what synchronisation and update add. Rate: that of our fastest, or of the fastest peer where we have no such row."
     for (r = 1; r <= count["row", ""]; r++) print_row_table(names["row", "", r])
   }
   if (num_errors) print "\nFailed rows:\n"

@@ -2,246 +2,22 @@
 """The rows of gpu_bench on PyTorch: the same cases, options and lines, for the card's machine.
 
 float32 is what PyTorch does unless told otherwise: convolutions may use TF32, matrix products do not. tf32: both do.
-bfloat16: autocast. Updates are fused, DDP's gradients are views of its buckets. P1 needs weaver-core (the kit carries its
-wheel); torch_cluster has rows where it is installed. P12 is the time in which the host enqueues a step. Under mpirun P4 is measured on all ranks, which meet in the file that
+bfloat16: autocast. Updates are fused, DDP's gradients are views of its buckets. P1 and P12 need weaver-core (the kit carries
+its wheel); torch_cluster has rows where it is installed. Under mpirun P4 is measured on all ranks, which meet in the file that
 --store names; the other rows are for one rank.
 """
-import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
-import time
 
 import torch
 import torch.nn.functional as F
 
+from particle_net_peers import host_time, particle_net
+from peer_bench import LOCAL_RANK, RANK, WORLD, args, autocast, failures, name, precisions, report
+
 NEIGHBOURS = 16
 LAYERS = 30
-MOST, BLOCK = 200, 10
-
-
-def parse():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--rows", default="P1,P2,P3,P4,P5,P6,P7,P8,P9,P10,P12", help="of these and ceilings")
-    parser.add_argument("--precision", help="only these")
-    parser.add_argument("--case", default="", help="only those whose names have this in them")
-    parser.add_argument("--real", type=lambda text: list(map(int, text.split(","))), default=[],
-                        help="P1, P12: real particles, of the jets in turn; the other slots are padding. Default: all")
-    parser.add_argument("--store", help="P4 on several ranks: a file that is not there yet")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--compile", action="store_true", help="torch.compile")
-    return parser.parse_args()
-
-
-# ---------------------------------------------------------------- measuring, as measurement.cpp does
-
-
-class Marks:
-    def __init__(self, of_host):
-        self.marks = []
-        self.of_host = of_host
-
-    def mark(self):
-        if self.of_host:
-            self.marks.append(time.perf_counter())
-        else:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self.marks.append(event)
-
-    def take(self):
-        marks, self.marks = self.marks, []
-        if self.of_host:
-            synchronize()  # each block begins with nothing before it
-            return [1e3 * (after - before) for before, after in zip(marks, marks[1:])]
-        marks[-1].synchronize()
-        return [before.elapsed_time(after) for before, after in zip(marks, marks[1:])]
-
-
-def synchronize():
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-
-
-def of_slowest_rank(seconds):
-    if WORLD == 1 or not torch.distributed.is_initialized():
-        return seconds
-    slowest = torch.tensor([seconds], device=args.device)
-    torch.distributed.all_reduce(slowest, torch.distributed.ReduceOp.MAX)
-    return slowest.item()
-
-
-def spread(values):
-    values = sorted(values)
-    return [values[round(part * (len(values) - 1))] for part in (0.5, 0.1, 0.9)]
-
-
-def measure(step, baseline, of_host):
-    def call():
-        step()
-        if baseline:
-            baseline()
-
-    warm_ups, least = (1, 3) if args.small else (3, 5)
-    for _ in range(warm_ups - 1):
-        call()
-    synchronize()
-    start = time.perf_counter()
-    call()
-    synchronize()
-    count = int(min(max(args.seconds / of_slowest_rank(time.perf_counter() - start), least), MOST))
-    steps, baselines, marks = [], [], Marks(of_host or args.device == "cpu")
-    for begin in range(0, count, BLOCK):
-        marks.mark()
-        for _ in range(begin, min(begin + BLOCK, count)):
-            step()
-            marks.mark()
-            if baseline:
-                baseline()
-                marks.mark()
-        durations = marks.take()
-        steps += durations[::2] if baseline else durations
-        baselines += durations[1::2] if baseline else []
-    return spread(steps), statistics.median(baselines) if baselines else None, count
-
-
-def report(row, case, precision, who, samples, unit, prepare, of_host=False):
-    """One line: measured or failed. `prepare` makes the step, or the step and its baseline."""
-    if args.precision and precision not in args.precision.split(",") or args.case not in case:
-        return
-    device = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
-    line = dict(row=row, case=case, precision=precision, who=who, device=device)
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.compiler.reset()  # after eight compilations of a function the ninth runs eagerly
-    try:
-        work = prepare()
-        step, baseline = work if isinstance(work, tuple) else (work, None)
-        (median, low, high), base, count = measure(step, baseline, of_host)
-        line.update(median_ms=median, low_ms=low, high_ms=high, repetitions=count, rate=1e3 * samples / median, unit=unit + "/s")
-        if base is not None:
-            line.update(baseline_ms=base, exposed_ms=median - base)
-    except Exception as error:
-        failures.append(error)
-        line["error"] = f"{type(error).__name__}: {error}"[:300]
-    if RANK == 0:
-        print(json.dumps(line), flush=True)
-
-
-def precisions():
-    """Compiling takes long: what is compared most comes first."""
-    names = ["float32", "bfloat16"] if args.device == "cpu" else ["float32", "tf32", "bfloat16"]
-    return names[::-1] if args.compile else names
-
-
-def autocast(precision):
-    return torch.autocast(args.device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def name(base):
-    return base + (", compiled" if args.compile else "")
-
-
-# ---------------------------------------------------------------- the rows
-
-
-def particle_net(features, classes, precision):
-    from weaver.nn.model.ParticleNet import ParticleNet
-
-    layers = [(16, (64, 64, 64)), (16, (128, 128, 128)), (16, (256, 256, 256))]
-    return ParticleNet(features, classes, conv_params=layers, fc_params=[(256, 0.1)], use_fusion=False, use_fts_bn=True, use_counts=True, trim=False,
-                       use_amp=precision == "bfloat16").to(args.device)
-
-
-class Jets:
-    def __init__(self, count, features=7, classes=2):
-        self.count, self.features, self.classes = count, features, classes
-        self.particles = 32 if args.small else 128
-        self.real = [min(real, self.particles) for real in args.real] or [self.particles]
-        self.real = [self.real[jet % len(self.real)] for jet in range(count)]
-
-    def describe(self):
-        text = f"{self.count} jets of {self.particles} particles"
-        if (self.features, self.classes) != (7, 2):
-            text += f", {self.features} features, {self.classes} classes"
-        if len(args.real) == 1:
-            return text + f", {self.real[0]} of them real"
-        return text + (f", {sum(self.real) / self.count:.1f} of them real on average" if args.real else "")
-
-    def inputs(self):
-        """Points, features and mask as weaver takes them."""
-        real = torch.tensor(self.real, device=args.device)[:, None, None]
-        mask = (torch.arange(self.particles, device=args.device) < real).float()
-        return [torch.randn(self.count, channels, self.particles, device=args.device) * mask for channels in (2, self.features)] + [mask]
-
-
-def particle_net_step(jets, precision, captured):
-    model = particle_net(jets.features, jets.classes, precision).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True, capturable=captured)
-    forward = torch.compile(model) if args.compile else model
-    points, features, mask = jets.inputs()
-    labels = torch.arange(jets.count, device=args.device) % jets.classes
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(precision):
-            logits = forward(points.clone(), features.clone(), mask)
-        F.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-
-    return as_graph(step) if captured else step
-
-
-def as_graph(step):
-    """The whole step as one CUDA graph, made as PyTorch's documentation says."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
-
-
-def particle_net_evaluation(jets, precision):
-    model = particle_net(jets.features, jets.classes, precision).eval()
-    forward = torch.compile(model) if args.compile else model
-    points, features, mask = jets.inputs()
-
-    def step():
-        with torch.inference_mode(), autocast(precision):
-            forward(points, features, mask)
-
-    return step
-
-
-def particle_net_rows():
-    many, few, jet_class = (Jets(*size) for size in (((8,), (4,), (4, 17, 10)) if args.small else ((1024,), (128,), (512, 17, 10))))
-    who = name("weaver-core on PyTorch")
-    for jets in (many, few, jet_class):
-        for precision in precisions():
-            report("P1", "ParticleNet training step, " + jets.describe(), precision, who, jets.count, "jets",
-                   lambda: particle_net_step(jets, precision, captured=False))
-    for precision in precisions() if args.device == "cuda" else ():
-        report("P1", "ParticleNet training step, " + few.describe(), precision, who + ", captured", few.count, "jets",
-               lambda: particle_net_step(few, precision, captured=True))
-    for precision in precisions():
-        report("P1", "ParticleNet evaluated, " + many.describe(), precision, who, many.count, "jets", lambda: particle_net_evaluation(many, precision))
-
-
-def host_time():
-    jets = Jets(4 if args.small else 128)
-    for captured in (False, True) if args.device == "cuda" else (False,):
-        for precision in precisions():
-            who = name("weaver-core on PyTorch") + (", captured" if captured else "")
-            report("P12", "host time of a ParticleNet training step, " + jets.describe(), precision, who, 1, "steps",
-                   lambda: particle_net_step(jets, precision, captured), of_host=True)
 
 
 def by_cdist(points, k):
@@ -541,14 +317,10 @@ def ceilings():
     report("ceiling", "product of 8192 x 8192", "bfloat16", "PyTorch", 2 * 8192**3 / 1e12, "TFLOP", lambda: lambda: matrix @ matrix)
 
 
-ROWS = dict(P1=particle_net_rows, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, P8=arena, P9=edge_conv, P10=diffusion,
+ROWS = dict(P1=particle_net, P2=set_knn, P3=large_knn, P4=update, P5=shower_gan, P6=batch_norm, P7=edges, P8=arena, P9=edge_conv, P10=diffusion,
             P12=host_time, ceilings=ceilings)
-RANK, WORLD, LOCAL_RANK = (int(os.environ.get("OMPI_COMM_WORLD_" + what, default)) for what, default in
-                           (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0)))
-args = parse()
 if args.device == "cuda":
     torch.cuda.set_device(LOCAL_RANK % torch.cuda.device_count())
-failures = []
 torch.manual_seed(1)
 for row in args.rows.split(","):
     ROWS[row]()
