@@ -12,8 +12,9 @@ namespace gpu_bench {
 namespace {
 
 constexpr int kMost = 200;
-/// Repetitions between two waits: the host gets ahead, and not so far that memory runs out.
-constexpr int kBlock = 10;
+/// Repetitions between two waits: the host gets ahead, and not so far that memory runs out. Where its own time counts it waits
+/// after each one: a step waits for the update of the step before (`optim::StepOptions::check_finite`).
+constexpr int kBlock = 10, kHostBlock = 1;
 
 Spread spread(std::vector<double> values) {
   if (values.empty()) return {};
@@ -76,10 +77,11 @@ Measured measure(const Work& work, c10::Device device, const Effort& effort,
                  const bunchtrain::mpi::Comm& world) {
   const int count = effort.once ? 1 : repetitions(work, device, effort, world);
   std::vector<double> steps, baselines;
-  Marks marks(work.timed == Timed::host ? c10::Device(c10::kCPU) : device);
+  const bool of_host = work.timed == Timed::host;
+  Marks marks(of_host ? c10::Device(c10::kCPU) : device);
   for (int done = 0; done < count;) {
     marks.mark();
-    for (int i = 0; i < kBlock && done < count; ++i, ++done) {
+    for (int i = 0; i < (of_host ? kHostBlock : kBlock) && done < count; ++i, ++done) {
       work.step();
       marks.mark();
       if (!work.baseline) continue;
@@ -87,7 +89,7 @@ Measured measure(const Work& work, c10::Device device, const Effort& effort,
       marks.mark();
     }
     const std::vector<double> durations = marks.take();
-    if (work.timed == Timed::host) synchronize(device);  // the host begins each block with nothing before it
+    if (of_host) synchronize(device);
     for (std::size_t i = 0; i < durations.size(); ++i)
       (work.baseline && i % 2 == 1 ? baselines : steps).push_back(durations[i]);
   }

@@ -117,7 +117,7 @@ void ParticleNetTraining::require_capture() {
 
 void ParticleNetTraining::step() {
   const bt::device::PrecisionGuard guard(precision_, engine_.device().type());
-  const bt::optim::StepOptions update{};
+  const bt::optim::StepOptions update{.check_finite = true};
   number_in_memory_.write(number_);
   repeated_ = captured_
                   .run({.network = network_,

@@ -164,14 +164,13 @@ StepWish CapturedSteps::wish_for(const WholeStep& step, Shape* shape) {
 std::optional<parallel::PassResult> CapturedSteps::run(const WholeStep& step) {
   if (wish_ == CudaGraph::off) return std::nullopt;
   Shape* const shape = shape_of(step);
+  // Before the optimizer is asked, which waits for the update of the step before: the GPU has that to do meanwhile.
+  if (shape != nullptr && shape->graph) copy_into(shape->inputs, step.batch);
   const StepVerdict verdict = agreement_.agree(wish_for(step, shape));
   if (!verdict.obstacle.empty() || !verdict.hopes)
     give_up(verdict.obstacle.empty() ? unbound_ : verdict.obstacle);
   if (verdict.kind == StepKind::eager || wish_ == CudaGraph::off) return std::nullopt;
-  if (!shape->graph)
-    shape->inputs = copy_of(step.batch);
-  else
-    copy_into(shape->inputs, step.batch);
+  if (!shape->graph) shape->inputs = copy_of(step.batch);
   parallel::Engine& engine = *step.network.engine;
   engine.prepare_repeat(
       {.batch = shape->inputs, .objective = step.objective, .global_samples = step.batch.global_size()});

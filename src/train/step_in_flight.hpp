@@ -49,7 +49,7 @@ struct StepInFlight {
       {};                              ///< of the networks whose losses are scaled, after the step
   device::LateCopy index_faults = {};  ///< of a GPU
   double data_seconds = 0;             ///< for which the host waited
-  double host_seconds = 0;             ///< that it took to enqueue the passes and the update; 0: not measured
+  double host_seconds = 0;             ///< that it took to enqueue the passes; 0: not measured
   device::LateSeconds forward = {}, backward = {}, optimizer = {};
   device::LateSeconds total_exposed = {};  ///< of all networks and steps so far
   std::optional<device::Moment> begin = {}, end = {};

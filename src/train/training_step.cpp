@@ -320,10 +320,10 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const device::Moment finished(session_.device());
   optim::StepOptions with_norm = update;
   with_norm.gradient_norm = norm_for(network);
+  step.host_seconds = seconds_since(start);  // without the update, which waits for that of the step before
   step.update = network.optimizer->step(with_norm);
   step.backward.add(begin, finished);
   step.optimizer.add(finished, device::Moment(session_.device()));
-  step.host_seconds = seconds_since(start);
 }
 
 /// The time of such a step is all of forward: nobody looks into it.

@@ -48,7 +48,7 @@ class Marks:
     def take(self):
         marks, self.marks = self.marks, []
         if self.of_host:
-            synchronize()  # each block begins with nothing before it
+            synchronize()
             return [1e3 * (after - before) for before, after in zip(marks, marks[1:])]
         marks[-1].synchronize()
         return [before.elapsed_time(after) for before, after in zip(marks, marks[1:])]
@@ -87,9 +87,10 @@ def measure(step, baseline, of_host):
     synchronize()
     count = int(min(max(args.seconds / of_slowest_rank(time.perf_counter() - start), least), MOST))
     steps, baselines, marks = [], [], Marks(of_host or args.device == "cpu")
-    for begin in range(0, count, BLOCK):
+    block = 1 if of_host else BLOCK
+    for begin in range(0, count, block):
         marks.mark()
-        for _ in range(begin, min(begin + BLOCK, count)):
+        for _ in range(begin, min(begin + block, count)):
             step()
             marks.mark()
             if baseline:
