@@ -175,7 +175,8 @@ jet_tagging::EvaluateOptions evaluate_options(const train::Session& session) {
                                       .working_point = options.get<double>("working-point"),
                                       .force = options.get<bool>("force"),
                                       .hdf5_plugins = options.get<bool>("hdf5-plugins"),
-                                      .io = data::parse_io_engine(options.get<Text>("io"))};
+                                      .io = data::parse_io_engine(options.get<Text>("io")),
+                                      .decode = data::parse_decode_on(options.get<Text>("decode"))};
   if (options.given("checkpoint")) chosen.checkpoint = options.get<Text>("checkpoint");
   for (const auto& text : options.get<Texts>("against"))
     chosen.against.push_back(jet_tagging::parse_against(text));

@@ -352,6 +352,16 @@ TEST_F(EvaluateTest, ALoopWrittenByHandMakesARunToo) {
   EXPECT_EQ(labelled(done.output), 1500);
 }
 
+TEST_F(EvaluateTest, DecodingOnADeviceThatIsNoneSaysWhy) {
+  const std::string words = "evaluate --device cpu --run " + path("run") + " --data " + path("toy.h5");
+  const Finished refused = run(tool(words + " --decode device"));
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_NE(refused.output.find("--decode device cannot be had here: "), std::string::npos) << refused.output;
+  EXPECT_NE(refused.output.find("auto takes the host"), std::string::npos) << refused.output;
+  const Finished done = run(tool(words + " --decode host"));
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+}
+
 TEST_F(EvaluateTest, AFolderWithoutARunIsRefused) {
   const Finished done = run(tool("evaluate --run " + path("nothing") + " --data " + path("toy.h5")));
   EXPECT_NE(done.exit_code, 0);

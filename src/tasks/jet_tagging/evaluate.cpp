@@ -32,13 +32,15 @@ namespace {
 namespace fs = std::filesystem;
 
 data::DataLoader make_loader(const train::Session& session, const EvaluatedData& evaluated,
-                             std::int64_t batch) {
-  return data::DataLoader(evaluated.samples, {.global_batch = std::max<std::int64_t>(batch, session.size()),
+                             const EvaluateOptions& options) {
+  const std::int64_t batch = std::max<std::int64_t>(options.batch, session.size());
+  return data::DataLoader(evaluated.samples, {.global_batch = batch,
                                               .rank = session.mesh().coordinate(comm::Axis::data),
                                               .world_size = session.mesh().size(comm::Axis::data),
                                               .shuffle = false,
                                               .threads = session.threads().loader,
                                               .device = session.device(),
+                                              .decode = options.decode,
                                               .empty_shares = true,
                                               .logger = session.logger()});
 }
@@ -211,7 +213,7 @@ EvaluateResult evaluate(train::Session& session, const EvaluateOptions& options,
     if (session.is_root()) require_writable(chosen);
     return chosen;
   });
-  data::DataLoader loader = make_loader(session, evaluated, options.batch);
+  data::DataLoader loader = make_loader(session, evaluated, options);
   const auto counted = train::classification_options(class_names(card), card.signal);
   Ensemble ensemble(std::move(networks), counted);
   EvaluatedHeads heads(ensemble.first(), evaluated.description);

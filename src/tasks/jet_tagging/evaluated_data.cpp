@@ -148,7 +148,7 @@ std::string describe_files(const std::vector<std::filesystem::path>& files) {
 
 EvaluatedData open_evaluated(const train::Session& session, const EvaluateOptions& options,
                              std::span<const TrainedNetwork> networks, SharedRows& rows) {
-  for (const char* name : {"split", "data", "hdf5-plugins", "io"}) session.use(name);
+  for (const char* name : {"split", "data", "hdf5-plugins", "io", "decode"}) session.use(name);
   const TrainedNetwork& trained = networks.front();
   const std::string part(to_string(options.split));
   const auto run = trained_on(trained);

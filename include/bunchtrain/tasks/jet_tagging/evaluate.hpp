@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bunchtrain/data/decode_on.hpp"
 #include "bunchtrain/data/io_engine.hpp"
 #include "bunchtrain/features/card.hpp"
 #include "bunchtrain/metrics/classification.hpp"
@@ -54,6 +55,8 @@ struct EvaluateOptions {
   bool force = false;          ///< replace files that something else wrote
   bool hdf5_plugins = false;   ///< allow filter plug-ins, which load code that a file names
   data::IoEngine io = data::IoEngine::automatic;  ///< which engine fetches the bytes of the files
+  /// What makes inputs of them: `DataLoaderOptions::decode`, on the session's device.
+  data::DecodeOn decode = data::DecodeOn::automatic;
 
   bool operator==(const EvaluateOptions&) const = default;
 };
