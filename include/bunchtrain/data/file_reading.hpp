@@ -13,7 +13,8 @@ namespace bunchtrain::data {
 struct DatasetReading {
   std::string dataset;
   std::string way;
-  bool plain = false;   ///< rows lie in the file as they are: a GPU can decode them (`DecodeOn::device`)
+  /// Rows lie in the file as they are, or shuffled alone: a GPU can decode them (`DecodeOn::device`).
+  bool plain = false;
   std::string problem;  ///< why it cannot be read; then there is no way
 };
 

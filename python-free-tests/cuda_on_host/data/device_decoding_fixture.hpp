@@ -27,6 +27,8 @@ inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 inline const StorageChoice kContiguous;
 inline const StorageChoice kChunked{"chunked", {37, kSlots, 4}};
+inline const StorageChoice kShuffled{
+    "shuffled", {37, kSlots, 4}, [](hid_t create) { H5Pset_shuffle(create); }};
 
 /// Whole numbers that every type holds; row % 6 + 1 of the six slots are real.
 inline std::vector<float> particles() {

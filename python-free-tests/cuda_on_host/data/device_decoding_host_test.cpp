@@ -32,7 +32,7 @@ float logarithm_of(std::int64_t row, std::int64_t slot) {
   return static_cast<float>(std::log(static_cast<double>(pt)));
 }
 
-/// Types of files in either byte order; whole and in chunks that ranges cut.
+/// Types of files in either byte order; whole and in chunks that ranges cut, shuffled or not.
 TEST_F(DeviceDecodingTest, ColumnsHaveTheBitsOfTheHostAndFunctionsAreWithinTwoUlp) {
   hid_t half = H5Tcopy(H5T_IEEE_F32BE);
   H5Tset_fields(half, 15, 10, 5, 0, 10);
@@ -41,7 +41,7 @@ TEST_F(DeviceDecodingTest, ColumnsHaveTheBitsOfTheHostAndFunctionsAreWithinTwoUl
   const std::string card = write_card();
   for (const hid_t type : {H5T_IEEE_F32LE, H5T_IEEE_F32BE, H5T_IEEE_F64LE, H5T_IEEE_F64BE, half, H5T_STD_I8LE,
                            H5T_STD_I16BE, H5T_STD_U32LE, H5T_STD_I64BE})
-    for (const StorageChoice& storage : {kContiguous, kChunked}) {
+    for (const StorageChoice& storage : {kContiguous, kChunked, kShuffled}) {
       const DatasetPtr jets = open(write_file(type, storage), card);
       ASSERT_EQ(jets->device_support().why_not, "") << storage.name;
       const Seen seen = compare(jets, {"features"}, options(DecodeOn::device), options(DecodeOn::host));
@@ -87,7 +87,8 @@ TEST_F(DeviceDecodingTest, CompoundsAreTakenApart) {
       tracks.push_back({1000.5 * row + slot, static_cast<std::int16_t>(row - slot),
                         0.25F * static_cast<float>(slot), static_cast<std::int8_t>(slot < row % 5)});
   }
-  for (const StorageChoice& storage : {StorageChoice{}, StorageChoice{"chunked", {33, 5}}}) {
+  for (const StorageChoice& storage : {StorageChoice{}, StorageChoice{"chunked", {33, 5}},
+                                       StorageChoice{"shuffled", {33, 5}, kShuffled.properties}}) {
     const hid_t file = create_file(path("upp.h5"));
     write_dataset(file, "tracks", track, track, {200, 5}, tracks.data(), storage);
     write_dataset(file, "jets", jet, jet, {200}, flavours.data());
@@ -165,31 +166,35 @@ TEST_F(DeviceDecodingTest, RaggedParticlesAreGatheredByEveryCollation) {
     labels.push_back(static_cast<int>(row) % 2);
     events.push_back(static_cast<int>(row) / 4);
   }
-  const hid_t file = create_file(path("ragged.h5"));
-  write_floats(file, "particles", {real.size() / 4, 4}, real, {"chunked", {64, 4}});
-  write_floats(file, "jets", {kRows, 3}, jets);
-  write_dataset(file, "offsets", H5T_STD_I64LE, H5T_NATIVE_INT64, {offsets.size()}, offsets.data());
-  write_dataset(file, "label", H5T_STD_I32LE, H5T_NATIVE_INT, {kRows}, labels.data());
-  write_dataset(file, "event", H5T_STD_I32LE, H5T_NATIVE_INT, {kRows}, events.data());
-  H5Fclose(file);
-  const std::string card =
-      write_card(std::string(kCard) + "[layout]\ntype = \"csr\"\nrow_splits = \"offsets\"\n");
-  for (const bool ragged : {false, true}) {
-    const DatasetPtr dataset = open(path("ragged.h5"), card, ragged);
-    EXPECT_GT(
-        compare(dataset, {"features"}, options(DecodeOn::device), options(DecodeOn::host)).device_ranges, 0);
+  for (const StorageChoice& storage :
+       {StorageChoice{"chunked", {64, 4}}, StorageChoice{"shuffled", {64, 4}, kShuffled.properties}}) {
+    const hid_t file = create_file(path("ragged.h5"));
+    write_floats(file, "particles", {real.size() / 4, 4}, real, storage);
+    write_floats(file, "jets", {kRows, 3}, jets);
+    write_dataset(file, "offsets", H5T_STD_I64LE, H5T_NATIVE_INT64, {offsets.size()}, offsets.data());
+    write_dataset(file, "label", H5T_STD_I32LE, H5T_NATIVE_INT, {kRows}, labels.data());
+    write_dataset(file, "event", H5T_STD_I32LE, H5T_NATIVE_INT, {kRows}, events.data());
+    H5Fclose(file);
+    const std::string card =
+        write_card(std::string(kCard) + "[layout]\ntype = \"csr\"\nrow_splits = \"offsets\"\n");
+    for (const bool ragged : {false, true}) {
+      const DatasetPtr dataset = open(path("ragged.h5"), card, ragged);
+      EXPECT_GT(
+          compare(dataset, {"features"}, options(DecodeOn::device), options(DecodeOn::host)).device_ranges,
+          0);
+    }
+    compare(open(path("ragged.h5"), card, false, true), {"features"}, options(DecodeOn::device),
+            options(DecodeOn::host));
+    const DatasetPtr dataset = open(path("ragged.h5"), card, true);
+    DataLoaderOptions device = options(DecodeOn::device), host = options(DecodeOn::host);
+    device.collation = host.collation = make_padded_collation(3);
+    device.length_bucket_batches = host.length_bucket_batches = 4;
+    compare(dataset, {"features"}, device, host);
+    device.length_bucket_batches = host.length_bucket_batches = 0;
+    device.collation = host.collation = nullptr;
+    device.global_elements = host.global_elements = 100;
+    compare(dataset, {"features"}, device, host);
   }
-  compare(open(path("ragged.h5"), card, false, true), {"features"}, options(DecodeOn::device),
-          options(DecodeOn::host));
-  const DatasetPtr dataset = open(path("ragged.h5"), card, true);
-  DataLoaderOptions device = options(DecodeOn::device), host = options(DecodeOn::host);
-  device.collation = host.collation = make_padded_collation(3);
-  device.length_bucket_batches = host.length_bucket_batches = 4;
-  compare(dataset, {"features"}, device, host);
-  device.length_bucket_batches = host.length_bucket_batches = 0;
-  device.collation = host.collation = nullptr;
-  device.global_elements = host.global_elements = 100;
-  compare(dataset, {"features"}, device, host);
 }
 
 TEST_F(DeviceDecodingTest, SelectionsWeightsTargetsPartsAndRanksStay) {

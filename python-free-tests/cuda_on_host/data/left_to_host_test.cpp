@@ -219,12 +219,15 @@ class DirectDecodingTest : public DeviceDecodingTest {
 };
 
 TEST_F(DirectDecodingTest, BytesGoStraightIntoMemoryOfTheDevice) {
-  const DatasetPtr jets = open(write_file(H5T_IEEE_F32BE, kChunked), write_card());
-  const Seen seen = compare(jets, {"features"}, options(DecodeOn::device), options(DecodeOn::host));
-  EXPECT_EQ(seen.left_to_host, 0);
-  EXPECT_EQ(fake().misuses, 0) << "aligned, and into registered memory";
-  EXPECT_GE(host_decoding_device().memory.copies, seen.device_ranges);
-  EXPECT_EQ(host_decoding_device().memory.filled_by_host, 0);
+  for (const StorageChoice& storage : {kChunked, kShuffled}) {
+    host_decoding_device().memory.copies = 0;
+    const DatasetPtr jets = open(write_file(H5T_IEEE_F32BE, storage), write_card());
+    const Seen seen = compare(jets, {"features"}, options(DecodeOn::device), options(DecodeOn::host));
+    EXPECT_EQ(seen.left_to_host, 0);
+    EXPECT_EQ(fake().misuses, 0) << "aligned, and into registered memory";
+    EXPECT_GE(host_decoding_device().memory.copies, seen.device_ranges);
+    EXPECT_EQ(host_decoding_device().memory.filled_by_host, 0);
+  }
 }
 
 TEST_F(DirectDecodingTest, WhatTheLibraryFailsAtHalfWayIsReadByTheHost) {

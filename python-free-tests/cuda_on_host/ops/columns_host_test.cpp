@@ -48,12 +48,36 @@ TEST(ColumnKernelsTest, UnshuffleAsTheCpu) {
                       reinterpret_cast<std::byte*>(expected.data()));
       const GuardedBuffer<std::uint8_t> from(planes);
       GuardedBuffer<std::uint8_t> out(planes.size());
-      launch_unshuffle({.bytes = from.data(),
-                        .element_bytes = static_cast<std::int64_t>(element_bytes),
-                        .elements = static_cast<std::int64_t>(elements)},
-                       out.data(), nullptr);
+      const auto each = static_cast<std::int64_t>(element_bytes), count = static_cast<std::int64_t>(elements);
+      const GuardedBuffer<ShuffledBlock> blocks(std::vector<ShuffledBlock>{
+          {.from = 0, .to = 0, .element_bytes = each, .stride = count, .first = 0, .elements = count}});
+      launch_unshuffle(
+          {.bytes = from.data(), .blocks = blocks.data(), .count = 1, .most_bytes = each * count}, out.data(),
+          nullptr);
       EXPECT_EQ(out.values(), expected) << element_bytes << " " << elements;
     }
+}
+
+/// Some elements of a chunk, stretches of planes that were read alone, and a chunk that is as it was written.
+TEST(ColumnKernelsTest, BlocksOfSeveralChunksAreUnshuffledTogether) {
+  const Bytes plain = random_bytes(1000);
+  const Bytes planes = shuffled(Bytes(plain.begin(), plain.begin() + 500), 5);  // 100 elements
+  Bytes bytes = planes;
+  for (int plane = 0; plane < 5; ++plane)  // elements 90 to 97 again
+    bytes.insert(bytes.end(), planes.begin() + plane * 100 + 90, planes.begin() + plane * 100 + 98);
+  bytes.insert(bytes.end(), plain.begin() + 500, plain.end());
+  const GuardedBuffer<ShuffledBlock> blocks(std::vector<ShuffledBlock>{
+      {.from = 0, .to = 0, .element_bytes = 5, .stride = 100, .first = 20, .elements = 40},
+      {.from = 500, .to = 200, .element_bytes = 5, .stride = 8, .first = 0, .elements = 8},
+      {.from = 540, .to = 240, .element_bytes = 1, .stride = 500, .first = 300, .elements = 200}});
+  Bytes expected(plain.begin() + 100, plain.begin() + 300);
+  expected.insert(expected.end(), plain.begin() + 450, plain.begin() + 490);
+  expected.insert(expected.end(), plain.begin() + 800, plain.end());
+  const GuardedBuffer<std::uint8_t> from(bytes);
+  GuardedBuffer<std::uint8_t> out(expected.size());
+  launch_unshuffle({.bytes = from.data(), .blocks = blocks.data(), .count = 3, .most_bytes = 200}, out.data(),
+                   nullptr);
+  EXPECT_EQ(out.values(), expected);
 }
 
 struct Type {

@@ -173,6 +173,73 @@ TEST_F(ReadPlanTest, OfFilteredChunksIsAllThatIsStored) {
 }
 
 // A chunk larger than what is asked for is fetched and decoded once.
+/// What a kernel makes of the bytes that a plan brings.
+Bytes put_together(const ShuffledBlocks& blocks, const Bytes& bytes) {
+  Bytes rows;
+  for (const ops::detail::ShuffledBlock& block : blocks) {
+    EXPECT_EQ(block.to, std::ssize(rows)) << "one behind another";
+    for (std::int64_t element = 0; element < block.elements; ++element)
+      for (std::int64_t j = 0; j < block.element_bytes; ++j)
+        rows.push_back(
+            bytes.at(static_cast<std::size_t>(block.from + j * block.stride + block.first + element)));
+  }
+  return rows;
+}
+
+/// Of a part of a chunk stretches of planes, where they are long; a chunk may have been written as it is.
+TEST_F(ReadPlanTest, OfShuffledRowsIsAsTheyAreStored) {
+  constexpr std::size_t kRows = 20000, kInChunk = 8000;
+  std::vector<std::int32_t> values(kRows);
+  for (std::size_t i = 0; i < kRows; ++i) values[i] = static_cast<std::int32_t>(i * 7919 % 1000003);
+  const hid_t file = create_file(path("shuffled.h5"));
+  write_dataset(file, "x", H5T_STD_I32LE, H5T_NATIVE_INT32, {kRows}, nullptr,
+                {"", {kInChunk}, [](hid_t create) { H5Pset_shuffle(create); }});
+  // The chunk that is not shuffled first: HDF5 1.10 keeps the mask of a chunk that is written again.
+  const hid_t written = H5Dopen2(file, "x", H5P_DEFAULT), space = H5Dget_space(written);
+  const hsize_t begin = 0, second = kInChunk, third = 2 * kInChunk, rest = kRows - third, all = kRows;
+  EXPECT_GE(H5Dwrite_chunk(written, H5P_DEFAULT, 1, &second, kInChunk * 4, values.data() + kInChunk), 0);
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, &begin, nullptr, &second, nullptr);
+  H5Sselect_hyperslab(space, H5S_SELECT_OR, &third, nullptr, &rest, nullptr);
+  const hid_t memory = H5Screate_simple(1, &all, nullptr);
+  H5Sselect_copy(memory, space);
+  EXPECT_GE(H5Dwrite(written, H5T_NATIVE_INT32, memory, space, H5P_DEFAULT, values.data()), 0);
+  H5Sclose(memory);
+  H5Sclose(space);
+  H5Dclose(written);
+  H5Fclose(file);
+  const auto dataset = open(path("shuffled.h5"));
+  ASSERT_EQ(dataset.why_not_plain(), "");
+  struct Case {
+    std::size_t first, count;
+    std::uint64_t bytes;
+  };
+  for (const auto& [first, count, read] : {Case{0, kRows, 4 * (2 * kInChunk + kInChunk)},  // the last in full
+                                           Case{3000, 4096, 4 * 4096},                     // stretches
+                                           Case{3000, 4095, 4 * kInChunk},                 // too short for it
+                                           Case{7999, 9001, 4 * kInChunk * 3}, Case{8000, 5000, 4 * 5000}}) {
+    ReadPlan plan;
+    ShuffledBlocks blocks;
+    dataset.plan_as_stored(first, count, plan, blocks);
+    EXPECT_EQ(plan.bytes(), read) << first << " " << count;
+    Bytes bytes(plan.bytes());
+    io::fetch(plan, bytes);
+    const auto* rows = reinterpret_cast<const std::byte*>(values.data() + first);
+    EXPECT_EQ(put_together(blocks, bytes), Bytes(rows, rows + 4 * count)) << first << " " << count;
+  }
+  ReadPlan none;
+  ShuffledBlocks blocks;
+  dataset.plan_as_stored(5, 0, none, blocks);
+  EXPECT_TRUE(none.pieces.empty() && blocks.empty());
+}
+
+TEST_F(ReadPlanTest, OnlyTheShuffleFilterAloneLeavesRowsPlain) {
+  EXPECT_EQ(open(write({"shuffled", {16, 3}, [](hid_t create) { H5Pset_shuffle(create); }})).why_not_plain(),
+            "pread + own inflate")
+      << "chunks divide rows";
+  EXPECT_EQ(open(write({"both", {16, kRow}, shuffle_deflate})).why_not_plain(), "pread + own inflate");
+  EXPECT_EQ(open(write({"raw", {16, kRow}, raw})).why_not_plain(), "");
+}
+
 TEST_F(ReadPlanTest, OfAChunkThatWasDecodedIsNothing) {
   for (const StorageChoice& storage :
        {StorageChoice{"large", {32, 5}, shuffle_deflate}, {"split", {32, 3}, raw}}) {

@@ -165,13 +165,25 @@ std::string JetFile::why_not_on_device() const {
   return {};
 }
 
-// Each dataset's rows lie one after another behind what was planned before.
+// Each dataset's rows lie one after another behind what was planned before: as they are stored, or where they are put together,
+// which is behind all that is stored.
 void JetFile::plan_on_device(std::size_t first, std::size_t count, DevicePlan& plan) const {
+  std::vector<std::uint64_t> begins;
+  std::vector<bool> apart;
   for (const auto& source : impl_->sources) {
     if (!source.per_particle) continue;
-    const std::uint64_t begin = plan.to_device.bytes();
+    const std::uint64_t stored = plan.to_device.bytes(), together = plan.put_together_bytes();
+    const std::size_t blocks = plan.shuffled.size();
     const RowSpan rows = impl_->rows_of(source, {first, count});
-    source.dataset.plan(rows.first, rows.count, plan.to_device);
+    source.dataset.plan_as_stored(rows.first, rows.count, plan.to_device, plan.shuffled);
+    apart.push_back(plan.shuffled.size() > blocks);
+    begins.push_back(apart.back() ? together : stored);
+  }
+  std::size_t which = 0;
+  for (const auto& source : impl_->sources) {
+    if (!source.per_particle) continue;
+    const std::uint64_t begin = begins[which] + (apart[which] ? plan.to_device.bytes() : 0);
+    ++which;
     for (const auto& column : source.columns)
       plan.columns.push_back({.name = column.name,
                               .per_particle = column.per_particle,

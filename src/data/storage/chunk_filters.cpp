@@ -226,6 +226,11 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
   return bytes;
 }
 
+std::size_t shuffled_elements(std::span<const ChunkFilter> filters) noexcept {
+  if (filters.size() != 1 || filters[0].id != H5Z_FILTER_SHUFFLE || filters[0].values.empty()) return 0;
+  return filters[0].values[0];
+}
+
 void unshuffle(std::span<const std::byte> planes, std::size_t element_bytes, std::byte* out) {
   const std::size_t elements = planes.size() / element_bytes;
   switch (element_bytes) {

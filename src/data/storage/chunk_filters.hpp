@@ -47,6 +47,9 @@ std::optional<std::span<const std::byte>> decode_chunk(std::span<const ChunkFilt
                                                        std::size_t chunk_bytes, DecodeScratch& scratch,
                                                        std::string& why);
 
+/// The size of the elements that the shuffle filter took apart, if it is the only one; else 0.
+std::size_t shuffled_elements(std::span<const ChunkFilter> filters) noexcept;
+
 /// HDF5's shuffle undone: `planes` holds the first bytes of all elements, then all second bytes, ...; bytes
 /// behind the last whole element stay where they are.
 void unshuffle(std::span<const std::byte> planes, std::size_t element_bytes, std::byte* out);

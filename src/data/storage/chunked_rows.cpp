@@ -37,8 +37,16 @@ std::string ChunkedRows::way() const {
                   : fmt::format("{} + own {}", bytes_->way(), decoder_of(layout_.filters));
 }
 
+/// Nothing was done to the chunks but that whole elements of rows were taken apart.
+bool ChunkedRows::is_shuffled() const {
+  const std::size_t element = shuffled_elements(layout_.filters);
+  const auto is_whole = [&](const StoredChunk& chunk) { return chunk.bytes == layout_.chunk_bytes(); };
+  return element > 0 && layout_.row_bytes() % element == 0 && rows_are_whole() &&
+         std::ranges::all_of(map_.chunks, is_whole);
+}
+
 std::string ChunkedRows::why_not_plain() const {
-  if (!is_raw()) return way();
+  if (!is_raw() && !is_shuffled()) return way();
   return map_.has_all ? "" : "written in part only";
 }
 
@@ -93,6 +101,33 @@ void ChunkedRows::plan(std::size_t first, std::size_t count, ReadPlan& plan) con
           plan.add(*bytes_, chunk.offset, chunk.bytes);
     }
   });
+}
+
+void ChunkedRows::plan_as_stored(std::size_t first, std::size_t count, ReadPlan& plan,
+                                 ShuffledBlocks& shuffled) const {
+  if (layout_.filters.empty()) return this->plan(first, count, plan);
+  for_each_run(first, count, [&](const Run& run) { plan_shuffled(run, plan, shuffled); });
+}
+
+// Plane j holds the j-th bytes of all elements: of rows that are a part of the chunk it is a stretch, which is read alone
+// where that is no waste of calls.
+void ChunkedRows::plan_shuffled(const Run& run, ReadPlan& plan, ShuffledBlocks& shuffled) const {
+  constexpr std::uint64_t kLeastStretch = 4096;
+  const StoredChunk chunk = map_.at(run.block);
+  const std::uint64_t element = (chunk.skip_mask & 1) != 0 ? 1 : shuffled_elements(layout_.filters);
+  const std::uint64_t row = layout_.row_bytes() / element, in_chunk = chunk.bytes / element;
+  const std::uint64_t first = run.inside * row, elements = run.rows * row;
+  const bool alone = elements < in_chunk && elements >= kLeastStretch;
+  const auto number = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
+  shuffled.push_back({.from = number(plan.bytes()),
+                      .to = shuffled.empty() ? 0 : shuffled.back().to + shuffled.back().bytes(),
+                      .element_bytes = number(element),
+                      .stride = number(alone ? elements : in_chunk),
+                      .first = number(alone ? 0 : first),
+                      .elements = number(elements)});
+  if (!alone) return plan.add(*bytes_, chunk.offset, chunk.bytes);
+  for (std::uint64_t plane = 0; plane < element; ++plane)
+    plan.add(*bytes_, chunk.offset + plane * in_chunk + first, elements);
 }
 
 void ChunkedRows::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,

@@ -29,12 +29,16 @@ class ChunkedRows final : public RowReader {
   std::string way() const override;
   std::size_t rows_together() const override { return static_cast<std::size_t>(layout_.chunk[0]); }
   std::string why_not_plain() const override;
+  void plan_as_stored(std::size_t first, std::size_t count, ReadPlan& plan,
+                      ShuffledBlocks& shuffled) const override;
   void add_to(Hasher& hasher) const override;
 
  private:
   bool rows_are_whole() const;
   bool is_raw() const { return layout_.filters.empty() && rows_are_whole(); }
+  bool is_shuffled() const;
   struct Run;
+  void plan_shuffled(const Run& run, ReadPlan& plan, ShuffledBlocks& shuffled) const;
   template <class Visit>
   void for_each_run(std::size_t first, std::size_t count, const Visit& visit) const;
   const std::byte* decode_run(const Run& run, PlannedBytes& bytes) const;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bunchtrain/data/read_plan.hpp"
+#include "bunchtrain/ops/detail/stored_column.hpp"
 #include "row_spans.hpp"
 
 namespace bunchtrain {
@@ -32,6 +33,8 @@ struct AbsentRows {
   std::string why;
   bool may_be_filled = true;  ///< false: they are there but cannot be read now, for rights or descriptors
 };
+
+using ShuffledBlocks = std::vector<ops::detail::ShuffledBlock>;
 
 /// A stretch of each row's bytes: of an image [X, Y, Z] the cells of a slab along x.
 struct RowPart {
@@ -63,8 +66,14 @@ class RowReader {
   virtual std::string way() const = 0;
   /// Rows that are decoded together; 1 if any row can be read by itself.
   virtual std::size_t rows_together() const { return 1; }
-  /// Why rows do not lie in the bytes of a plan one after another as they are stored; empty if they do.
+  /// Why rows do not lie in the file as they are, or as the shuffle filter leaves them; empty if they do.
   virtual std::string why_not_plain() const { return way(); }
+  /// Adds the pieces of rows as they lie there, one after another; and how those are put together that the filter took apart, one
+  /// block's behind another's. @pre `why_not_plain` is empty
+  virtual void plan_as_stored(std::size_t first, std::size_t count, ReadPlan& plan,
+                              ShuffledBlocks& /*shuffled*/) const {
+    this->plan(first, count, plan);
+  }
   /// What almost any change of the values moves: addresses, sizes, ends. Not the place of a file.
   virtual void add_to(Hasher& hasher) const = 0;
   /// The datasets from which the rows of a virtual one come, each once.

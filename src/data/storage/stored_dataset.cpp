@@ -160,6 +160,11 @@ void StoredDataset::plan(std::size_t first, std::size_t count, ReadPlan& plan) c
   if (count > 0) impl_->reader->plan(first, count, plan);
 }
 
+void StoredDataset::plan_as_stored(std::size_t first, std::size_t count, ReadPlan& plan,
+                                   ShuffledBlocks& shuffled) const {
+  if (count > 0) impl_->reader->plan_as_stored(first, count, plan, shuffled);
+}
+
 void StoredDataset::decode(std::size_t first, std::size_t count, PlannedBytes& bytes,
                            const RowSink& sink) const {
   if (count > 0) impl_->reader->decode(first, count, bytes, sink);

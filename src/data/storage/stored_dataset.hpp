@@ -55,8 +55,9 @@ class StoredDataset {
   /// The way it is read and, unless it is the fast one, why: "pread + own inflate",
   /// "H5Dread (filter szip (4))".
   std::string path_text() const;
-  /// As `RowReader::why_not_plain`.
+  /// As `RowReader::why_not_plain` and `plan_as_stored`; nothing for no rows.
   std::string why_not_plain() const;
+  void plan_as_stored(std::size_t first, std::size_t count, ReadPlan& plan, ShuffledBlocks& shuffled) const;
   /// Rows that are decoded together; 1 if any row can be read by itself.
   std::size_t rows_per_chunk() const noexcept;
   /// Rows that are read as the fill value because there is nothing, by reason.

@@ -11,8 +11,15 @@
 
 namespace bunchtrain::ops::detail {
 
-/// Undoes the shuffle filter: `out` [element_bytes * elements].
-void launch_unshuffle(const StoredBytes& from, std::uint8_t* out, cudaStream_t stream);
+/// Elements of several chunks that lie among `bytes`.
+struct ShuffledBlocks {
+  const std::uint8_t* bytes;
+  const ShuffledBlock* blocks;  ///< [count], on the device
+  std::int64_t count;
+  std::int64_t most_bytes;  ///< of one of them
+};
+/// Undoes the shuffle filter: each block's elements at `out` + to.
+void launch_unshuffle(const ShuffledBlocks& of, std::uint8_t* out, cudaStream_t stream);
 
 /// The column of the rows `rows` [count] (nullptr: of the first `count`) as `out` [count, slots], straight from bytes that may
 /// be shuffled. Conversions are those of static_cast. Out is float or double.

@@ -24,4 +24,13 @@ struct StoredBytes {
   std::int64_t element_bytes = 1, elements = 0;
 };
 
+/// Some elements of a chunk that the shuffle filter took apart: byte j of element e lies at from + j * stride + first + e.
+struct ShuffledBlock {
+  std::int64_t from = 0;  ///< of the chunk, or of what was read of it, among the bytes
+  std::int64_t to = 0;    ///< of the elements among those that were put together
+  std::int64_t element_bytes = 1, stride = 0, first = 0, elements = 0;
+
+  std::int64_t bytes() const { return element_bytes * elements; }
+};
+
 }  // namespace bunchtrain::ops::detail

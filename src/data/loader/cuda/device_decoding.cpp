@@ -50,6 +50,7 @@ struct DeviceDecoding::Impl {
 
   bool is_ragged(const std::string& name) const { return std::ranges::find(ragged, name) != ragged.end(); }
   void fetch(const ReadPlan& plan, std::span<std::byte> out) const;
+  void put_together(const DevicePlan& plan, std::span<std::byte> bytes) const;
   SampleBlock read(std::size_t range, const DevicePlan& plan, const Staging* staging,
                    LoaderStatistics& spent) const;
 };
@@ -74,6 +75,23 @@ void DeviceDecoding::Impl::fetch(const ReadPlan& plan, std::span<std::byte> out)
   });
 }
 
+/// Undoes the shuffle filter, behind the bytes that were fetched. @pre the stream is that of the transfer
+void DeviceDecoding::Impl::put_together(const DevicePlan& plan, std::span<std::byte> bytes) const {
+  if (plan.shuffled.empty()) return;
+  std::vector<ops::detail::ShuffledBlock> blocks = plan.shuffled;
+  const at::Tensor on_device =
+      at::from_blob(blocks.data(), {static_cast<std::int64_t>(std::span(blocks).size_bytes())}, at::kByte)
+          .to(device);  // and waits
+  const auto longest = std::ranges::max(blocks, {}, &ops::detail::ShuffledBlock::bytes);
+  auto* stored = reinterpret_cast<std::uint8_t*>(bytes.data());
+  ops::detail::launch_unshuffle(
+      {.bytes = stored,
+       .blocks = reinterpret_cast<const ops::detail::ShuffledBlock*>(on_device.const_data_ptr()),
+       .count = std::ssize(blocks),
+       .most_bytes = longest.bytes()},
+      stored + plan.to_device.bytes(), static_cast<cudaStream_t>(device::current_stream(device)));
+}
+
 /// @throws what reading throws, and DataError for values that the host has to look at
 SampleBlock DeviceDecoding::Impl::read(std::size_t range, const DevicePlan& plan, const Staging* staging,
                                        LoaderStatistics& spent) const {
@@ -83,9 +101,10 @@ SampleBlock DeviceDecoding::Impl::read(std::size_t range, const DevicePlan& plan
   };
   const StagedPlan to_device = redirected(plan.to_device), to_host = redirected(plan.to_host);
   thread_local io::Slab host_slab;
-  const DeviceSlabs::Use slab(slabs, plan.to_device.bytes());
+  const std::size_t stored = plan.to_device.bytes();
+  const DeviceSlabs::Use slab(slabs, stored + plan.put_together_bytes());
   const PlannedBytes on_host = timed(spent.fetch_seconds, [&] {
-    fetch(to_device.plan, slab.bytes());
+    fetch(to_device.plan, slab.bytes().first(stored));
     return host_slab.fetch(plan.to_host, to_host.plan);
   });
   spent.bytes_fetched += static_cast<std::int64_t>(plan.to_device.bytes() + plan.to_host.bytes());
@@ -94,6 +113,7 @@ SampleBlock DeviceDecoding::Impl::read(std::size_t range, const DevicePlan& plan
   return timed(spent.decode_seconds, [&] {
     std::optional<SampleBlock> block;
     transfer.run([&] {
+      put_together(plan, slab.bytes());
       block = dataset->decode_on_device(
           range, plan, {.on_device = slab.bytes().data(), .device = device, .on_host = on_host});
     });

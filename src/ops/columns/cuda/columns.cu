@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include "bunchtrain/device/detail/launch.cuh"
 #include "bunchtrain/ops/detail/column_launch.cuh"
 
@@ -10,6 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kScanThreads = 1024;
 constexpr int kLanes = 32;
+constexpr std::int64_t kMostGridRows = 65535;
 
 device::LaunchConfig one_thread_each(std::int64_t items) {
   return {dim3(device::blocks_for(static_cast<std::size_t>(items), kThreads)), dim3(kThreads)};
@@ -23,15 +26,19 @@ __device__ inline std::uint8_t byte_at(const StoredBytes& from, std::int64_t pla
   return from.bytes[(place - element * from.element_bytes) * from.elements + element];
 }
 
-// out[e, j] = planes[j, e].
+// out[e, j] = planes[j, e], of each block.
 //
-//   tiling    a thread owns a byte of the result
+//   tiling    a thread owns a byte of the result; the y axis of the grid goes over blocks
 //   shared    none
 //   bound     HBM, a byte read and one written; reads of neighbours lie in `element_bytes` streams
-__global__ void __launch_bounds__(kThreads)
-    unshuffle_kernel(StoredBytes from, std::int64_t bytes, std::uint8_t* out) {
+__global__ void __launch_bounds__(kThreads) unshuffle_kernel(ShuffledBlocks of, std::uint8_t* out) {
   const std::int64_t place = own_item();
-  if (place < bytes) out[place] = byte_at(from, place);
+  for (std::int64_t i = blockIdx.y; i < of.count; i += gridDim.y) {
+    const ShuffledBlock block = of.blocks[i];
+    if (place >= block.element_bytes * block.elements) continue;
+    const std::int64_t element = place / block.element_bytes, byte = place - element * block.element_bytes;
+    out[block.to + place] = of.bytes[block.from + byte * block.stride + block.first + element];
+  }
 }
 
 // A half is widened by hand: the same bits on every compiler, and those of c10::Half.
@@ -257,9 +264,10 @@ bool in_words(const ElementRows& of, const std::uint8_t* out) {
 
 }  // namespace
 
-void launch_unshuffle(const StoredBytes& from, std::uint8_t* out, cudaStream_t stream) {
-  const std::int64_t bytes = from.element_bytes * from.elements;
-  device::launch(unshuffle_kernel, one_thread_each(bytes), stream, from, bytes, out);
+void launch_unshuffle(const ShuffledBlocks& of, std::uint8_t* out, cudaStream_t stream) {
+  device::LaunchConfig config = one_thread_each(of.most_bytes);
+  config.grid.y = static_cast<unsigned>(std::min<std::int64_t>(of.count, kMostGridRows));
+  device::launch(unshuffle_kernel, config, stream, of, out);
 }
 
 template <class Out>
