@@ -7,8 +7,17 @@
 #include <thread>
 #include <vector>
 
+#include "loader/memory_note.hpp"
+
 namespace bunchtrain::data {
 namespace {
+
+TEST(MemoryNoteTest, SaysWhereBatchesWaitIfThereIsAChoice) {
+  const c10::Device gpu(c10::kCUDA, 1);
+  EXPECT_EQ(memory_note(1, gpu),
+            "loader: batches wait in page-locked memory of NUMA node 1, where cuda:1 is");
+  EXPECT_EQ(memory_note(std::nullopt, gpu), "");
+}
 
 constexpr std::int64_t kFloats = 1 << 16;  // 256 KiB
 constexpr std::size_t kBytes = kFloats * sizeof(float);

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "bunchtrain/tensor/named_tensors.hpp"
 
@@ -30,7 +31,9 @@ class DeviceTransfer {
   DeviceTransfer(const DeviceTransfer&) = delete;
   DeviceTransfer& operator=(const DeviceTransfer&) = delete;
 
-  /// Host memory to fill: pinned if the device is a GPU.
+  /// Where what `allocate` gives lies; nothing on a machine of one node, and without a GPU.
+  std::optional<int> memory_node() const;
+  /// Host memory to fill: pinned if the device is a GPU, and on its NUMA node where there are several.
   at::Tensor allocate(at::IntArrayRef sizes, at::ScalarType type) const;
   /// @param then enqueues more on the stream of the copy, which makes of the copied tensors those of the batch
   Pending start(NamedTensors host, const std::function<void(NamedTensors&)>& then = {}) const;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bunchtrain/data/staging.hpp"
+#include "memory_note.hpp"
 #include "reading.hpp"
 #include "sample_ranges.hpp"
 
@@ -55,7 +56,8 @@ LoaderPipeline::LoaderPipeline(DatasetPtr dataset, std::shared_ptr<const LoaderP
       next_{.epoch = epoch, .step = step},
       prefetch_batches_(options.prefetch_batches) {
   options_.logger.info(plan_->describe(chunks_.keeps_chunks()));
-  if (!decoding.note.empty()) options_.logger.info(decoding.note);
+  for (const std::string& note : {decoding.note, memory_note(transfer_.memory_node(), options.device)})
+    if (!note.empty()) options_.logger.info(note);
   if (options_.staging) options_.staging->expect(dataset_, chunks_.ranges_from(next_));
   for (int i = 0; i < options_.threads; ++i)
     workers_.emplace_back([this](std::stop_token stop) { work(stop); });

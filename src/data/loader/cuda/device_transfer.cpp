@@ -10,25 +10,31 @@
 #include <optional>
 
 #include "../recycled_tensors.hpp"
+#include "bunchtrain/device/detail/memory_node.hpp"
 
 namespace bunchtrain::data {
 
 struct DeviceTransfer::Impl {
   c10::Device device;
   std::optional<c10::cuda::CUDAStream> copy_stream;  // none on the CPU
+  std::optional<int> node;                           // of the memory beside the GPU
   RecycledTensors memory;                            // of batches that stay on the CPU
 };
 
 DeviceTransfer::DeviceTransfer(c10::Device device)
-    : impl_(std::make_unique<Impl>(Impl{device, std::nullopt, RecycledTensors()})) {
-  if (device.is_cuda())
-    impl_->copy_stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index());
+    : impl_(std::make_unique<Impl>(Impl{device, std::nullopt, std::nullopt, RecycledTensors()})) {
+  if (!device.is_cuda()) return;
+  impl_->copy_stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index());
+  impl_->node = device::memory_node_of_gpu(impl_->copy_stream->device_index());
 }
 
 DeviceTransfer::~DeviceTransfer() = default;
 
+std::optional<int> DeviceTransfer::memory_node() const { return impl_->node; }
+
 at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) const {
   if (!impl_->copy_stream) return impl_->memory.empty(sizes, type);
+  const device::OnMemoryNode beside_the_gpu(impl_->node);
   return at::empty(sizes, at::TensorOptions().dtype(type).pinned_memory(true));
 }
 

@@ -16,6 +16,8 @@ DeviceTransfer::DeviceTransfer(c10::Device device) : impl_(std::make_unique<Impl
 
 DeviceTransfer::~DeviceTransfer() = default;
 
+std::optional<int> DeviceTransfer::memory_node() const { return std::nullopt; }
+
 at::Tensor DeviceTransfer::allocate(at::IntArrayRef sizes, at::ScalarType type) const {
   return impl_->memory.empty(sizes, type);
 }
