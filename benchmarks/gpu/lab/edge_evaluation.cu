@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Evaluated EdgeConv in bfloat16 at the sizes of ParticleNet's blocks, with both tiles; prints the card's line of
-// src/ops/edge_conv/cuda/evaluation_tiles.hpp.
+// src/ops/edge_conv/cuda/edge_tiles.hpp.
 // sources: src/ops/edge_conv/cuda/fused_evaluation.cu
-#include "benchmarks/gpu/lab/lab.cuh"
-#include "src/ops/edge_conv/cuda/evaluation_tiles.hpp"
-#include "src/ops/edge_conv/cuda/fused_launch.hpp"
+#include "benchmarks/gpu/lab/edge_inputs.cuh"
 
 namespace {
 
 using bunchtrain::Bf16;
+using lab::kAllPoints;
+using lab::kNeighbours;
+using lab::make_affine;
 namespace ops = bunchtrain::ops::detail;
-
-constexpr int kSets = 1024, kPoints = 128, kNeighbours = 16;
-constexpr std::size_t kAllPoints = std::size_t{kSets} * kPoints;
 
 Bf16* upload_narrow(std::size_t count, float scale) {
   std::vector<Bf16> values;
@@ -22,23 +20,6 @@ Bf16* upload_narrow(std::size_t count, float scale) {
     values.push_back(narrow);
   }
   return lab::upload(values);
-}
-
-/// All points are real, and have those that follow them as neighbours, cyclically.
-ops::EdgeNodes make_nodes() {
-  std::vector<std::int32_t> nodes, first_node = {0}, indices;
-  for (int set = 0; set < kSets; ++set) {
-    for (int point = 0; point < kPoints; ++point) {
-      nodes.push_back(set * kPoints + point);
-      for (int n = 1; n <= kNeighbours; ++n) indices.push_back((point + n) % kPoints);
-    }
-    first_node.push_back(static_cast<std::int32_t>(nodes.size()));
-  }
-  return {lab::upload(nodes), lab::upload(first_node), lab::upload(indices), kSets, kPoints, kNeighbours};
-}
-
-ops::EdgeAffine make_affine(int width) {
-  return {lab::upload(std::vector<float>(width, 1)), lab::upload(lab::numbers(width))};
 }
 
 /// The faster tile of a width.
@@ -77,9 +58,9 @@ int faster_tile(const ops::EdgeNodes& nodes, int width, std::size_t shared_bytes
 int main() {
   cudaDeviceProp card{};
   lab::check_launch(cudaGetDeviceProperties(&card, 0));
-  const ops::EdgeNodes nodes = make_nodes();
+  const ops::EdgeNodes nodes = lab::make_nodes();
   int best[3], i = 0;
-  for (const int width : {64, 128, 256}) best[i++] = faster_tile(nodes, width, card.sharedMemPerBlockOptin);
+  for (const int width : lab::kWidths) best[i++] = faster_tile(nodes, width, card.sharedMemPerBlockOptin);
   std::printf("{%d, {%d, %d, %d}},  // %s\n", 10 * card.major + card.minor, best[0], best[1], best[2],
               card.name);
 }

@@ -18,7 +18,7 @@
 #include "bunchtrain/ops/index_faults.hpp"
 #include "edge_block_tensors.hpp"
 #include "edge_conv/cpu/mean_over_edges.hpp"
-#include "edge_conv/cuda/evaluation_tiles.hpp"
+#include "edge_conv/cuda/edge_tiles.hpp"
 #include "edge_conv/cuda/fused_mean.hpp"
 #include "edge_conv/fused.hpp"
 #include "runtime/host_cuda.hpp"
@@ -62,8 +62,11 @@ EdgeBlockModel model_of(const PaddedBatch& batch, Precision edges) {
 
 at::ScalarType type_of(Precision edges) { return edges == Precision::bfloat16 ? at::kBFloat16 : at::kFloat; }
 
+at::Tensor mean_of(const PaddedBatch& batch, const BlockTensors& block, const TrainingKind& kind) {
+  return mean_over_fused_edges(block.layers, block.terms, list_nodes(batch.indices, batch.padding), kind);
+}
 at::Tensor mean_of(const PaddedBatch& batch, const BlockTensors& block, Precision edges) {
-  return mean_over_fused_edges(block.layers, block.terms, list_nodes(batch.indices, batch.padding), edges);
+  return mean_of(batch, block, TrainingKind{edges});
 }
 
 void walk_back(const EdgeBlockModel& model, const at::Tensor& mean, bool retain_graph = false) {
@@ -103,10 +106,10 @@ TEST_F(FusedEdgesHostTest, StepEqualsFloat64WithExactProducts) { expect_float64(
 
 /// All that a step leaves.
 std::vector<at::Tensor> results_of(const PaddedBatch& batch, const EdgeBlockModel& model, bool recompute,
-                                   int walks = 1) {
+                                   int walks = 1, const TrainingKind& kind = {Precision::bfloat16}) {
   BlockTensors block(model, at::kFloat);
   block.layers.recompute = recompute;
-  const at::Tensor mean = mean_of(batch, block, Precision::bfloat16);
+  const at::Tensor mean = mean_of(batch, block, kind);
   for (int walk = 1; walk <= walks; ++walk) walk_back(model, mean, /*retain_graph=*/walk < walks);
   std::vector<at::Tensor> all = block.gradients();
   all.push_back(mean);
@@ -130,6 +133,51 @@ TEST_F(FusedEdgesHostTest, StepsGiveTheSameBitsInAnyOrderOfBlocksAndWithRecomput
     host_cuda::set_block_order(order);
     expect_equal(results_of(batch, model, order == host_cuda::BlockOrder::descending), expected);
   }
+}
+
+/// All passes with as many columns as each can have up to `columns`, and stages where they fit.
+template <class S>
+TrainingTiles tiles_of(const EdgeBlockSizes& sizes, int width, int columns, int stages) {
+  TrainingTiles tiles;
+  for (const EdgePass pass : kEdgePasses) {
+    PassTiles& own = tiles.passes[static_cast<int>(pass)];
+    own = {std::min(columns, most_columns<S>(pass, width)), stages};
+    const std::size_t bytes = pass_bytes<S>(pass, width, own, static_cast<int>(sizes.points));
+    if (bytes > host_cuda::kLargeSharedBytes) own.stages = 1;
+  }
+  return tiles;
+}
+
+/// Blocks that go through some tiles, with a last one that is not full; one node; a set without nodes; channels that fill 16 bytes,
+/// and others. The last batches take long without tensor cores.
+std::vector<PaddedBatch> batches_of_tiles(Precision edges) {
+  std::vector<PaddedBatch> batches = {{{5, 12, 7, {24, 40, 64}}, {6, 0, 9, 12, 4}},
+                                      {{2, 17, 16, {17, 30, 9}}, {1, 0}}};
+  if (edges != Precision::float32) batches.push_back({{2, 6, 4, {128, 101, 65}}, {6, 3}});
+  if (edges == Precision::bfloat16) batches.push_back({{1, 10, 6, {256, 131, 252}}, {10}});
+  return batches;
+}
+
+TEST_F(FusedEdgesHostTest, AllColumnsAndStagesGiveTheSameBits) {
+  for (const Precision edges : kPrecisions)
+    for (const PaddedBatch& batch : batches_of_tiles(edges)) {
+      const EdgeBlockModel model = model_of(batch, edges);
+      const int width = fused_width(static_cast<int>(std::ranges::max(batch.sizes.channels)));
+      TrainingKind kind{edges, {.most_blocks = 4}};  // one or two along the tiles of 256 channels
+      const std::vector<at::Tensor> expected = results_of(batch, model, false, 1, kind);
+      for (int columns = 64; columns <= width; columns *= 2)
+        for (const int stages : {1, 2}) {
+          SCOPED_TRACE(std::string(to_string(edges)) + ", width " + std::to_string(width) + ", " +
+                       std::to_string(columns) + " columns, " + std::to_string(stages) + " stages");
+          kind.cut.tiles = with_edges_of(
+              edges, [&]<class S>(S) { return tiles_of<S>(batch.sizes, width, columns, stages); });
+          const PassTiles third_layer = kind.cut.tiles.of(EdgePass::third_layer);
+          if (third_layer == PassTiles{} || third_layer.columns < columns) continue;
+          host_cuda::set_seed(static_cast<std::uint64_t>(columns + stages));
+          host_cuda::set_block_order(host_cuda::BlockOrder::random);
+          expect_equal(results_of(batch, model, false, 1, kind), expected);
+        }
+    }
 }
 
 TEST_F(FusedEdgesHostTest, ARetainedGraphCanBeWalkedTwice) {
@@ -206,13 +254,54 @@ TEST_F(FusedEdgesHostTest, EvaluationInOneLaunchEqualsFloat64) {
     }
 }
 
+constexpr int kCapabilities[] = {80, 86, 87, 89, 90, 100, 103, 120, 121};
+
+/// Of a block at most, CUDA C++ Programming Guide, table of features.
+int kilobytes_of(int capability) {
+  if (capability == 86 || capability == 89 || capability >= 120) return 99;
+  return capability < 90 ? 163 : 227;
+}
+
+/// Sets of up to 128 points but where a card cannot have that; in kilobytes too little for C with 64 columns and one stage.
+template <class S>
+void expect_training_tiles_fit(int capability, int width) {
+  for (const EdgePass pass : kEdgePasses) {
+    const PassTiles& tiles = training_tiles<S>(capability, width).of(pass);
+    EXPECT_TRUE(tiles.stages == 1 || tiles.stages == 2);
+    EXPECT_TRUE(tiles.columns == 64 || tiles.columns == 128 || tiles.columns == 256);
+    EXPECT_LE(tiles.columns, most_columns<S>(pass, width));
+    const auto bytes_of = [&](const PassTiles& of) {
+      return pass_bytes<S>(pass, width, of, kMostFusedPoints);
+    };
+    const std::size_t limit = std::size_t{1024} * static_cast<std::size_t>(kilobytes_of(capability));
+    EXPECT_TRUE(bytes_of(tiles) <= limit || tiles == PassTiles{})
+        << capability << ", width " << width << ", pass " << static_cast<int>(pass) << ": "
+        << bytes_of(tiles);
+    EXPECT_LE(bytes_of({}), bytes_of(tiles));
+  }
+}
+
+TEST_F(FusedEdgesHostTest, TilesOfTrainingFitTheSharedMemoryOfEveryArchitecture) {
+  for (const int capability : kCapabilities)
+    for (const int width : {64, 128, 256}) {
+      expect_training_tiles_fit<Bf16>(capability, width);
+      expect_training_tiles_fit<float>(capability, width);
+      expect_training_tiles_fit<ExactFloat>(capability, width);
+    }
+  const auto bytes = [](int capability, int width, int points) {
+    std::size_t most = 0;
+    for (const EdgePass pass : kEdgePasses)
+      most = std::max(
+          most, pass_bytes<Bf16>(pass, width, training_tiles<Bf16>(capability, width).of(pass), points));
+    return most;
+  };
+  EXPECT_LE(bytes(86, 128, 128), 99 << 10);
+  EXPECT_LE(bytes(86, 256, 100), 99 << 10) << "256 channels of up to 100 points";
+  EXPECT_GT(bytes(86, 256, 128), 99 << 10);
+}
+
 TEST_F(FusedEdgesHostTest, TilesOfEveryArchitectureFitItsSharedMemory) {
-  const auto kilobytes_of =
-      [](int capability) {  // of a block at most, CUDA C++ Programming Guide, table of features
-        if (capability == 86 || capability == 89 || capability >= 120) return 99;
-        return capability < 90 ? 163 : 227;
-      };
-  for (const int capability : {80, 86, 87, 89, 90, 100, 103, 120, 121})
+  for (const int capability : kCapabilities)
     for (const int width : {64, 128, 256}) {
       const int nodes = evaluation_nodes(capability, width);
       EXPECT_TRUE(nodes == 4 || nodes == 8);

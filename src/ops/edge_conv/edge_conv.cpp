@@ -34,9 +34,9 @@ std::string why_by_operations(const at::Tensor& features, const at::Tensor& indi
   if (!features.is_cuda()) return {};
   const detail::FusedCall call = detail::fused_call(features, indices, padding, layers);
   const std::string problem = detail::why_not_fused(call);
-  return problem.empty()
-             ? detail::why_not_on(detail::fused_card(features.device()), detail::fused_bytes(call))
-             : problem;
+  if (!problem.empty()) return problem;
+  const detail::FusedCard card = detail::fused_card(features.device());
+  return detail::why_not_on(card, detail::fused_bytes(card, call));
 }
 
 std::optional<at::Tensor> evaluated_edge_conv(const at::Tensor& features, const at::Tensor& indices,

@@ -145,8 +145,8 @@ FusedEdgeMemory fused_edge_memory(std::int64_t points, std::int64_t neighbours,
   const std::int64_t terms = 2 * channels[0] * kFloatBytes;
   // Neighbours twice, as they were given and inside their sets; of the mean a count of 1 byte and a sum by channel.
   const std::int64_t of_point = terms + (2 * neighbours + 1) * kFloatBytes + channels[2] * (1 + kFloatBytes);
-  const std::int64_t columns = value_bytes == 2 && width > 64 ? 128 : 64;
-  const std::int64_t blocks = std::min(points * kEdgesOfNode / 64 + 1, kMostPassBlocks * columns / width);
+  const std::int64_t most = most_tile_blocks(static_cast<std::size_t>(value_bytes), static_cast<int>(width));
+  const std::int64_t blocks = std::min(points * kEdgesOfNode / 64 + 1, most);
   return {.edges = 2 * edge_tensor,
           .points = points * of_point,
           .backward = edge_tensor + blocks * width * width * kFloatBytes + 2 * points * terms};

@@ -46,9 +46,9 @@ std::string why_not_fused(const FusedCall& call);
 /// The same of a card. @param bytes of shared memory that the call asks for
 std::string why_not_on(const FusedCard& card, std::int64_t bytes);
 
-/// Shared memory that a call asks for in a block, forward and backward. @pre why_not_fused(call) is empty
+/// Shared memory that a call asks for in a block, forward and backward, with the card's tiles. @pre why_not_fused(call) is empty
 /// @throws NotBuiltError in a build without CUDA
-std::int64_t fused_bytes(const FusedCall& call);
+std::int64_t fused_bytes(const FusedCard& card, const FusedCall& call);
 
 /// Whether nothing of a block asks for gradients or statistics of the batch, and its shortcut is of float32 and fits.
 bool is_evaluated_block(const at::Tensor& features, const EdgeConvLayers& layers,

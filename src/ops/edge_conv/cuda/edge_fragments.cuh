@@ -177,6 +177,7 @@ __device__ void multiply(FragmentC& c, const OperandA<S>& a, const OperandB<S>& 
 template <class S, int kDepth, int kM, int kN, class AOf, class BOf>
 __device__ void add_products(FragmentC (&c)[kM][kN], AOf a_of, BOf b_of) {
   static_assert(kN % 2 == 0);
+#pragma unroll 2
   for (int depth = 0; depth < kDepth; depth += kDepthOf<S>) {
     OperandA<S> a[kM];
 #pragma unroll
@@ -192,6 +193,34 @@ __device__ void add_products(FragmentC (&c)[kM][kN], AOf a_of, BOf b_of) {
     }
   }
 }
+
+/// Two neighbours of a row as stored, read and written at once.
+template <class S>
+struct alignas(8) EdgePair {
+  S numbers[2];
+
+  static __device__ EdgePair of(float first, float second) {
+    EdgePair pair;
+    device::narrow(first, pair.numbers[0]);
+    device::narrow(second, pair.numbers[1]);
+    return pair;
+  }
+  __device__ float value(int odd) const { return device::widened(numbers[odd]); }
+};
+template <>
+struct EdgePair<Bf16> {
+  unsigned bits;
+
+  static __device__ EdgePair of(float first, float second) {
+    Bf16 numbers[2];
+    device::narrow(first, numbers[0]);
+    device::narrow(second, numbers[1]);
+    return {static_cast<unsigned>(numbers[1].bits) << 16 | numbers[0].bits};
+  }
+  __device__ float value(int odd) const {
+    return __uint_as_float(odd != 0 ? bits & 0xFFFF0000u : bits << 16);
+  }
+};
 
 /// Calls `visit(row, column, value)` for each number that this lane holds of c.
 template <int kM, int kN, class Visit>

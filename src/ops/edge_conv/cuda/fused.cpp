@@ -13,7 +13,7 @@
 
 #include "../edge_conv_operations.hpp"
 #include "bunchtrain/device/detail/cuda_check.cuh"
-#include "evaluation_tiles.hpp"
+#include "edge_tiles.hpp"
 #include "fused_mean.hpp"
 
 namespace bunchtrain::ops::detail {
@@ -39,6 +39,16 @@ at::Tensor of_sets(const at::Tensor& rows, const at::Tensor& features) {
   return rows.reshape({features.size(0), features.size(1), rows.size(1)});
 }
 
+int width_of(const FusedCall& call) { return fused_width(static_cast<int>(std::ranges::max(call.channels))); }
+
+TrainingKind training_on(const FusedCard& card, const FusedCall& call) {
+  const device::Precision precision = precision_of(call);
+  const auto tiles_of = [&]<class S>(S) {
+    return training_tiles<S>(card.compute_capability, width_of(call));
+  };
+  return {precision, {.tiles = with_edges_of(precision, tiles_of)}};
+}
+
 /// Nothing if a block of the evaluation has not enough shared memory.
 std::optional<EvaluationKind> evaluation_on(const FusedCard& card, const EdgeConvLayers& layers,
                                             device::Precision precision) {
@@ -60,11 +70,14 @@ FusedCard fused_card(c10::Device device) {
           .shared_bytes = attribute_of(device, cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 
-std::int64_t fused_bytes(const FusedCall& call) {
-  const int width = fused_width(static_cast<int>(std::ranges::max(call.channels)));
+std::int64_t fused_bytes(const FusedCard& card, const FusedCall& call) {
+  const int width = width_of(call), points = static_cast<int>(call.points);
   const auto bytes_of = [&]<class S>(S) {
-    return std::max(fused_forward_bytes<S>(width),
-                    fused_backward_bytes<S>(width, static_cast<int>(call.points)));
+    const TrainingTiles tiles = training_tiles<S>(card.compute_capability, width);
+    std::size_t most = 0;
+    for (const EdgePass pass : kEdgePasses)
+      most = std::max(most, pass_bytes<S>(pass, width, tiles.of(pass), points));
+    return most;
   };
   return static_cast<std::int64_t>(with_edges_of(precision_of(call), bytes_of));
 }
@@ -86,16 +99,17 @@ std::optional<at::Tensor> block_by_fused_passes(const at::Tensor& features, cons
 at::Tensor mean_by_fused_passes(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                                 const EdgeConvLayers& layers) {
   const c10::DeviceGuard guard(features.device());
-  const device::Precision precision = precision_of(fused_call(features, indices, padding, layers));
+  const FusedCall call = fused_call(features, indices, padding, layers);
+  const FusedCard card = fused_card(features.device());
   const at::Tensor rows = rows_of_points(features, layers, {});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   FusedNodes nodes = list_nodes(indices, padding);
-  const auto kind = is_evaluation(layers, rows)
-                        ? evaluation_on(fused_card(features.device()), layers, precision)
-                        : std::nullopt;
-  return of_sets(kind ? evaluated_mean(layers, rows, nodes, *kind)
-                      : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), precision),
-                 features);
+  const auto kind =
+      is_evaluation(layers, rows) ? evaluation_on(card, layers, precision_of(call)) : std::nullopt;
+  return of_sets(
+      kind ? evaluated_mean(layers, rows, nodes, *kind)
+           : mean_over_fused_edges(layers, rows.to(at::kFloat), std::move(nodes), training_on(card, call)),
+      features);
 }
 
 }  // namespace bunchtrain::ops::detail

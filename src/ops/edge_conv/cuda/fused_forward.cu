@@ -1,65 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 // The passes over edges of an EdgeConv block's forward half.
 #include "bunchtrain/device/detail/launch.cuh"
-#include "edge_pass.cuh"
+#include "fragment_rows.cuh"
 
 namespace bunchtrain::ops::detail {
-
-template <class S>
-int fused_blocks(const EdgeNodes& nodes, int width) {
-  const int columns = width == 64    ? kColumnsOf<S, 64>
-                      : width == 128 ? kColumnsOf<S, 128>
-                                     : kColumnsOf<S, 256>;
-  return pass_blocks(most_tiles(nodes), width / columns);
-}
-
 namespace {
 
 /// Activations of the first layer, made from its terms.
+template <class Shape>
 struct FirstActivations {
-  FirstRows rows;
+  using Rows = TermRows<Shape, Shape::kWidth>;
+  Rows rows;
 
-  template <class Shape, class S>
-  __device__ void fill(const SharedTile<S, Shape::kWidth>& tile, const TileEdges& edges, std::int64_t,
-                       const OwnAffine<Shape::kChunk>& affine) const {
-    const int column = Shape::own_column();
-    fill_rows<Shape>(tile, column, Shape::own_row(), Shape::kRowStep,
-                     [&](int row, float(&chunk)[Shape::kChunk]) {
-                       float u[Shape::kChunk] = {}, v[Shape::kChunk] = {};
-                       const std::int64_t from = edges.from[row], to = edges.to[row];
-                       if (from >= 0) {
-                         load_channels(rows.terms + from * 2 * rows.channels, column, rows.channels, u);
-                         load_channels(rows.terms + (to * 2 + 1) * rows.channels, column, rows.channels, v);
-                       }
-#pragma unroll
-                       for (int i = 0; i < Shape::kChunk; ++i)
-                         chunk[i] = from < 0 ? 0 : fmaxf(0, affine.at(i, u[i] + v[i]));
-                     });
-  }
-  __device__ int channels() const { return rows.channels; }
+  __device__ FirstActivations(const FirstRows& first, unsigned char* staged) : rows(first, 0, staged) {}
+  __device__ void start(const EdgeTile&, const TileEdges& edges) const { rows.start(edges); }
+  __device__ auto load(const EdgeTile&, const TileEdges& edges, int i) const { return rows.load(edges, i); }
+  static __device__ float at(const typename Rows::Chunk& chunk, int i) { return chunk.u[i] + chunk.v[i]; }
 };
 
 /// Activations of a layer whose rows in front of the batch norm are stored.
-template <class S>
+template <class Shape>
 struct StoredActivations {
-  const S* y;
-  int count;
+  using Rows = EdgeRows<Shape, Shape::kWidth>;
+  Rows rows;
 
-  template <class Shape, class>
-  __device__ void fill(const SharedTile<S, Shape::kWidth>& tile, const TileEdges& edges,
-                       std::int64_t first_row, const OwnAffine<Shape::kChunk>& affine) const {
-    const int column = Shape::own_column();
-    fill_rows<Shape>(tile, column, Shape::own_row(), Shape::kRowStep,
-                     [&](int row, float(&chunk)[Shape::kChunk]) {
-                       float x[Shape::kChunk] = {};
-                       const bool exists = edges.from[row] >= 0;
-                       if (exists) load_edge(y + (first_row + row) * Shape::kWidth + column, x);
-#pragma unroll
-                       for (int i = 0; i < Shape::kChunk; ++i)
-                         chunk[i] = exists ? fmaxf(0, affine.at(i, x[i])) : 0;
-                     });
+  __device__ StoredActivations(const typename Shape::S* y, unsigned char* staged)
+      : rows{y, reinterpret_cast<typename Rows::Chunk*>(staged)} {}
+  __device__ void start(const EdgeTile& tile, const TileEdges&) const { rows.start(tile); }
+  __device__ auto load(const EdgeTile& tile, const TileEdges&, int i) const { return rows.load(tile, i); }
+  static __device__ float at(const typename Rows::Chunk& chunk, int i) { return chunk.number(i); }
+};
+
+template <class Shape>
+struct LayerMemory {
+  using S = typename Shape::S;
+  static constexpr std::size_t kWeightBytes = sizeof(S) * Shape::kColumns * Shape::kWidth;
+  static constexpr std::size_t kInputBytes = sizeof(S) * kTileRows * Shape::kWidth;
+  static constexpr std::size_t kTileBytes = kWeightBytes + kInputBytes;
+};
+
+/// F2 or F3 of one block.
+template <class Shape, class Activations>
+struct ForwardLayer {
+  using S = typename Shape::S;
+  SharedTile<S, Shape::kWidth> weight, input;
+  Activations activations;
+  OwnAffine<Shape::kChunk> affine;
+  S* y;
+  FragmentSums<Shape> sums = {};
+
+  __device__ void start(const EdgeTile& tile, const TileEdges& edges) const {
+    activations.start(tile, edges);
   }
-  __device__ int channels() const { return count; }
+  __device__ void fill(const EdgeTile& tile, const TileEdges& edges) const {
+    fill_rows<Shape>(
+        tile, input, [&](int i) { return activations.load(tile, edges, i); },
+        [&](const auto& loaded, float(&chunk)[Shape::kChunk]) {
+#pragma unroll
+          for (int i = 0; i < Shape::kChunk; ++i)
+            chunk[i] = fmaxf(0, affine.at(i, Activations::at(loaded, i)));
+        });
+  }
+  __device__ void multiply(const EdgeTile& tile, const TileEdges&) {
+    FragmentC c[Shape::kM][Shape::kN] = {};
+    add_products<S, Shape::kWidth>(
+        c, [&](int m, int depth) { return load_a(input, Shape::warp_row() + 16 * m, depth); },
+        [&](int n, int depth) { return load_b(weight, Shape::warp_column() + 16 * n, depth); });
+    FragmentRows<Shape> rows(c);
+    sums.add_tile([&](int m, int half, int n, int odd, float& value, float& square) {
+      value = rows.pairs[m][half][n].value(odd);
+      square = value * value;
+    });
+    rows.swap();
+    rows.store(tile, y);
+  }
 };
 
 // F2 and F3.
@@ -69,79 +83,44 @@ struct StoredActivations {
 //   tiling     a block owns kColumns columns of W for all its tiles, a tile is 64 rows = 4 nodes; a warp owns
 //              32 rows and a quarter of the columns
 //
-//   shared     W [kColumns, kWidth] and activations [64, kWidth] of S: 96 KB at most for Bf16, 128 for float
+//   shared     W [kColumns, kWidth] and activations [64, kWidth] of S; with two stages x of the next tile, for F2 as floats:
+//              96 KB for Bf16 with 128 columns of 256 and one stage, 128 for float with 64
 //
 //   bound      HBM: x (not of the first layer) and y once
-template <class Shape, class S, class Activations>
-__global__ void __launch_bounds__(kPassThreads)
-    forward_layer_kernel(EdgeNodes nodes, Activations activations, EdgeAffine affine, EdgeProduct product,
-                         S* y, double* partials) {
-  constexpr int kWidth = Shape::kWidth, kColumns = Shape::kColumns;
-  __shared__ TileEdges edges;
-  __shared__ double shared_sums[2 * kPassThreads];
-  S* memory = device::dynamic_shared<S>();
-  const SharedTile<S, kWidth> weight{memory}, input{memory + kColumns * kWidth};
-  const SharedTile<S, kColumns> output{input.data};
-  const int first_column = Shape::first_column();
-  fill_weight<S, kColumns>(weight, product.weight, product.to, product.from, first_column, 0);
-  const OwnAffine<Shape::kChunk> own_affine(affine, Shape::own_column(), activations.channels());
-  const std::int64_t count = nodes.first_node[nodes.sets];
-  ColumnSums<kColumns> sums;
-  for (std::int64_t first = std::int64_t{blockIdx.x} * kTileNodes; first < count;
-       first += std::int64_t{gridDim.x} * kTileNodes) {
-    const std::int64_t first_row = first * kEdgesOfNode;
-    list_edges(nodes, first, count, edges);
-    __syncthreads();
-    activations.template fill<Shape, S>(input, edges, first_row, own_affine);
-    __syncthreads();
-    FragmentC c[Shape::kM][Shape::kN] = {};
-    add_products<S, kWidth>(
-        c, [&](int m, int depth) { return load_a(input, Shape::warp_row() + 16 * m, depth); },
-        [&](int n, int depth) { return load_b(weight, Shape::warp_column() + 16 * n, depth); });
-    __syncthreads();
-    for_values(c, [&](int row, int column, float value) {
-      device::narrow(value, *output.at(Shape::warp_row() + row, Shape::warp_column() + column));
-    });
-    __syncthreads();
-    sums.add_tile([&](int row, int column, float& value, float& square) {
-      value = device::widened(*output.at(row, column));
-      square = value * value;
-    });
-    constexpr int kChunks = kColumns / Shape::kChunk;
-    for (int i = static_cast<int>(threadIdx.x); i < kTileRows * kChunks; i += kPassThreads) {
-      const int row = i / kChunks, column = i % kChunks * Shape::kChunk;
-      if (first + row / kEdgesOfNode >= count) continue;
-      using Chunk = device::Pack<S, Shape::kChunk>;
-      *reinterpret_cast<Chunk*>(y + (first_row + row) * kWidth + first_column + column) =
-          *reinterpret_cast<const Chunk*>(output.at(row, column));
-    }
-  }
-  if (partials) sums.write(shared_sums, first_column, product.to, edges_of_block(nodes, count), partials);
+template <class Shape, class Activations, class Rows>
+__global__ void __launch_bounds__(kPassThreads, Shape::kN <= 4 ? 2 : 1)
+    forward_layer_kernel(EdgeNodes nodes, Rows rows, int channels, EdgeAffine affine, EdgeProduct product,
+                         typename Shape::S* y, double* partials) {
+  using S = typename Shape::S;
+  using Memory = LayerMemory<Shape>;
+  __shared__ TileEdges edges[kListedTiles];
+  auto* bytes = device::dynamic_shared<unsigned char>();
+  ForwardLayer<Shape, Activations> layer{
+      .weight = {reinterpret_cast<S*>(bytes)},
+      .input = {reinterpret_cast<S*>(bytes + Memory::kWeightBytes)},
+      .activations = {rows, bytes + Memory::kTileBytes},
+      .affine = {affine, OwnChunks<Shape, Shape::kWidth>::column(), channels},
+      .y = y};
+  fill_weight<S, Shape::kColumns>(layer.weight, product.weight, product.to, product.from,
+                                  Shape::first_column(), 0);
+  const NodeTiles tiles(nodes);
+  for_each_tile<Shape>(nodes, tiles, edges, layer);
+  if (partials) layer.sums.write(reinterpret_cast<double*>(bytes), product.to, tiles.edges(), partials);
 }
 
-template <class S, int kWidth>
-constexpr std::size_t kLayerBytes = (kColumnsOf<S, kWidth> + kTileRows) * kWidth * sizeof(S);
+template <class Shape, class Activations>
+constexpr std::size_t kLayerBytes = LayerMemory<Shape>::kTileBytes + Activations::Rows::kBytes;
 
-template <class S, int kWidth, class Activations>
-void launch_layer(const EdgeNodes& nodes, const Activations& activations, const EdgeAffine& affine,
-                  const EdgeProduct& product, S* y, double* partials, cudaStream_t stream) {
-  constexpr int kColumns = kColumnsOf<S, kWidth>;
-  using Shape = PassShape<S, kWidth, kColumns>;
-  device::launch(forward_layer_kernel<Shape, S, Activations>,
-                 {.grid = dim3(static_cast<unsigned>(fused_blocks<S>(nodes, kWidth)), kWidth / kColumns),
+template <class Shape, class Activations, class Rows>
+void launch_layer(const EdgeNodes& nodes, const Rows& rows, const EdgeAffine& affine,
+                  const EdgeProduct& product, int blocks, typename Shape::S* y, double* partials,
+                  cudaStream_t stream) {
+  device::launch(forward_layer_kernel<Shape, Activations, Rows>,
+                 {.grid = dim3(static_cast<unsigned>(blocks), Shape::kWidth / Shape::kColumns),
                   .block = dim3(kPassThreads),
-                  .shared_bytes = kLayerBytes<S, kWidth>,
+                  .shared_bytes = kLayerBytes<Shape, Activations>,
                   .large_shared = true},
-                 stream, nodes, activations, affine, product, y, partials);
-}
-
-template <class S, class Activations>
-void launch_layer_of(const EdgeNodes& nodes, const Activations& activations, const EdgeAffine& affine,
-                     const EdgeProduct& product, int width, S* y, double* partials, cudaStream_t stream) {
-  const auto launch = width == 64    ? launch_layer<S, 64, Activations>
-                      : width == 128 ? launch_layer<S, 128, Activations>
-                                     : launch_layer<S, 256, Activations>;
-  launch(nodes, activations, affine, product, y, partials, stream);
+                 stream, nodes, rows, product.from, affine, product, y, partials);
 }
 
 // F4. A thread owns one chunk of channels of a node. Bound: HBM, y3 once.
@@ -182,25 +161,35 @@ __global__ void __launch_bounds__(kPassThreads)
 }  // namespace
 
 template <class S>
-std::size_t fused_forward_bytes(int width) {
-  const std::size_t asked = width == 64    ? kLayerBytes<S, 64>
-                            : width == 128 ? kLayerBytes<S, 128>
-                                           : kLayerBytes<S, 256>;
+std::size_t forward_bytes(EdgePass pass, int width, const PassTiles& tiles) {
+  const auto asked =
+      pass == EdgePass::second_layer
+          ? with_pass_shape<S, EdgePass::second_layer>(
+                width, tiles, []<class Shape>(Shape) { return kLayerBytes<Shape, FirstActivations<Shape>>; })
+          : with_pass_shape<S, EdgePass::third_layer>(width, tiles, []<class Shape>(Shape) {
+              return kLayerBytes<Shape, StoredActivations<Shape>>;
+            });
   return asked + kStaticBytes;
 }
 
 template <class S>
 void launch_second_layer(const EdgeNodes& nodes, const FirstRows& first, const EdgeAffine& affine,
-                         const EdgeProduct& product, int width, S* y2, double* partials,
+                         const EdgeProduct& product, const PassCut& cut, S* y2, double* partials,
                          cudaStream_t stream) {
-  launch_layer_of(nodes, FirstActivations{first}, affine, product, width, y2, partials, stream);
+  with_pass_shape<S, EdgePass::second_layer>(cut.width, cut.tiles, [&]<class Shape>(Shape) {
+    launch_layer<Shape, FirstActivations<Shape>>(nodes, first, affine, product, cut.blocks, y2, partials,
+                                                 stream);
+  });
 }
 
 template <class S>
 void launch_third_layer(const EdgeNodes& nodes, const S* y2, const EdgeAffine& affine,
-                        const EdgeProduct& product, int width, S* y3, double* partials, cudaStream_t stream) {
-  launch_layer_of(nodes, StoredActivations<S>{y2, product.from}, affine, product, width, y3, partials,
-                  stream);
+                        const EdgeProduct& product, const PassCut& cut, S* y3, double* partials,
+                        cudaStream_t stream) {
+  with_pass_shape<S, EdgePass::third_layer>(cut.width, cut.tiles, [&]<class Shape>(Shape) {
+    launch_layer<Shape, StoredActivations<Shape>>(nodes, y2, affine, product, cut.blocks, y3, partials,
+                                                  stream);
+  });
 }
 
 template <class S>
@@ -212,14 +201,13 @@ void launch_mean(const EdgeNodes& nodes, const S* y3, const EdgeAffine& affine, 
                  width, mean, passed);
 }
 
-#define BUNCHTRAIN_INSTANTIATE(S)                                                                          \
-  template int fused_blocks<S>(const EdgeNodes&, int);                                                     \
-  template std::size_t fused_forward_bytes<S>(int);                                                        \
-  template void launch_second_layer(const EdgeNodes&, const FirstRows&, const EdgeAffine&,                 \
-                                    const EdgeProduct&, int, S*, double*, cudaStream_t);                   \
-  template void launch_third_layer(const EdgeNodes&, const S*, const EdgeAffine&, const EdgeProduct&, int, \
-                                   S*, double*, cudaStream_t);                                             \
-  template void launch_mean(const EdgeNodes&, const S*, const EdgeAffine&, int, int, float*,               \
+#define BUNCHTRAIN_INSTANTIATE(S)                                                                     \
+  template std::size_t forward_bytes<S>(EdgePass, int, const PassTiles&);                             \
+  template void launch_second_layer(const EdgeNodes&, const FirstRows&, const EdgeAffine&,            \
+                                    const EdgeProduct&, const PassCut&, S*, double*, cudaStream_t);   \
+  template void launch_third_layer(const EdgeNodes&, const S*, const EdgeAffine&, const EdgeProduct&, \
+                                   const PassCut&, S*, double*, cudaStream_t);                        \
+  template void launch_mean(const EdgeNodes&, const S*, const EdgeAffine&, int, int, float*,          \
                             const PassedEdges&, cudaStream_t);
 BUNCHTRAIN_INSTANTIATE(float)
 BUNCHTRAIN_INSTANTIATE(ExactFloat)

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "edge_conv/fused_limits.hpp"
+#include "edge_tiles.hpp"
 #include "storage/storage.hpp"
 
 namespace bunchtrain::ops::detail {
@@ -33,15 +34,31 @@ struct EdgeAffine {
 
 /// The rows u_i + v_j.
 struct FirstRows {
-  const float* terms;  ///< [points of all sets, 2 channels]: u, then v
+  const float* terms;  ///< [points of all sets, 2 part]: u, then v
   int channels;
+  int part;  ///< numbers of u, and of v, in a row: the channels and zeros up to a multiple of 4
 };
 
-/// Rows of partial sums that F2, F3 and B write for edges of this width; `partial_columns` (row_launch.hpp) in
-/// each. And blocks of partial sums of weights that B and C write.
+/// How a pass is launched. Results depend on the blocks, which are the same on every card, and not on the tiles, which are not.
+struct PassCut {
+  int width;             ///< of rows of edges
+  int blocks;            ///< that share the nodes, in C the sets; each writes partial sums
+  PassTiles tiles = {};  ///< edge_tiles.hpp
+};
+/// Shared memory of a block of F2 or F3, of B, and of C for sets of `points`.
 template <class S>
-int fused_blocks(const EdgeNodes& nodes, int width);
-int fused_set_blocks(const EdgeNodes& nodes, int width);
+std::size_t forward_bytes(EdgePass pass, int width, const PassTiles& tiles);
+template <class S>
+std::size_t third_backward_bytes(int width, const PassTiles& tiles);
+template <class S>
+std::size_t second_backward_bytes(int width, const PassTiles& tiles, int points);
+
+template <class S>
+std::size_t pass_bytes(EdgePass pass, int width, const PassTiles& tiles, int points) {
+  if (pass == EdgePass::third_backward) return third_backward_bytes<S>(width, tiles);
+  if (pass == EdgePass::second_backward) return second_backward_bytes<S>(width, tiles, points);
+  return forward_bytes<S>(pass, width, tiles);
+}
 
 /// Sums of y and y squared over edges, y = u_i + v_j. `partials` [node_blocks, 2 channels + 1].
 void launch_first_moments(const EdgeNodes& nodes, const FirstRows& first, double* partials,
@@ -54,15 +71,18 @@ struct EdgeProduct {
   int from, to;         ///< channels
 };
 
-/// F2: y2 = relu(bn1(u_i + v_j)) W2^T, and sums of y2 and its square. `partials` may be nullptr, of F3 too.
+/// F2: y2 = relu(bn1(u_i + v_j)) W2^T, and sums of y2 and its square. `partials` [blocks, 2 channels + 1] may be nullptr,
+/// of F3 too.
 template <class S>
 void launch_second_layer(const EdgeNodes& nodes, const FirstRows& first, const EdgeAffine& affine,
-                         const EdgeProduct& product, int width, S* y2, double* partials, cudaStream_t stream);
+                         const EdgeProduct& product, const PassCut& cut, S* y2, double* partials,
+                         cudaStream_t stream);
 
 /// F3: y3 = relu(bn2(y2)) W3^T, and sums of y3 and its square.
 template <class S>
 void launch_third_layer(const EdgeNodes& nodes, const S* y2, const EdgeAffine& affine,
-                        const EdgeProduct& product, int width, S* y3, double* partials, cudaStream_t stream);
+                        const EdgeProduct& product, const PassCut& cut, S* y3, double* partials,
+                        cudaStream_t stream);
 
 /// What backward needs to know of y3 for the sums of its batch norm, per node and channel.
 struct PassedEdges {
@@ -94,7 +114,7 @@ struct EdgeEvaluation {
   const S* weights[2];  ///< [width, width] of the second and third layer, zeros where these end
   int channels[3];      ///< of all three
   int width;
-  int tile_nodes;  ///< of a block: 8 or 4 (evaluation_tiles.hpp); edges of four bytes have 4 always
+  int tile_nodes;  ///< of a block: 8 or 4 (edge_tiles.hpp); edges of four bytes have 4 always
   bool whole;      ///< out = relu(mean + shortcut), of points in the mask; else the mean
   BlockShortcut<S> shortcut;
   float* out;  ///< [points of all sets, channels[2]]: only rows of nodes are written
@@ -116,15 +136,16 @@ struct EdgeCorrection {
 };
 
 /// B: from the gradient of the mean to g2 = that behind the second batch norm's ReLU, where it lets it through;
-/// sums of g2 and g2 y2; `weight_partials` [fused_blocks, width, width] of dW3.
+/// sums of g2 and g2 y2; `weight_partials` [blocks, width, width] of dW3.
 template <class S>
 struct ThirdBackward {
-  const float* gradient;
+  const float* gradient;  ///< [points of all sets, gradient_size] of the mean, zeros behind the channels
+  int gradient_size;      ///< a multiple of 4
   const S *y2, *y3;
   EdgeAffine second, third;
   EdgeCorrection correction;  ///< of the third batch norm
   EdgeProduct product;
-  int width;
+  PassCut cut;
   S* g2;
   double* partials;
   float* weight_partials;
@@ -141,19 +162,13 @@ struct SecondBackward {
   EdgeAffine first_affine, second;
   EdgeCorrection correction;  ///< of the second batch norm
   EdgeProduct product;
-  int width;
+  PassCut cut;
   float* outgoing;         ///< [nodes, from] sum over edges that leave the node
   float* incoming;         ///< [points of all sets, from] sum over edges that lead to the point
-  float* weight_partials;  ///< [fused_set_blocks, width, width] of dW2
+  float* weight_partials;  ///< [blocks, width, width] of dW2
 };
 template <class S>
 void launch_second_backward(const EdgeNodes& nodes, const SecondBackward<S>& pass, cudaStream_t stream);
-/// Shared memory of a block, the most that the passes of forward or of a whole step ask for; `points` of a set.
-template <class S>
-std::size_t fused_forward_bytes(int width);
-template <class S>
-std::size_t fused_backward_bytes(int width, int points);
-
 /// Sums of e and e (u_i + v_j) over edges, from the sums by node; `partials` [node_blocks, 2 channels + 1].
 void launch_terms_moments(const EdgeNodes& nodes, const FirstRows& first, const float* outgoing,
                           const float* incoming, double* partials, cudaStream_t stream);

@@ -20,6 +20,7 @@ using torch::autograd::AutogradContext;
 struct FusedCallState {
   const EdgeConvLayers* layers;
   FusedNodes nodes;
+  TrainingCut cut;
   bool differentiable;
 };
 
@@ -27,6 +28,7 @@ struct FusedCallState {
 /// missing: with `recompute`, or when a retained graph is walked again.
 struct FusedState {
   FusedNodes nodes;
+  TrainingCut cut;
   std::array<RowNorm, 3> norms;
   std::shared_ptr<StatisticsReducer> reducer;
   EdgeTensors edges;
@@ -44,6 +46,7 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
     const variable_list inputs = {terms, second, third, weight0, bias0, weight1, bias1, weight2, bias2};
     auto state = std::make_shared<FusedState>();
     state->nodes = std::move(call->nodes);
+    state->cut = call->cut;
     state->reducer = call->layers->norms[0].reducer;
     at::Tensor mean = run_forward(layers_of(inputs), call->layers->norms, *state, call->differentiable);
     if (call->layers->recompute) state->edges = {};
@@ -57,7 +60,7 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     auto& state = held_state<FusedState>(context);
     const c10::DeviceGuard guard(gradients[0].device());
-    FusedPasses<S> passes(state.nodes, layers_of(context->get_saved_variables()));
+    FusedPasses<S> passes(state.nodes, layers_of(context->get_saved_variables()), state.cut);
     for (std::size_t layer = 0; layer < 3; ++layer) passes.set_norm(layer, state.norms[layer]);
     if (!state.edges.second.defined()) {
       passes.forward_layer(1, state.edges, /*with_sums=*/false);
@@ -71,7 +74,7 @@ class MeanOverFusedEdges : public torch::autograd::Function<MeanOverFusedEdges<S
  private:
   static at::Tensor run_forward(const EdgeLayers& layers, const std::array<BatchNormTensors, 3>& norms,
                                 FusedState& state, bool differentiable) {
-    FusedPasses<S> passes(state.nodes, layers);
+    FusedPasses<S> passes(state.nodes, layers, state.cut);
     at::Tensor sums = norms[0].training ? passes.first_sums() : at::Tensor();
     for (std::size_t layer = 0; layer < 3; ++layer) {
       state.norms[layer] = row_norm_of_partials(norms[layer], sums, /*relu=*/true);
@@ -126,10 +129,10 @@ at::Tensor evaluated_block(const EdgeConvLayers& layers, const EdgeConvShortcut&
 }
 
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
-                                 device::Precision precision) {
+                                 const TrainingKind& kind) {
   const variable_list inputs = variables_of(layers, terms);
-  FusedCallState call{&layers, std::move(nodes), are_differentiated(inputs)};
-  return with_edges_of(precision,
+  FusedCallState call{&layers, std::move(nodes), kind.cut, are_differentiated(inputs)};
+  return with_edges_of(kind.precision,
                        [&]<class S>(S) { return apply_function<MeanOverFusedEdges<S>>(inputs, &call); });
 }
 

@@ -15,19 +15,25 @@ auto with_edges_of(device::Precision precision, Use&& use) {
   return precision == device::Precision::tf32 ? use(float{}) : use(ExactFloat{});
 }
 
+/// How edges are trained.
+struct TrainingKind {
+  device::Precision precision;  ///< of edges and their products
+  TrainingCut cut = {};
+};
+
 /// [points of all sets, C3]: mean over each point's neighbours of the three layers on u_i + v_j, zero for points that
 /// are no node.
 ///
-/// `terms` [points of all sets, 2 C1] float32 holds u, then v. Edges and their products are of `precision`: bfloat16, or float32
+/// `terms` [points of all sets, 2 C1] float32 holds u, then v. Edges and their products are bfloat16, or float32
 /// with products in tf32 or exact. Differentiable once in `terms`, the weights of the second and third layer, and the norms'
 /// parameters. Two runs give the same bits.
 at::Tensor mean_over_fused_edges(const EdgeConvLayers& layers, const at::Tensor& terms, FusedNodes nodes,
-                                 device::Precision precision);
+                                 const TrainingKind& kind);
 
 /// How an evaluation is computed; the results of both tiles are the same bits.
 struct EvaluationKind {
   device::Precision precision;  ///< of edges and their products
-  int tile_nodes = 8;           ///< of a block (evaluation_tiles.hpp)
+  int tile_nodes = 8;           ///< of a block (edge_tiles.hpp)
 };
 
 /// Whether nothing asks for what `evaluated_mean` leaves out: gradients, statistics of the batch.

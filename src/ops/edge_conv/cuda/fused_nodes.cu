@@ -20,6 +20,29 @@ struct NodeShare {
   }
 };
 
+/// Sums by channel in double; kColumns divides kPassThreads. Those of the threads of a channel are added in order.
+template <int kColumns>
+struct ColumnSums {
+  double sum = 0, product = 0;
+
+  /// Writes the block's row of partial sums [2 channels + 1]; `shared` [2 * kPassThreads]. All threads come here.
+  __device__ void write(double* shared, int channels, double count, double* partials) const {
+    shared[threadIdx.x] = sum;
+    shared[kPassThreads + threadIdx.x] = product;
+    __syncthreads();
+    double* row = partials + std::int64_t{blockIdx.x} * (2 * channels + 1);
+    if (threadIdx.x == 0) row[2 * channels] = count;
+    const int channel = static_cast<int>(threadIdx.x);
+    if (channel >= kColumns || channel >= channels) return;
+    for (int half = 0; half < 2; ++half) {
+      double total = 0;
+      for (int part = 0; part < kPassThreads / kColumns; ++part)
+        total += shared[half * kPassThreads + part * kColumns + channel];
+      row[half * channels + channel] = total;
+    }
+  }
+};
+
 /// Edges of all nodes, told by the first block.
 __device__ double told_edges(const EdgeNodes& nodes) {
   return blockIdx.x == 0 ? static_cast<double>(nodes.first_node[nodes.sets]) * nodes.neighbours : 0;
@@ -30,10 +53,8 @@ struct Terms {
   FirstRows rows;
   int channel;
 
-  __device__ float u(std::int64_t point) const { return rows.terms[point * 2 * rows.channels + channel]; }
-  __device__ float v(std::int64_t point) const {
-    return rows.terms[(point * 2 + 1) * rows.channels + channel];
-  }
+  __device__ float u(std::int64_t point) const { return rows.terms[point * 2 * rows.part + channel]; }
+  __device__ float v(std::int64_t point) const { return rows.terms[(point * 2 + 1) * rows.part + channel]; }
 };
 
 // Sums of y = u_i + v_j and y^2. Bound: L2, v once per edge. Shared memory of all kernels here: 4 KB.
@@ -57,7 +78,7 @@ __global__ void __launch_bounds__(kPassThreads)
       sums.sum += static_cast<double>(sum);
       sums.product += static_cast<double>(square);
     });
-  sums.write(shared, 0, first.channels, told_edges(nodes), partials);
+  sums.write(shared, first.channels, told_edges(nodes), partials);
 }
 
 // Sums over edges of g and g y3, g = gradient / K where the ReLU passed: the gradient is that of all K edges of a
@@ -77,7 +98,7 @@ __global__ void __launch_bounds__(kPassThreads)
       sums.sum += static_cast<double>(g) * passed.count[place];
       sums.product += static_cast<double>(g) * static_cast<double>(passed.sum[place]);
     });
-  sums.write(shared, 0, channels, told_edges(nodes), partials);
+  sums.write(shared, channels, told_edges(nodes), partials);
 }
 
 // Sums over edges of e and e (u_i + v_j). Bound: HBM, tensors of points once.
@@ -99,7 +120,7 @@ __global__ void __launch_bounds__(kPassThreads)
                       static_cast<double>(terms.v(point));
     });
   }
-  sums.write(shared, 0, first.channels, told_edges(nodes), partials);
+  sums.write(shared, first.channels, told_edges(nodes), partials);
 }
 
 constexpr int kSetThreads = 64;
@@ -139,7 +160,10 @@ __global__ void __launch_bounds__(kSetThreads) first_backward_kernel(EdgeNodes n
 
 }  // namespace
 
-int node_blocks(const EdgeNodes& nodes) { return pass_blocks(most_tiles(nodes), 1); }
+int node_blocks(const EdgeNodes& nodes) {
+  const std::int64_t tiles = (std::int64_t{nodes.sets} * nodes.points + kTileNodes - 1) / kTileNodes;
+  return static_cast<int>(tiles < kMostPassBlocks ? tiles : kMostPassBlocks);
+}
 
 #define BUNCHTRAIN_LAUNCH_BY_WIDTH(kernel, channels, ...)                                               \
   const auto chosen = fused_width(channels) == 64    ? kernel<64>                                       \

@@ -37,6 +37,16 @@ at::Tensor aligned(const at::Tensor& x) {
   return reinterpret_cast<std::uintptr_t>(dense.const_data_ptr()) % 16 == 0 ? dense : dense.clone();
 }
 
+/// [rows, parts] of numbers each with zeros behind it up to a multiple of 4: x [rows, parts * channels] itself if that is
+/// nothing.
+at::Tensor padded_to_packs(const at::Tensor& x, std::int64_t parts) {
+  const std::int64_t channels = x.size(1) / parts, part = (channels + 3) / 4 * 4;
+  if (part == channels) return aligned(x);
+  const at::Tensor padded = at::zeros({x.size(0), parts * part}, x.options());
+  padded.view({-1, parts, part}).narrow(2, 0, channels).copy_(x.detach().reshape({-1, parts, channels}));
+  return padded;
+}
+
 EdgeCorrection correction_of(const Correction& correction) {
   return {data_of<float>(correction.slope), data_of<float>(correction.offset)};
 }
@@ -85,6 +95,22 @@ FusedPasses<S>::FusedPasses(const FusedNodes& nodes, const EdgeLayers& layers)
 }
 
 template <class S>
+FusedPasses<S>::FusedPasses(const FusedNodes& nodes, const EdgeLayers& layers, const TrainingCut& cut)
+    : FusedPasses(nodes, layers) {
+  padded_terms_ = padded_to_packs(layers_.terms, 2);
+  cut_ = cut;
+}
+
+template <class S>
+PassCut FusedPasses<S>::cut(EdgePass pass) const {
+  const bool by_sets = pass == EdgePass::second_backward;
+  const std::int64_t units = by_sets ? nodes_.sets : (nodes_.all_points() + kTileNodes - 1) / kTileNodes;
+  const int most = by_sets ? most_set_blocks(width_, cut_.most_blocks)
+                           : most_tile_blocks(sizeof(S), width_, cut_.most_blocks);
+  return {width_, static_cast<int>(std::min<std::int64_t>(units, most)), cut_.tiles.of(pass)};
+}
+
+template <class S>
 EdgeAffine FusedPasses<S>::affine(std::size_t layer) const {
   return {data_of<float>(norms_[layer].normaliser.scale), data_of<float>(norms_[layer].normaliser.shift)};
 }
@@ -96,7 +122,7 @@ EdgeProduct FusedPasses<S>::product(std::size_t layer) const {
 
 template <class S>
 FirstRows FusedPasses<S>::first_rows() const {
-  return {data_of<float>(layers_.terms), channels_[0]};
+  return {data_of<float>(padded_terms_), channels_[0], static_cast<int>(padded_terms_.size(1) / 2)};
 }
 
 template <class S>
@@ -138,13 +164,14 @@ void FusedPasses<S>::forward_inert(std::size_t layer, EdgeTensors& edges, const 
 
 template <class S>
 at::Tensor FusedPasses<S>::forward_layer(std::size_t layer, EdgeTensors& edges, bool with_sums) const {
-  const at::Tensor sums = with_sums ? empty_sums(fused_blocks<S>(view_, width_), layer, true) : at::Tensor();
+  const PassCut cut = this->cut(layer == 1 ? EdgePass::second_layer : EdgePass::third_layer);
+  const at::Tensor sums = with_sums ? empty_sums(cut.blocks, layer, true) : at::Tensor();
   (layer == 1 ? edges.second : edges.third) = edge_tensor();
   if (layer == 1) {
-    launch_second_layer<S>(view_, first_rows(), affine(0), product(1), width_, writable<S>(edges.second),
+    launch_second_layer<S>(view_, first_rows(), affine(0), product(1), cut, writable<S>(edges.second),
                            writable<double>(sums), stream_);
   } else {
-    launch_third_layer<S>(view_, data_of<S>(edges.second), affine(1), product(2), width_,
+    launch_third_layer<S>(view_, data_of<S>(edges.second), affine(1), product(2), cut,
                           writable<S>(edges.third), writable<double>(sums), stream_);
   }
   if (nodes_.inert_edges.defined()) forward_inert(layer, edges, sums);
@@ -230,19 +257,21 @@ void FusedPasses<S>::sum_weights(Gradients& g, std::size_t layer, const at::Tens
 
 template <class S>
 void FusedPasses<S>::third_backward(Gradients& g) const {
-  const int blocks = fused_blocks<S>(view_, width_);
-  const at::Tensor sums = empty_sums(blocks, 1, true);
-  const at::Tensor weights = at::empty({blocks, width_, width_}, layers_.terms.options());
+  const PassCut cut = this->cut(EdgePass::third_backward);
+  const at::Tensor sums = empty_sums(cut.blocks, 1, true);
+  const at::Tensor weights = at::empty({cut.blocks, width_, width_}, layers_.terms.options());
+  const at::Tensor gradient = padded_to_packs(g.mean, 1);
   g.second = edge_tensor();
   launch_third_backward<S>(view_,
-                           {.gradient = data_of<float>(g.mean),
+                           {.gradient = data_of<float>(gradient),
+                            .gradient_size = static_cast<int>(gradient.size(1)),
                             .y2 = data_of<S>(g.edges.second),
                             .y3 = data_of<S>(g.edges.third),
                             .second = affine(1),
                             .third = affine(2),
                             .correction = correction_of(g.corrections[2]),
                             .product = product(2),
-                            .width = width_,
+                            .cut = cut,
                             .g2 = writable<S>(g.second),
                             .partials = writable<double>(sums),
                             .weight_partials = writable<float>(weights)},
@@ -267,9 +296,9 @@ void FusedPasses<S>::third_backward(Gradients& g) const {
 
 template <class S>
 void FusedPasses<S>::second_backward(Gradients& g) const {
-  const int blocks = fused_set_blocks(view_, width_);
+  const PassCut cut = this->cut(EdgePass::second_backward);
   const at::TensorOptions options = layers_.terms.options();
-  const at::Tensor weights = at::empty({blocks, width_, width_}, options);
+  const at::Tensor weights = at::empty({cut.blocks, width_, width_}, options);
   g.outgoing = at::empty({nodes_.all_points(), channels_[0]}, options);
   g.incoming = at::empty_like(g.outgoing);
   launch_second_backward<S>(view_,
@@ -280,7 +309,7 @@ void FusedPasses<S>::second_backward(Gradients& g) const {
                              .second = affine(1),
                              .correction = correction_of(g.corrections[1]),
                              .product = product(1),
-                             .width = width_,
+                             .cut = cut,
                              .outgoing = writable<float>(g.outgoing),
                              .incoming = writable<float>(g.incoming),
                              .weight_partials = writable<float>(weights)},

@@ -12,6 +12,7 @@
 #include "bunchtrain/ops/edge_conv.hpp"
 #include "edge_conv/edge_layers.hpp"
 #include "edge_conv/exact_float.hpp"
+#include "edge_tiles.hpp"
 #include "fused_launch.hpp"
 #include "rows/batch_norm_statistics.hpp"
 
@@ -30,6 +31,12 @@ struct FusedNodes {
 /// @param indices [B, P, K] int32. @pre K < P <= kMostFusedPoints, K <= kEdgesOfNode
 FusedNodes list_nodes(const at::Tensor& indices, const Padding& padding);
 
+/// How the passes of training are launched.
+struct TrainingCut {
+  TrainingTiles tiles = {};           ///< of the card; results do not depend on them
+  int most_blocks = kMostPassBlocks;  ///< of a launch; sums depend on it
+};
+
 /// What a block does with the mean of an evaluation.
 struct EvaluatedShortcut {
   /// [points, C3] float32, added as they are; undefined: the projection, behind u and v in `terms`.
@@ -45,7 +52,10 @@ struct EvaluatedShortcut {
 template <class S>
 class FusedPasses {
  public:
+  /// For an evaluation.
   FusedPasses(const FusedNodes& nodes, const EdgeLayers& layers);
+  /// For training.
+  FusedPasses(const FusedNodes& nodes, const EdgeLayers& layers, const TrainingCut& cut);
 
   /// Partial sums (row_cuda.hpp) of the first layer's rows.
   at::Tensor first_sums() const;
@@ -68,6 +78,7 @@ class FusedPasses {
   EdgeAffine affine(std::size_t layer) const;
   EdgeProduct product(std::size_t layer) const;
   FirstRows first_rows() const;
+  PassCut cut(EdgePass pass) const;
   at::Tensor edge_tensor() const;
   at::Tensor padded_weight(std::size_t layer) const;
   void forward_inert(std::size_t layer, EdgeTensors& edges, const at::Tensor& sums) const;
@@ -80,6 +91,8 @@ class FusedPasses {
   const FusedNodes& nodes_;
   EdgeNodes view_;
   EdgeLayers layers_;
+  at::Tensor padded_terms_ = {};  ///< [points, 2 parts] as FirstRows has them
+  TrainingCut cut_ = {};
   std::array<int, 3> channels_;
   int width_;
   cudaStream_t stream_;

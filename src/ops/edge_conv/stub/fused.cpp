@@ -11,7 +11,7 @@ namespace {
 
 FusedCard fused_card(c10::Device) { fail(); }
 
-std::int64_t fused_bytes(const FusedCall&) { fail(); }
+std::int64_t fused_bytes(const FusedCard&, const FusedCall&) { fail(); }
 
 std::optional<at::Tensor> block_by_fused_passes(const at::Tensor&, const at::Tensor&, const Padding&,
                                                 const EdgeConvLayers&, const EdgeConvShortcut&) {
