@@ -147,9 +147,12 @@ FusedEdgeMemory fused_edge_memory(std::int64_t points, std::int64_t neighbours,
   const std::int64_t of_point = terms + (2 * neighbours + 1) * kFloatBytes + channels[2] * (1 + kFloatBytes);
   const std::int64_t most = most_tile_blocks(static_cast<std::size_t>(value_bytes), static_cast<int>(width));
   const std::int64_t blocks = std::min(points * kEdgesOfNode / 64 + 1, most);
+  // Terms and gradients, read by 16 bytes, are copied if their channels are no multiple of that.
+  const auto copied = [](std::int64_t size) { return size % 4 == 0 ? 0 : (size + 3) / 4 * 4 * kFloatBytes; };
   return {.edges = 2 * edge_tensor,
           .points = points * of_point,
-          .backward = edge_tensor + blocks * width * width * kFloatBytes + 2 * points * terms};
+          .backward = edge_tensor + blocks * width * width * kFloatBytes +
+                      points * (2 * terms + 2 * copied(channels[0]) + copied(channels[2]))};
 }
 
 }  // namespace bunchtrain::ops

@@ -18,7 +18,7 @@ struct OwnCorrection {
   __device__ float at(int i, float scaled, float y) const { return scaled - offset[i] - slope[i] * y; }
 };
 
-/// The sums of e by column and row, in the place of a gradient [kTileRows, kWidth] of S. Chunks of 16 bytes are permuted so that
+/// Products [kTileRows, kColumns] in float, in the place of a gradient of S. Chunks of 16 bytes are permuted so that
 /// half a warp that stores pairs of 4 rows meets every bank once, as does one that reads a row.
 template <int kColumns>
 struct ProductTile {
@@ -29,8 +29,8 @@ struct ProductTile {
   }
 };
 
-/// What both passes have in shared memory: a part of the weight, the gradient of a tile in front of a batch norm, the
-/// activations that the weight was multiplied with, and what `kMore` bytes hold.
+/// What both passes have in shared memory: a part of the weight, the activations that the weight was multiplied with, and the
+/// gradient of a tile in front of the batch norm behind them.
 template <class Shape>
 struct BackwardMemory {
   using S = typename Shape::S;
@@ -52,21 +52,17 @@ struct BackwardMemory {
         c, [&](int m, int depth) { return load_a(gradient, Shape::warp_row() + 16 * m, depth); },
         [&](int n, int depth) { return load_b_transposed(weight, Shape::warp_column() + 16 * n, depth); });
   }
-  /// Of what c holds at a row and 8 columns: which of two numbers the ReLU in front of the product let through.
-  __device__ EdgePair<S> activations_of(int m, int half, int n) const {
-    const int row = Shape::warp_row() + 16 * m + 8 * half + lane_of_warp() / 4,
-              column = Shape::warp_column() + 8 * n + 2 * (lane_of_warp() % 4);
-    return *reinterpret_cast<const EdgePair<S>*>(activations.at(row, column));
-  }
-  /// c where that ReLU let it through, zero elsewhere.
+  /// Leaves of c what the ReLU in front of the product let through.
   __device__ void mask(FragmentC (&c)[Shape::kM][Shape::kN]) const {
+    const int group = lane_of_warp() / 4, place = lane_of_warp() % 4;
 #pragma unroll
     for (int m = 0; m < Shape::kM; ++m)
 #pragma unroll
       for (int n = 0; n < Shape::kN; ++n)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const EdgePair<S> a = activations_of(m, half, n);
+          const auto a = *reinterpret_cast<const EdgePair<S>*>(activations.at(
+              Shape::warp_row() + 16 * m + 8 * half + group, Shape::warp_column() + 8 * n + 2 * place));
 #pragma unroll
           for (int odd = 0; odd < 2; ++odd)
             if (!(a.value(odd) > 0)) c[m][n].values[2 * half + odd] = 0;
