@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// EdgeConv by fused passes on a card: as near to float64 as operations are, and the same bits in every run.
+// EdgeConv by fused passes on a card: as near to float64 as operations are, and the same bits in every run and with all
+// tiles that it has room for.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/linear.h>
@@ -10,6 +11,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "bunchtrain/core/error.hpp"
@@ -17,6 +19,8 @@
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/ops/edge_conv.hpp"
 #include "bunchtrain/ops/index_faults.hpp"
+#include "edge_conv/cuda/fused_mean.hpp"
+#include "edge_conv/fused.hpp"
 #include "unit/ops/tensor_helpers.hpp"
 
 namespace bunchtrain::test {
@@ -118,6 +122,56 @@ TEST_P(FusedEdgesGpuTest, GivesTheSameBitsInEveryRunAndWithRecomputedEdges) {
     EXPECT_TRUE(second[i].equal(first[i])) << i;
     EXPECT_TRUE(recomputed[i].equal(first[i])) << i;
   }
+}
+
+/// The edge part by given tiles: the mean and gradients.
+std::vector<at::Tensor> edge_step(const FusedCase& c, const ops::detail::TrainingTiles& tiles) {
+  const c10::Device card(c10::kCUDA, 0);
+  const FusedBatch batch(c, card, at::kFloat);
+  const ops::EdgeConvLayers layers = make_layers(c, card, at::kFloat);
+  const at::Tensor terms =
+      normal_tensor({kSets * c.points, 2 * c.channels[0]}, 4).to(card, at::kFloat).requires_grad_();
+  const at::Tensor mean = ops::detail::mean_over_fused_edges(
+      layers, terms, ops::detail::list_nodes(batch.indices, {.mask = batch.mask}),
+      {c.precision, {.tiles = tiles}});
+  mean.mul(normal_tensor(mean.sizes(), 3).to(card, at::kFloat)).sum().backward();
+  std::vector<at::Tensor> all = {mean.detach(), terms.grad(), layers.weights[1].grad(),
+                                 layers.weights[2].grad()};
+  for (const ops::BatchNormTensors& norm : layers.norms)
+    all.insert(all.end(), {norm.weight.grad(), norm.bias.grad(), norm.running_mean});
+  return all;
+}
+
+/// Tiles of all passes with columns up to `columns`, with stages where the card has room for them.
+ops::detail::TrainingTiles tiles_that_fit(const FusedCase& c, int width, int columns, int stages) {
+  namespace detail = ops::detail;
+  const std::int64_t room = detail::fused_card(c10::Device(c10::kCUDA, 0)).shared_bytes;
+  return detail::with_edges_of(c.precision, [&]<class S>(S) {
+    detail::TrainingTiles tiles;
+    for (const detail::EdgePass pass : detail::kEdgePasses) {
+      const auto fits = [&](const detail::PassTiles& some) {
+        return static_cast<std::int64_t>(
+                   detail::pass_bytes<S>(pass, width, some, static_cast<int>(c.points))) <= room;
+      };
+      detail::PassTiles& own = tiles.passes[static_cast<int>(pass)];
+      own = {std::min(columns, detail::most_columns<S>(pass, width)), stages};
+      if (!fits(own)) own.stages = 1;
+      while (!fits(own) && own.columns > 64) own.columns /= 2;
+    }
+    return tiles;
+  });
+}
+
+TEST_P(FusedEdgesGpuTest, HasTheSameBitsWithAllTiles) {
+  const FusedCase& c = GetParam();
+  const int width = ops::detail::fused_width(static_cast<int>(std::ranges::max(c.channels)));
+  const auto expected = edge_step(c, {});
+  for (int columns = 64; columns <= width; columns *= 2)
+    for (const int stages : {1, 2}) {
+      const auto found = edge_step(c, tiles_that_fit(c, width, columns, stages));
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        EXPECT_TRUE(found[i].equal(expected[i])) << i << ", " << columns << " columns, stages " << stages;
+    }
 }
 
 /// The mean of real points with running statistics and without gradients: by one launch, if fused.

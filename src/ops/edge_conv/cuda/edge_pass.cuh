@@ -55,7 +55,7 @@ __device__ void load_channels(const float* row, int column, int channels, float 
   }
 }
 
-/// N numbers of a row of which `left` are there, a multiple of 4; zeros behind its end and if there is none.
+/// N numbers of a row of which `left` are there, a multiple of 4; zeros behind its end, and if the row does not exist.
 template <int N>
 __device__ void load_packs(const float* row, bool exists, int left, float (&x)[N]) {
 #pragma unroll

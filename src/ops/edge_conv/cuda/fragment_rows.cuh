@@ -31,7 +31,7 @@ struct FragmentRows {
     for_rows([&](int m, int half) {
       const S* row = row_of(tile, m, half, rows);
 #pragma unroll
-      for (int n = 0; n < kN; n += kMoved) load(row != nullptr, row + moved_column(n), pairs[m][half] + n);
+      for (int n = 0; n < kN; n += kMoved) load(row, moved_column(n), pairs[m][half] + n);
     });
   }
   /// Between what lanes hold of fragments and what they move.
@@ -91,8 +91,8 @@ struct FragmentRows {
     else
       return {{__float_as_uint(from->value(0)), __float_as_uint(from->value(1))}};
   }
-  static __device__ void load(bool exists, const S* from, Pair* to) {
-    const Moved both = exists ? *reinterpret_cast<const Moved*>(from) : Moved{};
+  static __device__ void load(const S* row, int column, Pair* to) {
+    const Moved both = row != nullptr ? *reinterpret_cast<const Moved*>(row + column) : Moved{};
     if constexpr (kNarrow) {
       to[0].bits = both.values[0];
       to[1].bits = both.values[1];

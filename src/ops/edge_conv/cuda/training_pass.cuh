@@ -124,7 +124,7 @@ inline constexpr std::size_t kStaticBytes = kListedTiles * sizeof(TileEdges);
 
 /// Takes a block through its tiles. `pass.fill(tile, edges)` makes the operands of a tile, `pass.multiply(tile, edges)` does all
 /// that follows from them, `pass.start(tile, edges)` starts the copies of a staged one. Barriers lie between them; what copies
-/// bring is there in `fill`. Edges are listed a tile ahead, their two loads on both sides of the products.
+/// bring is there in `fill`. Both loads that list an edge, of which one needs the other, are a tile's products ahead of their use.
 template <class Shape, class Tiles, class Pass>
 __device__ void for_each_tile(const EdgeNodes& nodes, Tiles tiles, TileEdges (&edges)[kListedTiles],
                               Pass& pass) {
@@ -132,14 +132,15 @@ __device__ void for_each_tile(const EdgeNodes& nodes, Tiles tiles, TileEdges (&e
   const auto start_of = [&](const EdgeTile& tile) {
     return row < kTileRows ? start_of_row(nodes, tile.first, tile.first + tile.nodes, row) : -1;
   };
-  const auto list = [&](TileEdges& listed, std::int32_t point) {
+  const auto list = [&](TileEdges& listed, std::int32_t from, std::int32_t to) {
     if (row >= kTileRows) return;
-    listed.from[row] = point;
-    listed.to[row] = end_of_row(nodes, point, row);
+    listed.from[row] = from;
+    listed.to[row] = to;
   };
-  EdgeTile tile = tiles.next(), next = tiles.next();
-  list(edges[0], start_of(tile));
-  list(edges[1], start_of(next));
+  EdgeTile tile = tiles.next(), next = tiles.next(), third = tiles.next();
+  std::int32_t from = start_of(tile), from_next = start_of(next), from_third = start_of(third);
+  list(edges[0], from, end_of_row(nodes, from, row));
+  list(edges[1], from_next, end_of_row(nodes, from_next, row));
   __syncthreads();
   if constexpr (Shape::kStaged) {
     if (tile.exists()) pass.start(tile, edges[0]);
@@ -154,14 +155,17 @@ __device__ void for_each_tile(const EdgeNodes& nodes, Tiles tiles, TileEdges (&e
       if (next.exists()) pass.start(next, edges[(slot + 1) % kListedTiles]);
       device::commit_copies();
     }
-    const EdgeTile listed = tiles.next();
-    const std::int32_t point = start_of(listed);
+    const std::int32_t to_third = end_of_row(nodes, from_third, row);
+    const EdgeTile fourth = tiles.next();
+    const std::int32_t from_fourth = start_of(fourth);
     pass.multiply(tile, edges[slot]);
-    list(edges[(slot + 2) % kListedTiles], point);
+    list(edges[(slot + 2) % kListedTiles], from_third, to_third);
     if constexpr (Shape::kStaged) device::wait_for_copies<0>();
     __syncthreads();
     tile = next;
-    next = listed;
+    next = third;
+    third = fourth;
+    from_third = from_fourth;
   }
 }
 
@@ -210,22 +214,27 @@ struct NodeRows {
   int row_size, left;  ///< `left`: numbers of a row from there on, a multiple of 4
   float* staged;       ///< [kTileNodes, kColumns]
 
+  /// The first row for -1.
+  __device__ const float* row_of(std::int32_t point) const {
+    return rows + std::int64_t{point < 0 ? 0 : point} * row_size;
+  }
   __device__ void start(const TileEdges& edges) const {
     const int i = static_cast<int>(threadIdx.x);
     if (i >= kTileNodes * kPacks) return;
     const int column = i % kPacks * 4;
-    const std::int64_t point = edges.from[i / kPacks * kEdgesOfNode];
+    const std::int32_t point = edges.from[i / kPacks * kEdgesOfNode];
     const bool exists = point >= 0 && column < left;
-    device::copy_async<16>(staged + i * 4, exists ? rows + point * row_size + column : rows, exists);
+    device::copy_async<16>(staged + i * 4, row_of(point) + (exists ? column : 0), exists);
   }
   /// Of the node of a row, from `column` of the kColumns on.
   template <int N>
   __device__ void load(const TileEdges& edges, int row, int column, float (&x)[N]) const {
-    if constexpr (Shape::kStaged)
+    if constexpr (Shape::kStaged) {
       load_packs(staged + row / kEdgesOfNode * kColumns + column, true, N, x);
-    else
-      load_packs(rows + std::int64_t{edges.from[row]} * row_size + column, edges.from[row] >= 0,
-                 left - column, x);
+    } else {
+      const std::int32_t point = edges.from[row];
+      load_packs(row_of(point) + column, point >= 0, left - column, x);
+    }
   }
 };
 
@@ -243,26 +252,27 @@ struct TermRows {
   };
 
   NodeRows<Shape, kColumns> nodes;
-  const float* rows;  ///< of v, from the first column on
-  Pack* staged;       ///< [Own::kCount, kPacks, kPassThreads], each thread's own
+  int part;      ///< how far v lies behind u
+  Pack* staged;  ///< [Own::kCount, kPacks, kPassThreads], each thread's own
 
   __device__ TermRows(const FirstRows& first, int first_column, unsigned char* bytes)
       : nodes{first.terms + first_column, 2 * first.part, first.part - first_column,
               reinterpret_cast<float*>(bytes)},
-        rows(nodes.rows + first.part),
+        part(first.part),
         staged(reinterpret_cast<Pack*>(bytes + NodeRows<Shape, kColumns>::kBytes)) {}
 
   __device__ void start(const TileEdges& edges) const {
     nodes.start(edges);
 #pragma unroll
     for (int i = 0; i < Own::kCount; ++i) {
-      const std::int64_t point = edges.to[Own::row(i)];
+      const std::int32_t point = edges.to[Own::row(i)];
+      const float* row = nodes.row_of(point) + part;
 #pragma unroll
       for (int p = 0; p < kPacks; ++p) {
         const int column = Own::column() + 4 * p;
         const bool exists = point >= 0 && column < nodes.left;
         device::copy_async<16>(staged + (i * kPacks + p) * kPassThreads + threadIdx.x,
-                               exists ? rows + point * nodes.row_size + column : nodes.rows, exists);
+                               row + (exists ? column : 0), exists);
       }
     }
   }
@@ -277,9 +287,8 @@ struct TermRows {
         for (int j = 0; j < 4; ++j) chunk.v[4 * p + j] = pack.values[j];
       }
     } else {
-      const std::int64_t point = edges.to[Own::row(i)];
-      load_packs(rows + point * nodes.row_size + Own::column(), point >= 0, nodes.left - Own::column(),
-                 chunk.v);
+      const std::int32_t point = edges.to[Own::row(i)];
+      load_packs(nodes.row_of(point) + part + Own::column(), point >= 0, nodes.left - Own::column(), chunk.v);
     }
     return chunk;
   }
