@@ -151,11 +151,12 @@ TrainingTiles tiles_of(const EdgeBlockSizes& sizes, int width, int columns, int 
   return tiles;
 }
 
-/// Last tiles that are not full; one node; a set without nodes; channels that fill 16 bytes, and others. The last batches take
-/// long without tensor cores.
+/// Last tiles that are not full; one node; a set without nodes, a batch without any; channels that fill 16 bytes, and others.
+/// The last batches take long without tensor cores.
 std::vector<PaddedBatch> batches_of_tiles(Precision edges) {
   std::vector<PaddedBatch> batches = {{{5, 12, 7, {24, 40, 64}}, {6, 0, 9, 12, 4}},
-                                      {{2, 17, 16, {17, 30, 9}}, {1, 0}}};
+                                      {{2, 17, 16, {17, 30, 9}}, {1, 0}},
+                                      {{2, 5, 3, {16, 20, 24}}, {0, 0}}};
   if (edges != Precision::float32) batches.push_back({{2, 6, 4, {128, 101, 65}}, {6, 3}});
   if (edges == Precision::bfloat16) batches.push_back({{1, 10, 6, {256, 131, 252}}, {10}});
   return batches;
