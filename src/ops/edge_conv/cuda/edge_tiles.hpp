@@ -58,7 +58,8 @@ struct TrainingLine {
   TilesByWidth bfloat16, tf32, float32;
 };
 
-// Until a card has measured its line: as many columns as fit, and two stages where they cost no block on a multiprocessor.
+// Until a card has measured its line: 128 columns in bfloat16 but in C and at width 64, else 64, fewer where that does not fit; and
+// two stages where they cost no block on a multiprocessor.
 inline constexpr TilesByWidth kBfloat16Of227 = {{{{{64, 2}, {64, 2}, {64, 2}, {64, 2}}},
                                                  {{{128, 2}, {128, 2}, {128, 2}, {64, 1}}},
                                                  {{{128, 1}, {128, 1}, {128, 2}, {64, 2}}}}};
