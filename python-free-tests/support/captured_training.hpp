@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/// A small training whose steps go through `train::CapturedSteps`, and a graph of the host.
+/// A small training whose steps go through `train::CapturedSteps`.
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>
@@ -19,35 +19,10 @@
 #include "bunchtrain/parallel/data_parallel.hpp"
 #include "bunchtrain/train/objectives.hpp"
 #include "captured_steps.hpp"
-#include "host_reads.hpp"
+#include "host_graph.hpp"
 #include "step_number.hpp"
 
 namespace bunchtrain::test {
-
-/// Of all graphs that share it.
-struct GraphCounts {
-  int captures = 0, replays = 0;
-};
-
-/// Does its work again in every replay, as a GPU does the work of kernels: the host must not be asked meanwhile.
-class HostGraph : public device::StepGraph {
- public:
-  explicit HostGraph(GraphCounts& counts) : counts_(counts) {}
-  void capture(const std::function<void()>& work) override {
-    ++counts_.captures;
-    work_ = work;
-  }
-  void replay() override {
-    ++counts_.replays;
-    const HostReads reads;
-    work_();
-    EXPECT_TRUE(reads.names().empty()) << reads.names().front();
-  }
-
- private:
-  GraphCounts& counts_;
-  std::function<void()> work_;
-};
 
 class KeptLines : public LogSink {
  public:

@@ -13,6 +13,7 @@
 #include "bunchtrain/app/byte_count.hpp"
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/device/cuda_graph.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
@@ -87,7 +88,7 @@ train::TrainingChoices training_choices(const Options& options) {
       .check_finite = train::parse_check_finite(options.get<std::string>("check-finite")),
       .on_bad = train::parse_on_bad(options.get<std::string>("on-bad")),
       .decode = data::parse_decode_on(options.get<std::string>("decode")),
-      .cuda_graph = train::parse_cuda_graph(options.get<std::string>("cuda-graph")),
+      .cuda_graph = device::parse_cuda_graph(options.get<std::string>("cuda-graph")),
       .ema = choice<double>(options, "ema"),
       .patience = options.get<std::int64_t>("patience"),
       .checkpoint_every = train::parse_checkpoint_interval(options.get<std::string>("checkpoint-every")),

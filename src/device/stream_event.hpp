@@ -18,6 +18,8 @@ class StreamEvent {
 
   bool passed() const;
   void wait() const;
+  /// What LibTorch's current stream of the event's GPU does from here on comes behind it.
+  void order_current_stream() const;
   /// Both have passed.
   double seconds_since(const StreamEvent& earlier) const;
 

@@ -48,17 +48,6 @@ CheckFinite parse_check_finite(std::string_view text) {
   throw ConfigError("check-finite", text, "stop, skip");
 }
 
-CudaGraph parse_cuda_graph(std::string_view text) {
-  for (const CudaGraph choice : {CudaGraph::automatic, CudaGraph::on, CudaGraph::off})
-    if (text == to_string(choice)) return choice;
-  throw ConfigError("cuda-graph", text, "auto, on, off");
-}
-
-std::string_view to_string(CudaGraph choice) noexcept {
-  if (choice == CudaGraph::automatic) return "auto";
-  return choice == CudaGraph::on ? "on" : "off";
-}
-
 OnBad parse_on_bad(std::string_view text) {
   for (const OnBad choice : {OnBad::stop, OnBad::skip})
     if (text == to_string(choice)) return choice;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/device/cuda_graph.hpp"
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/infer/input_counts.hpp"
 #include "bunchtrain/infer/raw_jets.hpp"
@@ -38,6 +39,15 @@ struct PredictorOptions {
   device::Precision precision = device::Precision::float32;
   /// Of the plain engine: the CPU, or a GPU, which is number 0 unless it says another. Features are computed on the CPU.
   c10::Device device = c10::kCPU;
+  /// Of the plain engine on a GPU: whether passes of one shape are taken down as a CUDA graph and repeated as one launch, with
+  /// the same bits. `automatic` does it where the host needs about as long to enqueue a pass as the GPU to make it, as for few
+  /// jets at a time; `on` for every shape. Networks that do not say `nn::Model::is_capturable` stay eager. While a graph is
+  /// taken down, at some call behind the fourth of a shape, no thread of the host may wait for the whole device
+  /// (cudaDeviceSynchronize) or use CUDA graphs of its own: so it is off unless a host asks for it.
+  device::CudaGraph cuda_graph = device::CudaGraph::off;
+  /// Graphs that are kept at most by each of the two `run`: one for each shape and each caller of it at a time. Each has the
+  /// memory of a pass; who finds none computes eagerly.
+  std::int64_t most_graphs = 16;
 
   /// @throws ConfigError naming the field.
   void validate() const;
@@ -67,7 +77,8 @@ class Scratch {
 /// No thread counts, signal handlers, locales or floating-point modes are touched, nothing is printed. Loops inside
 /// LibTorch use as many threads as the host gave it (at::set_num_threads(1) in hosts with threads of their own).
 /// A GPU works on LibTorch's current stream of the calling thread, which a host makes its own by c10::cuda::CUDAStreamGuard
-/// with c10::cuda::getStreamFromExternal; the current device is put back. Errors are bunchtrain::Error, and std::bad_alloc.
+/// with c10::cuda::getStreamFromExternal; the current device is put back. A graph (`cuda_graph`) belongs to one call at a time, and
+/// the next one on it begins behind that call, whatever streams the two are on. Errors are bunchtrain::Error, and std::bad_alloc.
 class Predictor {
  public:
   /// Reads a bundle: once per process. The model must be known to models::registry.
@@ -93,10 +104,15 @@ class Predictor {
   /// engine, whose memory is LibTorch's.
   Scratch make_scratch(const ScratchOptions& options = {}) const;
 
+  /// What became of `PredictorOptions::cuda_graph`: nothing is printed, so a host that asked for graphs asks here. From any
+  /// thread; all zero with `off`.
+  device::GraphUse graph_use() const;
+
   /// Scores jets: probabilities of the classes and the estimates of heads, [jets.count, outputs().size()], row-major.
   /// Selections of the card are not applied: each jet gets its scores, one without particles too. NaN and infinity in
   /// raw columns are what the card says of them: an error, or its `nan`. Equal to what evaluate writes, bit for bit if
-  /// the jets come in the same batches. Waits for the GPU, if there is one.
+  /// the jets come in the same batches. Waits for the GPU, if there is one. Jets are padded to the card's length whatever
+  /// `slots` says, so that a batch's number of jets is its shape: 300 jets with `batch` 256 are of two, which come again.
   /// @throws ConfigError for columns that are missing, too short or of another unit, for `scores` of another size, a
   /// scratch of another predictor; DataError naming jet, particle and column for values that are not finite. `scores`
   /// are then undefined.
@@ -105,8 +121,8 @@ class Predictor {
   /// The network alone: the tensors that its card would make, or those of a network without one, to its outputs
   /// ("logits").
   /// Of the plain engine, and of the fast one for a generator of showers ("latent" to "image"). Tensors may lie on any
-  /// device; outputs lie where the network does, float32 whatever the precision, and are on a GPU work of the stream
-  /// that is not waited for.
+  /// device; outputs lie where the network does, float32 whatever the precision, belong to the caller, and are on a GPU work
+  /// of the stream that is not waited for, but by a call that takes down a graph.
   /// @throws ConfigError naming a tensor that is missing or does not fit.
   NamedTensors run(const NamedTensors& inputs) const;
 

@@ -28,9 +28,9 @@ class Model {
   /// What builds the network again: one line of JSON, {"model": "particlenet", "num_features": 7, ...}, which
   /// `models::create_from` reads if the name is registered. Empty: nothing does.
   virtual std::string description() const { return {}; }
-  /// Whether a training pass of batches of one shape enqueues the same work on a GPU every time, without the host waiting for
-  /// numbers of the device, and reads what changes from memory (`StepContext::step_in_memory`): then the Trainer may capture
-  /// steps in a CUDA graph without being asked to.
+  /// Whether a pass of batches of one shape, of training or evaluation, enqueues the same work on a GPU every time, without
+  /// the host waiting for numbers of the device, and reads what changes from memory (`StepContext::step_in_memory`): then the
+  /// Trainer may capture steps in a CUDA graph without being asked to, and `infer::Predictor` passes.
   virtual bool is_capturable() const { return false; }
   /// Bytes that one training step of so many samples of so many entries (particles) keeps for backward, at
   /// its worst moment; 0 = not known.

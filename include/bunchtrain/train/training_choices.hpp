@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bunchtrain/data/decode_on.hpp"
+#include "bunchtrain/device/cuda_graph.hpp"
 #include "bunchtrain/optim/parameter_group.hpp"
 #include "bunchtrain/optim/schedule.hpp"
 #include "bunchtrain/parallel/collective_plan.hpp"
@@ -54,16 +55,7 @@ enum class CheckFinite {
   skip,  ///< the step is left out, up to 100 in a row
 };
 
-/// Whether steps are taken down once per shape of batch, as a CUDA graph, and repeated.
-enum class CudaGraph {
-  automatic,  ///< where the host needs about as long to enqueue a step as the GPU to make it, and the network allows it
-  on,  ///< wherever it can be done; the others stay as they are, with a warning
-  off,
-};
-
-/// "auto", "on" or "off". @throws ConfigError with the names allowed.
-CudaGraph parse_cuda_graph(std::string_view text);
-std::string_view to_string(CudaGraph choice) noexcept;
+using device::CudaGraph;
 
 /// What becomes of samples that turn out to be damaged while a run reads them.
 enum class OnBad {
@@ -103,7 +95,8 @@ struct TrainingChoices {
   OnBad on_bad = OnBad::stop;
   data::DecodeOn decode =
       data::DecodeOn::automatic;  ///< whether the GPU computes inputs of what it trains on
-  CudaGraph cuda_graph = CudaGraph::automatic;
+  CudaGraph cuda_graph =
+      CudaGraph::automatic;  ///< for whole steps; those that stay as they are with `on` are warned of
   Choice<double> ema = 0.0;  ///< decay of averaged weights; 0 = none
 
   std::int64_t patience = 0;  ///< validations without a better score that finish the run; 0 = never

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <stdexcept>
 #include <type_traits>
 
 #include "bunchtrain/optim/adamw.hpp"
@@ -83,12 +82,7 @@ CapturedSteps::CreateGraph host_graphs() {
 }
 
 TEST(CapturedStepsTest, SaysOnceWhyStepsStayEager) {
-  class Refusing : public device::StepGraph {
-   public:
-    void capture(const std::function<void()>&) override { throw std::runtime_error("the host waits"); }
-    void replay() override {}
-  };
-  EXPECT_THAT(lines_of(CudaGraph::on, [] { return std::make_unique<Refusing>(); }),
+  EXPECT_THAT(lines_of(CudaGraph::on, [] { return std::make_unique<test::RefusingGraph>(); }),
               ElementsAre("warning: steps are not captured in a CUDA graph: the host waits"));
   EXPECT_THAT(lines_of(CudaGraph::on, host_graphs(), [](auto&, Batch& batch) { batch.ragged = {"points"}; }),
               ElementsAre(HasSubstr("batches are ragged")));
@@ -114,12 +108,6 @@ TEST(CapturedStepsTest, ManyShapesStayEager) {
   EXPECT_THAT(lines_of(CudaGraph::on, host_graphs(),
                        [&](auto&, Batch& batch) { batch = batch_of(samples++ % 10 + 2, 0); }),
               testing::IsEmpty());
-}
-
-TEST(CapturedStepsTest, TheUserIsTold) {
-  EXPECT_EQ(parse_cuda_graph("auto"), CudaGraph::automatic);
-  EXPECT_EQ(to_string(parse_cuda_graph("off")), "off");
-  EXPECT_THAT(test::message_of<ConfigError>([] { parse_cuda_graph("maybe"); }), HasSubstr("auto, on, off"));
 }
 
 class CudaGraphChoiceTest : public test::TrainerFixture {};

@@ -26,6 +26,9 @@ bool StreamEvent::passed() const {
   return as_event(event_).query();
 }
 void StreamEvent::wait() const { as_event(event_).synchronize(); }
+void StreamEvent::order_current_stream() const {
+  as_event(event_).block(c10::cuda::getCurrentCUDAStream(as_event(event_).device_index()));
+}
 
 double StreamEvent::seconds_since(const StreamEvent& earlier) const {
   return as_event(earlier.event_).elapsed_time(as_event(event_)) * 1e-3;

@@ -11,6 +11,7 @@ StreamEvent::StreamEvent(c10::Device /*gpu*/, Kind /*kind*/) {
 
 bool StreamEvent::passed() const { return true; }
 void StreamEvent::wait() const {}
+void StreamEvent::order_current_stream() const {}
 double StreamEvent::seconds_since(const StreamEvent& /*earlier*/) const { return 0; }
 
 }  // namespace bunchtrain::device
