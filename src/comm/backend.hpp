@@ -51,6 +51,9 @@ class CollectiveBackend {
   virtual ~CollectiveBackend() = default;
   /// Null if the operation is complete already. @throws CommError
   virtual std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) = 0;
+  /// `serve` is to be called now and then while a call of this waits in the host: it hears of peers that failed.
+  /// @throws CommError then, after `abort`
+  virtual void while_waiting(std::function<void()> /*serve*/) {}
   /// Before operations are captured: graphs refer to the backend from here on.
   virtual void begin_capture() {}
   /// Operations that were captured, enqueued once more by `launch`; null if they are complete. @throws CommError, and what

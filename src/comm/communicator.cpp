@@ -111,7 +111,10 @@ Work Communicator::receive(at::Tensor tensor, int peer, int tag) {
 }
 
 std::string Communicator::why_not_captured() const { return impl_->why_not_captured(); }
-void Communicator::capture(const std::function<void()>& work) { impl_->capture(work); }
+int Communicator::rehearse(const std::function<void()>& work) { return impl_->rehearse(work); }
+void Communicator::capture(const std::function<void()>& work, int collectives) {
+  impl_->capture(work, collectives);
+}
 Work Communicator::repeat(const std::function<void()>& launch, int graph) {
   return impl_->repeat(launch, graph);
 }

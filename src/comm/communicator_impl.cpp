@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <thread>
 #include <utility>
 
 #include "abandon.hpp"
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/core/wording.hpp"
 #include "bunchtrain/mpi/detail/check.hpp"
 #include "bunchtrain/mpi/detail/rank_ranges.hpp"
 #include "diagnosis.hpp"
@@ -101,7 +103,9 @@ Communicator::Impl::Impl(mpi::Comm owned_comm, c10::Device on_device, Backend ch
       backend_kind(chosen),
       channel_(whole ? detail::ControlChannel(*whole, control, options.name)
                      : detail::ControlChannel(control, options.name)),
-      backend_(create_backend(chosen, control, on_device, options)) {}
+      backend_(create_backend(chosen, control, on_device, options)) {
+  backend_->while_waiting([this] { serve_peers(record.last()); });
+}
 
 Communicator::Impl::~Impl() {
   if (!closed_) backend_->abort();
@@ -119,6 +123,8 @@ Work Communicator::Impl::start(Call call, detail::Buffers buffers) {
   call.numel = shown.numel();
   call.dtype = shown.scalar_type();
   call.layout = detail::layout_hash(shown);
+  ++issued_;
+  if (rehearses_) return Work(std::make_shared<Work::Impl>(shared_from_this()));
   call.sequence = call.is_point_to_point() ? sequence_ : ++sequence_;
   forget_complete();
 
@@ -154,12 +160,35 @@ std::string Communicator::Impl::why_not_captured() const {
   return {};
 }
 
+int Communicator::Impl::rehearse(const std::function<void()>& work) {
+  require_usable({.operation = Operation::captured_step});
+  const ValueKeeper<bool> rehearses(rehearses_);
+  const int before = issued_;
+  rehearses_ = true;
+  work();
+  return issued_ - before;
+}
+
 /// Numbers are of what has run: a rank whose capture fails halfway stays in step with the others.
-void Communicator::Impl::capture(const std::function<void()>& work) {
+void Communicator::Impl::capture(const std::function<void()>& work, int collectives) {
   require_usable({.operation = Operation::captured_step});
   const ValueKeeper<std::uint64_t> sequence(sequence_);
   backend_->begin_capture();
-  work();
+  const int before = issued_;
+  try {
+    work();
+  } catch (const CommError&) {
+    throw;
+  } catch (const std::exception& error) {
+    const int issued = issued_ - before;
+    if (issued >= collectives) throw;
+    fail(
+        fmt::format(
+            "communicator '{}': rank {} failed while it captured a step, with {} of {} collectives, which the "
+            "other ranks wait for: {}; start again with {}",
+            options.name, control.rank(), issued, collectives, error.what(), setting("cuda_graph", "off")),
+        Tell::peers);
+  }
 }
 
 Work Communicator::Impl::repeat(const std::function<void()>& launch, int graph) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -34,7 +35,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   /// Issues an operation on tensors. `call` holds the operation and its arguments; the rest is filled in.
   Work start(detail::Call call, detail::Buffers buffers);
   std::string why_not_captured() const;
-  void capture(const std::function<void()>& work);
+  int rehearse(const std::function<void()>& work);
+  void capture(const std::function<void()>& work, int collectives);
   Work repeat(const std::function<void()>& launch, int graph);
   void barrier();
   std::string last_operations() const;
@@ -90,6 +92,8 @@ struct Communicator::Impl : std::enable_shared_from_this<Communicator::Impl> {
   detail::ControlChannel channel_;
   std::unique_ptr<detail::CollectiveBackend> backend_;
   std::uint64_t sequence_ = 0;
+  int issued_ = 0;          ///< collectives, rehearsed ones too
+  bool rehearses_ = false;  ///< they are not started
   bool closed_ = false;
   std::optional<std::string> poison_reason_;
   std::vector<Parked> parked_;
@@ -106,6 +110,8 @@ struct Work::Impl {
   /// `started` is null if the operation is complete.
   Impl(std::shared_ptr<Communicator::Impl> owner, std::unique_ptr<detail::InFlight> started,
        const detail::Call& issued, std::uint64_t record_ticket);
+  /// Complete, and in no record.
+  explicit Impl(std::shared_ptr<Communicator::Impl> owner) noexcept : communicator_(std::move(owner)) {}
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -116,10 +122,10 @@ struct Work::Impl {
  private:
   std::shared_ptr<Communicator::Impl> communicator_;
   std::unique_ptr<detail::InFlight> operation_;
-  detail::Call call_;
-  std::uint64_t ticket_;
-  Communicator::Impl::Clock::time_point last_polled_;
-  Communicator::Impl::Clock::time_point deadline_;
+  detail::Call call_ = {};
+  std::uint64_t ticket_ = 0;
+  Communicator::Impl::Clock::time_point last_polled_ = {};
+  Communicator::Impl::Clock::time_point deadline_ = {};
 };
 
 }  // namespace bunchtrain::comm

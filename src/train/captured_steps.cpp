@@ -181,28 +181,54 @@ std::optional<parallel::PassResult> CapturedSteps::run(const WholeStep& step) {
   return shape->result;
 }
 
+/// The launches of a step, whose result lies in the memory of the graph.
+parallel::PassResult CapturedSteps::enqueue(const TrainedNetwork& network, const nn::Objective& objective,
+                                            const Batch& inputs) {
+  parallel::PassResult result = network.engine->run(
+      {.batch = inputs, .objective = objective, .global_samples = inputs.global_size(), .repeated = true});
+  network.engine->finish();
+  network.optimizer->enqueue();
+  return result;
+}
+
+/// What this rank alone may fail in fails without a collective: a peer that waited for it within a capture, as NCCL makes
+/// its connections there, could not be told. @returns why it cannot be captured
+std::string CapturedSteps::rehearse(const WholeStep& step, const Shape& shape) {
+  try {
+    const auto graph = create_();
+    const auto work = [&] { enqueue(step.network, step.objective, shape.inputs); };
+    collectives_ = step.network.engine->replicas().rehearse([&] { graph->capture(work); });
+  } catch (const CommError&) {
+    throw;  // the ranks cannot agree any more
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return {};
+}
+
+std::string CapturedSteps::take_down(const WholeStep& step, Shape& shape) {
+  try {
+    shape.graph = create_();
+    const auto work = [&network = step.network, &objective = step.objective, &shape] {
+      shape.result = enqueue(network, objective, shape.inputs);
+    };
+    step.network.engine->replicas().capture([&] { shape.graph->capture(work); }, collectives_);
+  } catch (const CommError&) {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return {};
+}
+
 /// Who cannot tells the others before one of them repeats it.
 bool CapturedSteps::capture(const WholeStep& step, Shape& shape) {
   shape.layout = step.network.optimizer->launch_layout();
   shape.number = graphs_++;
-  const auto work = [&network = step.network, &objective = step.objective, &shape] {
-    shape.result = network.engine->run({.batch = shape.inputs,
-                                        .objective = objective,
-                                        .global_samples = shape.inputs.global_size(),
-                                        .repeated = true});
-    network.engine->finish();
-    network.optimizer->enqueue();
-  };
   std::string refusal;
-  try {
-    shape.graph = create_();
-    step.network.engine->replicas().capture([&] { shape.graph->capture(work); });
-  } catch (const CommError&) {
-    throw;  // the ranks cannot agree any more
-  } catch (const std::exception& error) {
-    refusal = error.what();
-  }
-  if (refusal = agreement_.first_of_all(refusal); !refusal.empty()) {
+  if (!agreement_.is_alone()) refusal = agreement_.first_of_all(rehearse(step, shape));
+  if (refusal.empty()) refusal = agreement_.first_of_all(take_down(step, shape));
+  if (!refusal.empty()) {
     give_up(refusal);
     return false;
   }

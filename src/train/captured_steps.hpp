@@ -60,6 +60,10 @@ class CapturedSteps {
   Shape* shape_of(const WholeStep& step);
   bool launches_bind() const noexcept;
   StepWish wish_for(const WholeStep& step, Shape* shape);
+  static parallel::PassResult enqueue(const TrainedNetwork& network, const nn::Objective& objective,
+                                      const Batch& inputs);
+  std::string rehearse(const WholeStep& step, const Shape& shape);
+  std::string take_down(const WholeStep& step, Shape& shape);
   bool capture(const WholeStep& step, Shape& shape);
 
   CudaGraph wish_;
@@ -68,6 +72,7 @@ class CapturedSteps {
   StepAgreement agreement_;
   std::vector<std::shared_ptr<Shape>> shapes_;
   int graphs_ = 0;                ///< that were made, on all ranks alike
+  int collectives_ = 0;           ///< of the step that was rehearsed last
   std::string obstacle_;          ///< of this rank
   std::string unbound_;           ///< why it would not pay here
   std::int64_t eager_steps_ = 0;  ///< noted

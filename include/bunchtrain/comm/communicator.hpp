@@ -96,10 +96,16 @@ class Communicator {
   /// Why collectives cannot be part of work that a device takes down and repeats (`device::StepGraph`), as part of a
   /// sentence; empty: they can. Not collective.
   std::string why_not_captured() const;
+  /// Around `work`, which takes down such work, to see what this rank alone may fail in before peers depend on it: its
+  /// collectives are checked and counted, not started, and what they would give is left as it is.
+  /// Not collective. @throws CommError as any operation, and what `work` throws. @returns how many collectives there were
+  int rehearse(const std::function<void()>& work);
   /// Around `work`, which takes down such work: its collectives are waited for within it, run later, by `repeat`, and count
   /// then. All ranks take down the same ones. The graph ends before the communicator is closed, for which NCCL waits.
+  /// @param collectives that `rehearse` counted: if `work` throws before all of them were started, peers may wait for the
+  /// others, so the communicator fails, on all ranks at once
   /// Not collective. @throws CommError as any operation, and what `work` throws.
-  void capture(const std::function<void()>& work);
+  void capture(const std::function<void()>& work, int collectives = 0);
   /// What was captured, run once more: `launch` enqueues it on the device's current stream. It is one operation, with one
   /// timeout and one line of the record; `graph` numbers what was captured, alike on all ranks.
   /// @throws CommError as any operation, and what `launch` throws.

@@ -41,12 +41,6 @@ class FailingGraph : public test::HostGraph {
   int at_;
 };
 
-class Refusing : public device::StepGraph {
- public:
-  void capture(const std::function<void()>&) override { throw std::runtime_error("the host waits"); }
-  void replay() override {}
-};
-
 class CapturedRanksTest : public ::testing::Test {
  protected:
   comm::Communicator create(std::string name, bool checked = false) const {
@@ -105,7 +99,8 @@ TEST_F(CapturedRanksTest, RepeatedStepsHaveTheBitsOfEagerOnes) {
       EXPECT_TRUE(repeated.engine.arenas()[0].values().equal(expected.engine.arenas()[0].values())) << step;
       EXPECT_TRUE(repeated.average.averages()[0].equal(expected.average.averages()[0])) << step;
     }
-    EXPECT_EQ(counts.captures, 1) << "when the last rank has seen the shape often enough, too";
+    EXPECT_EQ(counts.captures, 2)
+        << "rehearsed and captured when the last rank has seen the shape often enough, too";
     EXPECT_EQ(counts.replays, 12) << "none in odd steps";
     EXPECT_EQ(repeated.optimizer.steps(), expected.optimizer.steps());
     for (const auto& buffer : expected.net->named_buffers())
@@ -131,7 +126,7 @@ TEST_F(CapturedRanksTest, OneRankThatCannotMakesAllStayEager) {
   said("batches are ragged " + last());
   lines_of(captured(CudaGraph::on,
                     [&]() -> std::unique_ptr<device::StepGraph> {
-                      if (is_last()) return std::make_unique<Refusing>();
+                      if (is_last()) return std::make_unique<test::RefusingGraph>();
                       return std::make_unique<test::HostGraph>(counts);
                     }),
            {});
@@ -152,10 +147,10 @@ TEST_F(CapturedRanksTest, AutomaticCapturesWhereLaunchesBindOnOneRank) {
     };
   };
   lines_of(captured(CudaGraph::automatic, host_graphs()), notes(true));
-  EXPECT_EQ(counts.captures, 1);
+  EXPECT_EQ(counts.captures, 2);
   lines->lines.clear();
   lines_of(captured(CudaGraph::automatic, host_graphs()), notes(false));
-  EXPECT_EQ(counts.captures, 1);
+  EXPECT_EQ(counts.captures, 2);
   if (rank == 0) {
     EXPECT_THAT(lines->lines, ElementsAre(HasSubstr("enqueues a step in 1.0 ms, the GPU takes 100.0 ms")));
   }
@@ -182,6 +177,88 @@ TEST_F(CapturedRanksTest, ARankThatFailsInAStepEndsAll) {
   EXPECT_THAT(error, HasSubstr("the disk is full"));
   EXPECT_LE(counts.replays, 3);
   test_world().barrier();
+}
+
+/// Meets the other ranks while it takes down its work, as NCCL does for its connections.
+class MeetingGraph : public test::HostGraph {
+ public:
+  MeetingGraph(test::GraphCounts& counts, comm::Communicator ranks)
+      : HostGraph(counts), ranks_(std::move(ranks)) {}
+  void capture(const std::function<void()>& work) override {
+    at::Tensor sum = at::ones({});
+    ranks_.all_reduce(sum).wait();
+    met = sum.item<float>() == static_cast<float>(ranks_.size());
+    HostGraph::capture(work);
+  }
+  bool met = false;
+
+ private:
+  comm::Communicator ranks_;
+};
+
+TEST_F(CapturedRanksTest, WhatOneRankAloneMayFailInIsRehearsed) {
+  comm::Communicator gradients = create("gradients");
+  Training training(captured(CudaGraph::on,
+                             [&]() -> std::unique_ptr<device::StepGraph> {
+                               if (is_last()) return std::make_unique<test::RefusingGraph>();
+                               return std::make_unique<MeetingGraph>(counts, gradients);
+                             }),
+                    gradients);
+  for (int step = 0; step < 8; ++step) training.step(batch_of(8, step));  // nobody waits for the last rank
+  EXPECT_EQ(counts.captures, is_last() ? 0 : 1) << "the rehearsal, in which nobody is met";
+  EXPECT_EQ(counts.replays, 0);
+  if (rank == 0) {
+    EXPECT_THAT(lines->lines, ElementsAre(HasSubstr("the host waits " + last())));
+  }
+}
+
+TEST_F(CapturedRanksTest, ARankThatFailsAfterItsRehearsalEndsAllAtOnce) {
+  comm::Communicator gradients = create("gradients");
+  bool rehearsed = false;
+  class Enqueuing : public test::HostGraph {  // its collectives are counted
+   public:
+    using HostGraph::HostGraph;
+    void capture(const std::function<void()>& work) override { work(); }
+  };
+  Training training(captured(CudaGraph::on,
+                             [&]() -> std::unique_ptr<device::StepGraph> {
+                               if (!std::exchange(rehearsed, true))
+                                 return std::make_unique<Enqueuing>(counts);
+                               if (is_last()) return std::make_unique<test::RefusingGraph>();
+                               return std::make_unique<MeetingGraph>(counts, gradients);
+                             }),
+                    gradients);
+  const auto begin = std::chrono::steady_clock::now();
+  std::string error = "none";
+  try {
+    for (int step = 0; step < 8; ++step) training.step(batch_of(8, step));
+  } catch (const CommError& failure) {
+    error = failure.message();
+    agreement.poison(error);
+  }
+  EXPECT_THAT(error, AllOf(HasSubstr("rank " + std::to_string(size - 1) +
+                                     " failed while it captured a step, with 0 of 1 "
+                                     "collectives, which the other ranks wait for: the host waits"),
+                           HasSubstr("cuda_graph = off")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << "of a timeout of 30";
+  test_world().barrier();
+}
+
+TEST_F(CapturedRanksTest, ARehearsedCollectiveIsCountedAndNotStarted) {
+  comm::Communicator ranks = create("gradients");
+  at::Tensor sum = at::ones({});
+  const int counted = ranks.rehearse([&] {
+    if (is_last()) ranks.all_reduce(sum).wait();  // the others do not come
+  });
+  EXPECT_EQ(counted, is_last() ? 1 : 0);
+  EXPECT_EQ(sum.item<float>(), 1);
+  EXPECT_THAT(ranks.last_operations(), testing::Not(HasSubstr("all_reduce")));
+  EXPECT_THROW(ranks.rehearse([&] {
+    ranks.all_reduce(at::ones({4, 4}).t().slice(0, 0, 2)).wait();
+  }),
+               ConfigError);
+  ranks.all_reduce(sum).wait();
+  EXPECT_EQ(sum.item<float>(), static_cast<float>(size)) << "in step again";
 }
 
 TEST_F(CapturedRanksTest, ARepeatedStepIsOneOperation) {

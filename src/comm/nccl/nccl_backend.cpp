@@ -118,6 +118,7 @@ class NcclBackend : public CollectiveBackend {
         watchdog_(communicator_, device.index(), options.timeout) {}
 
   std::unique_ptr<InFlight> start(const Call& call, const Buffers& buffers) override;
+  void while_waiting(std::function<void()> serve) override { communicator_.while_waiting(std::move(serve)); }
   void begin_capture() override;
   std::unique_ptr<InFlight> repeat(const Call& call, const std::function<void()>& launch) override;
   bool captures() const { return is_capturing(stream_.stream()); }

@@ -13,6 +13,8 @@
 namespace bunchtrain::comm::detail {
 namespace {
 
+constexpr std::chrono::milliseconds kServeEvery{20};
+
 /// Rank 0's identifier on every rank. If rank 0 cannot make one, all ranks hear why instead of waiting.
 ncclUniqueId share_identifier(const mpi::Comm& comm) {
   ncclUniqueId id{};
@@ -72,10 +74,17 @@ bool NcclCommunicator::is_settled() {
   return state == ncclSuccess;
 }
 
+/// A peer that failed before it came here is heard of by the host's channel, long before the limit.
 void NcclCommunicator::settle() {
   const auto begin = std::chrono::steady_clock::now();
+  auto served = begin;
   while (!is_settled()) {
-    const auto waited = std::chrono::steady_clock::now() - begin;
+    const auto now = std::chrono::steady_clock::now();
+    const auto waited = now - begin;
+    if (serve_ && now - served >= kServeEvery) {
+      served = now;
+      serve_();
+    }
     if (waited > limits_.accept) {
       auto reason = fmt::format("{}: NCCL did not accept it within {} s; a peer is missing", issued_,
                                 static_cast<double>(limits_.accept.count()) / 1000.0);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "bunchtrain/comm/communicator.hpp"
 #include "bunchtrain/mpi/comm.hpp"
@@ -42,6 +43,8 @@ class NcclCommunicator {
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
+  /// Called now and then while `settle` waits; what it throws ends the wait.
+  void while_waiting(std::function<void()> serve) { serve_ = std::move(serve); }
   /// Hands work to NCCL, once it took on what it was given before; it is enqueued when `is_settled`.
   /// @throws CommError if NCCL refuses, or after an abort
   void issue(std::string what, const std::function<ncclResult_t(ncclComm_t)>& call);
@@ -64,6 +67,7 @@ class NcclCommunicator {
   [[noreturn]] void refuse(std::string_view what, ncclResult_t code);
 
   NcclLimits limits_;
+  std::function<void()> serve_;
   std::string issued_;  // what NCCL was given last
   std::mutex mutex_;
   UniqueNcclComm comm_;  // null after an abort
