@@ -112,6 +112,7 @@ train::SessionOptions session_options(const Options& given) {
   const Options options = given;  // what is read here counts as used only where the run uses it
   train::SessionOptions asked{.program = options.program(),
                               .device = device::parse_device(options.get<std::string>("device")),
+                              .kernels = ops::parse_kernels(options.get<std::string>("kernels")),
                               .seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed")),
                               .threads = static_cast<int>(options.get<std::int64_t>("threads")),
                               .loader_threads = static_cast<int>(options.get<std::int64_t>("loader-threads")),

@@ -204,6 +204,12 @@ std::vector<OptionSpec> training_options() {
            "float16 scales the loss, for GPUs without bfloat16",
        .allowed = {"auto", "float32", "float64", "tf32", "bfloat16", "float16"},
        .other_names = {"dtype", "amp", "use-amp", "fp16", "bf16"}},
+      {.name = "kernels",
+       .default_value = Text{"auto"},
+       .help =
+           "libtorch = LibTorch's operations compute what kernels of ours do else (EdgeConv, norms, convolutions), on CPUs and "
+           "GPUs, more slowly: to compare where a loss looks wrong",
+       .allowed = {"auto", "libtorch"}},
       {.name = "seed",
        .default_value = Integer{1},
        .help = "of initial weights, sample order, dropout and splits",

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 
 namespace bunchtrain::nn {
 namespace {
@@ -64,7 +65,8 @@ at::Tensor EdgeConvBlockImpl::forward(const at::Tensor& features, const at::Tens
 EdgeConvFootprint EdgeConvBlockImpl::footprint(std::int64_t points, std::int64_t k,
                                                EdgeStorage storage) const {
   const auto& channels = options_.channels;
-  const bool passes = storage.device.is_cpu(), fused = storage.fused && !passes;
+  const bool passes = storage.device.is_cpu() && ops::kernels() == ops::Kernels::automatic,
+             fused = storage.fused && !storage.device.is_cpu();
   const std::int64_t point_bytes = points * weights_[0].element_size(),
                      edge_bytes = points * k * storage.value_bytes;
   const auto memory =

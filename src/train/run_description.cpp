@@ -138,6 +138,7 @@ Json environment(const Session& session) {
           {"threads per rank", fmt::format("{} compute, {} loader: {}", session.threads().compute,
                                            session.threads().loader, session.threads().reason)},
           {"precision", std::string(device::to_string(session.precision()))},
+          {"kernels", std::string(ops::to_string(session.asked().kernels))},
           {"seed", fmt::format("{}", session.seed())}};
 }
 

@@ -43,6 +43,7 @@ void write_flight_record(const std::filesystem::path& folder, int rank, const st
 }  // namespace
 
 struct Session::Impl {
+  ops::KernelsGuard kernels;
   SessionOptions asked;  ///< with a record
   mpi::Comm control;
   Logger logger;
@@ -179,10 +180,13 @@ Session::Session(SessionOptions asked, const mpi::Comm& control, Logger logger) 
   comm::Mesh agreement(create_agreement(control, collective), mesh.shape());
   auto threads = threads_of(asked, control);
   data::keep_remote_files_in(asked.training.stage, logger);
-  for (const char* name : {"timeout", "device", "precision", "backend", "checked", "mesh", "mesh-order",
-                           "threads", "loader-threads"})
+  for (const char* name : {"timeout", "device", "precision", "kernels", "backend", "checked", "mesh",
+                           "mesh-order", "threads", "loader-threads"})
     asked.record->use(name);
-  impl_.reset(new Impl{.asked = std::move(asked),
+  if (asked.kernels == ops::Kernels::libtorch && control.rank() == 0)
+    logger.info("kernels libtorch: LibTorch's operations compute what kernels of ours would, more slowly");
+  impl_.reset(new Impl{.kernels = ops::KernelsGuard(asked.kernels),
+                       .asked = std::move(asked),
                        .control = control,
                        .logger = std::move(logger),
                        .device = device,

@@ -62,6 +62,8 @@ constexpr Field kTraining[] = {
     {"accumulate", OptionScope::training, [](Of of) -> Value { return of.training.accumulate.value; }},
     {"sync-batch-norm", OptionScope::training, [](Of of) -> Value { return of.training.sync_batch_norm; }},
     {"precision", OptionScope::training, [](Of of) -> Value { return text_of(of.precision); }},
+    {"kernels", OptionScope::training,
+     [](Of of) -> Value { return std::string(ops::to_string(of.kernels)); }},
     {"seed", OptionScope::training, [](Of of) -> Value { return static_cast<std::int64_t>(of.seed); }}};
 
 constexpr Field kRun[] = {

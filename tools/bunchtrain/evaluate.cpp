@@ -23,8 +23,8 @@ int evaluate(int argc, char** argv) {
                              "HDF5 files to score; NAME=FILE: jets of that class", "[NAME=]FILE..."});
   program.options.push_back({"batch", std::int64_t{256}, "jets per pass over all ranks"});
   program.without = app::standard_options_but({"run", "data", "batch", "hdf5-plugins", "io", "decode",
-                                               "precision", "device", "threads", "loader-threads", "backend",
-                                               "checked", "timeout", "log-level"});
+                                               "precision", "kernels", "device", "threads", "loader-threads",
+                                               "backend", "checked", "timeout", "log-level"});
   program.without.push_back("evaluate");
   return app::run(argc, argv, program, [](train::Session& session) {
     const jet_tagging::EvaluateResult result = jet_tagging::evaluate(session, app::evaluate_options(session));

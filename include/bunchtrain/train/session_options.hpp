@@ -14,6 +14,7 @@
 #include "bunchtrain/config/options.hpp"
 #include "bunchtrain/device/device.hpp"
 #include "bunchtrain/device/precision.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 #include "bunchtrain/train/training_choices.hpp"
 
 namespace bunchtrain::train {
@@ -25,6 +26,9 @@ struct SessionOptions {
   device::DeviceRequest device = device::DeviceRequest::automatic;
   /// Numbers of a step; unset: tf32 on GPUs that have it, else float32, and what it was in a run that is resumed.
   std::optional<device::Precision> precision = {};
+  /// Of the whole process as long as the session lives: `libtorch` computes by LibTorch's operations what kernels of ours
+  /// do else, for comparisons where results look wrong.
+  ops::Kernels kernels = ops::Kernels::automatic;
   std::uint64_t seed = 1;  ///< of initial weights, sample order, dropout and splits
   int threads = 0;         ///< compute threads of this rank; 0 = from affinity and ranks
   int loader_threads = 0;  ///< decode threads of this rank; 0 = automatic

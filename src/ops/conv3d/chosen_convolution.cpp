@@ -12,6 +12,7 @@
 
 #include "autocasted.hpp"
 #include "bunchtrain/ops/convolution_choices.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 #include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "convolution.hpp"
 #include "edge_conv/fused.hpp"
@@ -175,7 +176,7 @@ std::optional<at::Tensor> convolve_as_chosen(at::TensorList stretches, const at:
                                              const at::Tensor& bias, const DirectGeometry& geometry,
                                              bool unit_steps) {
   const c10::Device device = stretches.front().device();
-  if (!device.is_cuda() || stretches.size() != 1) return std::nullopt;
+  if (kernels() == Kernels::libtorch || !device.is_cuda() || stretches.size() != 1) return std::nullopt;
   const at::Tensor image = autocasted(stretches.front(), device.type()),
                    kernel = autocasted(weight, device.type()), offset = autocasted(bias, device.type());
   const DirectCall call{.geometry = geometry,

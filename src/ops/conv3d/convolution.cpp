@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "autocasted.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 #include "bunchtrain/ops/weight_gradient_queue.hpp"
 #include "convolution_strips.hpp"
 #include "held_state.hpp"
@@ -101,7 +102,7 @@ at::Tensor channels_last(const at::Tensor& cells) { return cells.permute({0, 2, 
 
 /// Whether the loops of `convolution_strips` serve.
 bool has_own_loops(const at::Tensor& cells, const Window& window) {
-  return cells.is_cpu() && window.has_unit_steps();
+  return kernels() == Kernels::automatic && cells.is_cpu() && window.has_unit_steps();
 }
 
 bool is_below_kernel(const Extent3& padding, const at::Tensor& weight) {

@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
+#include "bunchtrain/ops/kernels.hpp"
 #include "edge_conv/cpu/mean_over_edges.hpp"
 #include "edge_conv_operations.hpp"
 #include "fused.hpp"
@@ -52,7 +53,8 @@ std::optional<at::Tensor> evaluated_edge_conv(const at::Tensor& features, const 
 
 at::Tensor edge_conv(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers) {
-  const bool has_passes = features.is_cpu() && features.scalar_type() == layers.weights[0].scalar_type() &&
+  const bool has_passes = kernels() == Kernels::automatic && features.is_cpu() &&
+                          features.scalar_type() == layers.weights[0].scalar_type() &&
                           (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble);
   if (has_passes) return mean_by_cpu_passes(features, indices, padding, layers);
   if (features.is_cuda() && why_by_operations(features, indices, padding, layers).empty())

@@ -9,8 +9,10 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/ops/edge_ops.hpp"
 #include "bunchtrain/ops/gather_neighbours.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 #include "edge_conv/cuda/reverse_index_plan.hpp"
 #include "edge_kernels.hpp"
+#include "edges_by_libtorch.hpp"
 #include "tensor_text.hpp"
 
 namespace bunchtrain::ops {
@@ -156,7 +158,9 @@ class NoAutocast {
 at::Tensor gather_neighbours(const at::Tensor& features, const at::Tensor& indices) {
   const NoAutocast no_autocast;
   check_floating(features, 3, "features of gather_neighbours", "[B, P, C]");
-  return Gather::apply(features, checked_indices(indices, features));
+  const at::Tensor checked = checked_indices(indices, features);
+  if (kernels() == Kernels::libtorch) return detail::gathered_by_libtorch(features, checked);
+  return Gather::apply(features, checked);
 }
 
 at::Tensor scatter_neighbours(const at::Tensor& edges, const at::Tensor& indices) {
@@ -166,6 +170,7 @@ at::Tensor scatter_neighbours(const at::Tensor& edges, const at::Tensor& indices
   if (checked.size(2) != edges.size(2))
     throw ConfigError("indices of scatter_neighbours", tensor_text(indices),
                       fmt::format("{} neighbours, as the edges", edges.size(2)));
+  if (kernels() == Kernels::libtorch) return detail::scattered_by_libtorch(edges, checked);
   return Scatter::apply(edges, checked);
 }
 
@@ -177,7 +182,10 @@ at::Tensor edge_sum(const at::Tensor& u, const at::Tensor& v, const at::Tensor& 
     throw ConfigError("v of edge_sum", tensor_text(v),
                       fmt::format("shape and device of u, {}", tensor_text(u)));
   const auto type = c10::promoteTypes(u.scalar_type(), v.scalar_type());
-  return EdgeSum::apply(u.to(type), v.to(type), checked_indices(indices, u));
+  const at::Tensor checked = checked_indices(indices, u);
+  if (kernels() == Kernels::libtorch)
+    return u.to(type).unsqueeze(2).add(detail::gathered_by_libtorch(v.to(type), checked));
+  return EdgeSum::apply(u.to(type), v.to(type), checked);
 }
 
 }  // namespace bunchtrain::ops

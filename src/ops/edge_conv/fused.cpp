@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "bunchtrain/ops/kernels.hpp"
 #include "fused_limits.hpp"
 #include "rows/batch_norm_statistics.hpp"
 
@@ -68,7 +69,8 @@ std::string why_not_these_sizes(const FusedCall& call) {
 
 FusedCall fused_call(const at::Tensor& features, const at::Tensor& indices, const Padding& padding,
                      const EdgeConvLayers& layers) {
-  FusedCall call{.wanted = layers.fused, .fits = shapes_fit(features, indices, padding, layers)};
+  FusedCall call{.wanted = layers.fused && kernels() == Kernels::automatic,
+                 .fits = shapes_fit(features, indices, padding, layers)};
   if (!call.fits) return call;
   const c10::DeviceType device = features.device().type();
   call.sets = indices.size(0);

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "bunchtrain/core/error.hpp"
+#include "bunchtrain/ops/kernels.hpp"
 #include "held_state.hpp"
 #include "row_operations.hpp"
 #include "rows/cpu/row_kernels.hpp"
@@ -190,16 +191,20 @@ class ModulatedNorm : public torch::autograd::Function<ModulatedNorm> {
   }
 };
 
-}  // namespace
-
-bool has_modulated_norm(const at::Tensor& x) noexcept {
+bool is_taken(const at::Tensor& x) noexcept {
   const at::ScalarType type = x.scalar_type();
   return x.is_cpu() && (type == at::kFloat || type == at::kDouble || type == at::kBFloat16);
 }
 
+}  // namespace
+
+bool has_modulated_norm(const at::Tensor& x) noexcept {
+  return kernels() == Kernels::automatic && is_taken(x);
+}
+
 at::Tensor modulated_norm_silu(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift,
                                const ModulatedNormOptions& options) {
-  if (!has_modulated_norm(x) || x.dim() < 2)
+  if (!is_taken(x) || x.dim() < 2)
     throw ConfigError(fmt::format(
         "modulated norm expects [B, ..., C] of float32, float64 or bfloat16 on the CPU; the input is {}",
         detail::tensor_text(x)));

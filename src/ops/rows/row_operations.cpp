@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "bunchtrain/ops/kernels.hpp"
 #include "row_cuda.hpp"
 #include "rows/cpu/row_kernels.hpp"
 #include "rows/row_storage.hpp"
@@ -31,8 +32,9 @@ struct Blocks {
 };
 
 bool has_kernels(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble ||
-                        x.scalar_type() == at::kBFloat16);
+  return kernels() == Kernels::automatic && x.is_cpu() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble ||
+          x.scalar_type() == at::kBFloat16);
 }
 
 /// [2, C] of [blocks, 2 C + 1].
@@ -99,7 +101,7 @@ at::ScalarType compute_type(at::ScalarType type) noexcept {
 }
 
 bool has_cuda_kernels(const at::Tensor& x) noexcept {
-  return x.is_cuda() &&
+  return kernels() == Kernels::automatic && x.is_cuda() &&
          (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
 }
 
