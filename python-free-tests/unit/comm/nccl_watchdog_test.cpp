@@ -137,6 +137,23 @@ TEST_F(NcclWatchdogTest, WorkThatNcclNeverTakesOnNamesTheOperation) {
   EXPECT_EQ(fake_gpu().aborts, 1);
 }
 
+/// As the communicator does when the host's channel brings a peer's failure.
+TEST_F(NcclWatchdogTest, WhoWaitsForNcclHearsOfAPeerThatFailed) {
+  NcclCommunicator communicator(alone_, limits(1h));
+  int served = 0;
+  communicator.while_waiting([&] {
+    if (++served < 3) return;
+    communicator.abort("rank 1 failed");
+    throw CommError("rank 1 failed");
+  });
+  communicator.issue("all_reduce(sum) of 3 float32", [](ncclComm_t) { return ncclInProgress; });
+  EXPECT_EQ(served, 0) << "nothing is waited for yet";
+  fake_gpu().state = ncclInProgress;
+  EXPECT_THROW(communicator.settle(), CommError);
+  EXPECT_EQ(served, 3);
+  EXPECT_EQ(fake_gpu().aborts, 1);
+}
+
 TEST_F(NcclWatchdogTest, TimeCountsFromWhenTheGpuGetsToTheOperation) {
   NcclCommunicator communicator(alone_, limits());
   Watchdog watchdog(communicator, 0, 1ms);
