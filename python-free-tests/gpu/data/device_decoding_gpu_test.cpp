@@ -10,8 +10,8 @@ namespace {
 
 class DeviceDecodingGpuTest : public JetFileTest {
  protected:
-  /// 3,000 jets in chunks without a filter.
-  DatasetPtr open(bool ragged) const {
+  /// 3,000 jets in chunks without a filter, or shuffled.
+  DatasetPtr open(bool ragged, bool shuffled) const {
     const JetFile jets{.rows = 3000};
     Hdf5Writer writer(path("plain.h5"));
     writer.create_dataset("jets", jets.jets(), 128, 0);
@@ -19,7 +19,19 @@ class DeviceDecodingGpuTest : public JetFileTest {
     writer.create_dataset("event", at::arange(jets.rows, at::kLong).div(4, "floor"), 64);
     writer.create_dataset("label", jets.labels(), 64);
     writer.commit();
+    if (shuffled) shuffle(jets.particles());
     return JetDataset({.files = {path("plain.h5")}, .card = write_card(), .ragged = ragged}).all();
+  }
+  /// Writes the particles anew.
+  void shuffle(const at::Tensor& particles) const {
+    const at::Tensor values = particles.contiguous();
+    const auto* first = values.const_data_ptr<float>();
+    const auto rows = static_cast<hsize_t>(values.size(0));
+    const hid_t file = H5Fopen(path("plain.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    EXPECT_GE(H5Ldelete(file, "particles", H5P_DEFAULT), 0);
+    write_floats(file, "particles", {rows, kSlots, 4}, {first, first + values.numel()},
+                 {"shuffled", {37, kSlots, 4}, [](hid_t create) { H5Pset_shuffle(create); }});
+    H5Fclose(file);
   }
   static DataLoaderOptions options(c10::Device device, DecodeOn decode, int threads) {
     return {.global_batch = 192,
@@ -47,8 +59,8 @@ void expect_same(const Batch& found, const Batch& expected) {
 
 TEST_F(DeviceDecodingGpuTest, BatchesAreThoseOfTheHost) {
   const c10::Device device = test::device_under_test();
-  for (const bool ragged : {false, true}) {
-    const DatasetPtr jets = open(ragged);
+  for (const auto& [ragged, shuffled] : {std::pair(false, false), {true, false}, {false, true}}) {
+    const DatasetPtr jets = open(ragged, shuffled);
     ASSERT_EQ(jets->device_support().why_not, "");
     if (device.is_cpu()) {
       EXPECT_THROW(DataLoader(jets, options(device, DecodeOn::device, 1)), ConfigError);

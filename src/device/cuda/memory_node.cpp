@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <string>
 
 #include "bunchtrain/device/detail/cuda_check.cuh"
 #include "bunchtrain/device/detail/memory_node.hpp"
