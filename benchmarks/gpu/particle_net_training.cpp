@@ -119,24 +119,26 @@ void ParticleNetTraining::step() {
   const bt::device::PrecisionGuard guard(precision_, engine_.device().type());
   const bt::optim::StepOptions update{.check_finite = true};
   number_in_memory_.write(number_);
-  repeated_ = captured_
-                  .run({.network = network_,
-                        .objective = objective_,
-                        .batch = batch_,
-                        .update = update,
-                        .seed = 1,
-                        .number = number_,
-                        .number_in_memory = number_in_memory_.tensor()})
-                  .has_value();
-  if (repeated_) {
+  const auto repeated = captured_.run({.network = network_,
+                                       .objective = objective_,
+                                       .batch = batch_,
+                                       .update = update,
+                                       .seed = 1,
+                                       .number = number_,
+                                       .number_in_memory = number_in_memory_.tensor()});
+  repeated_ = repeated.has_value();
+  if (repeated) {
     ++number_;
     optimizer_.conclude();
+    loss_ = bt::device::LateCopy(repeated->losses.total);
     return;
   }
   const bt::nn::StepContext context(1, number_++, batch_.sample_ids, number_in_memory_.tensor());
-  engine_.run({.batch = batch_, .objective = objective_, .global_samples = batch_.global_samples});
+  const auto result =
+      engine_.run({.batch = batch_, .objective = objective_, .global_samples = batch_.global_samples});
   engine_.finish();
   optimizer_.step(update);
+  loss_ = bt::device::LateCopy(result.losses.total);
 }
 
 }  // namespace gpu_bench

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bunchtrain/device/late_copy.hpp"
 #include "bunchtrain/device/precision.hpp"
 #include "bunchtrain/device/step_graph.hpp"
 #include "bunchtrain/models/particle_net.hpp"
@@ -44,7 +45,8 @@ enum class Enqueued {
   without_work  ///< for the CPU: as a graph that does nothing, so that what is left is the host's part
 };
 
-/// A whole step as the trainer takes it: forward, backward, update.
+/// A whole step as the trainer takes it: forward, backward, update, left out if gradients are not finite; the loss is copied to
+/// the host.
 class ParticleNetTraining {
  public:
   /// @throws std::runtime_error with the reason if steps are not captured that should be
@@ -66,7 +68,8 @@ class ParticleNetTraining {
   bunchtrain::nn::Objective objective_;
   bunchtrain::Batch batch_;
   std::int64_t number_ = 0;
-  bool repeated_ = false;  ///< the last step
+  bool repeated_ = false;              ///< the last step
+  bunchtrain::device::LateCopy loss_;  ///< of it, on its way to the host
 };
 
 }  // namespace gpu_bench
