@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMost = 200;
 /// Repetitions between two waits: the host gets ahead, and not so far that memory runs out. Where its own time counts it waits
-/// after each one: a step waits for the update of the step before (`optim::StepOptions::check_finite`).
+/// after each one, so that no step waits for another.
 constexpr int kBlock = 10, kHostBlock = 1;
 
 Spread spread(std::vector<double> values) {

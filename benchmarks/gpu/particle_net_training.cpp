@@ -117,7 +117,7 @@ void ParticleNetTraining::require_capture() {
 
 void ParticleNetTraining::step() {
   const bt::device::PrecisionGuard guard(precision_, engine_.device().type());
-  const bt::optim::StepOptions update{.check_finite = true};
+  const bt::optim::StepOptions update{.check_finite = true, .counts_left_out = true};
   number_in_memory_.write(number_);
   const auto repeated = captured_.run({.network = network_,
                                        .objective = objective_,

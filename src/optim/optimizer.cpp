@@ -143,10 +143,10 @@ void Optimizer::enqueue() {
 
 StepReport Optimizer::conclude() {
   const StepReport report = planned_.on_device ? StepReport(device::LateCopy(found_scale_)) : planned_.report;
-  const bool scales_losses = loss_scale_.defined();
   const StepOptions options = std::exchange(planned_.options, {});
-  if (!planned_.on_device && !report.applied() && !scales_losses) return report;
-  if (planned_.on_device && options.check_finite && !scales_losses) unsettled_ = report;
+  const bool counts_left_out = options.counts_left_out || loss_scale_.defined();
+  if (!planned_.on_device && !report.applied() && !counts_left_out) return report;
+  if (planned_.on_device && options.check_finite && !counts_left_out) unsettled_ = report;
   ++steps_;
   for (auto& arena : *arenas_) arena.bump_versions();
   return report;

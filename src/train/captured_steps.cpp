@@ -164,7 +164,7 @@ StepWish CapturedSteps::wish_for(const WholeStep& step, Shape* shape) {
 std::optional<parallel::PassResult> CapturedSteps::run(const WholeStep& step) {
   if (wish_ == CudaGraph::off) return std::nullopt;
   Shape* const shape = shape_of(step);
-  // Before the optimizer is asked, which waits for the update of the step before: the GPU has that to do meanwhile.
+  // Before the optimizer is asked, which may wait for the update of the step before: the GPU has that to do meanwhile.
   if (shape != nullptr && shape->graph) copy_into(shape->inputs, step.batch);
   const StepVerdict verdict = agreement_.agree(wish_for(step, shape));
   if (!verdict.obstacle.empty() || !verdict.hopes)

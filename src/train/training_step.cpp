@@ -296,8 +296,10 @@ void TrainingLoop::train_on(const Batch& batch, StepInFlight& step) {
 
 void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   auto& network = task_.networks.front();
-  const optim::StepOptions update{
-      .clip_norm = settings_.clip_norm, .check_finite = true, .average = averages_.of(0)};
+  const optim::StepOptions update{.clip_norm = settings_.clip_norm,
+                                  .check_finite = true,
+                                  .average = averages_.of(0),
+                                  .counts_left_out = settings_.check_finite == CheckFinite::stop};
   if (run_captured(batch, update, step)) return;
   const auto start = Clock::now();
   const std::int64_t passes = settings_.accumulate;
@@ -320,7 +322,7 @@ void TrainingLoop::run_passes(const Batch& batch, StepInFlight& step) {
   const device::Moment finished(session_.device());
   optim::StepOptions with_norm = update;
   with_norm.gradient_norm = norm_for(network);
-  step.host_seconds = seconds_since(start);  // without the update, which waits for that of the step before
+  step.host_seconds = seconds_since(start);  // without the update, which may wait for that of the step before
   step.update = network.optimizer->step(with_norm);
   step.backward.add(begin, finished);
   step.optimizer.add(finished, device::Moment(session_.device()));

@@ -59,6 +59,9 @@ struct StepOptions {
   /// Moved on after the update, also one that is left out, as by `Ema::update`: on a GPU in the update's own pass over
   /// memory, where no parameter is frozen and all of the arenas are owned. nullptr: none.
   Ema* average = nullptr;
+  /// With `check_finite`: a step that is left out counts as one (`steps`, and so in bias corrections), as it does with a loss
+  /// scale. On a GPU the next step then does not wait to hear of it: for a training that ends there.
+  bool counts_left_out = false;
 };
 
 class GpuNorm;
@@ -121,7 +124,7 @@ class Optimizer {
   double learning_rate() const noexcept { return learning_rate_; }
   void set_learning_rate(double rate) noexcept { learning_rate_ = rate; }
   /// Updates applied so far. On a GPU it waits for the last one if that was made with `check_finite`. With a
-  /// loss scale those left out count, too, as the host of a GPU does not wait to hear of them.
+  /// loss scale, or `counts_left_out`, those left out count, too, as the host of a GPU does not wait to hear of them.
   std::int64_t steps() const;
   /// Hyper-parameters by parameter name, from the next step on. @throws ConfigError for a pattern that matches
   /// nothing, with names that there are, or a bad number.

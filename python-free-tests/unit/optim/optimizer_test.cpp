@@ -135,6 +135,16 @@ TEST_F(OptimizerTest, NonFiniteGradientSkipsTheStep) {
   EXPECT_EQ(adamw.steps(), 1);
 }
 
+/// Nobody has to hear of it before the next step.
+TEST_F(OptimizerTest, AStepThatIsLeftOutMayCountAsOne) {
+  AdamW adamw(arenas_);
+  give_gradients();
+  parameters_[3].mutable_grad().view({-1})[17] = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_FALSE(adamw.step({.check_finite = true, .counts_left_out = true}).applied());
+  EXPECT_TRUE(parameters_[0].equal(before_[0]));
+  EXPECT_EQ(adamw.steps(), 1);
+}
+
 TEST_F(OptimizerTest, FrozenParametersAreLeftAlone) {
   parameters_[1].set_requires_grad(false);
   AdamW adamw(arenas_, {.learning_rate = 0.1, .weight_decay = 0.5});
