@@ -2,10 +2,10 @@
 #pragma once
 /// Graphs of the host, in place of a GPU's.
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <stdexcept>
 
 #include "bunchtrain/device/step_graph.hpp"
 #include "host_reads.hpp"
@@ -40,7 +40,7 @@ class HostGraph : public device::StepGraph {
 /// As a GPU's whose work asks for something that cannot be captured.
 class RefusingGraph : public device::StepGraph {
  public:
-  void capture(const std::function<void()>& /*work*/) override { throw std::runtime_error("the host waits"); }
+  void capture(const std::function<void()>& /*work*/) override { TORCH_CHECK(false, "the host waits"); }
   void replay() override { ADD_FAILURE() << "a graph that is empty"; }
 };
 

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/clone.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -63,11 +62,6 @@ NamedTensors own_copy(const NamedTensors& tensors) {
 void copy_into(const NamedTensors& places, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors)
     at::Tensor(places[name]).copy_(tensor, /*non_blocking=*/!tensor.is_cpu());
-}
-
-std::string reason_of(const std::exception& error) {
-  const auto* of_libtorch = dynamic_cast<const c10::Error*>(&error);
-  return of_libtorch ? of_libtorch->what_without_backtrace() : error.what();
 }
 
 /// A graph with its tensors, and where the device is through with them.
@@ -244,7 +238,7 @@ void CapturedPasses::Impl::take_down(Shape& shape, const NamedTensors& inputs) {
   try {
     pass = captured(inputs);
   } catch (const std::exception& error) {
-    refusal = reason_of(error);
+    refusal = why_not_captured(error);
   }
   capture_underway.clear();
   if (pass) {

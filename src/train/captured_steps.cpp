@@ -201,7 +201,7 @@ std::string CapturedSteps::rehearse(const WholeStep& step, const Shape& shape) {
   } catch (const CommError&) {
     throw;  // the ranks cannot agree any more
   } catch (const std::exception& error) {
-    return error.what();
+    return device::why_not_captured(error);
   }
   return {};
 }
@@ -216,7 +216,7 @@ std::string CapturedSteps::take_down(const WholeStep& step, Shape& shape) {
   } catch (const CommError&) {
     throw;
   } catch (const std::exception& error) {
-    return error.what();
+    return device::why_not_captured(error);
   }
   return {};
 }

@@ -4,8 +4,10 @@
 
 #include <c10/core/Device.h>
 
+#include <exception>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace bunchtrain::device {
 
@@ -29,6 +31,9 @@ class StepGraph {
 
 /// @throws NotBuiltError in a build without CUDA
 std::unique_ptr<StepGraph> create_step_graph(c10::Device gpu);
+
+/// What `StepGraph::capture` threw, as a reason in a sentence: errors of LibTorch without their stack.
+std::string why_not_captured(const std::exception& error);
 
 /// Whether the current stream of `device` takes down what is enqueued instead of running it.
 bool is_capturing(c10::Device device);

@@ -85,6 +85,15 @@ TEST_F(PlainEngineTest, RepeatedPassesHaveTheBitsOfEagerOnes) {
   }
 }
 
+TEST_F(PlainEngineTest, AGeneratorOfShowersIsRepeated) {
+  const auto generator = folder_.write(make_generator_bundle("fixed"), "generator");
+  const PlainEngine eager(generator, {}), engine(generator, {.cuda_graph = CudaGraph::on}, graphs_.supply());
+  const NamedTensors latent{{"latent", at::rand({2, 200})}};
+  const at::Tensor expected = eager.run(latent)["image"];
+  for (int call = 0; call < 7; ++call) EXPECT_TRUE(engine.run(latent)["image"].equal(expected)) << call;
+  EXPECT_EQ(engine.graph_use().repeated, 2);
+}
+
 TEST_F(PlainEngineTest, ThreadsHaveTheScoresOfOne) {
   const PlainEngine engine(net_, {.batch = 64, .cuda_graph = CudaGraph::on}, graphs_.supply());
   const std::vector<double> expected = scores_of(PlainEngine(net_, {.batch = 64}));

@@ -32,6 +32,7 @@ class ShowerGeneratorImpl : public torch::nn::Module, public nn::Model {
   NamedTensors forward(const NamedTensors& inputs) override;
   std::vector<std::string> input_names() const override;
   std::string description() const override;
+  bool is_capturable() const override { return true; }
   const ShowerGeneratorOptions& options() const noexcept { return options_; }
 
  private:
