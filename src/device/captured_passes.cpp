@@ -15,39 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "bunchtrain/tensor/detail/named_layouts.hpp"
 #include "stream_event.hpp"
 
 namespace bunchtrain::device {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// What a graph has in its launches, and not in memory.
-struct Signature {
-  explicit Signature(const NamedTensors& inputs);
-  /// Allocates nothing.
-  bool fits(const NamedTensors& inputs) const;
-
-  struct Input {
-    std::string name;
-    std::vector<std::int64_t> sizes, strides;
-    at::ScalarType type;
-  };
-  std::vector<Input> inputs;
-};
-
-Signature::Signature(const NamedTensors& given) {
-  for (const auto& [name, tensor] : given)
-    inputs.push_back({name, tensor.sizes().vec(), tensor.strides().vec(), tensor.scalar_type()});
-}
-
-bool Signature::fits(const NamedTensors& given) const {
-  return std::equal(inputs.begin(), inputs.end(), given.begin(), given.end(),
-                    [](const Input& one, const NamedTensors::Entry& other) {
-                      return one.name == other.name && other.tensor.sizes() == one.sizes &&
-                             other.tensor.strides() == one.strides && other.tensor.scalar_type() == one.type;
-                    });
-}
 
 /// Where a graph reads them: no caller's memory, and written to also by callers who are not in LibTorch's inference mode.
 NamedTensors own_copy(const NamedTensors& tensors) {
@@ -86,9 +60,9 @@ struct Pass {
 
 /// Inputs that look alike.
 struct Shape {
-  explicit Shape(const NamedTensors& inputs) : signature(inputs) {}
+  explicit Shape(const NamedTensors& inputs) : layouts(inputs) {}
 
-  Signature signature;
+  tensor::NamedLayouts layouts;  ///< what a graph has in its launches, and not in memory
   std::int64_t seen = 0;
   double host_seconds = 0;
   std::vector<std::pair<Moment, Moment>> timed = {};  ///< of the device, for the same passes
@@ -130,7 +104,7 @@ struct CapturedPasses::Impl {
 
 Shape* CapturedPasses::Impl::shape_of(const NamedTensors& inputs) {
   const auto found =
-      std::ranges::find_if(shapes, [&](const auto& shape) { return shape->signature.fits(inputs); });
+      std::ranges::find_if(shapes, [&](const auto& shape) { return shape->layouts.fit(inputs); });
   if (found != shapes.end()) return found->get();
   if (shapes.size() == kMostShapes) return nullptr;
   shapes.push_back(std::make_unique<Shape>(inputs));

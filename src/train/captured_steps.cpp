@@ -10,6 +10,7 @@
 #include "bunchtrain/core/error.hpp"
 #include "bunchtrain/nn/model.hpp"
 #include "bunchtrain/nn/step_context.hpp"
+#include "bunchtrain/tensor/detail/named_layouts.hpp"
 
 namespace bunchtrain::train {
 namespace {
@@ -22,9 +23,7 @@ struct Signature {
   bool fits(const WholeStep& step) const;
 
   std::int64_t samples, global_samples;
-  std::vector<std::string> names = {};
-  std::vector<std::vector<std::int64_t>> sizes = {};
-  std::vector<at::ScalarType> types = {};
+  tensor::NamedLayouts tensors;
   std::vector<bool> trained = {};  ///< which parameters have gradients, in the order of the arenas
 };
 
@@ -38,12 +37,7 @@ bool all_parameters(const tensor::ParameterArenas& arenas, See&& see) {
 }
 
 Signature::Signature(const WholeStep& step)
-    : samples(step.batch.size()), global_samples(step.batch.global_size()) {
-  for (const auto& [name, tensor] : step.batch.tensors) {
-    names.push_back(name);
-    sizes.push_back(tensor.sizes().vec());
-    types.push_back(tensor.scalar_type());
-  }
+    : samples(step.batch.size()), global_samples(step.batch.global_size()), tensors(step.batch.tensors) {
   all_parameters(step.network.engine->arenas(), [&](bool has_gradient) {
     trained.push_back(has_gradient);
     return true;
@@ -51,15 +45,9 @@ Signature::Signature(const WholeStep& step)
 }
 
 bool Signature::fits(const WholeStep& step) const {
-  if (samples != step.batch.size() || global_samples != step.batch.global_size()) return false;
-  std::size_t i = 0;
-  for (const auto& [name, tensor] : step.batch.tensors) {
-    if (i == names.size() || name != names[i] || tensor.sizes() != sizes[i] ||
-        tensor.scalar_type() != types[i])
-      return false;
-    ++i;
-  }
-  if (i != names.size()) return false;
+  if (samples != step.batch.size() || global_samples != step.batch.global_size() ||
+      !tensors.fit(step.batch.tensors))
+    return false;
   std::size_t parameter = 0;
   return all_parameters(step.network.engine->arenas(),
                         [&](bool has_gradient) { return has_gradient == trained[parameter++]; });
